@@ -1,0 +1,142 @@
+//! Full-resolution work per frame of 640x384, on one thread.
+
+use std::hint::black_box;
+
+use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
+use codec_core::frame::{Frame, Plane, pad};
+use codec_core::kernels::haar::{FLOW_BANDS, merge_into, pack_flow, split};
+use codec_core::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
+use codec_core::kernels::unpack::unpack_frame;
+use codec_core::kernels::{MotionCompensator, PACKED_CHANNELS, Prediction};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+const WIDTH: usize = 640;
+const HEIGHT: usize = 384;
+const CELLS: usize = WIDTH * HEIGHT / 64;
+const SHIFT: (i32, i32) = (6, 10);
+
+/// A smooth texture, moved by (dx, dy).
+fn textured(dx: f32, dy: f32) -> Frame {
+    let mut frame = Frame::new(WIDTH, HEIGHT);
+    for plane in frame.planes_mut() {
+        for row in 0..plane.height {
+            for (col, value) in plane.row_mut(row).iter_mut().enumerate() {
+                let (x, y) = (col as f32 + dx, row as f32 + dy);
+                let waves = (x * 0.31 + y * 0.07).sin()
+                    + (y * 0.23 - x * 0.11).sin()
+                    + (x * 0.05 + y * 0.61).sin();
+                *value = (128.0 + 40.0 * waves) as u8;
+            }
+        }
+    }
+    frame
+}
+
+/// Flow of a few pixels, varying from cell to cell, with a constant sigma.
+fn motion(sigma: f32) -> Vec<f32> {
+    let cell = |i: usize| {
+        [
+            (i as f32 * 0.7).sin() * 4.0,
+            (i as f32 * 0.3).cos() * 3.0,
+            sigma,
+        ]
+    };
+    (0..CELLS).flat_map(cell).collect()
+}
+
+fn flow(c: &mut Criterion) {
+    let (current, previous) = (textured(3.3, -1.6), textured(0.0, 0.0));
+    for (name, config) in [
+        ("dis medium", DisConfig::medium()),
+        ("dis fast", DisConfig::fast()),
+    ] {
+        let mut estimator = DisFlow::new(config).expect("presets are valid");
+        let planes: (&Plane, &Plane) = (current.plane(0), previous.plane(0));
+        c.bench_function(name, |b| {
+            b.iter(|| estimator.estimate(black_box(planes.0), planes.1).unwrap())
+        });
+    }
+}
+
+fn compensation(c: &mut Criterion) {
+    let reference = textured(0.0, 0.0);
+    let (mut compensator, mut out) = (MotionCompensator::default(), Prediction::default());
+    for (name, sigma) in [("warp", 0.0), ("warp and blur", 0.4)] {
+        let motion = motion(sigma);
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                compensator
+                    .predict(black_box(&reference), &motion, 1, &mut out)
+                    .unwrap()
+            })
+        });
+    }
+}
+
+fn layout(c: &mut Criterion) {
+    let mut frame = textured(0.0, 0.0);
+    let mut prediction = Prediction::default();
+    MotionCompensator::default()
+        .predict(&frame, &motion(0.0), 1, &mut prediction)
+        .unwrap();
+    let mut wide = vec![0.0; CELLS * 2 * PACKED_CHANNELS];
+    fn target(data: &mut [f32]) -> PackTarget<'_> {
+        PackTarget {
+            data,
+            channels: 2 * PACKED_CHANNELS,
+            offset: PACKED_CHANNELS,
+        }
+    }
+    c.bench_function("pack frame", |b| {
+        b.iter(|| pack_frame(black_box(&frame), SHIFT, target(&mut wide), 1).unwrap())
+    });
+    c.bench_function("pack prediction", |b| {
+        b.iter(|| pack_prediction(black_box(&prediction), SHIFT, target(&mut wide), 1).unwrap());
+    });
+    c.bench_function("pack residual", |b| {
+        b.iter(|| {
+            pack_residual(black_box(&frame), &prediction, SHIFT, target(&mut wide), 1).unwrap()
+        });
+    });
+    let packed = vec![0.01; CELLS * PACKED_CHANNELS];
+    c.bench_function("unpack frame", |b| {
+        b.iter(|| unpack_frame(black_box(&packed), None, (0, 0), &mut frame, 1).unwrap());
+    });
+    c.bench_function("unpack and add prediction", |b| {
+        b.iter(|| {
+            unpack_frame(black_box(&packed), Some(&prediction), SHIFT, &mut frame, 1).unwrap()
+        });
+    });
+    let display = frame.crop_copy(WIDTH, 360).unwrap();
+    c.bench_function("pad", |b| {
+        b.iter(|| pad::pad_into(black_box(&display.view()), &mut frame).unwrap())
+    });
+}
+
+fn flow_layout(c: &mut Criterion) {
+    let field = FlowField {
+        rows: HEIGHT / 4,
+        cols: WIDTH / 4,
+        data: vec![1.5; CELLS * 8],
+    };
+    let mut input = vec![0.0; CELLS * 200];
+    let mut bands = vec![0.0; CELLS / 4 * FLOW_BANDS];
+    let mut motion = vec![0.0; CELLS * 3];
+    c.bench_function("flow layout: pack, split, merge", |b| {
+        b.iter(|| {
+            pack_flow(black_box(&field), &mut input, 200).unwrap();
+            split(&field.downsample2(), &mut bands).unwrap();
+            merge_into(
+                &bands,
+                FLOW_BANDS,
+                (HEIGHT / 16, WIDTH / 16),
+                &mut motion,
+                3,
+            )
+            .unwrap();
+        });
+    });
+}
+
+criterion_group!(benches, flow, compensation, layout, flow_layout);
+criterion_main!(benches);

@@ -1,0 +1,8 @@
+include!("link_torch.rs");
+
+fn main() {
+    println!("cargo:rerun-if-changed=build/");
+    if std::env::var_os("CARGO_FEATURE_TORCH").is_some() {
+        link_torch();
+    }
+}

@@ -1,0 +1,304 @@
+//! Frame header and sequence header.
+
+use serde::{Deserialize, Serialize};
+
+use super::reader::Reader;
+use super::video_info::{ColorInfo, ContentLight, MasteringDisplay, VideoInfo};
+use super::writer::put_varint;
+use crate::{Error, Limits, Result};
+
+/// Version of syntax and decoding process that this build writes and reads.
+pub const BITSTREAM_VERSION: u8 = 1;
+/// Bytes of the model file's SHA-256 that a stream carries.
+pub const MODEL_ID_BYTES: usize = 16;
+/// Worst quality index; 0 is the best.
+pub const QUALITY_MAX: u8 = 63;
+
+const SHIFT_FLAG: u8 = 0x10;
+const PROFILE_MASK: u8 = 0x0f;
+
+const TLV_MASTERING_DISPLAY: u8 = 1;
+const TLV_CONTENT_LIGHT: u8 = 2;
+/// Types with this bit set change how frames decode, so a decoder that does not know them must refuse.
+const TLV_MUST_UNDERSTAND: u8 = 0x80;
+
+/// How a frame is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameType {
+    /// By itself, with a sequence header: decoding can start here.
+    I,
+    /// From the frame before.
+    P,
+}
+
+/// Header of every frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    pub frame_type: FrameType,
+    /// Quality index `0..=63`, lower is better.
+    pub quality: u8,
+    /// Position in coding order. I units carry all 32 bits, P units the low 16: a parsed P header holds only those, see
+    /// [`Self::number_after`].
+    pub frame_number: u32,
+}
+
+impl FrameHeader {
+    pub fn is_keyframe(&self) -> bool {
+        self.frame_type == FrameType::I
+    }
+
+    /// The complete number of this frame if it may be decoded from frame `previous`, which is the one decoded last.
+    ///
+    /// `None` means that frames between the two are lost, so that the reference of this P-frame is not there.
+    pub fn number_after(&self, previous: u32) -> Option<u32> {
+        match self.frame_type {
+            FrameType::I => Some(self.frame_number),
+            FrameType::P => {
+                let next = previous.wrapping_add(1);
+                ((next ^ self.frame_number) & 0xffff == 0).then_some(next)
+            }
+        }
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<()> {
+        if self.quality > QUALITY_MAX {
+            return Err(Error::InvalidConfig(format!(
+                "the quality index is {}, it must be in 0..={QUALITY_MAX}",
+                self.quality
+            )));
+        }
+        out.push(self.quality);
+        match self.frame_type {
+            FrameType::I => out.extend(self.frame_number.to_le_bytes()),
+            FrameType::P => out.extend((self.frame_number as u16).to_le_bytes()),
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(reader: &mut Reader, frame_type: FrameType) -> Result<Self> {
+        let quality = reader.u8("the quality index")?;
+        if quality > QUALITY_MAX {
+            return Err(Error::Unsupported(format!(
+                "frame flags {:#04x}: made by a newer encoder, update this decoder",
+                quality & !QUALITY_MAX
+            )));
+        }
+        let frame_number = match frame_type {
+            FrameType::I => reader.u32("the frame number")?,
+            FrameType::P => reader.u16("the frame number")?.into(),
+        };
+        Ok(Self {
+            frame_type,
+            quality,
+            frame_number,
+        })
+    }
+}
+
+/// Network family of a model. The discriminant is the code in the sequence header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Strided convolutions at full width, as in the article.
+    Paper = 0,
+    /// Depthwise-separable blocks on space-to-depth frames: real time on a CPU.
+    Rt = 1,
+}
+
+/// What a decoder must know to start at a keyframe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SequenceHeader {
+    /// First bytes of the SHA-256 of the model file. A decoder with another model must refuse.
+    pub model_id: [u8; MODEL_ID_BYTES],
+    pub profile: Profile,
+    /// Seed of [`shift`](super::shift()), `None` if P-frames are not shifted.
+    pub random_shift: Option<u32>,
+    pub video: VideoInfo,
+}
+
+impl SequenceHeader {
+    /// Shift (dy, dx) of P-frame `frame_number` in luma samples.
+    pub fn shift_of(&self, frame_number: u32) -> (i32, i32) {
+        self.random_shift
+            .map_or((0, 0), |seed| super::shift(seed, frame_number))
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.video.validate()?;
+        let mut fields = vec![BITSTREAM_VERSION];
+        fields.extend(self.model_id);
+        fields.push(
+            self.profile as u8
+                | if self.random_shift.is_some() {
+                    SHIFT_FLAG
+                } else {
+                    0
+                },
+        );
+        if let Some(seed) = self.random_shift {
+            fields.extend(seed.to_le_bytes());
+        }
+        let v = &self.video;
+        for value in [
+            v.width,
+            v.height,
+            v.framerate.0,
+            v.framerate.1,
+            v.par.0,
+            v.par.1,
+        ] {
+            put_varint(&mut fields, value);
+        }
+        let c = &v.color;
+        fields.extend([
+            c.range,
+            c.primaries,
+            c.transfer,
+            c.matrix,
+            v.chroma_site,
+            v.interlace,
+        ]);
+        if let Some(display) = &v.mastering_display {
+            put_tlv(
+                &mut fields,
+                TLV_MASTERING_DISPLAY,
+                &mastering_display_bytes(display),
+            );
+        }
+        if let Some(light) = &v.content_light {
+            let [a, b] = light.max_content.to_le_bytes();
+            let [c, d] = light.max_frame_average.to_le_bytes();
+            put_tlv(&mut fields, TLV_CONTENT_LIGHT, &[a, b, c, d]);
+        }
+        put_varint(out, fields.len() as u32);
+        out.extend(fields);
+        Ok(())
+    }
+
+    /// Reads the header with its length from the front of `unit`.
+    pub(super) fn read(unit: &mut Reader, limits: &Limits) -> Result<Self> {
+        let length = unit.varint("the length of the sequence header")?;
+        let mut r = Reader::new(unit.bytes(length as usize, "the sequence header")?);
+        let version = r.u8("the version")?;
+        if version != BITSTREAM_VERSION {
+            return Err(Error::Unsupported(format!(
+                "bitstream version {version}, this build reads version {BITSTREAM_VERSION}: update this decoder"
+            )));
+        }
+        let model_id = r.array("the model id")?;
+        let flags = r.u8("the profile")?;
+        let profile = match flags & PROFILE_MASK {
+            0 => Profile::Paper,
+            1 => Profile::Rt,
+            other => {
+                return Err(Error::Unsupported(format!(
+                    "profile {other}: update this decoder"
+                )));
+            }
+        };
+        if flags & !(PROFILE_MASK | SHIFT_FLAG) != 0 {
+            return Err(Error::Unsupported(format!(
+                "sequence flags {flags:#04x}: update this decoder"
+            )));
+        }
+        let random_shift = if flags & SHIFT_FLAG != 0 {
+            Some(r.u32("the shift seed")?)
+        } else {
+            None
+        };
+        let mut video = VideoInfo {
+            width: r.varint("the width")?,
+            height: r.varint("the height")?,
+            framerate: (r.varint("the frame rate")?, r.varint("the frame rate")?),
+            par: (
+                r.varint("the pixel aspect ratio")?,
+                r.varint("the pixel aspect ratio")?,
+            ),
+            ..VideoInfo::default()
+        };
+        limits.check_size(video.width, video.height)?;
+        let [range, primaries, transfer, matrix] = r.array("the colorimetry")?;
+        video.color = ColorInfo {
+            range,
+            matrix,
+            transfer,
+            primaries,
+        };
+        video.chroma_site = r.u8("the chroma site")?;
+        video.interlace = r.u8("the interlace mode")?;
+        // The CRC fits, so this is no damage.
+        video
+            .check()
+            .map_err(|e| Error::Unsupported(format!("sequence header: {e}")))?;
+        read_tlvs(&mut r, &mut video)?;
+        Ok(Self {
+            model_id,
+            profile,
+            random_shift,
+            video,
+        })
+    }
+}
+
+fn put_tlv(out: &mut Vec<u8>, kind: u8, value: &[u8]) {
+    out.push(kind);
+    put_varint(out, value.len() as u32);
+    out.extend(value);
+}
+
+fn mastering_display_bytes(display: &MasteringDisplay) -> Vec<u8> {
+    let [red, green, blue] = display.primaries;
+    let mut out = Vec::with_capacity(24);
+    for (x, y) in [red, green, blue, display.white_point] {
+        out.extend(x.to_le_bytes());
+        out.extend(y.to_le_bytes());
+    }
+    out.extend(display.max_luminance.to_le_bytes());
+    out.extend(display.min_luminance.to_le_bytes());
+    out
+}
+
+fn read_tlvs(r: &mut Reader, video: &mut VideoInfo) -> Result<()> {
+    while !r.is_empty() {
+        let kind = r.u8("an extension")?;
+        let length = r.varint("the length of an extension")?;
+        let mut value = Reader::new(r.bytes(length as usize, "an extension")?);
+        let repeated = match kind {
+            TLV_MASTERING_DISPLAY => video
+                .mastering_display
+                .replace(read_mastering_display(&mut value)?)
+                .is_some(),
+            TLV_CONTENT_LIGHT => {
+                let light = ContentLight {
+                    max_content: value.u16("the content light level")?,
+                    max_frame_average: value.u16("the content light level")?,
+                };
+                video.content_light.replace(light).is_some()
+            }
+            _ if kind & TLV_MUST_UNDERSTAND != 0 => {
+                return Err(Error::Unsupported(format!(
+                    "extension {kind}: update this decoder"
+                )));
+            }
+            _ => continue,
+        };
+        if repeated {
+            return Err(Error::Corrupt(format!("extension {kind} occurs twice")));
+        }
+        if !value.is_empty() {
+            return Err(Error::Corrupt(format!("extension {kind} is too long")));
+        }
+    }
+    Ok(())
+}
+
+fn read_mastering_display(value: &mut Reader) -> Result<MasteringDisplay> {
+    const FIELD: &str = "the mastering display";
+    let mut point = || -> Result<(u16, u16)> { Ok((value.u16(FIELD)?, value.u16(FIELD)?)) };
+    Ok(MasteringDisplay {
+        primaries: [point()?, point()?, point()?],
+        white_point: point()?,
+        max_luminance: value.u32(FIELD)?,
+        min_luminance: value.u32(FIELD)?,
+    })
+}

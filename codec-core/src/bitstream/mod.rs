@@ -1,0 +1,20 @@
+//! Syntax of the stream: units, headers and the synchronised parameters of the decoder.
+//!
+//! `docs/bitstream.md` is the specification; this module is its only reader and writer.
+
+mod header;
+mod reader;
+mod shift;
+mod sync;
+mod unit;
+mod video_info;
+mod writer;
+
+pub use header::{
+    BITSTREAM_VERSION, FrameHeader, FrameType, MODEL_ID_BYTES, Profile, QUALITY_MAX, SequenceHeader,
+};
+pub use shift::{prior_cells, shift};
+pub use sync::{Scan, UnitSummary, scan};
+pub use unit::{MAGIC, ParsedUnit, is_keyframe, parse_unit};
+pub use video_info::{ColorInfo, ContentLight, MasteringDisplay, VideoInfo};
+pub use writer::write_unit;

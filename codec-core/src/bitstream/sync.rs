@@ -1,0 +1,90 @@
+//! Finding units in a stream that may be damaged.
+
+use super::header::{FrameHeader, SequenceHeader};
+use super::unit::{CRC_BYTES, Framing, MARKER, MIN_UNIT_BYTES, crc_fits, framing, parse_body};
+use crate::{Error, Limits};
+
+/// Headers of a unit that [`scan`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitSummary {
+    pub header: FrameHeader,
+    /// On every I unit and only there.
+    pub sequence: Option<SequenceHeader>,
+}
+
+/// What lies at the front of a buffer.
+#[derive(Debug)]
+pub enum Scan {
+    /// The buffer must hold at least this many bytes, counted from its front: more than it holds now,
+    /// and at most [`Limits::max_unit_bytes`] or some ten bytes. At the end of the stream the unit is
+    /// cut off, or its length is wrong: drop a byte and scan on, until the buffer is empty.
+    NeedMore(usize),
+    /// Drop this many bytes, at least one, and scan again.
+    Skip {
+        bytes: usize,
+        /// `None`: no unit begins in these bytes. Otherwise why the unit at the front is unusable: `Corrupt` (damaged),
+        /// `Unsupported` (of a newer version) or `Limit`.
+        reason: Option<Error>,
+    },
+    /// A whole unit with a fitting CRC lies in the first `len` bytes.
+    Unit { len: usize, summary: UnitSummary },
+}
+
+/// Looks for the next unit at the front of `buffer`, a piece of a stream.
+///
+/// Call it again on what follows the bytes that a result consumed. Allocates nothing that grows with the data.
+pub fn scan(buffer: &[u8], limits: &Limits) -> Scan {
+    let garbage = next_marker(buffer, 0);
+    if garbage > 0 {
+        return Scan::Skip {
+            bytes: garbage,
+            reason: None,
+        };
+    }
+    // A damaged unit may have a damaged length: the next unit can start anywhere after its marker.
+    let resync = |reason| Scan::Skip {
+        bytes: next_marker(buffer, MARKER.len()),
+        reason: Some(reason),
+    };
+    if buffer.len() < MARKER.len() {
+        return Scan::NeedMore(MIN_UNIT_BYTES);
+    }
+    let (unit_type, body, total) = match framing(buffer, limits) {
+        Framing::NeedMore(bytes) => return Scan::NeedMore(bytes),
+        Framing::Invalid(error) => return resync(error),
+        Framing::Known {
+            unit_type,
+            body,
+            total,
+        } => (unit_type, body, total),
+    };
+    let Some(unit) = buffer.get(..total) else {
+        return Scan::NeedMore(total);
+    };
+    if !crc_fits(unit) {
+        return resync(Error::Corrupt("the unit's CRC-32C does not fit".into()));
+    }
+    match parse_body(unit_type, &unit[body..total - CRC_BYTES], limits) {
+        Ok(parsed) => Scan::Unit {
+            len: total,
+            summary: UnitSummary {
+                header: parsed.header,
+                sequence: parsed.sequence,
+            },
+        },
+        Err(error) => Scan::Skip {
+            bytes: total,
+            reason: Some(error),
+        },
+    }
+}
+
+/// Position, from `start` on, of the next marker or of a part of one that the end of `buffer` cuts off; else its end.
+fn next_marker(buffer: &[u8], start: usize) -> usize {
+    let tail = buffer.get(start..).unwrap_or_default();
+    let found = (0..tail.len()).find(|&i| {
+        let at = &tail[i..tail.len().min(i + MARKER.len())];
+        MARKER.starts_with(at)
+    });
+    found.map_or(buffer.len(), |i| start + i)
+}

@@ -1,0 +1,60 @@
+//! Writing of units.
+
+use super::header::{FrameHeader, FrameType, SequenceHeader};
+use super::unit::{CRC_BYTES, FRAMING_MAX_BYTES, MARKER, TYPE_I, TYPE_P, crc8};
+use crate::{Error, Result};
+
+/// Appends `value` as unsigned LEB128 in its shortest form.
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u32) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Writes one unit. I-frames need a sequence header, P-frames must not have one.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] naming the value that the syntax cannot carry.
+pub fn write_unit(
+    header: &FrameHeader,
+    sequence: Option<&SequenceHeader>,
+    payload: &[u8],
+) -> Result<Vec<u8>> {
+    let mut body = Vec::with_capacity(128);
+    header.write(&mut body)?;
+    let unit_type = match (header.frame_type, sequence) {
+        (FrameType::I, Some(sequence)) => {
+            sequence.write(&mut body)?;
+            TYPE_I
+        }
+        (FrameType::P, None) => TYPE_P,
+        (FrameType::I, None) => {
+            return Err(Error::InvalidConfig(
+                "an I unit needs a sequence header".into(),
+            ));
+        }
+        (FrameType::P, Some(_)) => {
+            return Err(Error::InvalidConfig(
+                "a P unit has no sequence header".into(),
+            ));
+        }
+    };
+    let length = u32::try_from(body.len() + payload.len()).map_err(|_| {
+        Error::InvalidConfig(format!(
+            "a payload of {} bytes, a unit has below 2^32",
+            payload.len()
+        ))
+    })?;
+
+    let mut unit = Vec::with_capacity(FRAMING_MAX_BYTES + length as usize + CRC_BYTES);
+    unit.extend(MARKER);
+    unit.push(unit_type);
+    put_varint(&mut unit, length);
+    unit.push(crc8(&unit[MARKER.len()..]));
+    unit.extend(body);
+    unit.extend(payload);
+    unit.extend(crc32c::crc32c(&unit).to_le_bytes());
+    Ok(unit)
+}

@@ -1,0 +1,146 @@
+//! Compute devices and the threads that networks run on.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use tch::Device;
+
+use crate::{Error, Result};
+
+/// Which device the networks run on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeviceSpec {
+    /// The first GPU that works, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    /// A GPU by its number.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceSpec {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" | "" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|n| n.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| Error::InvalidConfig(format!("device {text:?}: use auto, cpu, cuda or cuda:N"))),
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
+}
+
+/// Opens a device.
+///
+/// # Errors
+/// [`Error::Device`] naming the device, why it cannot be used, and the cure.
+pub fn open(spec: &DeviceSpec) -> Result<Device> {
+    match spec {
+        DeviceSpec::Cpu => Ok(Device::Cpu),
+        DeviceSpec::Auto => Ok(if cuda_devices().is_ok_and(|n| n > 0) { Device::Cuda(0) } else { Device::Cpu }),
+        DeviceSpec::Cuda(n) => {
+            let refuse = |why: String| Error::Device(format!("{spec}: {why}; use device=cpu, or device=auto to take what works"));
+            let count = cuda_devices().map_err(refuse)?;
+            if count == 0 {
+                return Err(refuse("libtorch sees no usable GPU (is the driver installed?)".into()));
+            }
+            if *n >= count {
+                return Err(refuse(format!("only {count} GPU(s) are there, numbered from 0")));
+            }
+            Ok(Device::Cuda(*n))
+        }
+    }
+}
+
+/// Number of usable GPUs, or why CUDA cannot be had.
+///
+/// libtorch_cuda is not linked but opened here, so that one binary serves machines with and without it. libtorch looks
+/// for its CUDA part only once, so this must come before anything that asks for CUDA.
+fn cuda_devices() -> std::result::Result<usize, String> {
+    static COUNT: OnceLock<std::result::Result<usize, String>> = OnceLock::new();
+    COUNT
+        .get_or_init(|| {
+            // SAFETY: the name is a valid C string; libtorch_cuda's initialisers only register its kernels.
+            let handle = unsafe { libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+            if handle.is_null() {
+                // SAFETY: after a failed dlopen, dlerror returns a valid C string.
+                let why = unsafe { CStr::from_ptr(libc::dlerror()) }.to_string_lossy().into_owned();
+                return Err(format!("libtorch has no CUDA part ({why}); set up with NGC_CUDA=1"));
+            }
+            Ok(usize::try_from(tch::Cuda::device_count()).unwrap_or(0))
+        })
+        .clone()
+}
+
+/// Number of physical cores, at least 1: the default number of threads.
+pub fn physical_cores() -> usize {
+    let logical = std::thread::available_parallelism().map_or(1, usize::from);
+    let Ok(text) = std::fs::read_to_string("/proc/cpuinfo") else { return logical };
+    let mut cores = std::collections::HashSet::new();
+    let (mut socket, mut core) = (0u32, 0u32);
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        match (key.trim(), value.trim().parse()) {
+            ("physical id", Ok(id)) => socket = id,
+            ("core id", Ok(id)) => {
+                core = id;
+                cores.insert((socket, core));
+            }
+            _ => {}
+        }
+    }
+    let _ = core;
+    if cores.is_empty() { logical } else { cores.len().min(logical) }
+}
+
+/// Makes the calling thread run networks on `threads` threads. libtorch keeps this per calling thread, and streaming
+/// threads come and go, so every entry into the codec calls it.
+pub fn use_threads(threads: usize) {
+    thread_local! {
+        static CURRENT: Cell<usize> = const { Cell::new(0) };
+    }
+    CURRENT.with(|current| {
+        if current.get() != threads {
+            tch::set_num_threads(i32::try_from(threads).unwrap_or(1));
+            current.set(threads);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_names_round_trip() {
+        for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
+            assert_eq!(text.parse::<DeviceSpec>().unwrap().to_string(), text);
+        }
+        assert_eq!("cuda".parse::<DeviceSpec>().unwrap(), DeviceSpec::Cuda(0));
+        let error = "gpu".parse::<DeviceSpec>().unwrap_err().to_string();
+        assert!(error.contains("gpu") && error.contains("cuda:N"), "{error}");
+    }
+
+    #[test]
+    fn an_absent_gpu_is_named_with_its_cure() {
+        let error = open(&DeviceSpec::Cuda(99)).unwrap_err().to_string();
+        assert!(error.contains("cuda:99") && error.contains("device=cpu"), "{error}");
+    }
+}

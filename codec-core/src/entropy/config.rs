@@ -1,0 +1,106 @@
+//! Shape of an entropy model.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+const MAX_CHANNELS: usize = 1024;
+
+/// Widths and switches of the entropy model of one latent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntropyConfig {
+    /// Channels of the latent y, at 1/16 of the frame's size.
+    pub channels: usize,
+    /// Channels of the hyper-latent z, at 1/64.
+    pub hyper_channels: usize,
+    /// Width of the hyper-decoder; the parameter networks are twice as wide.
+    pub width: usize,
+    /// Whether the previous frame's latent is an input.
+    pub temporal: bool,
+    /// Whether y is coded in two steps, the second seeing the first.
+    pub checkerboard: bool,
+}
+
+/// One layer of the integer networks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerShape {
+    /// Name in a model file, such as `hs0`.
+    pub name: &'static str,
+    /// Channels in.
+    pub inputs: usize,
+    /// Channels out.
+    pub outputs: usize,
+    /// Depthwise 3x3 with zero padding (`inputs == outputs`) instead of 1x1.
+    pub depthwise: bool,
+    /// Followed by a LeakyReLU of slope 1/8.
+    pub leaky: bool,
+}
+
+impl LayerShape {
+    /// Weights of one output channel.
+    pub fn weights_per_output(&self) -> usize {
+        if self.depthwise { 9 } else { self.inputs }
+    }
+}
+
+impl EntropyConfig {
+    /// Checks that every width lies within bounds that keep tensors small.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] naming the field and its range.
+    pub fn validate(&self) -> Result<()> {
+        let least = if self.checkerboard { 2 } else { 1 };
+        for (name, value, least) in [
+            ("channels", self.channels, least),
+            ("hyper_channels", self.hyper_channels, 1),
+            ("width", self.width, 1),
+        ] {
+            if !(least..=MAX_CHANNELS).contains(&value) {
+                return Err(Error::ModelMismatch(format!(
+                    "entropy config: {name} is {value}, it must lie in {least}..={MAX_CHANNELS}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Layers in the order of evaluation: hyper-decoder `hs0..hs2`, parameter network `p1a..p1c` with its head `h1`, and,
+    /// with the checkerboard, `p2a..p2c` with `h2`.
+    pub fn layer_shapes(&self) -> Vec<LayerShape> {
+        let (c, w) = (self.channels, self.width);
+        let prior = if self.temporal { c } else { 0 };
+        let pointwise = |name, inputs, outputs, leaky| LayerShape {
+            name,
+            inputs,
+            outputs,
+            depthwise: false,
+            leaky,
+        };
+        let depthwise = |name, channels, leaky| LayerShape {
+            name,
+            inputs: channels,
+            outputs: channels,
+            depthwise: true,
+            leaky,
+        };
+        let mut shapes = vec![
+            pointwise("hs0", self.hyper_channels, 4 * w, false),
+            depthwise("hs1", w, true),
+            pointwise("hs2", w, 4 * w, true),
+            pointwise("p1a", w + prior, 2 * w, true),
+            depthwise("p1b", 2 * w, false),
+            pointwise("p1c", 2 * w, 2 * w, true),
+            pointwise("h1", 2 * w, 2 * c, false),
+        ];
+        if self.checkerboard {
+            shapes.extend([
+                pointwise("p2a", 2 * w + c, 2 * w, true),
+                depthwise("p2b", 2 * w, false),
+                pointwise("p2c", 2 * w, 2 * w, true),
+                pointwise("h2", 2 * w, 2 * c, false),
+            ]);
+        }
+        shapes
+    }
+}

@@ -1,0 +1,39 @@
+//! Entropy coding in exact integer arithmetic.
+//!
+//! A mean-scale hyperprior (Minnen et al., "Joint autoregressive and hierarchical priors", 2018) with a temporal prior and
+//! a two-step checkerboard context (He et al., "Checkerboard context model", 2021), evaluated on integers only, so every
+//! machine parses a stream alike. [`EntropyModel`] predicts mean and scale of each latent element from what has been
+//! decoded, [`Tables`] turn scales into probabilities, and interleaved rANS ([`SymbolWriter`], [`SymbolReader`]) codes.
+//!
+//! The order of symbols of a latent: z (row, column, channel), then y (row, column, channel) of the first half, then of
+//! the second. A frame has one payload; a P-frame's holds the flow latent followed by the residual latent.
+
+mod checksum;
+mod config;
+mod conv;
+mod latent;
+mod model;
+mod networks;
+mod params;
+mod rans;
+mod simd;
+mod symbols;
+mod tables;
+
+pub use config::{EntropyConfig, LayerShape};
+pub use latent::{LatentGrid, LatentInput, decode_latent, encode_latent, quantise};
+pub use model::EntropyModel;
+pub use networks::Scratch;
+pub use params::{EntropyParams, IntLayer, RawDtype, RawTensor};
+pub use simd::Backend;
+pub use symbols::{MAX_SYMBOL, Mark, SymbolReader, SymbolWriter};
+pub use tables::{SCALES, Tables, sigma};
+
+/// Fractional bits of activations (i16), latents, means and thresholds (i32).
+pub const ACTIVATION_FRACTION_BITS: u32 = 8;
+/// Fractional bits of the hyper-decoder's gain (u16).
+pub const GAIN_FRACTION_BITS: u32 = 12;
+/// Fractional bits of an int8 weight are its output channel's shift, at most this.
+pub const MAX_SHIFT: u8 = 14;
+/// Number of quality indices; index 0 is the best.
+pub const QUALITIES: usize = 64;

@@ -1,0 +1,81 @@
+//! An entropy model ready to run.
+
+use super::config::EntropyConfig;
+use super::conv::Layer;
+use super::params::EntropyParams;
+use super::simd::Backend;
+use super::{QUALITIES, SCALES};
+use crate::{Error, Result};
+
+/// Integer hyper-decoder and parameter networks of one latent (design section 6).
+#[derive(Clone, Debug)]
+pub struct EntropyModel {
+    pub(super) config: EntropyConfig,
+    pub(super) layers: Vec<Layer>,
+    pub(super) gain: Vec<u16>,
+    pub(super) z_mean: Vec<i32>,
+    pub(super) z_scale: Vec<u8>,
+    pub(super) thresholds: Vec<i32>,
+    pub(super) backend: Backend,
+}
+
+impl EntropyModel {
+    /// # Errors
+    /// [`Error::ModelMismatch`] naming the part that has a wrong size or range.
+    pub fn new(config: EntropyConfig, params: EntropyParams) -> Result<Self> {
+        config.validate()?;
+        let shapes = config.layer_shapes();
+        let sizes = [
+            ("layers", params.layers.len(), shapes.len()),
+            ("gain", params.gain.len(), QUALITIES * config.width),
+            ("z_mean", params.z_mean.len(), QUALITIES * config.hyper_channels),
+            ("z_scale", params.z_scale.len(), QUALITIES * config.hyper_channels),
+            ("thresholds", params.thresholds.len(), SCALES - 1),
+        ];
+        for (name, found, wanted) in sizes {
+            if found != wanted {
+                return Err(Error::ModelMismatch(format!("entropy model: {name} has {found} values, {wanted} are needed")));
+            }
+        }
+        if params.z_scale.iter().any(|&k| usize::from(k) >= SCALES) {
+            return Err(Error::ModelMismatch(format!("entropy model: a z_scale is not below {SCALES}")));
+        }
+        if params.z_mean.iter().any(|m| m.unsigned_abs() > 1 << 28) {
+            return Err(Error::ModelMismatch("entropy model: a z_mean is beyond +-2^28".into()));
+        }
+        if params.thresholds.windows(2).any(|w| w[0] > w[1]) {
+            return Err(Error::ModelMismatch("entropy model: thresholds do not ascend".into()));
+        }
+        let layers = shapes.iter().zip(&params.layers).map(|(shape, layer)| Layer::new(shape, layer)).collect::<Result<_>>()?;
+        Ok(Self {
+            config,
+            layers,
+            gain: params.gain,
+            z_mean: params.z_mean,
+            z_scale: params.z_scale,
+            thresholds: params.thresholds,
+            backend: Backend::detect(),
+        })
+    }
+
+    pub fn config(&self) -> &EntropyConfig {
+        &self.config
+    }
+
+    /// The same model on other instructions; the results are equal.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if this machine lacks them.
+    pub fn with_backend(mut self, backend: Backend) -> Result<Self> {
+        if !backend.available() {
+            return Err(Error::Unsupported(format!("this machine has no {backend:?}")));
+        }
+        self.backend = backend;
+        Ok(self)
+    }
+
+    /// Scale index of a network's output.
+    pub(super) fn scale_index(&self, v: i16) -> usize {
+        self.thresholds.partition_point(|&t| t <= i32::from(v))
+    }
+}

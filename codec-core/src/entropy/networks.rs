@@ -1,0 +1,108 @@
+//! The integer networks: from z, prior and first half to mean and scale of every element.
+
+use super::GAIN_FRACTION_BITS;
+use super::latent::LatentGrid;
+use super::model::EntropyModel;
+
+/// Memory of the networks, kept between frames. Every buffer has one spare value at its end.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    a: Vec<i16>,
+    b: Vec<i16>,
+    features: Vec<i16>,
+    /// Means and scale outputs, `[position][2c]`: c means, then c scale outputs.
+    pub(super) parameters: Vec<i16>,
+}
+
+pub(super) fn saturate(value: i32) -> i16 {
+    value.clamp(i16::MIN.into(), i16::MAX.into()) as i16
+}
+
+/// Pixel shuffle by 2: channel 4c + 2dy + dx goes to row 2y + dy, column 2x + dx of channel c.
+fn shuffle(input: &[i16], rows: usize, cols: usize, channels: usize, out: &mut Vec<i16>) {
+    out.clear();
+    out.resize(rows * cols * 4 * channels + 1, 0);
+    for row in 0..rows {
+        for col in 0..cols {
+            let source = &input[(row * cols + col) * channels * 4..][..channels * 4];
+            for (quarter, (dy, dx)) in [(0, 0), (0, 1), (1, 0), (1, 1)].into_iter().enumerate() {
+                let target = &mut out[((2 * row + dy) * 2 * cols + 2 * col + dx) * channels..][..channels];
+                for (value, group) in target.iter_mut().zip(source.chunks_exact(4)) {
+                    *value = group[quarter];
+                }
+            }
+        }
+    }
+}
+
+/// Appends `extra(position, channel)` to each position's features.
+fn concatenate(features: &[i16], width: usize, extra_width: usize, positions: usize, out: &mut Vec<i16>, extra: impl Fn(usize, &mut [i16])) {
+    let total = width + extra_width;
+    out.clear();
+    out.resize(positions * total + 1, 0);
+    for (position, target) in out.chunks_exact_mut(total).take(positions).enumerate() {
+        target[..width].copy_from_slice(&features[position * width..][..width]);
+        extra(position, &mut target[width..]);
+    }
+}
+
+impl EntropyModel {
+    /// Parameters of all elements (or of the first half) from z and the temporal prior. `z` is at a quarter of `rows` x
+    /// `cols`.
+    pub(super) fn first_parameters(&self, z: &LatentGrid, quality: u8, prior: Option<&LatentGrid>, scratch: &mut Scratch) {
+        let (rows, cols) = (z.rows * 4, z.cols * 4);
+        let width = self.config.width;
+        let Scratch { a, b, features, parameters } = scratch;
+        a.clear();
+        a.extend(z.data.iter().map(|&v| saturate(v)));
+        a.push(0);
+        let layer = |index: usize, rows, cols, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(self.backend, input, rows, cols, out);
+        layer(0, z.rows, z.cols, a, b);
+        shuffle(b, z.rows, z.cols, width, a);
+        layer(1, rows / 2, cols / 2, a, b);
+        layer(2, rows / 2, cols / 2, b, a);
+        shuffle(a, rows / 2, cols / 2, width, b);
+        let gain = &self.gain[usize::from(quality) * width..][..width];
+        for position in b.chunks_exact_mut(width) {
+            for (value, &g) in position.iter_mut().zip(gain) {
+                // In 64 bits: an int16 times a uint16 does not fit 32 with its rounding term.
+                let product = i64::from(*value) * i64::from(g) + (1 << (GAIN_FRACTION_BITS - 1));
+                *value = (product >> GAIN_FRACTION_BITS).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+            }
+        }
+        if self.config.temporal {
+            let channels = self.config.channels;
+            concatenate(b, width, channels, rows * cols, a, |position, target| {
+                if let Some(prior) = prior {
+                    for (value, &v) in target.iter_mut().zip(&prior.data[position * channels..]) {
+                        *value = saturate(v);
+                    }
+                }
+            });
+        } else {
+            std::mem::swap(a, b);
+        }
+        layer(3, rows, cols, a, b);
+        layer(4, rows, cols, b, a);
+        layer(5, rows, cols, a, features);
+        layer(6, rows, cols, features, parameters);
+    }
+
+    /// Parameters of the second half, once the first half of `latent` is known.
+    pub(super) fn second_parameters(&self, latent: &LatentGrid, scratch: &mut Scratch) {
+        let (rows, cols, channels) = (latent.rows, latent.cols, latent.channels);
+        let Scratch { a, b, features, parameters } = scratch;
+        let width = 2 * self.config.width;
+        // Elements of the second half are still zero, as the networks expect.
+        concatenate(features, width, channels, rows * cols, a, |position, target| {
+            for (value, &v) in target.iter_mut().zip(&latent.data[position * channels..]) {
+                *value = saturate(v);
+            }
+        });
+        let layer = |index: usize, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(self.backend, input, rows, cols, out);
+        layer(7, a, b);
+        layer(8, b, a);
+        layer(9, a, b);
+        layer(10, b, parameters);
+    }
+}

@@ -1,0 +1,40 @@
+//! The one error type of codec-core.
+
+/// Result of codec-core's fallible functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, in classes that callers act on. Every message names the thing at fault and the cure.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Reading or writing a file failed.
+    #[error("{context}: {source}")]
+    Io { context: String, source: std::io::Error },
+    /// The data is damaged: a checksum, length or symbol does not fit. Decoding resumes at the next keyframe.
+    #[error("corrupt data: {0}")]
+    Corrupt(String),
+    /// Valid, but made by a newer version or with a feature that this build lacks.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
+    /// A size lies beyond the configured [`Limits`](crate::Limits).
+    #[error("limit exceeded: {0}")]
+    Limit(String),
+    /// The model file does not exist or cannot be read.
+    #[error("model missing: {0}")]
+    ModelMissing(String),
+    /// The stream was made with another model, or a model file lacks a tensor or has one of another shape.
+    #[error("model mismatch: {0}")]
+    ModelMismatch(String),
+    /// The asked-for compute device cannot be used.
+    #[error("device: {0}")]
+    Device(String),
+    /// Memory, of the host or of the device, ran out.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+    /// A configuration value lies outside its range.
+    #[error("invalid configuration: {0}")]
+    InvalidConfig(String),
+    /// A P-frame arrived while no reference exists: send a keyframe first.
+    #[error("a keyframe is needed before frame {frame_number}")]
+    NeedKeyframe { frame_number: u32 },
+}

@@ -1,0 +1,206 @@
+use super::*;
+
+/// Smooth texture of 48 waves, between 8 and 60 pixels long, about 128.
+struct Texture {
+    waves: Vec<[f32; 3]>,
+}
+
+impl Texture {
+    fn new() -> Self {
+        let wave = |i: u32| {
+            let angle = i as f32 * 2.399_963;
+            let frequency = std::f32::consts::TAU / (8.0 + 52.0 * (i as f32 * 0.618_034).fract());
+            [
+                frequency * angle.cos(),
+                frequency * angle.sin(),
+                i as f32 * 1.7,
+            ]
+        };
+        Self {
+            waves: (0..48).map(wave).collect(),
+        }
+    }
+
+    fn at(&self, x: f32, y: f32) -> f32 {
+        let sum: f32 = self
+            .waves
+            .iter()
+            .map(|[a, b, phase]| (a * x + b * y + phase).sin())
+            .sum();
+        128.0 + 11.0 * sum
+    }
+
+    /// The texture where `place` says for each pixel.
+    fn plane(&self, width: usize, height: usize, place: impl Fn(f32, f32) -> (f32, f32)) -> Plane {
+        let mut plane = Plane::new(width, height);
+        for row in 0..height {
+            for col in 0..width {
+                let (x, y) = place(col as f32, row as f32);
+                plane.row_mut(row)[col] = self.at(x, y).round().clamp(0.0, 255.0) as u8;
+            }
+        }
+        plane
+    }
+}
+
+/// Mean distance between the estimated and the true flow over vectors at least `margin` pixels from every edge.
+fn endpoint_error(field: &FlowField, margin: f32, truth: impl Fn(f32, f32) -> (f32, f32)) -> f32 {
+    let (mut sum, mut count) = (0.0, 0);
+    let (width, height) = (field.cols as f32 * 4.0, field.rows as f32 * 4.0);
+    for (i, vector) in field.data.chunks_exact(2).enumerate() {
+        let (x, y) = (
+            (i % field.cols) as f32 * 4.0 + 1.5,
+            (i / field.cols) as f32 * 4.0 + 1.5,
+        );
+        let inside = x >= margin && y >= margin && x < width - margin && y < height - margin;
+        if inside {
+            let (u, v) = truth(x, y);
+            sum += (vector[0] - u).hypot(vector[1] - v);
+            count += 1;
+        }
+    }
+    sum / count as f32
+}
+
+/// Estimates a motion that takes the texture's `truth` from the previous image to the current one.
+fn error_of(
+    config: DisConfig,
+    size: (usize, usize),
+    truth: impl Fn(f32, f32) -> (f32, f32),
+) -> f32 {
+    let texture = Texture::new();
+    let previous = texture.plane(size.0, size.1, |x, y| (x, y));
+    let current = texture.plane(size.0, size.1, |x, y| {
+        let (u, v) = truth(x, y);
+        (x + u, y + v)
+    });
+    let field = DisFlow::new(config)
+        .unwrap()
+        .estimate(&current, &previous)
+        .unwrap();
+    assert_eq!((field.cols, field.rows), (size.0 / 4, size.1 / 4));
+    assert_eq!(field.data.len(), field.rows * field.cols * 2);
+    endpoint_error(&field, 24.0, truth)
+}
+
+#[test]
+fn recovers_translations() {
+    for (size, motion) in [
+        ((64, 64), (1.5, -0.75)),
+        ((128, 128), (-3.25, 5.5)),
+        ((192, 128), (9.0, -7.0)),
+        ((320, 192), (-22.5, 13.25)),
+    ] {
+        let error = error_of(DisConfig::medium(), size, |_, _| motion);
+        assert!(error < 0.15, "{motion:?} in {size:?}: {error}");
+        let error = error_of(DisConfig::fast(), size, |_, _| motion);
+        assert!(error < 0.8, "fast, {motion:?} in {size:?}: {error}");
+    }
+}
+
+#[test]
+fn recovers_zoom_and_rotation() {
+    let zoom = |x: f32, y: f32| ((x - 128.0) * 0.04, (y - 96.0) * 0.04);
+    let error = error_of(DisConfig::medium(), (256, 192), zoom);
+    assert!(error < 0.2, "zoom: {error}");
+    let turn = |x: f32, y: f32| ((y - 96.0) * 0.05, (128.0 - x) * 0.05);
+    let error = error_of(DisConfig::medium(), (256, 192), turn);
+    assert!(error < 0.2, "rotation: {error}");
+}
+
+#[test]
+fn options_still_find_the_motion() {
+    let plain = DisConfig {
+        mean_normalised: false,
+        propagate: false,
+        ..DisConfig::medium()
+    };
+    let error = error_of(plain, (128, 128), |_, _| (4.0, 2.5));
+    assert!(error < 0.3, "{error}");
+}
+
+#[test]
+fn a_change_of_brightness_is_not_motion() {
+    let texture = Texture::new();
+    let previous = texture.plane(128, 128, |x, y| (x, y));
+    let mut current = texture.plane(128, 128, |x, y| (x + 2.0, y - 1.0));
+    current
+        .data
+        .iter_mut()
+        .for_each(|v| *v = v.saturating_add(12));
+    let field = DisFlow::default().estimate(&current, &previous).unwrap();
+    let error = endpoint_error(&field, 16.0, |_, _| (2.0, -1.0));
+    assert!(error < 0.3, "{error}");
+}
+
+#[test]
+fn no_motion_gives_no_flow() {
+    let texture = Texture::new();
+    let flat = Plane::from_vec(vec![77; 64 * 128], 64, 128).unwrap();
+    for plane in [texture.plane(192, 64, |x, y| (x, y)), flat] {
+        for config in [DisConfig::medium(), DisConfig::fast()] {
+            let field = DisFlow::new(config)
+                .unwrap()
+                .estimate(&plane, &plane)
+                .unwrap();
+            assert!(field.data.iter().all(|v| v.abs() < 1e-3));
+        }
+    }
+}
+
+#[test]
+fn unlike_planes_give_finite_flow_and_repeat_exactly() {
+    let mut estimator = DisFlow::default();
+    let noise = |seed: u32| {
+        let byte = |i: u32| {
+            (((i ^ seed).wrapping_mul(0x9e37_79b1) >> 7) ^ (i.wrapping_mul(seed) >> 11)) as u8
+        };
+        Plane::from_vec((0..128 * 64).map(byte).collect(), 128, 64).unwrap()
+    };
+    let (a, b, extreme) = (
+        noise(1),
+        noise(77),
+        Plane::from_vec(vec![255; 128 * 64], 128, 64).unwrap(),
+    );
+    let first = estimator.estimate(&a, &b).unwrap();
+    // Half of the image at scale 1, which the coarsest scale and every reset add up to.
+    assert!(first.data.iter().all(|v| v.is_finite() && v.abs() < 128.0));
+    assert!(
+        estimator
+            .estimate(&a, &extreme)
+            .unwrap()
+            .data
+            .iter()
+            .all(|v| v.is_finite())
+    );
+    estimator
+        .estimate(&Plane::new(64, 64), &Plane::new(64, 64))
+        .unwrap();
+    assert_eq!(estimator.estimate(&a, &b).unwrap(), first);
+    assert_eq!(DisFlow::default().estimate(&a, &b).unwrap(), first);
+}
+
+#[test]
+fn bad_input_is_refused() {
+    let mut estimator = DisFlow::default();
+    for (a, b) in [
+        ((64, 64), (64, 128)),
+        ((96, 64), (96, 64)),
+        ((64, 0), (64, 0)),
+        ((0, 0), (0, 0)),
+    ] {
+        let result = estimator.estimate(&Plane::new(a.0, a.1), &Plane::new(b.0, b.1));
+        assert!(
+            matches!(result, Err(Error::InvalidConfig(_))),
+            "{a:?} {b:?}"
+        );
+    }
+    for (finest_scale, iterations) in [(0, 16), (3, 16), (1, 0)] {
+        let config = DisConfig {
+            finest_scale,
+            iterations,
+            ..DisConfig::medium()
+        };
+        assert!(matches!(DisFlow::new(config), Err(Error::InvalidConfig(_))));
+    }
+}

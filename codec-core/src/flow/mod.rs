@@ -1,0 +1,79 @@
+//! Motion estimation, which only the encoder needs.
+
+pub mod dis;
+
+pub use dis::{DisConfig, DisFlow};
+
+use crate::frame::Plane;
+use crate::{Error, Result};
+
+/// A backward flow field: current(p) is about previous(p + flow(p)).
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowField {
+    pub rows: usize,
+    pub cols: usize,
+    /// NHWC `[rows][cols][2]`: (dx, dy) in pixels of the full resolution.
+    pub data: Vec<f32>,
+}
+
+impl FlowField {
+    /// Means of 2x2 vectors: takes the estimator's field at 1/4 to 1/8. A last odd row or column is dropped.
+    pub fn downsample2(&self) -> Self {
+        let (rows, cols) = (self.rows / 2, self.cols / 2);
+        let mut data = Vec::with_capacity(rows * cols * 2);
+        for row in 0..rows {
+            let upper = &self.data[2 * row * self.cols * 2..][..self.cols * 2];
+            let lower = &self.data[(2 * row + 1) * self.cols * 2..][..self.cols * 2];
+            for (a, b) in upper.chunks_exact(4).zip(lower.chunks_exact(4)) {
+                data.push((a[0] + a[2] + b[0] + b[2]) * 0.25);
+                data.push((a[1] + a[3] + b[1] + b[3]) * 0.25);
+            }
+        }
+        Self { rows, cols, data }
+    }
+}
+
+/// Estimates the motion between two luma planes.
+pub trait FlowEstimator: Send {
+    /// Backward flow from `current` to `previous` at a quarter of their resolution.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if the planes differ in size or a side is no positive multiple of 64.
+    fn estimate(&mut self, current: &Plane, previous: &Plane) -> Result<FlowField>;
+}
+
+/// Checks what every estimator asks of its input.
+fn check_planes(current: &Plane, previous: &Plane) -> Result<()> {
+    let (w, h) = (current.width, current.height);
+    if (w, h) != (previous.width, previous.height) {
+        return Err(Error::InvalidConfig(format!(
+            "motion estimation between planes of {w}x{h} and {}x{}: give two planes of the same size",
+            previous.width, previous.height
+        )));
+    }
+    if w == 0 || h == 0 || w % 64 != 0 || h % 64 != 0 {
+        return Err(Error::InvalidConfig(format!(
+            "motion estimation in planes of {w}x{h}: pad both sides to multiples of 64"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn downsampling_takes_means() {
+        let data = (0..4 * 2 * 2).map(|i| (i * i) as f32).collect();
+        let field = FlowField {
+            rows: 2,
+            cols: 4,
+            data,
+        };
+        let half = field.downsample2();
+        assert_eq!((half.rows, half.cols), (1, 2));
+        // dx of the left block: 0, 4, 64, 100; of the right: 16, 36, 144, 196; dy: 1, 9, 81, 121 and 25, 49, 169, 225.
+        assert_eq!(half.data, [42.0, 53.0, 98.0, 117.0]);
+    }
+}

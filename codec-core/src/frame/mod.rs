@@ -1,0 +1,15 @@
+//! Planar 4:2:0 frames of 8 bits: owned ones, views into foreign memory, and padding to the coded size.
+
+mod owned;
+pub mod pad;
+mod plane;
+mod view;
+
+pub use owned::Frame;
+pub use plane::Plane;
+pub use view::{FrameView, FrameViewMut, PlaneView, PlaneViewMut};
+
+/// Chroma size of a 4:2:0 frame: half of each side, rounded up.
+pub const fn chroma_size(width: usize, height: usize) -> (usize, usize) {
+    (width.div_ceil(2), height.div_ceil(2))
+}

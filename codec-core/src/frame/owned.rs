@@ -1,0 +1,110 @@
+//! Owned frames.
+
+use super::{FrameView, FrameViewMut, Plane, PlaneView, chroma_size};
+use crate::{Error, Result};
+
+/// An owned planar 4:2:0 frame of 8 bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    planes: [Plane; 3],
+}
+
+impl Frame {
+    /// A frame of zeros with `width` x `height` luma samples and chroma of half of each side, rounded up.
+    pub fn new(width: usize, height: usize) -> Self {
+        let (cw, ch) = chroma_size(width, height);
+        Self {
+            planes: [
+                Plane::new(width, height),
+                Plane::new(cw, ch),
+                Plane::new(cw, ch),
+            ],
+        }
+    }
+
+    /// Luma width.
+    pub fn width(&self) -> usize {
+        self.planes[0].width
+    }
+
+    /// Luma height.
+    pub fn height(&self) -> usize {
+        self.planes[0].height
+    }
+
+    /// Plane 0 (Y), 1 (U) or 2 (V).
+    pub fn plane(&self, index: usize) -> &Plane {
+        &self.planes[index]
+    }
+
+    /// As [`Frame::plane`], to write.
+    pub fn plane_mut(&mut self, index: usize) -> &mut Plane {
+        &mut self.planes[index]
+    }
+
+    /// All planes, to write: Y, U, V.
+    pub fn planes_mut(&mut self) -> &mut [Plane; 3] {
+        &mut self.planes
+    }
+
+    /// A view of the whole frame.
+    pub fn view(&self) -> FrameView<'_> {
+        let [y, u, v] = self.planes.each_ref().map(|plane| PlaneView {
+            data: &plane.data,
+            stride: plane.stride,
+            pixel_stride: 1,
+        });
+        FrameView {
+            width: self.width(),
+            height: self.height(),
+            y,
+            u,
+            v,
+        }
+    }
+
+    /// The upper left `width` x `height` luma samples and their chroma: undoes the padding to the coded size.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if the frame is smaller than that.
+    pub fn crop_copy(&self, width: usize, height: usize) -> Result<Self> {
+        self.check_holds(width, height)?;
+        let mut cropped = Self::new(width, height);
+        for (to, from) in cropped.planes.iter_mut().zip(&self.planes) {
+            for row in 0..to.height {
+                let w = to.width;
+                to.row_mut(row).copy_from_slice(&from.row(row)[..w]);
+            }
+        }
+        Ok(cropped)
+    }
+
+    /// Copies the upper left part of the frame that `target` has room for.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if the frame is smaller than `target`, or if a plane of `target` is too short.
+    pub fn copy_to(&self, target: &mut FrameViewMut) -> Result<()> {
+        target.check()?;
+        self.check_holds(target.width, target.height)?;
+        let (cw, ch) = chroma_size(target.width, target.height);
+        let sizes = [(target.width, target.height), (cw, ch), (cw, ch)];
+        let outputs = [&mut target.y, &mut target.u, &mut target.v];
+        for ((plane, to), (w, h)) in self.planes.iter().zip(outputs).zip(sizes) {
+            for row in 0..h {
+                to.write_row(row, &plane.row(row)[..w]);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_holds(&self, width: usize, height: usize) -> Result<()> {
+        if width > self.width() || height > self.height() {
+            return Err(Error::InvalidConfig(format!(
+                "{width}x{height} samples asked of a frame of {}x{}; ask for at most its size",
+                self.width(),
+                self.height()
+            )));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! One owned plane of 8-bit samples.
+
+use crate::{Error, Result};
+
+/// Rows of 8-bit samples: sample (row, col) is `data[row * stride + col]`, and `data` holds all `height` rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plane {
+    pub data: Vec<u8>,
+    /// Samples from one row to the next, at least `width`.
+    pub stride: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+impl Plane {
+    /// A plane of zeros without gaps between its rows.
+    pub fn new(width: usize, height: usize) -> Self {
+        Self {
+            data: vec![0; width * height],
+            stride: width,
+            width,
+            height,
+        }
+    }
+
+    /// Takes `width * height` samples in row order.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if `data` has another length.
+    pub fn from_vec(data: Vec<u8>, width: usize, height: usize) -> Result<Self> {
+        if Some(data.len()) != width.checked_mul(height) {
+            return Err(Error::InvalidConfig(format!(
+                "plane of {width}x{height} samples: {} bytes given, exactly width * height are needed",
+                data.len()
+            )));
+        }
+        Ok(Self {
+            data,
+            stride: width,
+            width,
+            height,
+        })
+    }
+
+    /// The `width` samples of a row.
+    pub fn row(&self, row: usize) -> &[u8] {
+        &self.data[row * self.stride..][..self.width]
+    }
+
+    /// The `width` samples of a row, to write.
+    pub fn row_mut(&mut self, row: usize) -> &mut [u8] {
+        &mut self.data[row * self.stride..][..self.width]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_plane() {
+        let mut plane = Plane::from_vec((0..6).collect(), 3, 2).unwrap();
+        assert_eq!(plane.row(1), [3, 4, 5]);
+        plane.row_mut(0)[2] = 9;
+        assert_eq!(plane.data, [0, 1, 9, 3, 4, 5]);
+        assert_eq!(Plane::new(3, 2).data, [0; 6]);
+    }
+
+    #[test]
+    fn wrong_length_is_refused() {
+        for (w, h) in [(3, 3), (usize::MAX, 2), (0, 6)] {
+            assert!(matches!(
+                Plane::from_vec(vec![0; 6], w, h),
+                Err(Error::InvalidConfig(_))
+            ));
+        }
+    }
+}

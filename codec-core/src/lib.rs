@@ -1,0 +1,32 @@
+//! NGC: a GAN-trained neural video codec.
+//!
+//! Data flows one way: a [`frame`] goes through the networks (`nn`) to integers, which [`entropy`] codes exactly, into the
+//! units of the [`bitstream`]; decoding goes back the same way. `bitstream`, `entropy`, `frame`, `kernels` and `flow` build
+//! without libtorch; the networks, `Encoder` and `Decoder` need the feature `torch`.
+
+pub mod bitstream;
+#[cfg(feature = "torch")]
+pub mod device;
+pub mod entropy;
+pub mod error;
+pub mod flow;
+pub mod frame;
+pub mod kernels;
+pub mod limits;
+#[cfg(feature = "torch")]
+pub mod model;
+#[cfg(feature = "torch")]
+pub mod nn;
+#[cfg(feature = "torch")]
+mod pipeline;
+
+#[cfg(feature = "torch")]
+pub use device::DeviceSpec;
+pub use error::{Error, Result};
+pub use limits::Limits;
+#[cfg(feature = "torch")]
+pub use model::ModelSource;
+#[cfg(feature = "torch")]
+pub use nn::{ModelConfig, Networks, ParamStore};
+#[cfg(feature = "torch")]
+pub use pipeline::{DecodedFrame, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameOptions, StageTimes, Unit};

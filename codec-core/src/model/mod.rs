@@ -1,0 +1,7 @@
+//! Model files: one safetensors file with the configuration in its metadata, float weights of the transforms, and the
+//! integer entropy networks and tables that make parsing exact.
+
+mod file;
+mod integer;
+
+pub use file::{Model, ModelId, ModelSource, read_float_tensors, write_model};

@@ -1,0 +1,116 @@
+//! What a model is made of: one serialisable description for both profiles.
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::bitstream::Profile;
+use crate::entropy::EntropyConfig;
+use crate::{Error, Result};
+
+/// Widths and depths of an analysis/synthesis pair.
+///
+/// `Rt`: `width` channels in `blocks` blocks at 1/8, `deep_width` channels in `deep_blocks` blocks at 1/16.
+/// `Paper`: `width` is the base width (60 in HiFiC), `synthesis_blocks` the residual blocks at 16x that width.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransformConfig {
+    pub width: i64,
+    pub analysis_blocks: usize,
+    pub synthesis_blocks: usize,
+    pub deep_width: i64,
+    pub deep_blocks: usize,
+    /// Channels of the latent at 1/16.
+    pub latent: i64,
+}
+
+/// A whole model: I-branch, flow codec, residual codec and their entropy models.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    pub profile: Profile,
+    pub intra: TransformConfig,
+    pub flow: TransformConfig,
+    /// Blocks of G_flow; its width is half of E_flow's deep width in the `rt` profile.
+    pub flow_synthesis_width: i64,
+    pub residual: TransformConfig,
+    pub intra_entropy: EntropyConfig,
+    pub flow_entropy: EntropyConfig,
+    pub residual_entropy: EntropyConfig,
+    /// G_res also sees E_I of the warped prediction (the article's free latent).
+    pub free_latent: bool,
+    /// The residual branch works on circularly shifted frames (the article's random shift).
+    pub random_shift: bool,
+    /// Quality steps by which I-frames are better than the P-frames that follow.
+    pub intra_quality_offset: u8,
+}
+
+/// Channels of a packed frame at 1/8: 8x8 luma samples and 4x4 samples of each chroma plane.
+pub const PACKED_CHANNELS: i64 = 96;
+/// Number of quality indices; index 0 is the best.
+pub const QUALITIES: usize = 64;
+
+impl ModelConfig {
+    /// The `rt` profile at C = 64, as `recipe.md` lays it out (1.5 M parameters).
+    pub fn rt() -> Self {
+        let transform = TransformConfig {
+            width: 64,
+            analysis_blocks: 3,
+            synthesis_blocks: 6,
+            deep_width: 128,
+            deep_blocks: 1,
+            latent: 64,
+        };
+        let entropy =
+            |channels, hyper_channels, width, temporal| EntropyConfig { channels, hyper_channels, width, temporal, checkerboard: true };
+        Self {
+            profile: Profile::Rt,
+            intra: transform.clone(),
+            flow: TransformConfig {
+                width: 48,
+                analysis_blocks: 2,
+                synthesis_blocks: 2,
+                deep_width: 64,
+                deep_blocks: 0,
+                latent: 16,
+            },
+            flow_synthesis_width: 32,
+            residual: transform,
+            intra_entropy: entropy(64, 16, 64, false),
+            flow_entropy: entropy(16, 8, 32, true),
+            residual_entropy: entropy(64, 16, 64, true),
+            free_latent: true,
+            random_shift: true,
+            intra_quality_offset: 6,
+        }
+    }
+
+    /// Checks that the parts fit together.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] naming the field and what it must be.
+    pub fn validate(&self) -> Result<()> {
+        let parts = [
+            ("intra", &self.intra, &self.intra_entropy),
+            ("flow", &self.flow, &self.flow_entropy),
+            ("residual", &self.residual, &self.residual_entropy),
+        ];
+        for (name, transform, entropy) in parts {
+            if transform.latent != entropy.channels as i64 {
+                return Err(Error::ModelMismatch(format!(
+                    "{name}.latent is {} but {name}_entropy.channels is {}: they must be equal",
+                    transform.latent, entropy.channels
+                )));
+            }
+            let sizes = [transform.width, transform.deep_width, transform.latent];
+            if sizes.iter().any(|&s| !(1..=4096).contains(&s)) || transform.synthesis_blocks > 64 || transform.analysis_blocks > 64 {
+                return Err(Error::ModelMismatch(format!("{name}: a width lies outside 1..=4096 or a depth above 64")));
+            }
+        }
+        if self.intra_entropy.temporal {
+            return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));
+        }
+        if self.profile == Profile::Rt && self.flow.latent < 8 {
+            return Err(Error::ModelMismatch("flow.latent must be at least 8: the estimator's flow passes through 8 channels".into()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,235 @@
+//! The entropy model as the trainer sees it: differentiable, on fake-quantised weights.
+//!
+//! The codec runs the same networks on integers ([`crate::entropy`]). Here the weights are rounded to the integer grid in
+//! the forward pass and passed straight through in the backward pass, so the rate that training sees is the rate of the
+//! stream. Mean-scale hyperprior with a temporal prior and a two-step checkerboard; quantiser `round(y - mu) + mu`.
+
+use tch::Tensor;
+
+use super::layers::{Conv, ConvConfig, QualityKnots, act, leaky};
+use super::params::Scope;
+use crate::Result;
+use crate::entropy::EntropyConfig;
+
+/// Smallest scale that a Gaussian of the entropy model can have, in quantiser steps.
+pub const MIN_SCALE: f64 = 0.11;
+/// Largest magnitude of an activation: int16 with 8 fractional bits.
+const ACTIVATION_LIMIT: f64 = 127.996;
+/// Likelihood floor: no symbol costs more than 23 bits in the estimate.
+const LIKELIHOOD_FLOOR: f64 = 1e-7;
+
+/// Which arithmetic the networks simulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// The codec's: int8 weights, slope 1/8, z quantised around its mean.
+    Integer,
+    /// The prototype's floats: slope 0.1, z quantised around 0. Only for checking against its vectors.
+    Prototype,
+}
+
+/// How latents become symbols.
+pub enum Quantiser<'a> {
+    /// Additive uniform noise in the rate, straight-through rounding in the synthesis. The function makes noise in
+    /// -0.5..0.5 of the given shape.
+    Noise(&'a mut dyn FnMut(&[i64]) -> Tensor),
+    /// Rounding, as the codec does.
+    Hard,
+}
+
+/// A coded latent.
+pub struct Coded {
+    /// Quantised latent in the quantiser's domain, `[N, C, h, w]`; gradients pass straight through.
+    pub y_hat: Tensor,
+    /// Estimated bits of y and z, `[N]`.
+    pub bits: Tensor,
+}
+
+/// Rounds in the forward pass, identity in the backward pass.
+pub fn round_straight_through(x: &Tensor) -> Result<Tensor> {
+    let step = tch::no_grad(|| x.f_round()?.f_sub(x))?;
+    Ok(x.f_add(&step)?)
+}
+
+/// -log2 of the probability that N(0, sigma) puts on the unit interval around `v`.
+pub fn gaussian_bits(v: &Tensor, sigma: &Tensor) -> Result<Tensor> {
+    let v = v.f_abs()?;
+    let k = sigma.f_reciprocal()?.f_mul_scalar(std::f64::consts::FRAC_1_SQRT_2)?;
+    let upper = v.f_sub_scalar(0.5)?.f_mul(&k)?.f_erfc()?;
+    let lower = v.f_add_scalar(0.5)?.f_mul(&k)?.f_erfc()?;
+    Ok(upper.f_sub(&lower)?.f_mul_scalar(0.5)?.f_add_scalar(LIKELIHOOD_FLOOR)?.f_log2()?.f_neg()?)
+}
+
+/// The exponent e of the int8 grid of each output channel: weights are stored as round(w * 2^e), e in 0..=14.
+pub fn weight_exponents(weight: &Tensor) -> Result<Tensor> {
+    let largest = weight.f_abs()?.f_amax([1, 2, 3], true)?.f_clamp_min(1e-6)?;
+    Ok(largest.f_reciprocal()?.f_mul_scalar(127.0)?.f_log2()?.f_floor()?.f_clamp(0.0, 14.0)?)
+}
+
+fn fake_quantised(weight: &Tensor) -> Result<Tensor> {
+    let step = tch::no_grad(|| -> Result<Tensor> {
+        let scale = weight_exponents(weight)?.f_exp2()?;
+        let grid = weight.f_mul(&scale)?.f_round()?.f_clamp(-127.0, 127.0)?.f_div(&scale)?;
+        Ok(grid.f_sub(weight)?)
+    })?;
+    Ok(weight.f_add(&step)?)
+}
+
+/// One layer of the integer networks.
+#[derive(Debug)]
+pub struct QuantisedLayer {
+    pub conv: Conv,
+    pub leaky: bool,
+}
+
+/// Fake-quantised weights of all layers, made once per training step.
+pub struct Prepared {
+    weights: Vec<Tensor>,
+    arithmetic: Arithmetic,
+}
+
+/// Float hyper-analysis (encoder only) and the networks that the codec runs on integers.
+#[derive(Debug)]
+pub struct EntropyNet {
+    config: EntropyConfig,
+    hyper_analysis: [Conv; 4],
+    /// In the order of [`EntropyConfig::layer_shapes`].
+    pub layers: Vec<QuantisedLayer>,
+    pub hyper_gain: QualityKnots,
+    pub z_mean: QualityKnots,
+    /// Logarithm of the scale of z.
+    pub z_scale: QualityKnots,
+}
+
+/// Names of the integer layers: hyper-decoder, parameters of the first and of the second step.
+pub const LAYERS: [&str; 11] = ["hs0", "hs1", "hs2", "p1a", "p1b", "p1c", "h1", "p2a", "p2b", "p2c", "h2"];
+impl EntropyNet {
+    pub fn new(mut p: Scope, config: &EntropyConfig) -> Result<Self> {
+        let (c, cz, w) = (config.channels as i64, config.hyper_channels as i64, config.width as i64);
+        let hyper_analysis = [
+            Conv::pointwise(p.sub("ha0"), c, w)?,
+            Conv::pointwise(p.sub("ha1"), 4 * w, w)?,
+            Conv::depthwise(p.sub("ha2"), w)?,
+            Conv::pointwise(p.sub("ha3"), 4 * w, cz)?,
+        ];
+        let layers = config
+            .layer_shapes()
+            .iter()
+            .map(|shape| {
+                let (cin, cout) = (shape.inputs as i64, shape.outputs as i64);
+                let layout = if shape.depthwise { ConvConfig { kernel: 3, groups: cin, ..Default::default() } } else { ConvConfig::default() };
+                Ok(QuantisedLayer { conv: Conv::new(p.sub(shape.name), cin, cout, layout)?, leaky: shape.leaky })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            hyper_analysis,
+            layers,
+            hyper_gain: QualityKnots::new(p.sub("hyper_gain"), "knots", w, 0.0, 0.0)?,
+            z_mean: QualityKnots::new(p.sub("z_mean"), "knots", cz, 0.0, 0.0)?,
+            z_scale: QualityKnots::new(p.sub("z_scale"), "knots", cz, 0.6, 0.0)?,
+            config: config.clone(),
+        })
+    }
+
+    pub fn config(&self) -> &EntropyConfig {
+        &self.config
+    }
+
+    /// Rounds the weights to the integer grid, once for all frames of a step.
+    pub fn prepare(&self, arithmetic: Arithmetic) -> Result<Prepared> {
+        let weight = |layer: &QuantisedLayer| match arithmetic {
+            Arithmetic::Integer => fake_quantised(&layer.conv.weight),
+            Arithmetic::Prototype => Ok(layer.conv.weight.shallow_clone()),
+        };
+        Ok(Prepared { weights: self.layers.iter().map(weight).collect::<Result<_>>()?, arithmetic })
+    }
+
+    /// Hyper-analysis: latent `[N, C, h, w]` in quantiser steps to unrounded z `[N, cz, ceil(h/4), ceil(w/4)]`.
+    pub fn hyper_analysis(&self, y: &Tensor) -> Result<Tensor> {
+        let (_, _, h, w) = y.size4()?;
+        let (ph, pw) = ((4 - h % 4) % 4, (4 - w % 4) % 4);
+        let padded = if ph + pw > 0 { y.f_replication_pad2d([0, pw, 0, ph])? } else { y.shallow_clone() };
+        let [a, b, c, d] = &self.hyper_analysis;
+        let x = act(&a.forward(&padded)?)?.f_pixel_unshuffle(2)?;
+        d.forward(&c.forward(&act(&b.forward(&x)?)?)?.f_pixel_unshuffle(2)?)
+    }
+
+    fn layer(&self, index: usize, prepared: &Prepared, x: &Tensor) -> Result<Tensor> {
+        let layer = &self.layers[index];
+        let y = layer.conv.forward_with(x, &prepared.weights[index], &layer.conv.bias)?;
+        match (prepared.arithmetic, layer.leaky) {
+            (Arithmetic::Integer, true) => Ok(leaky(&y, 0.125)?.f_clamp_max(ACTIVATION_LIMIT)?),
+            (Arithmetic::Prototype, true) => leaky(&y, 0.1),
+            (_, false) => Ok(y),
+        }
+    }
+
+    /// Mean and scale of each latent element from the last layer's output.
+    fn mean_scale(features: &Tensor) -> Result<(Tensor, Tensor)> {
+        let mut halves = features.f_chunk(2, 1)?;
+        let scale = halves.pop().expect("two halves").f_softplus()?.f_add_scalar(MIN_SCALE)?;
+        Ok((halves.pop().expect("two halves"), scale))
+    }
+
+    /// 1 where the element belongs to the first step of the checkerboard, `[1, C, h, w]`.
+    fn first_step_mask(&self, y: &Tensor) -> Result<Tensor> {
+        let (_, c, h, w) = y.size4()?;
+        let options = (tch::Kind::Int64, y.device());
+        let odd = Tensor::f_arange(h, options)?.f_unsqueeze(1)?.f_add(&Tensor::f_arange(w, options)?)?.f_remainder(2)?.f_to_kind(y.kind())?;
+        let odd = odd.f_view([1, 1, h, w])?;
+        let even = odd.f_neg()?.f_add_scalar(1.0)?;
+        Ok(Tensor::f_cat(&[odd.f_expand([1, c / 2, h, w], false)?, even.f_expand([1, c - c / 2, h, w], false)?], 1)?)
+    }
+
+    /// Quantises the latent `y` (`[N, C, h, w]`, quantiser steps) and estimates its bits.
+    ///
+    /// `q`: quality indices `[N]`; `prior`: the previous frame's `y_hat`, zeros where absent.
+    pub fn code(&self, prepared: &Prepared, y: &Tensor, q: &Tensor, prior: Option<&Tensor>, quantiser: &mut Quantiser) -> Result<Coded> {
+        let (_, _, h, w) = y.size4()?;
+        let z = self.hyper_analysis(y)?;
+        let z_mean = self.z_mean.at(q)?;
+        let z_centred = z.f_sub(&z_mean)?;
+        let z_hat = match prepared.arithmetic {
+            Arithmetic::Integer => round_straight_through(&z_centred)?.f_add(&z_mean)?,
+            Arithmetic::Prototype => round_straight_through(&z)?,
+        };
+        let z_scale = self.z_scale.gain(q)?.f_clamp_min(MIN_SCALE)?;
+        let z_symbol = match quantiser {
+            Quantiser::Noise(noise) => z_centred.f_add(&noise(&z.size()))?,
+            Quantiser::Hard => z_hat.f_sub(&z_mean)?,
+        };
+        let z_bits = gaussian_bits(&z_symbol, &z_scale)?;
+
+        let x = self.layer(0, prepared, &z_hat)?.f_pixel_shuffle(2)?;
+        let x = self.layer(1, prepared, &x)?;
+        let x = self.layer(2, prepared, &x)?.f_pixel_shuffle(2)?;
+        let x = x.f_narrow(2, 0, h)?.f_narrow(3, 0, w)?.f_mul(&self.hyper_gain.gain(q)?)?;
+        let x = if self.config.temporal {
+            let prior = prior.map_or_else(|| y.f_zeros_like(), |p| Ok(p.shallow_clone()))?;
+            Tensor::f_cat(&[x, prior], 1)?
+        } else {
+            x
+        };
+        let features = self.layer(5, prepared, &self.layer(4, prepared, &self.layer(3, prepared, &x)?)?)?;
+        let (mut mean, mut scale) = Self::mean_scale(&self.layer(6, prepared, &features)?)?;
+        if self.config.checkerboard {
+            let first = self.first_step_mask(y)?;
+            let second = first.f_neg()?.f_add_scalar(1.0)?;
+            let known = round_straight_through(&y.f_sub(&mean)?)?.f_add(&mean)?.f_mul(&first)?;
+            let x = Tensor::f_cat(&[features, known], 1)?;
+            let x = self.layer(9, prepared, &self.layer(8, prepared, &self.layer(7, prepared, &x)?)?)?;
+            let (mean2, scale2) = Self::mean_scale(&self.layer(10, prepared, &x)?)?;
+            mean = mean.f_mul(&first)?.f_add(&mean2.f_mul(&second)?)?;
+            scale = scale.f_mul(&first)?.f_add(&scale2.f_mul(&second)?)?;
+        }
+        let centred = y.f_sub(&mean)?;
+        let symbols = round_straight_through(&centred)?;
+        let y_hat = symbols.f_add(&mean)?;
+        let y_bits = match quantiser {
+            Quantiser::Noise(noise) => gaussian_bits(&centred.f_add(&noise(&y.size()))?, &scale)?,
+            Quantiser::Hard => gaussian_bits(&symbols, &scale)?,
+        };
+        let dims: &[i64] = &[1, 2, 3];
+        let bits = y_bits.f_sum_dim_intlist(dims, false, None)?.f_add(&z_bits.f_sum_dim_intlist(dims, false, None)?)?;
+        Ok(Coded { y_hat, bits })
+    }
+}

@@ -1,0 +1,170 @@
+//! The few layers that both profiles are built from. Tensors are `[N, C, H, W]` in channels-last memory.
+
+use tch::Tensor;
+
+use super::config::QUALITIES;
+use super::params::{Init, Scope};
+use crate::Result;
+
+/// Knots on the quality axis between which gains are interpolated.
+pub const KNOTS: usize = 8;
+
+/// LeakyReLU with any slope.
+///
+/// The binding of `leaky_relu` fixes the slope at 0.01. Its backward kernel with the input as its own gradient is the
+/// same function, fused, with the right derivative.
+pub fn leaky(x: &Tensor, slope: f64) -> Result<Tensor> {
+    Ok(x.f_leaky_relu_backward(x, slope, false)?)
+}
+
+/// The activation of all transforms: LeakyReLU(0.1).
+pub fn act(x: &Tensor) -> Result<Tensor> {
+    leaky(x, 0.1)
+}
+
+/// Convolution with bias; `groups == cin` is depthwise.
+#[derive(Debug)]
+pub struct Conv {
+    pub weight: Tensor,
+    pub bias: Tensor,
+    stride: i64,
+    padding: i64,
+    groups: i64,
+}
+
+/// Shape of a [`Conv`]; `gain` scales the initial weights.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvConfig {
+    pub kernel: i64,
+    pub stride: i64,
+    pub groups: i64,
+    pub gain: f64,
+}
+
+impl Default for ConvConfig {
+    fn default() -> Self {
+        Self { kernel: 1, stride: 1, groups: 1, gain: 1.0 }
+    }
+}
+
+impl Conv {
+    pub fn new(mut p: Scope, cin: i64, cout: i64, config: ConvConfig) -> Result<Self> {
+        let ConvConfig { kernel, stride, groups, gain } = config;
+        let fan_in = cin / groups * kernel * kernel;
+        Ok(Self {
+            weight: p.param("weight", &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?,
+            bias: p.param("bias", &[cout], Init::Uniform { fan_in, gain: 1.0 })?,
+            stride,
+            padding: kernel / 2,
+            groups,
+        })
+    }
+
+    /// 1x1 convolution.
+    pub fn pointwise(p: Scope, cin: i64, cout: i64) -> Result<Self> {
+        Self::new(p, cin, cout, ConvConfig::default())
+    }
+
+    /// Depthwise 3x3 convolution with zero padding.
+    pub fn depthwise(p: Scope, channels: i64) -> Result<Self> {
+        Self::new(p, channels, channels, ConvConfig { kernel: 3, groups: channels, ..Default::default() })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_with(x, &self.weight, &self.bias)
+    }
+
+    /// The convolution with other values in place of its parameters (fake-quantised ones).
+    pub fn forward_with(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        let (s, p) = ([self.stride; 2], [self.padding; 2]);
+        Ok(x.f_conv2d(weight, Some(bias), s, p, [1, 1], self.groups)?)
+    }
+}
+
+/// Depthwise block: `x + 1x1(dw3x3(act(1x1 x)))`, then `x + 1x1(act(1x1 x))` with twice the width inside.
+#[derive(Debug)]
+pub struct DwBlock {
+    mix_in: Conv,
+    depthwise: Conv,
+    mix_out: Conv,
+    expand: Conv,
+    project: Conv,
+}
+
+impl DwBlock {
+    pub fn new(mut p: Scope, c: i64) -> Result<Self> {
+        // Residual branches start small so that a deep stack starts near the identity.
+        let small = ConvConfig { gain: 0.3, ..Default::default() };
+        Ok(Self {
+            mix_in: Conv::pointwise(p.sub("mix_in"), c, c)?,
+            depthwise: Conv::depthwise(p.sub("depthwise"), c)?,
+            mix_out: Conv::new(p.sub("mix_out"), c, c, small)?,
+            expand: Conv::pointwise(p.sub("expand"), c, 2 * c)?,
+            project: Conv::new(p.sub("project"), 2 * c, c, small)?,
+        })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let branch = self.mix_out.forward(&self.depthwise.forward(&act(&self.mix_in.forward(x)?)?)?)?;
+        let x = x.f_add(&branch)?;
+        let branch = self.project.forward(&act(&self.expand.forward(&x)?)?)?;
+        Ok(x.f_add(&branch)?)
+    }
+
+    /// `count` blocks named `0`, `1`, ... below `p`.
+    pub fn stack(mut p: Scope, channels: i64, count: usize) -> Result<Vec<Self>> {
+        (0..count).map(|i| Self::new(p.sub(i), channels)).collect()
+    }
+}
+
+/// Applies blocks one after the other.
+pub fn run_blocks(blocks: &[DwBlock], x: Tensor) -> Result<Tensor> {
+    blocks.iter().try_fold(x, |x, block| block.forward(&x))
+}
+
+/// Weights `[64, KNOTS]` that interpolate linearly between knots at each quality index.
+pub fn knot_weights() -> Tensor {
+    let mut weights = vec![0f32; QUALITIES * KNOTS];
+    for q in 0..QUALITIES {
+        let position = q as f32 * (KNOTS - 1) as f32 / (QUALITIES - 1) as f32;
+        let left = (position.floor() as usize).min(KNOTS - 2);
+        let fraction = position - left as f32;
+        weights[q * KNOTS + left] = 1.0 - fraction;
+        weights[q * KNOTS + left + 1] = fraction;
+    }
+    Tensor::from_slice(&weights).view([QUALITIES as i64, KNOTS as i64])
+}
+
+/// A value per channel, interpolated linearly over the quality axis between learned knots `[8, C]`.
+#[derive(Debug)]
+pub struct QualityKnots {
+    pub knots: Tensor,
+    weights: Tensor,
+}
+
+impl QualityKnots {
+    /// Fresh knots run from `start` at quality 0 to `start + slope` at quality 63.
+    pub fn new(mut p: Scope, name: &str, channels: i64, start: f64, slope: f64) -> Result<Self> {
+        let knots = p.param_with(name, &[KNOTS as i64, channels], || {
+            let ramp = Tensor::linspace(start, start + slope, KNOTS as i64, (tch::Kind::Float, tch::Device::Cpu));
+            ramp.unsqueeze(1).repeat([1, channels])
+        })?;
+        Ok(Self { weights: knot_weights().f_to_device(knots.device())?, knots })
+    }
+
+    /// Values `[N, C, 1, 1]` at the quality indices `q` (int64 `[N]`, 0..=63).
+    pub fn at(&self, q: &Tensor) -> Result<Tensor> {
+        let values = self.weights.f_index_select(0, q)?.f_matmul(&self.knots)?;
+        Ok(values.f_unsqueeze(-1)?.f_unsqueeze(-1)?)
+    }
+
+    /// exp of [`Self::at`]: a positive gain.
+    pub fn gain(&self, q: &Tensor) -> Result<Tensor> {
+        Ok(self.at(q)?.f_exp()?)
+    }
+
+    /// Values of all quality indices, `[64, C]`, on the CPU.
+    pub fn table(&self) -> Result<Tensor> {
+        Ok(tch::no_grad(|| self.weights.f_matmul(&self.knots)?.f_to_device(tch::Device::Cpu))?)
+    }
+}

@@ -1,0 +1,26 @@
+//! The networks, on libtorch.
+
+pub mod codec;
+pub mod config;
+pub mod entropy;
+pub mod layers;
+pub mod ops;
+pub mod params;
+pub mod transform;
+
+pub use codec::Networks;
+pub use config::{ModelConfig, Profile, TransformConfig};
+pub use params::ParamStore;
+
+impl From<tch::TchError> for crate::Error {
+    fn from(error: tch::TchError) -> Self {
+        let text = error.to_string();
+        // libtorch appends a C++ backtrace; the first line says what happened.
+        let first = text.lines().next().unwrap_or_default().to_owned();
+        if text.contains("out of memory") || text.contains("not enough memory") {
+            Self::OutOfMemory(format!("{first}; use a smaller frame or another device"))
+        } else {
+            Self::Device(format!("libtorch: {first}"))
+        }
+    }
+}

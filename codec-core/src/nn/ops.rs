@@ -1,0 +1,135 @@
+//! Frame-sized operations on tensors, differentiable: what the trainer runs and what the fused kernels are checked against.
+
+use tch::{Kind, Tensor};
+
+use crate::Result;
+
+/// A 4:2:0 frame: luma `[N, 1, H, W]` and chroma `[N, 2, H/2, W/2]`, value/255 - 0.5.
+#[derive(Debug)]
+pub struct Planes {
+    pub y: Tensor,
+    pub uv: Tensor,
+}
+
+impl Planes {
+    pub fn shallow_clone(&self) -> Self {
+        Self { y: self.y.shallow_clone(), uv: self.uv.shallow_clone() }
+    }
+
+    fn map2(&self, other: &Self, f: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Self> {
+        Ok(Self { y: f(&self.y, &other.y)?, uv: f(&self.uv, &other.uv)? })
+    }
+
+    pub fn add(&self, other: &Self) -> Result<Self> {
+        self.map2(other, |a, b| Ok(a.f_add(b)?))
+    }
+
+    pub fn sub(&self, other: &Self) -> Result<Self> {
+        self.map2(other, |a, b| Ok(a.f_sub(b)?))
+    }
+
+    /// Values clamped to what 8 bits can hold, -0.5..=0.5.
+    pub fn clamped(&self) -> Result<Self> {
+        Ok(Self { y: self.y.f_clamp(-0.5, 0.5)?, uv: self.uv.f_clamp(-0.5, 0.5)? })
+    }
+
+    /// Circular shift by (`dy`, `dx`) luma samples, both even.
+    pub fn rolled(&self, dy: i64, dx: i64) -> Result<Self> {
+        Ok(Self { y: self.y.f_roll([dy, dx], [2, 3])?, uv: self.uv.f_roll([dy / 2, dx / 2], [2, 3])? })
+    }
+
+    /// Clamped and rounded to 8 bits, without gradient.
+    pub fn rounded(&self) -> Result<Self> {
+        let round = |t: &Tensor| -> Result<Tensor> {
+            Ok(t.f_clamp(-0.5, 0.5)?.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_round()?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
+        };
+        tch::no_grad(|| Ok(Self { y: round(&self.y)?, uv: round(&self.uv)? }))
+    }
+
+    pub fn detach(&self) -> Self {
+        Self { y: self.y.detach(), uv: self.uv.detach() }
+    }
+}
+
+/// The same values in channels-last memory, on which convolutions are fastest.
+pub fn channels_last(x: &Tensor) -> Result<Tensor> {
+    Ok(x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
+}
+
+/// Packs a frame into `[N, 96, H/8, W/8]`: luma unshuffled by 8 (64 channels), chroma by 4 (2 x 16).
+pub fn pack(frame: &Planes) -> Result<Tensor> {
+    channels_last(&Tensor::f_cat(&[frame.y.f_pixel_unshuffle(8)?, frame.uv.f_pixel_unshuffle(4)?], 1)?)
+}
+
+/// Inverse of [`pack`].
+pub fn unpack(x: &Tensor) -> Result<Planes> {
+    Ok(Planes { y: x.f_narrow(1, 0, 64)?.f_pixel_shuffle(8)?, uv: x.f_narrow(1, 64, 32)?.f_pixel_shuffle(4)? })
+}
+
+/// Backward warp with bicubic interpolation (a = -0.75) and border clamp: out(p) = image(p + flow(p)).
+///
+/// `image` `[N, C, h, w]`, `flow` `[N, 2, h, w]` (dx, dy) in pixels of the image. Warping stage of the article's
+/// decoupled scale-space warp.
+pub fn warp(image: &Tensor, flow: &Tensor) -> Result<Tensor> {
+    let (_, _, h, w) = image.size4()?;
+    let options = (Kind::Float, image.device());
+    let xs = Tensor::f_arange(w, options)?.f_view([1, 1, w])?;
+    let ys = Tensor::f_arange(h, options)?.f_view([1, h, 1])?;
+    // grid_sample wants -1..1 over the sample centres (align_corners).
+    let x = flow.f_select(1, 0)?.f_add(&xs)?.f_mul_scalar(2.0 / (w - 1) as f64)?.f_sub_scalar(1.0)?;
+    let y = flow.f_select(1, 1)?.f_add(&ys)?.f_mul_scalar(2.0 / (h - 1) as f64)?.f_sub_scalar(1.0)?;
+    const BICUBIC: i64 = 2;
+    const BORDER: i64 = 1;
+    Ok(image.f_grid_sampler(&Tensor::f_stack(&[x, y], -1)?, BICUBIC, BORDER, true)?)
+}
+
+/// 5x5 binomial blur with edge replication, every channel by itself.
+pub fn blur5(x: &Tensor) -> Result<Tensor> {
+    let (n, c, h, w) = x.size4()?;
+    let taps = Tensor::from_slice(&[1f32, 4.0, 6.0, 4.0, 1.0]).f_div_scalar(16.0)?.f_to_device(x.device())?;
+    let kernel = taps.f_view([1, 1, 5, 1])?.f_mul(&taps.f_view([1, 1, 1, 5])?)?;
+    let planes = x.f_reshape([n * c, 1, h, w])?.f_replication_pad2d([2, 2, 2, 2])?;
+    Ok(planes.f_conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)?.f_view([n, c, h, w])?)
+}
+
+/// Fixed 2x2 Haar split over the four unshuffled positions of each of two channels, `[N, 8, h, w]`; means, not sums.
+/// Applied twice it gives a quarter of its input, so its inverse is itself times four.
+pub fn haar(x: &Tensor) -> Result<Tensor> {
+    let (n, _, h, w) = x.size4()?;
+    let p = x.f_view([n, 2, 4, h, w]).or_else(|_| x.f_reshape([n, 2, 4, h, w]))?.f_unbind(2)?;
+    let sum = |signs: [f64; 3]| -> Result<Tensor> {
+        let mut total = p[0].shallow_clone();
+        for (sign, part) in signs.iter().zip(&p[1..]) {
+            total = if *sign > 0.0 { total.f_add(part)? } else { total.f_sub(part)? };
+        }
+        Ok(total)
+    };
+    let bands = [sum([1.0, 1.0, 1.0])?, sum([-1.0, 1.0, -1.0])?, sum([1.0, -1.0, -1.0])?, sum([-1.0, -1.0, 1.0])?];
+    Ok(Tensor::f_stack(&bands, 2)?.f_reshape([n, 8, h, w])?.f_mul_scalar(0.25)?)
+}
+
+fn upsample8(x: &Tensor) -> Result<Tensor> {
+    let (_, _, h, w) = x.size4()?;
+    Ok(x.f_contiguous()?.f_upsample_bilinear2d([h * 8, w * 8], false, None, None)?)
+}
+
+/// Motion-compensated prediction of a frame and the full-resolution flow it used.
+pub struct Prediction {
+    pub frame: Planes,
+    /// `[N, 2, H, W]`, pixels.
+    pub flow: Tensor,
+}
+
+/// Decoupled scale-space warp of the `rt` profile: bicubic warp, then a two-level blur steered by sigma.
+///
+/// `motion` `[N, 2, H/8, W/8]` in full-resolution pixels, `sigma` `[N, 1, H/8, W/8]` in 0..=1 (0: exactly no blur).
+pub fn predict(reference: &Planes, motion: &Tensor, sigma: &Tensor) -> Result<Prediction> {
+    let flow = upsample8(motion)?;
+    let sigma = upsample8(sigma)?;
+    let halve = |t: &Tensor| t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+    let chroma_flow = halve(&flow)?.f_mul_scalar(0.5)?;
+    let warped = Planes { y: warp(&reference.y, &flow)?, uv: warp(&reference.uv, &chroma_flow)? }.clamped()?;
+    let blend = |x: &Tensor, s: &Tensor| -> Result<Tensor> { Ok(x.f_add(&blur5(x)?.f_sub(x)?.f_mul(s)?)?) };
+    let frame = Planes { y: blend(&warped.y, &sigma)?, uv: blend(&warped.uv, &halve(&sigma)?)? };
+    Ok(Prediction { frame, flow })
+}

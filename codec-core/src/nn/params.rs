@@ -1,0 +1,144 @@
+//! Named parameters of the networks, and the builder through which networks take theirs.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, Result};
+
+/// Named tensors of a model. Names are dotted paths such as `intra.analysis.blocks.0.depthwise.weight`.
+#[derive(Debug, Default)]
+pub struct ParamStore {
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl ParamStore {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) {
+        self.tensors.insert(name.into(), tensor);
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    pub fn remove(&mut self, name: &str) -> Option<Tensor> {
+        self.tensors.remove(name)
+    }
+
+    /// All parameters in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// A second view of the same storage whose gradients are its own: what a data-parallel replica works on.
+    pub fn replica(&self) -> Self {
+        let tensors = self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().set_requires_grad(t.requires_grad()))).collect();
+        Self { tensors }
+    }
+
+    /// A copy with storage of its own and no gradients.
+    pub fn deep_copy(&self) -> Self {
+        let tensors = tch::no_grad(|| self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().copy())).collect());
+        Self { tensors }
+    }
+}
+
+/// How a fresh parameter starts.
+#[derive(Clone, Copy, Debug)]
+pub enum Init {
+    Const(f64),
+    /// Uniform in +-1/sqrt(fan_in), PyTorch's default of convolutions, times `gain`.
+    Uniform {
+        fan_in: i64,
+        gain: f64,
+    },
+}
+
+/// Hands out parameters by name: from a store that must hold them, or freshly initialised into one.
+pub struct Builder<'a> {
+    store: &'a mut ParamStore,
+    create: bool,
+    device: Device,
+}
+
+impl<'a> Builder<'a> {
+    /// Takes parameters from `store` and fails where one is missing or has another shape.
+    pub fn load(store: &'a mut ParamStore, device: Device) -> Self {
+        Self { store, create: false, device }
+    }
+
+    /// Takes parameters from `store` and creates the missing ones.
+    pub fn init(store: &'a mut ParamStore, device: Device) -> Self {
+        Self { store, create: true, device }
+    }
+
+    pub fn root(&mut self) -> Scope<'_, 'a> {
+        Scope { builder: self, prefix: String::new() }
+    }
+}
+
+/// A builder at a dotted path.
+pub struct Scope<'b, 'a> {
+    builder: &'b mut Builder<'a>,
+    prefix: String,
+}
+
+impl<'a> Scope<'_, 'a> {
+    /// The path one level down.
+    pub fn sub(&mut self, name: impl std::fmt::Display) -> Scope<'_, 'a> {
+        let prefix = if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) };
+        Scope { builder: self.builder, prefix }
+    }
+
+    /// The parameter `name` of this path, with the given shape.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] if the store lacks the tensor (and must not create it) or holds one of another shape.
+    pub fn param(&mut self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
+        let full = format!("{}.{name}", self.prefix);
+        let device = self.builder.device;
+        if let Some(tensor) = self.builder.store.get(&full) {
+            if tensor.size() != shape {
+                return Err(Error::ModelMismatch(format!("tensor {full} has shape {:?}, the configuration needs {shape:?}", tensor.size())));
+            }
+            if tensor.device() != device || tensor.kind() != Kind::Float {
+                let moved = tensor.f_to_device(device)?.f_to_kind(Kind::Float)?;
+                self.builder.store.insert(&full, moved);
+            }
+        } else if self.builder.create {
+            let fresh = match init {
+                Init::Const(value) => Tensor::f_full(shape, value, (Kind::Float, device))?,
+                Init::Uniform { fan_in, gain } => {
+                    let bound = gain / (fan_in as f64).sqrt();
+                    Tensor::f_zeros(shape, (Kind::Float, device))?.f_uniform_(-bound, bound)?
+                }
+            };
+            self.builder.store.insert(&full, fresh.set_requires_grad(true));
+        } else {
+            return Err(Error::ModelMismatch(format!("tensor {full} of shape {shape:?} is missing: the model file does not fit its configuration")));
+        }
+        Ok(self.builder.store.get(&full).expect("inserted above").shallow_clone())
+    }
+
+    /// As [`Self::param`], with a value computed by the caller when the parameter is fresh.
+    pub fn param_with(&mut self, name: &str, shape: &[i64], value: impl FnOnce() -> Tensor) -> Result<Tensor> {
+        let full = format!("{}.{name}", self.prefix);
+        if self.builder.create && self.builder.store.get(&full).is_none() {
+            let tensor = value().f_to_device(self.builder.device)?.f_to_kind(Kind::Float)?;
+            self.builder.store.insert(&full, tensor.set_requires_grad(true));
+        }
+        self.param(name, shape, Init::Const(0.0))
+    }
+}

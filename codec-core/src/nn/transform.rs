@@ -1,0 +1,73 @@
+//! Analysis and synthesis transforms of the `rt` profile: E_I, E_res, E_flow and G_I, G_res, G_flow.
+
+use tch::Tensor;
+
+use super::config::TransformConfig;
+use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
+use super::params::Scope;
+use crate::Result;
+
+/// `cin` channels at 1/8 to a latent at 1/16.
+#[derive(Debug)]
+pub struct Analysis {
+    input: Conv,
+    gain: QualityKnots,
+    blocks: Vec<DwBlock>,
+    down: Conv,
+    deep: Vec<DwBlock>,
+    output: Conv,
+}
+
+impl Analysis {
+    /// `output_gain` scales the initial weights of the last layer.
+    pub fn new(mut p: Scope, cin: i64, config: &TransformConfig, output_gain: f64) -> Result<Self> {
+        let c = config.width;
+        Ok(Self {
+            input: Conv::pointwise(p.sub("input"), cin, c)?,
+            gain: QualityKnots::new(p.sub("gain"), "knots", c, 0.0, 0.0)?,
+            blocks: DwBlock::stack(p.sub("blocks"), c, config.analysis_blocks)?,
+            down: Conv::pointwise(p.sub("down"), 4 * c, config.deep_width)?,
+            deep: DwBlock::stack(p.sub("deep"), config.deep_width, config.deep_blocks)?,
+            output: Conv::new(p.sub("output"), config.deep_width, config.latent, ConvConfig { gain: output_gain, ..Default::default() })?,
+        })
+    }
+
+    /// `[N, cin, H/8, W/8]` and quality indices `[N]` to `[N, latent, H/16, W/16]`.
+    pub fn forward(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
+        let x = self.input.forward(x)?.f_mul(&self.gain.gain(q)?)?;
+        let x = run_blocks(&self.blocks, x)?.f_pixel_unshuffle(2)?;
+        self.output.forward(&run_blocks(&self.deep, self.down.forward(&x)?)?)
+    }
+}
+
+/// A latent at 1/16 to `cout` channels at 1/8.
+#[derive(Debug)]
+pub struct Synthesis {
+    input: Conv,
+    deep: Vec<DwBlock>,
+    up: Conv,
+    gain: QualityKnots,
+    blocks: Vec<DwBlock>,
+    output: Conv,
+}
+
+impl Synthesis {
+    /// `width` is the width at 1/8 (`config.width` but for G_flow, which is narrower than E_flow).
+    pub fn new(mut p: Scope, cin: i64, cout: i64, width: i64, config: &TransformConfig, output_gain: f64) -> Result<Self> {
+        Ok(Self {
+            input: Conv::pointwise(p.sub("input"), cin, config.deep_width)?,
+            deep: DwBlock::stack(p.sub("deep"), config.deep_width, config.deep_blocks)?,
+            up: Conv::pointwise(p.sub("up"), config.deep_width, 4 * width)?,
+            gain: QualityKnots::new(p.sub("gain"), "knots", width, 0.0, 0.0)?,
+            blocks: DwBlock::stack(p.sub("blocks"), width, config.synthesis_blocks)?,
+            output: Conv::new(p.sub("output"), width, cout, ConvConfig { gain: output_gain, ..Default::default() })?,
+        })
+    }
+
+    /// `[N, cin, H/16, W/16]` and quality indices `[N]` to `[N, cout, H/8, W/8]`.
+    pub fn forward(&self, y: &Tensor, q: &Tensor) -> Result<Tensor> {
+        let x = self.up.forward(&run_blocks(&self.deep, self.input.forward(y)?)?)?;
+        let x = x.f_pixel_shuffle(2)?.f_mul(&self.gain.gain(q)?)?;
+        self.output.forward(&run_blocks(&self.blocks, x)?)
+    }
+}

@@ -1,0 +1,31 @@
+//! Time spent in each stage of coding, for benchmarks.
+
+use std::time::{Duration, Instant};
+
+/// Total time by stage, in the order in which the stages were first seen.
+#[derive(Clone, Debug, Default)]
+pub struct StageTimes {
+    stages: Vec<(&'static str, Duration)>,
+}
+
+impl StageTimes {
+    /// Runs `work` and adds its duration to `stage`.
+    pub(super) fn measure<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        let elapsed = start.elapsed();
+        match self.stages.iter_mut().find(|(name, _)| *name == stage) {
+            Some((_, total)) => *total += elapsed,
+            None => self.stages.push((stage, elapsed)),
+        }
+        result
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> + '_ {
+        self.stages.iter().copied()
+    }
+
+    pub fn clear(&mut self) {
+        self.stages.clear();
+    }
+}

@@ -1,0 +1,5 @@
+include!("../codec-core/build/link_torch.rs");
+
+fn main() {
+    link_torch();
+}

@@ -1,0 +1,152 @@
+//! Speed of the codec by itself: no pipeline, no files.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use codec_core::bitstream::VideoInfo;
+use codec_core::frame::Frame;
+use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, Limits, ModelSource, StageTimes};
+
+/// Frames coded before the clock starts: the keyframe and the first P-frames, while buffers and kernels are set up.
+const WARM_UP: usize = 4;
+
+#[derive(Args)]
+pub struct BenchArgs {
+    /// Frame size, WIDTHxHEIGHT.
+    #[arg(long, value_parser = parse_size, default_value = "640x384")]
+    size: (u32, u32),
+    /// Threads of the networks; 0: physical cores.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// P-frames that are timed.
+    #[arg(long, default_value_t = 60)]
+    frames: usize,
+    #[arg(long, default_value_t = 32)]
+    quality: u8,
+    #[arg(long, default_value = "auto")]
+    device: DeviceSpec,
+    /// Model file; the built-in model by default.
+    #[arg(long)]
+    model: Option<std::path::PathBuf>,
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let parsed = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    parsed.filter(|&(w, h)| w > 0 && h > 0).ok_or_else(|| format!("{text}: write WIDTHxHEIGHT, such as 640x384"))
+}
+
+/// A textured picture under slow pan with a faster moving patch: motion and residual that a camera would give.
+fn test_frame(width: usize, height: usize, number: usize) -> Frame {
+    let mut frame = Frame::new(width, height);
+    let wave = |x: f32, y: f32| (x * 0.061).sin() * (y * 0.047).cos() + 0.5 * (x * 0.31 + y * 0.17).sin() + 0.25 * (x * 0.9 - y * 1.1).sin();
+    for (index, plane) in frame.planes_mut().iter_mut().enumerate() {
+        let scale = if index == 0 { 1.0 } else { 2.0 };
+        let (columns, rows, stride) = (plane.width, plane.height, plane.stride);
+        for row in 0..rows {
+            for column in 0..columns {
+                let (mut x, y) = (column as f32 * scale + 1.5 * number as f32, row as f32 * scale + 0.5 * number as f32);
+                let inside = (row * 3 / rows, column * 3 / columns) == (1, 1);
+                if inside {
+                    x += 3.0 * number as f32;
+                }
+                plane.data[row * stride + column] = (128.0 + 50.0 * wave(x + index as f32 * 40.0, y) / scale) as u8;
+            }
+        }
+    }
+    frame
+}
+
+struct Side {
+    elapsed: Vec<Duration>,
+    times: StageTimes,
+}
+
+impl Side {
+    /// Frames per second by the median frame, which a busy machine disturbs least.
+    fn fps(&self) -> f64 {
+        let mut sorted = self.elapsed.clone();
+        sorted.sort();
+        1.0 / sorted[sorted.len() / 2].as_secs_f64()
+    }
+
+    fn stages(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
+        self.times.iter().map(|(name, total)| (name, total.as_secs_f64() * 1e3 / self.elapsed.len() as f64))
+    }
+
+    fn json(&self) -> serde_json::Value {
+        self.stages().map(|(name, ms)| (name.to_owned(), serde_json::json!(ms))).collect::<serde_json::Map<_, _>>().into()
+    }
+}
+
+pub fn run(args: &BenchArgs) -> Result<()> {
+    if args.frames == 0 {
+        bail!("--frames 0: at least one frame is needed");
+    }
+    let (width, height) = args.size;
+    let model = args.model.clone().map_or(ModelSource::Embedded, ModelSource::File);
+    let config = EncoderConfig {
+        quality: args.quality,
+        key_int_max: 0,
+        threads: args.threads,
+        device: args.device.clone(),
+        model: model.clone(),
+        ..EncoderConfig::new(VideoInfo { width, height, ..VideoInfo::default() })
+    };
+    let mut encoder = Encoder::new(config)?;
+    let frames: Vec<Frame> = (0..16).map(|i| test_frame(width as usize, height as usize, i)).collect();
+    let mut encode = Side { elapsed: Vec::new(), times: StageTimes::default() };
+    let mut units = Vec::new();
+    for i in 0..WARM_UP + args.frames {
+        if i == WARM_UP {
+            encoder.times().clear();
+        }
+        // Back and forth, so that the motion stays small everywhere.
+        let position = i % (2 * frames.len() - 2);
+        let frame = &frames[if position < frames.len() { position } else { 2 * frames.len() - 2 - position }];
+        let start = Instant::now();
+        encoder.send_frame(&frame.view(), FrameOptions::default())?;
+        if i >= WARM_UP {
+            encode.elapsed.push(start.elapsed());
+        }
+        units.extend(encoder.receive_unit());
+    }
+    encode.times = encoder.times().clone();
+    drop(encoder);
+
+    let mut decoder = Decoder::new(DecoderConfig { threads: args.threads, device: args.device.clone(), model, limits: Limits::default() })?;
+    let mut decode = Side { elapsed: Vec::new(), times: StageTimes::default() };
+    for (i, unit) in units.iter().enumerate() {
+        if i == WARM_UP {
+            decoder.times().clear();
+        }
+        let start = Instant::now();
+        decoder.send_unit(&unit.data)?;
+        if i >= WARM_UP {
+            decode.elapsed.push(start.elapsed());
+        }
+        decoder.receive_frame();
+    }
+    decode.times = decoder.times().clone();
+
+    let bytes: usize = units[WARM_UP..].iter().map(|u| u.data.len()).sum();
+    let bpp = bytes as f64 * 8.0 / (f64::from(width) * f64::from(height) * args.frames as f64);
+    if args.json {
+        let report = serde_json::json!({
+            "size": format!("{width}x{height}"), "threads": args.threads, "frames": args.frames, "bpp": bpp,
+            "encode_fps": encode.fps(), "decode_fps": decode.fps(),
+            "encode_ms": encode.json(), "decode_ms": decode.json(),
+        });
+        println!("{report}");
+    } else {
+        println!("{width}x{height}, {} P-frames, {bpp:.4} bpp", args.frames);
+        for (name, side) in [("encode", &encode), ("decode", &decode)] {
+            println!("{name}: {:.1} fps", side.fps());
+            side.stages().for_each(|(stage, ms)| println!("  {stage:16} {ms:7.2} ms"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! Command line of `ngc-trainer`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tch::Device;
+
+use crate::data::{PrepareOptions, prepare};
+use crate::train::checkpoint::Checkpoint;
+use crate::train::loss::Distortion;
+use crate::train::schedule::{Budget, Unroll, parse_seconds};
+use crate::train::{InterLosses, RunPaths, Stage, TrainConfig, load_start, rate_controller, starting_point, train};
+use crate::{bench, export, import};
+
+/// Trains, exports and measures NGC models.
+#[derive(Parser)]
+#[command(name = "ngc-trainer", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make training shards of photos and clips.
+    Prepare(PrepareArgs),
+    /// Run a training stage, or go on with the one in --out.
+    Train(Box<TrainArgs>),
+    /// Write a model file from a checkpoint.
+    Export(ExportArgs),
+    /// Turn the prototype's weights into a starting checkpoint.
+    ImportReference(ImportArgs),
+    /// Measure encoding and decoding speed.
+    Bench(bench::BenchArgs),
+}
+
+#[derive(Args)]
+struct PrepareArgs {
+    /// Photo files or folders.
+    #[arg(long, num_args = 0..)]
+    photos: Vec<PathBuf>,
+    /// Clip files or folders; anything that GStreamer can decode.
+    #[arg(long, num_args = 0..)]
+    clips: Vec<PathBuf>,
+    /// Folder of the shards.
+    #[arg(long)]
+    out: PathBuf,
+    /// Short side that clips are downscaled to, in pixels.
+    #[arg(long, default_value_t = 360)]
+    short_side: usize,
+    /// Frames taken from a clip at most.
+    #[arg(long, default_value_t = 240)]
+    max_frames: usize,
+    /// Keep the shards below so many MiB.
+    #[arg(long)]
+    max_size_mib: Option<u64>,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum StageName {
+    /// E_I and G_I on single frames.
+    Intra,
+    /// Flow and residual codec on unrolled clips, the I-branch frozen.
+    Inter,
+}
+
+#[derive(Args)]
+struct TrainArgs {
+    stage: StageName,
+    /// Shards made by `prepare`.
+    #[arg(long)]
+    data: PathBuf,
+    /// Folder of the run: checkpoint and logs. A run that is there is gone on with.
+    #[arg(long)]
+    out: PathBuf,
+    /// Where to start: a checkpoint of another stage or a model file.
+    #[arg(long)]
+    init: Option<PathBuf>,
+    /// Inter stage: start the residual branch from the I-branch, as the article does.
+    #[arg(long)]
+    residual_from_intra: bool,
+    /// Length in steps.
+    #[arg(long, conflicts_with = "time_budget")]
+    steps: Option<u64>,
+    /// Length in wall-clock time over all sittings: 90s, 20m, 4h.
+    #[arg(long, value_parser = parse_seconds)]
+    time_budget: Option<f64>,
+    /// Unroll lengths T with their shares of the stage.
+    #[arg(long, default_value = "2:1,3:1.5,4:2,6:2,8:2")]
+    unroll: String,
+    #[arg(long, value_enum, default_value_t)]
+    distortion: Distortion,
+    /// Peak learning rate.
+    #[arg(long, default_value_t = 1e-3)]
+    lr: f64,
+    #[arg(long, default_value_t = 0.999)]
+    ema: f64,
+    /// Clips per worker and step.
+    #[arg(long, default_value_t = 4)]
+    batch: usize,
+    /// Side of the crops in pixels, a multiple of 64.
+    #[arg(long, default_value_t = 128)]
+    crop: usize,
+    /// Share of photos (with simulated camera motion in the inter stage).
+    #[arg(long, default_value_t = 0.3)]
+    photo_share: f32,
+    /// Single-threaded replicas.
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Share of frames with a random residual shift.
+    #[arg(long, default_value_t = InterLosses::default().shift)]
+    shift: f64,
+    /// Weight of the low-pass colour error.
+    #[arg(long, default_value_t = InterLosses::default().drift)]
+    drift: f64,
+    /// Hold these bits per pixel at qualities 0 and 63 with the proportional rate controller: BEST,WORST.
+    #[arg(long, value_parser = parse_pair)]
+    target_bpp: Option<(f64, f64)>,
+    /// Compute device: cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: codec_core::DeviceSpec,
+}
+
+fn parse_pair(text: &str) -> Result<(f64, f64), String> {
+    let parts: Vec<f64> = text.split(',').filter_map(|p| p.trim().parse().ok()).collect();
+    match parts[..] {
+        [a, b] if a > b && b > 0.0 => Ok((a, b)),
+        _ => Err(format!("{text}: write two positive numbers, the larger first, such as 0.5,0.02")),
+    }
+}
+
+#[derive(Args)]
+struct ExportArgs {
+    #[arg(long)]
+    checkpoint: PathBuf,
+    #[arg(long)]
+    out: PathBuf,
+    /// A line for the file's metadata, such as the data's licences.
+    #[arg(long, default_value = "")]
+    notes: String,
+}
+
+#[derive(Args)]
+struct ImportArgs {
+    /// The prototype's safetensors file.
+    #[arg(long)]
+    weights: PathBuf,
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Cli {
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Prepare(args) => run_prepare(args),
+            Command::Train(args) => run_train(*args),
+            Command::Export(args) => export::export(&Checkpoint::load(&args.checkpoint)?, &args.out, &args.notes),
+            Command::ImportReference(args) => {
+                let (model, params) = import::import_prototype(&args.weights)?;
+                starting_point(model, &params).save(&args.out)
+            }
+            Command::Bench(args) => bench::run(&args),
+        }
+    }
+}
+
+fn run_prepare(args: PrepareArgs) -> Result<()> {
+    if args.photos.is_empty() && args.clips.is_empty() {
+        bail!("nothing to prepare: give --photos or --clips");
+    }
+    let options = PrepareOptions {
+        photos: args.photos,
+        clips: args.clips,
+        out: args.out,
+        short_side: args.short_side,
+        max_frames_per_clip: args.max_frames,
+        max_size: args.max_size_mib.map(|m| m << 20),
+        seed: args.seed,
+    };
+    let summary = prepare(&options, &mut |line| eprintln!("{line}"))?;
+    println!("{summary}");
+    Ok(())
+}
+
+fn run_train(args: TrainArgs) -> Result<()> {
+    let stage = match args.stage {
+        StageName::Intra => Stage::Intra,
+        StageName::Inter => Stage::Inter {
+            unroll: Unroll::parse(&args.unroll)?,
+            losses: InterLosses { shift: args.shift, drift: args.drift, ..InterLosses::default() },
+        },
+    };
+    let budget = match (args.steps, args.time_budget) {
+        (Some(steps), _) => Budget::Steps(steps),
+        (None, Some(seconds)) => Budget::Seconds(seconds),
+        (None, None) => bail!("say how long to train: --steps N or --time-budget 20m"),
+    };
+    let config = TrainConfig {
+        stage,
+        budget,
+        distortion: args.distortion,
+        learning_rate: args.lr,
+        ema_decay: args.ema,
+        batch: args.batch,
+        crop: args.crop,
+        photo_share: args.photo_share,
+        workers: args.workers.max(1),
+        seed: args.seed,
+    };
+    let mut start = args.init.as_deref().map(load_start).transpose()?;
+    if let Some(start) = &mut start {
+        if args.residual_from_intra {
+            let mut params = start.averaged_params();
+            codec_core::Networks::init(&mut params, &start.progress.model, Device::Cpu)?;
+            codec_core::Networks::init_residual_from_intra(&mut params)?;
+            start.tensors.extend(params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())));
+            start.tensors.retain(|name, _| !name.starts_with("ema/residual."));
+        }
+        start.progress.rate = args.target_bpp.map(|(best, worst)| rate_controller(best, worst));
+    }
+    let paths = RunPaths { data: args.data, out: args.out };
+    let device = codec_core::device::open(&args.device).context("--device")?;
+    train(config, start, &paths, device)
+}

@@ -1,0 +1,383 @@
+//! Random space-time crops of a data folder.
+
+use std::path::Path;
+
+use super::error::DataError;
+use super::motion::{self, Canvas, Picture};
+use super::resample::{Affine, shrink};
+use super::rng::Rng;
+use super::shard::{Kind, ShardSet, Split};
+
+/// Chance of taking every second frame.
+const SKIP_CHANCE: f32 = 0.25;
+const REVERSE_CHANCE: f32 = 0.3;
+const FLIP_CHANCE: f32 = 0.5;
+/// Chance that a single frame is shrunk, and the largest factor.
+const SHRINK_CHANCE: f32 = 0.5;
+const SHRINK: f32 = 4.0 / 3.0;
+/// More frames than this do not make a clip more likely to be drawn.
+const WEIGHT_FRAMES: usize = 60;
+/// Families of clips that all show nearly the same, and their weight.
+const UNIFORM_FAMILIES: [&str; 2] = ["asl_", "grid_"];
+const UNIFORM_WEIGHT: f32 = 0.12;
+
+/// Whether a source of this name belongs to a family of nearly equal clips.
+pub(super) fn is_uniform_family(name: &str) -> bool {
+    UNIFORM_FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct SamplerOptions {
+    /// Part of the samples that come from photos, 0..=1.
+    pub photo_share: f32,
+    pub seed: u64,
+    pub split: Split,
+}
+
+/// A batch of clips, 8-bit 4:2:0, BT.601 limited range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClipBatch {
+    /// Clips (B), frames of each (T), and their side in luma pixels (S).
+    pub batch: usize,
+    pub frames: usize,
+    pub crop: usize,
+    /// `[B][T][S][S]`
+    pub y: Vec<u8>,
+    /// `[B][T][2][S/2][S/2]`: U, then V.
+    pub uv: Vec<u8>,
+}
+
+/// Cuts batches out of a data folder. It has no state: a batch follows from the seed and the key,
+/// and any number of threads may sample at once.
+#[derive(Debug)]
+pub struct Sampler {
+    set: ShardSet,
+    options: SamplerOptions,
+    /// Items of the split, and each clip's weight.
+    clips: Vec<(usize, f32)>,
+    photos: Vec<usize>,
+}
+
+impl Sampler {
+    /// Opens a data folder written by `prepare`.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] and [`DataError::Damaged`] naming the file; [`DataError::NothingFits`] if
+    /// the split is empty; [`DataError::Option`] for a share outside of 0..=1.
+    pub fn open(dir: &Path, options: SamplerOptions) -> Result<Self, DataError> {
+        if !(0.0..=1.0).contains(&options.photo_share) {
+            return Err(DataError::Option {
+                option: "photo-share",
+                reason: format!("{} is not between 0 and 1", options.photo_share),
+            });
+        }
+        let set = ShardSet::open(dir)?;
+        let (mut clips, mut photos) = (Vec::new(), Vec::new());
+        for (item, entry) in set.entries().iter().enumerate() {
+            match entry.kind {
+                _ if entry.split != options.split || entry.frames == 0 => {}
+                Kind::Photo => photos.push(item),
+                Kind::Clip => {
+                    let usual = (entry.frames.min(WEIGHT_FRAMES) as f32).sqrt();
+                    let uniform = is_uniform_family(&entry.name);
+                    clips.push((item, if uniform { UNIFORM_WEIGHT * usual } else { usual }));
+                }
+            }
+        }
+        let sampler = Sampler {
+            set,
+            options,
+            clips,
+            photos,
+        };
+        if sampler.clips.is_empty() && sampler.photos.is_empty() {
+            return Err(sampler.nothing("the data folder has no items in this split"));
+        }
+        Ok(sampler)
+    }
+
+    /// Reads all shards and compares their checksums.
+    ///
+    /// # Errors
+    /// [`DataError::Damaged`] naming the shard.
+    pub fn verify(&self) -> Result<(), DataError> {
+        self.set.verify()
+    }
+
+    /// The batch of one (step, worker): `batch` clips of `frames` frames, `crop` x `crop` pixels
+    /// (a multiple of 64).
+    ///
+    /// # Errors
+    /// [`DataError::Option`] for a crop, batch or frame count that cannot work,
+    /// [`DataError::NothingFits`] if no item is large and long enough.
+    pub fn sample(
+        &self,
+        (step, worker): (u64, u32),
+        batch: usize,
+        frames: usize,
+        crop: usize,
+    ) -> Result<ClipBatch, DataError> {
+        let mut out = ClipBatch::new(batch, frames, crop)?;
+        let clips: Vec<(usize, f32)> = self.fitting_clips(frames, crop);
+        let photos = self.fitting_photos(crop);
+        let share = match (clips.is_empty(), photos.is_empty()) {
+            (true, true) => return Err(self.too_small(frames, crop)),
+            (true, false) => 1.0,
+            (false, true) => 0.0,
+            (false, false) => self.options.photo_share,
+        };
+        for (index, mut canvas) in out.clips().enumerate() {
+            let key = [self.options.seed, step, u64::from(worker), index as u64];
+            let mut rng = Rng::new(&key);
+            if rng.chance(share) {
+                self.photo(&photos, &mut canvas, &mut rng);
+            } else {
+                self.clip(&clips, &mut canvas, &mut rng);
+            }
+            if rng.chance(FLIP_CHANCE) {
+                canvas.y.chunks_exact_mut(crop).for_each(<[u8]>::reverse);
+                canvas.uv.chunks_exact_mut(crop / 2).for_each(<[u8]>::reverse);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Up to `count` centre crops, the same on every call: of photos for single frames, of clips
+    /// otherwise. A clip is used more than once, at other times, where there are too few. Without
+    /// any clip, photos with simulated motion take their place.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn validation_clips(
+        &self,
+        count: usize,
+        frames: usize,
+        crop: usize,
+    ) -> Result<ClipBatch, DataError> {
+        let photos = self.distinct_photos(crop);
+        let clips: Vec<usize> = self
+            .fitting_clips(frames, crop)
+            .into_iter()
+            .map(|(item, _)| item)
+            .collect();
+        if photos.is_empty() && clips.is_empty() {
+            return Err(self.too_small(frames, crop));
+        }
+        let from_photos = clips.is_empty() || (frames == 1 && !photos.is_empty());
+        if from_photos {
+            let mut out = ClipBatch::new(count.min(photos.len()), frames, crop)?;
+            for (&item, mut canvas) in photos.iter().zip(out.clips()) {
+                if frames == 1 {
+                    self.copy_centre(item, &[0], &mut canvas);
+                } else {
+                    let picture = self.picture(item);
+                    motion::render(picture, picture, &mut canvas, &mut Rng::new(&[item as u64]));
+                }
+            }
+            return Ok(out);
+        }
+        let rounds = count.div_ceil(clips.len());
+        let mut starts: Vec<(usize, usize)> = Vec::new();
+        for round in 0..rounds {
+            for &item in &clips {
+                let room = self.set.entries()[item].frames - frames;
+                let start = (item, room * (2 * round + 1) / (2 * rounds));
+                if !starts.contains(&start) {
+                    starts.push(start);
+                }
+            }
+        }
+        starts.truncate(count);
+        let mut out = ClipBatch::new(starts.len(), frames, crop)?;
+        for ((item, first), mut canvas) in starts.into_iter().zip(out.clips()) {
+            let times: Vec<usize> = (first..first + frames).collect();
+            self.copy_centre(item, &times, &mut canvas);
+        }
+        Ok(out)
+    }
+
+    fn fits(&self, item: usize, crop: usize) -> bool {
+        self.set.entries()[item].size().short_side() >= crop
+    }
+
+    fn fitting_clips(&self, frames: usize, crop: usize) -> Vec<(usize, f32)> {
+        let long = |item: usize| self.set.entries()[item].frames >= frames;
+        let clips = self.clips.iter().copied();
+        clips
+            .filter(|&(item, _)| long(item) && self.fits(item, crop))
+            .collect()
+    }
+
+    fn fitting_photos(&self, crop: usize) -> Vec<usize> {
+        let photos = self.photos.iter().copied();
+        photos.filter(|&item| self.fits(item, crop)).collect()
+    }
+
+    /// One version of each photo.
+    fn distinct_photos(&self, crop: usize) -> Vec<usize> {
+        let mut photos = self.fitting_photos(crop);
+        let source = |&mut item: &mut usize| {
+            let name = &self.set.entries()[item].name;
+            name.rsplit_once('@').map_or(&name[..], |(source, _)| source)
+        };
+        photos.dedup_by(|a, b| source(a) == source(b));
+        photos
+    }
+
+    fn picture(&self, item: usize) -> Picture<'_> {
+        Picture {
+            size: self.set.entries()[item].size(),
+            frame: self.set.frame(item, 0),
+        }
+    }
+
+    fn photo(&self, photos: &[usize], canvas: &mut Canvas<'_>, rng: &mut Rng) {
+        let item = rng.choose(photos);
+        if canvas.frames == 1 {
+            self.still(item, 0, canvas, rng);
+        } else {
+            let front = self.picture(rng.choose(photos));
+            motion::render(self.picture(item), front, canvas, rng);
+        }
+    }
+
+    fn clip(&self, clips: &[(usize, f32)], canvas: &mut Canvas<'_>, rng: &mut Rng) {
+        let item = weighted(clips, rng);
+        let entry = &self.set.entries()[item];
+        let count = canvas.frames;
+        if count == 1 {
+            let t = rng.below(entry.frames);
+            return self.still(item, t, canvas, rng);
+        }
+        let skips = rng.chance(SKIP_CHANCE) && entry.frames >= 2 * count;
+        let stride = if skips { 2 } else { 1 };
+        let first = rng.below(entry.frames - (count - 1) * stride);
+        let mut times: Vec<usize> = (0..count).map(|i| first + i * stride).collect();
+        if rng.chance(REVERSE_CHANCE) {
+            times.reverse();
+        }
+        let x = rng.below((entry.width - canvas.crop) / 2 + 1) * 2;
+        let y = rng.below((entry.height - canvas.crop) / 2 + 1) * 2;
+        self.copy(item, &times, (x, y), canvas);
+    }
+
+    /// A crop of one frame, shrunk now and then.
+    fn still(&self, item: usize, t: usize, canvas: &mut Canvas<'_>, rng: &mut Rng) {
+        let entry = &self.set.entries()[item];
+        let crop = canvas.crop;
+        let most = (entry.size().short_side() as f32 / crop as f32).min(SHRINK);
+        let scale = rng.range(1.0, most);
+        if !rng.chance(SHRINK_CHANCE) || scale < 1.02 {
+            let x = rng.below((entry.width - crop) / 2 + 1) * 2;
+            let y = rng.below((entry.height - crop) / 2 + 1) * 2;
+            return self.copy(item, &[t], (x, y), canvas);
+        }
+        let room = crop as f32 * scale;
+        let corner = [entry.width, entry.height].map(|side| rng.range(0.0, side as f32 - room));
+        let map = Affine {
+            matrix: [[scale, 0.0], [0.0, scale]],
+            offset: corner.map(|c| c + (scale - 1.0) / 2.0),
+        };
+        let [y, u, v] = entry.size().planes(self.set.frame(item, t));
+        shrink(y, &map, canvas.y, crop);
+        let (out_u, out_v) = canvas.uv.split_at_mut(crop * crop / 4);
+        shrink(u, &map.chroma(), out_u, crop / 2);
+        shrink(v, &map.chroma(), out_v, crop / 2);
+    }
+
+    fn copy_centre(&self, item: usize, times: &[usize], canvas: &mut Canvas<'_>) {
+        let entry = &self.set.entries()[item];
+        let corner = [entry.width, entry.height].map(|side| (side - canvas.crop) / 4 * 2);
+        self.copy(item, times, (corner[0], corner[1]), canvas);
+    }
+
+    /// Copies the window at an even (x, y) of the given frames.
+    fn copy(&self, item: usize, times: &[usize], (x, y): (usize, usize), canvas: &mut Canvas<'_>) {
+        let size = self.set.entries()[item].size();
+        let (s, c) = (canvas.crop, canvas.crop / 2);
+        let luma = canvas.y.chunks_exact_mut(s * s);
+        let chroma = canvas.uv.chunks_exact_mut(2 * c * c);
+        for ((&t, out_y), out_uv) in times.iter().zip(luma).zip(chroma) {
+            let [py, pu, pv] = size.planes(self.set.frame(item, t));
+            for (row, out) in out_y.chunks_exact_mut(s).enumerate() {
+                out.copy_from_slice(py.row(x, y + row, s));
+            }
+            for (plane, out) in [pu, pv].iter().zip(out_uv.chunks_exact_mut(c * c)) {
+                for (row, out) in out.chunks_exact_mut(c).enumerate() {
+                    out.copy_from_slice(plane.row(x / 2, y / 2 + row, c));
+                }
+            }
+        }
+    }
+
+    fn too_small(&self, frames: usize, crop: usize) -> DataError {
+        self.nothing(&format!("no item has {frames} frames of {crop}x{crop} pixels"))
+    }
+
+    fn nothing(&self, what: &str) -> DataError {
+        DataError::NothingFits {
+            path: self.set.dir().to_owned(),
+            reason: format!(
+                "{what} (split {:?}); ask for less, or prepare more sources",
+                self.options.split
+            ),
+        }
+    }
+}
+
+impl ClipBatch {
+    fn new(batch: usize, frames: usize, crop: usize) -> Result<Self, DataError> {
+        let bad = |option, reason: &str| {
+            Err(DataError::Option {
+                option,
+                reason: reason.to_owned(),
+            })
+        };
+        if crop == 0 || crop % 64 != 0 || crop > 1024 {
+            return bad("crop", "must be a multiple of 64 up to 1024");
+        }
+        if !(1..=1024).contains(&batch) {
+            return bad("batch", "must lie between 1 and 1024");
+        }
+        if !(1..=256).contains(&frames) {
+            return bad("frames", "must lie between 1 and 256");
+        }
+        let luma = batch * frames * crop * crop;
+        Ok(ClipBatch {
+            batch,
+            frames,
+            crop,
+            y: vec![0; luma],
+            uv: vec![0; luma / 2],
+        })
+    }
+
+    /// Each clip's part of the buffers.
+    fn clips(&mut self) -> impl Iterator<Item = Canvas<'_>> {
+        let (frames, crop) = (self.frames, self.crop);
+        let luma = frames * crop * crop;
+        let parts = self.y.chunks_exact_mut(luma).zip(self.uv.chunks_exact_mut(luma / 2));
+        parts.map(move |(y, uv)| Canvas {
+            frames,
+            crop,
+            y,
+            uv,
+        })
+    }
+}
+
+/// An item drawn in proportion to its weight. `items` is not empty.
+fn weighted(items: &[(usize, f32)], rng: &mut Rng) -> usize {
+    let total: f32 = items.iter().map(|&(_, weight)| weight).sum();
+    let mut rest = rng.unit() * total;
+    for &(item, weight) in items {
+        if rest < weight {
+            return item;
+        }
+        rest -= weight;
+    }
+    items[items.len() - 1].0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! `ngc-trainer`: from photos and clips to a model file, and its measurement.
+
+mod bench;
+mod cli;
+mod data;
+mod export;
+mod import;
+mod train;
+
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ngc-trainer: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

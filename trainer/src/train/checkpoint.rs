@@ -1,0 +1,112 @@
+//! Checkpoints: one safetensors file with parameters, optimiser state and where the run stands; replaced atomically.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use codec_core::nn::{ModelConfig, ParamStore};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use super::TrainConfig;
+use super::rate::RateController;
+
+/// Value of the metadata key `format`.
+const FORMAT: &str = "ngc-checkpoint-1";
+
+/// Where a run stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Progress {
+    pub model: ModelConfig,
+    /// `None` for a starting point that no stage has trained.
+    pub train: Option<TrainConfig>,
+    pub step: u64,
+    /// Wall-clock seconds of training over all sittings of this stage.
+    pub seconds: f64,
+    /// Seconds of all stages before this one.
+    pub earlier_seconds: f64,
+    pub rate: Option<RateController>,
+}
+
+/// A checkpoint in memory. Tensor names: `param/NAME`, and `ema/`, `momentum/`, `first/`, `second/` of the optimiser.
+pub struct Checkpoint {
+    pub progress: Progress,
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    /// Parameters to go on from: the moving average where there is one, else the raw values.
+    pub fn averaged_params(&self) -> ParamStore {
+        let mut params = ParamStore::new();
+        for (name, tensor) in &self.tensors {
+            if let Some(name) = name.strip_prefix("param/") {
+                let value = self.tensors.get(&format!("ema/{name}")).unwrap_or(tensor);
+                params.insert(name, value.copy().set_requires_grad(true));
+            }
+        }
+        params
+    }
+
+    /// Parameters exactly as they were.
+    pub fn raw_params(&self) -> ParamStore {
+        let mut params = ParamStore::new();
+        for (name, tensor) in &self.tensors {
+            if let Some(name) = name.strip_prefix("param/") {
+                params.insert(name, tensor.copy().set_requires_grad(true));
+            }
+        }
+        params
+    }
+
+    /// Writes beside `path` and renames: a kill leaves the old file or the new one, whole.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let data: Vec<(String, Vec<usize>, Vec<u8>)> = self
+            .tensors
+            .iter()
+            .map(|(name, tensor)| {
+                let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+                let mut bytes = vec![0u8; host.numel() * 4];
+                let count = host.numel();
+                host.f_copy_data_u8(&mut bytes, count)?;
+                Ok((name.clone(), host.size().iter().map(|&s| s as usize).collect(), bytes))
+            })
+            .collect::<Result<_>>()?;
+        let views = data
+            .iter()
+            .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let metadata =
+            HashMap::from([("format".to_owned(), FORMAT.to_owned()), ("progress".to_owned(), serde_json::to_string(&self.progress)?)]);
+        let bytes = safetensors::serialize(views, Some(metadata))?;
+        let partial = path.with_extension("partial");
+        let mut file = std::fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}: is the disk full?", partial.display()))?;
+        std::fs::rename(&partial, path).with_context(|| format!("cannot replace {}", path.display()))
+    }
+
+    /// # Errors
+    /// Naming the file and the cure where it is absent, damaged or of another kind.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).with_context(|| format!("checkpoint {}", path.display()))?;
+        let damaged = || format!("{}: not a whole checkpoint; use an older one", path.display());
+        let (_, header) = SafeTensors::read_metadata(&bytes).with_context(damaged)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        if metadata.get("format").map(String::as_str) != Some(FORMAT) {
+            bail!("{}: not a checkpoint of ngc-trainer (format {FORMAT})", path.display());
+        }
+        let progress = metadata.get("progress").map(String::as_str).unwrap_or_default();
+        let progress: Progress = serde_json::from_str(progress).with_context(damaged)?;
+        let file = SafeTensors::deserialize(&bytes).with_context(damaged)?;
+        let tensors = file
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| {
+                let shape: Vec<i64> = view.shape().iter().map(|&s| s as i64).collect();
+                Ok((name, Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { progress, tensors })
+    }
+}

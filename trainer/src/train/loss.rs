@@ -1,0 +1,119 @@
+//! Rate-distortion losses. Distortions are per example, `[N]`, on the [0, 1] scale.
+
+use anyhow::Result;
+use codec_core::nn::ops::Planes;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// Weight of the mean error of U and V beside Y; 2 is about RGB MSE (recipe section 2: 0.5 lets hues drift).
+const CHROMA_WEIGHT: f64 = 2.0;
+/// Scale below which Charbonnier behaves like a squared error.
+const CHARBONNIER_EPSILON: f64 = 4e-3;
+
+/// Lambda at quality 0 and quality 63, log-linear between.
+pub const LAMBDA_BEST: f64 = 2500.0;
+pub const LAMBDA_WORST: f64 = 12.0;
+/// Examples are weighted by (this / lambda)^0.4, so that no end of the range drowns the other.
+const LAMBDA_PIVOT: f64 = 300.0;
+const LAMBDA_EXPONENT: f64 = 0.4;
+
+/// How reconstruction error is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Distortion {
+    #[default]
+    Mse,
+    Charbonnier,
+}
+
+/// Lambda of a quality index: weight of the distortion (mean squared error on [0, 1]) against bits per pixel.
+pub fn lambda(quality: f64) -> f64 {
+    (LAMBDA_BEST.ln() + (LAMBDA_WORST / LAMBDA_BEST).ln() * quality / 63.0).exp()
+}
+
+/// The quality index whose lambda is the given one (not rounded; may lie outside 0..=63).
+pub fn quality_of_lambda(lambda: f64) -> f64 {
+    (lambda / LAMBDA_BEST).ln() / (LAMBDA_WORST / LAMBDA_BEST).ln() * 63.0
+}
+
+/// Lambda of each example, and the weight of each example in the loss.
+pub fn lambda_weights(qualities: &[u8]) -> (Tensor, Tensor) {
+    let lambdas: Vec<f32> = qualities.iter().map(|&q| lambda(f64::from(q)) as f32).collect();
+    let weights: Vec<f32> = lambdas.iter().map(|l| (LAMBDA_PIVOT as f32 / l).powf(LAMBDA_EXPONENT as f32)).collect();
+    (Tensor::from_slice(&lambdas), Tensor::from_slice(&weights))
+}
+
+fn per_example_mean(x: &Tensor) -> Result<Tensor> {
+    Ok(x.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?)
+}
+
+fn error(a: &Tensor, b: &Tensor, kind: Distortion) -> Result<Tensor> {
+    let squared = a.f_sub(b)?.f_square()?;
+    match kind {
+        Distortion::Mse => per_example_mean(&squared),
+        Distortion::Charbonnier => {
+            // Scaled so that small errors weigh as in MSE: eps * (sqrt(d^2 + eps^2) - eps) * 2 ~ d^2.
+            let root = squared.f_add_scalar(CHARBONNIER_EPSILON * CHARBONNIER_EPSILON)?.f_sqrt()?.f_sub_scalar(CHARBONNIER_EPSILON)?;
+            per_example_mean(&root.f_mul_scalar(2.0 * CHARBONNIER_EPSILON)?)
+        }
+    }
+}
+
+/// D = error(Y) + 2 error(U, V).
+pub fn distortion(target: &Planes, output: &Planes, kind: Distortion) -> Result<Tensor> {
+    Ok(error(&target.y, &output.y, kind)?.f_add(&error(&target.uv, &output.uv, kind)?.f_mul_scalar(CHROMA_WEIGHT)?)?)
+}
+
+/// Error of the colour averaged over 16x16 luma samples: what accumulates into hue drift.
+pub fn drift(target: &Planes, output: &Planes) -> Result<Tensor> {
+    let pooled = |a: &Tensor, b: &Tensor, k: i64| -> Result<Tensor> {
+        let difference = a.f_sub(b)?.f_avg_pool2d([k, k], [k, k], [0, 0], false, true, None)?;
+        per_example_mean(&difference.f_square()?)
+    };
+    Ok(pooled(&target.y, &output.y, 16)?.f_add(&pooled(&target.uv, &output.uv, 8)?.f_mul_scalar(CHROMA_WEIGHT)?)?)
+}
+
+/// Mean PSNR in dB over examples of one plane.
+pub fn psnr(target: &Tensor, output: &Tensor) -> Result<f64> {
+    let mse = tch::no_grad(|| per_example_mean(&target.f_sub(&output.f_clamp(-0.5, 0.5)?)?.f_square()?))?;
+    Ok(mse.f_clamp_min(1e-7)?.f_log10()?.f_mul_scalar(-10.0)?.f_mean(Kind::Float)?.f_double_value(&[])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    fn flat(y: f64, uv: f64) -> Planes {
+        let full = |c, s, v| Tensor::full([1, c, s, s], v, (Kind::Float, Device::Cpu));
+        Planes { y: full(1, 32, y), uv: full(2, 16, uv) }
+    }
+
+    #[test]
+    fn chroma_counts_twice() {
+        let d = distortion(&flat(0.0, 0.0), &flat(0.1, 0.2), Distortion::Mse).unwrap().double_value(&[0]);
+        assert!((d - (0.01 + 2.0 * 0.04)).abs() < 1e-6, "{d}");
+    }
+
+    #[test]
+    fn charbonnier_equals_mse_for_small_errors_and_grows_linearly() {
+        let at = |e| distortion(&flat(0.0, 0.0), &flat(e, 0.0), Distortion::Charbonnier).unwrap().double_value(&[0]);
+        assert!((at(4e-4) / 1.6e-7 - 1.0).abs() < 0.01, "{}", at(4e-4));
+        assert!((at(0.4) / at(0.2) - 2.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn drift_sees_a_cast_and_not_noise() {
+        let noise = (Tensor::arange(32, (Kind::Float, Device::Cpu)).remainder(2.0) * 2.0 - 1.0).view([1, 1, 1, 32]).expand([1, 1, 32, 32], false) * 0.1;
+        let noisy = Planes { y: noise.shallow_clone(), uv: Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu)) };
+        assert!(drift(&flat(0.0, 0.0), &noisy).unwrap().double_value(&[0]) < 1e-9);
+        assert!((drift(&flat(0.0, 0.0), &flat(0.1, 0.0)).unwrap().double_value(&[0]) - 0.01).abs() < 1e-6);
+    }
+
+    #[test]
+    fn lambda_runs_log_linearly_between_its_ends() {
+        assert!((lambda(0.0) - 2500.0).abs() < 1e-6 && (lambda(63.0) - 12.0).abs() < 1e-6);
+        assert!((lambda(31.5) - (2500.0f64 * 12.0).sqrt()).abs() < 1e-6);
+        assert!((quality_of_lambda(lambda(17.0)) - 17.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,354 @@
+//! Staged training: data-parallel steps, checkpoints, validation.
+
+mod batch;
+pub mod checkpoint;
+mod log;
+pub mod loss;
+mod noise;
+mod optimiser;
+mod rate;
+pub mod schedule;
+mod step;
+mod validate;
+mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use codec_core::nn::{ModelConfig, Networks, ParamStore};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+pub use batch::clip_on_device;
+pub use step::InterLosses;
+
+use crate::data::{Sampler, SamplerOptions, Split};
+use batch::BatchSource;
+use checkpoint::{Checkpoint, Progress};
+use log::RunLog;
+use optimiser::{Optimiser, share_out};
+use rate::RateController;
+use schedule::{Budget, Unroll, rate_factor};
+use worker::{StepOrder, StepReport, Worker, WorkerSetup};
+
+/// Gradients are clipped to this norm.
+const CLIP_NORM: f64 = 1.0;
+/// So many steps in a row without a finite gradient end the run.
+const MAX_BAD_STEPS: u32 = 20;
+const CHECKPOINT_SECONDS: f64 = 300.0;
+const RECORD_SECONDS: f64 = 20.0;
+const VALIDATE_SECONDS: f64 = 600.0;
+
+/// What is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// E_I, G_I and their entropy model, on single frames.
+    Intra,
+    /// Flow and residual branches over unrolled clips; the I-branch is frozen.
+    Inter { unroll: Unroll, losses: InterLosses },
+}
+
+impl Stage {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Intra => "intra",
+            Self::Inter { .. } => "inter",
+        }
+    }
+
+    /// Whether the parameter `name` learns in this stage.
+    fn trains(&self, name: &str) -> bool {
+        match self {
+            Self::Intra => name.starts_with("intra."),
+            Self::Inter { .. } => name.starts_with("flow.") || name.starts_with("residual."),
+        }
+    }
+
+    fn frames(&self, fraction: f64) -> usize {
+        match self {
+            Self::Intra => 1,
+            Self::Inter { unroll, .. } => unroll.at(fraction),
+        }
+    }
+}
+
+/// Everything that decides what a run computes; stored in its checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    pub stage: Stage,
+    pub budget: Budget,
+    pub distortion: loss::Distortion,
+    pub learning_rate: f64,
+    pub ema_decay: f64,
+    /// Clips per worker and step.
+    pub batch: usize,
+    /// Side of the square crops, a multiple of 64.
+    pub crop: usize,
+    pub photo_share: f32,
+    pub workers: usize,
+    pub seed: u64,
+}
+
+/// Where a run reads and writes.
+pub struct RunPaths {
+    pub data: PathBuf,
+    /// Holds `checkpoint.safetensors`, `train.jsonl` and `events/`.
+    pub out: PathBuf,
+}
+
+impl RunPaths {
+    pub fn checkpoint(&self) -> PathBuf {
+        self.out.join("checkpoint.safetensors")
+    }
+}
+
+struct Run {
+    progress: Progress,
+    config: TrainConfig,
+    params: ParamStore,
+    networks: Networks,
+    trainable: Vec<String>,
+    workers: Vec<Worker>,
+    device: Device,
+}
+
+/// Runs a stage from `start` (a checkpoint of another stage or a starting point), or goes on with the checkpoint in
+/// `paths.out` if there is one.
+///
+/// # Errors
+/// Naming the file, the setting or the step at fault. A usable checkpoint remains.
+pub fn train(config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, device: Device) -> Result<()> {
+    std::fs::create_dir_all(&paths.out).with_context(|| paths.out.display().to_string())?;
+    if config.crop % 64 != 0 || config.crop == 0 {
+        bail!("--crop {}: a multiple of 64 is needed", config.crop);
+    }
+    let path = paths.checkpoint();
+    let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
+    let mut run = match (&resumed, start) {
+        (Some(checkpoint), _) => Run::resume(checkpoint, &config, paths, device)?,
+        (None, Some(start)) => Run::begin(start, config, paths, device)?,
+        (None, None) => bail!("{} holds no checkpoint: say where to start with --init", paths.out.display()),
+    };
+    run.drive(paths)
+}
+
+impl Run {
+    fn begin(start: Checkpoint, config: TrainConfig, paths: &RunPaths, device: Device) -> Result<Self> {
+        let before = &start.progress;
+        let progress = Progress {
+            model: before.model.clone(),
+            train: Some(config.clone()),
+            step: 0,
+            seconds: 0.0,
+            earlier_seconds: before.earlier_seconds + before.seconds,
+            rate: before.rate.clone(),
+        };
+        Self::assemble(start.averaged_params(), progress, config, paths, device, None)
+    }
+
+    /// The stage's settings come from the checkpoint; only the budget and the number of workers may change.
+    fn resume(checkpoint: &Checkpoint, wanted: &TrainConfig, paths: &RunPaths, device: Device) -> Result<Self> {
+        let Some(stored) = &checkpoint.progress.train else {
+            bail!("{}: a starting point, not a run; give it to --init and another --out", paths.checkpoint().display());
+        };
+        let config = TrainConfig { budget: wanted.budget, workers: wanted.workers, ..stored.clone() };
+        if config != *wanted {
+            bail!(
+                "{} belongs to a run with other settings ({}); give the same ones or another --out",
+                paths.checkpoint().display(),
+                serde_json::to_string(stored)?
+            );
+        }
+        Self::assemble(checkpoint.raw_params(), checkpoint.progress.clone(), config, paths, device, Some(checkpoint))
+    }
+
+    fn assemble(
+        mut params: ParamStore,
+        progress: Progress,
+        config: TrainConfig,
+        paths: &RunPaths,
+        device: Device,
+        state: Option<&Checkpoint>,
+    ) -> Result<Self> {
+        tch::manual_seed(config.seed as i64);
+        let model: ModelConfig = progress.model.clone();
+        let networks = Networks::init(&mut params, &model, device)?;
+        let mut trainable = Vec::new();
+        for (name, tensor) in params.iter() {
+            let learns = config.stage.trains(name);
+            let _ = tensor.set_requires_grad(learns);
+            if learns {
+                trainable.push(name.to_owned());
+            }
+        }
+        let options = SamplerOptions { photo_share: config.photo_share, seed: config.seed, split: Split::Train };
+        let sampler = Arc::new(Sampler::open(&paths.data, options)?);
+        let named = trainable.iter().map(|n| (n.clone(), params.get(n).expect("listed above").shallow_clone())).collect();
+        let mut workers = Vec::new();
+        for (index, share) in share_out(named, config.workers).into_iter().enumerate() {
+            let mut optimiser = Optimiser::new(share, config.ema_decay);
+            if let Some(checkpoint) = state {
+                optimiser.restore(progress.step, &|name| checkpoint.tensors.get(name).map(Tensor::shallow_clone))?;
+            }
+            workers.push(Worker::start(WorkerSetup {
+                index,
+                config: config.clone(),
+                model: model.clone(),
+                params: params.replica(),
+                trainable: trainable.clone(),
+                optimiser,
+                source: BatchSource::new(Arc::clone(&sampler), config.batch, config.crop),
+                device,
+            })?);
+        }
+        Ok(Self { progress, config, params, networks, trainable, workers, device })
+    }
+
+    fn drive(&mut self, paths: &RunPaths) -> Result<()> {
+        let mut log = RunLog::open(&paths.out, self.config.stage.name())?;
+        let clock = Instant::now();
+        let seconds_before = self.progress.seconds;
+        let (mut recorded, mut saved, mut validated) = (0.0, 0.0, -VALIDATE_SECONDS);
+        let mut bad_steps = 0;
+        log.say(&format!("{} stage: step {}, {:.0} s so far", self.config.stage.name(), self.progress.step, seconds_before));
+        loop {
+            let elapsed = clock.elapsed().as_secs_f64();
+            self.progress.seconds = seconds_before + elapsed;
+            let fraction = self.config.budget.fraction(self.progress.step, self.progress.seconds);
+            let done = fraction >= 1.0;
+            if done || elapsed - validated >= VALIDATE_SECONDS {
+                validated = elapsed;
+                let report = validate::validate(&self.networks, &self.config, &paths.data, self.device)?;
+                log.say(&report.to_string());
+                report.metrics().for_each(|(name, value)| log.add(name, value));
+            }
+            if done || elapsed - recorded >= RECORD_SECONDS {
+                recorded = elapsed;
+                log.record(self.progress.step, fraction.min(1.0), self.progress.seconds)?;
+            }
+            if done || elapsed - saved >= CHECKPOINT_SECONDS {
+                saved = elapsed;
+                self.checkpoint()?.save(&paths.checkpoint())?;
+            }
+            if done {
+                log.say(&format!("{} stage done: {}", self.config.stage.name(), paths.checkpoint().display()));
+                return Ok(());
+            }
+            if self.step(fraction, &mut log)? {
+                bad_steps = 0;
+            } else {
+                bad_steps += 1;
+                if bad_steps >= MAX_BAD_STEPS {
+                    bail!(
+                        "step {}: the gradient has not been finite for {MAX_BAD_STEPS} steps; {} is from before, go on from it with a lower --lr",
+                        self.progress.step,
+                        paths.checkpoint().display()
+                    );
+                }
+            }
+        }
+    }
+
+    /// One step of all workers. False where the gradient was not finite and nothing changed.
+    fn step(&mut self, fraction: f64, log: &mut RunLog) -> Result<bool> {
+        let mut multipliers = [1.0; 64];
+        if let Some(controller) = &self.progress.rate {
+            multipliers.iter_mut().enumerate().for_each(|(q, m)| *m = controller.multiplier(q as u8));
+        }
+        let order = StepOrder {
+            step: self.progress.step,
+            fraction,
+            frames: self.config.stage.frames(fraction),
+            rate_multiplier: Arc::new(multipliers),
+        };
+        for worker in &self.workers {
+            worker.begin_step(order.clone())?;
+        }
+        let reports = self.workers.iter().map(Worker::finish_step).collect::<Result<Vec<_>>>()?;
+        self.progress.step += 1;
+        for report in &reports {
+            log.add("loss", report.loss);
+            report.metrics.iter().for_each(|(name, value)| log.add(name, *value));
+            if let Some(controller) = &mut self.progress.rate {
+                report.rates.iter().for_each(|(quality, rate)| controller.observe(*quality, *rate));
+            }
+        }
+        let (gradients, norm) = average(reports)?;
+        log.add("gradient_norm", norm);
+        if !norm.is_finite() {
+            return Ok(false);
+        }
+        let lr = self.config.learning_rate * rate_factor(fraction);
+        for worker in &self.workers {
+            let share = worker.owned.iter().map(|name| {
+                let index = self.trainable.binary_search(name).expect("owned parameters are trainable");
+                gradients[index].as_ref().map(Tensor::shallow_clone)
+            });
+            worker.begin_apply(share.collect(), lr)?;
+        }
+        self.workers.iter().try_for_each(Worker::finish_apply)?;
+        Ok(true)
+    }
+
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        let mut tensors = std::collections::BTreeMap::new();
+        for (name, tensor) in self.params.iter() {
+            tensors.insert(format!("param/{name}"), tensor.shallow_clone());
+        }
+        for worker in &self.workers {
+            tensors.extend(worker.state()?);
+        }
+        Ok(Checkpoint { progress: self.progress.clone(), tensors })
+    }
+}
+
+/// Mean gradients of the workers, clipped to [`CLIP_NORM`], and their norm before clipping.
+fn average(reports: Vec<StepReport>) -> Result<(Vec<Option<Tensor>>, f64)> {
+    let workers = reports.len() as f64;
+    let mut lists = reports.into_iter().map(|r| r.gradients);
+    let mut sum = lists.next().expect("at least one worker");
+    tch::no_grad(|| {
+        for list in lists {
+            for (total, part) in sum.iter_mut().zip(list) {
+                match (total.as_mut(), part) {
+                    (Some(total), Some(part)) => drop(total.f_add_(&part)?),
+                    (None, part) => *total = part,
+                    (Some(_), None) => {}
+                }
+            }
+        }
+        let squares = sum.iter().flatten().map(|g| Ok(g.f_square()?.f_sum(Kind::Float)?)).collect::<Result<Vec<_>>>()?;
+        let norm = if squares.is_empty() { 0.0 } else { Tensor::f_stack(&squares, 0)?.f_sum(Kind::Float)?.f_double_value(&[])?.sqrt() / workers };
+        let scale = (CLIP_NORM / norm).min(1.0) / workers;
+        for gradient in sum.iter_mut().flatten() {
+            let _ = gradient.f_mul_scalar_(scale)?;
+        }
+        Ok((sum, norm))
+    })
+}
+
+/// A rate controller that holds `best` and `worst` bits per pixel at qualities 0 and 63.
+pub fn rate_controller(best: f64, worst: f64) -> RateController {
+    RateController::new(best, worst)
+}
+
+/// A starting point from the parameters of a model or of the prototype.
+pub fn starting_point(model: ModelConfig, params: &ParamStore) -> Checkpoint {
+    let tensors = params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())).collect();
+    Checkpoint { progress: Progress { model, train: None, step: 0, seconds: 0.0, earlier_seconds: 0.0, rate: None }, tensors }
+}
+
+/// Reads a starting point: a checkpoint or an exported model.
+pub fn load_start(path: &Path) -> Result<Checkpoint> {
+    match Checkpoint::load(path) {
+        Ok(checkpoint) => Ok(checkpoint),
+        Err(not_checkpoint) => {
+            let source = codec_core::model::ModelSource::File(path.to_owned());
+            let (model, params) = codec_core::model::read_float_tensors(&source).map_err(|e| not_checkpoint.context(e.to_string()))?;
+            Ok(starting_point(model, &params))
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Quantisation noise and random draws that depend on nothing but (seed, step, worker), so a resumed run repeats them.
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tch::{Device, Tensor};
+
+/// The random draws of one worker in one step.
+pub struct StepRng(SmallRng);
+
+impl StepRng {
+    pub fn new(seed: u64, step: u64, worker: usize) -> Self {
+        // SplitMix-style mixing keeps neighbouring steps and workers apart.
+        let mixed = seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (worker as u64 + 1).wrapping_mul(0xD1B5_4A32_D192_ED03);
+        Self(SmallRng::seed_from_u64(mixed))
+    }
+
+    /// Uniform noise in -0.5..0.5 of the given shape.
+    pub fn noise(&mut self, shape: &[i64], device: Device) -> Tensor {
+        let count = shape.iter().product::<i64>() as usize;
+        let values: Vec<f32> = (0..count).map(|_| self.0.random::<f32>() - 0.5).collect();
+        Tensor::from_slice(&values).view(shape).to_device(device)
+    }
+
+    /// A quality index for each example of a batch, uniform in 0..=63.
+    pub fn qualities(&mut self, batch: usize) -> Vec<u8> {
+        (0..batch).map(|_| self.0.random_range(0..64)).collect()
+    }
+
+    pub fn below(&mut self, bound: u32) -> u32 {
+        self.0.random_range(0..bound)
+    }
+
+    pub fn chance(&mut self, probability: f64) -> bool {
+        self.0.random::<f64>() < probability
+    }
+}

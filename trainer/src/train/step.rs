@@ -1,0 +1,217 @@
+//! Loss of one training step of each stage.
+
+use anyhow::Result;
+use codec_core::bitstream;
+use codec_core::nn::Networks;
+use codec_core::nn::codec::{CodedFrame, InterState, PreparedModel, quality_tensor};
+use codec_core::nn::entropy::{Arithmetic, Quantiser};
+use codec_core::nn::ops::Planes;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use super::loss::{Distortion, distortion, drift, lambda_weights, psnr};
+use super::noise::StepRng;
+
+/// Weights of the P-stage's auxiliary losses (recipe section 2).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InterLosses {
+    /// Distortion of the prediction, faded to a tenth over the stage.
+    pub warp: f64,
+    /// L1 between decoded and estimated flow in units of 8 pixels, faded out by 60 % of the stage.
+    pub flow: f64,
+    /// Low-pass colour error, growing with the frame's number.
+    pub drift: f64,
+    /// Extra weight of each later frame.
+    pub growth: f64,
+    /// Share of frames whose residual branch is shifted.
+    pub shift: f64,
+}
+
+impl Default for InterLosses {
+    fn default() -> Self {
+        Self { warp: 0.3, flow: 0.02, drift: 1.0, growth: 0.1, shift: 0.75 }
+    }
+}
+
+/// A batch on the device: planes of each frame and flow from each frame to the one before.
+pub struct Clip {
+    pub frames: Vec<Planes>,
+    /// `[N, 2, H/4, W/4]` for frames 1.., pixels.
+    pub flows: Vec<Tensor>,
+}
+
+/// What a step reports: name and value.
+pub type Metrics = Vec<(&'static str, f64)>;
+
+/// The loss to differentiate and what to log. `rates` holds each example's (quality, bits per pixel).
+pub struct StepResult {
+    pub loss: Tensor,
+    pub metrics: Metrics,
+    pub rates: Vec<(u8, f64)>,
+}
+
+/// Everything a step needs beside its batch.
+pub struct StepContext<'a> {
+    pub networks: &'a Networks,
+    pub distortion: Distortion,
+    /// Share of the stage that is done.
+    pub fraction: f64,
+    /// Factor on the rate of each quality index, from the rate controller.
+    pub rate_multiplier: &'a [f64; 64],
+    pub device: Device,
+}
+
+/// Constants of the examples of a batch.
+struct Examples {
+    qualities: Vec<u8>,
+    q: Tensor,
+    lambda: Tensor,
+    weight: Tensor,
+    rate_weight: Tensor,
+    pixels: f64,
+}
+
+impl Examples {
+    fn draw(context: &StepContext, frame: &Planes, rng: &mut StepRng) -> Result<Self> {
+        let (n, _, h, w) = frame.y.size4()?;
+        let qualities = rng.qualities(n as usize);
+        let (lambda, weight) = lambda_weights(&qualities);
+        let multipliers: Vec<f32> = qualities.iter().map(|&q| context.rate_multiplier[usize::from(q)] as f32).collect();
+        let device = context.device;
+        Ok(Self {
+            q: quality_tensor(&qualities, device)?,
+            lambda: lambda.to_device(device),
+            weight: weight.to_device(device),
+            rate_weight: Tensor::from_slice(&multipliers).to_device(device),
+            pixels: (h * w) as f64,
+            qualities,
+        })
+    }
+
+    /// mean over examples of weight * (rate_share * bpp + lambda * D).
+    fn lagrangian(&self, bpp: &Tensor, d: &Tensor, rate_share: f64) -> Result<Tensor> {
+        let rate = bpp.f_mul(&self.rate_weight)?.f_mul_scalar(rate_share)?;
+        Ok(rate.f_add(&self.lambda.f_mul(d)?)?.f_mul(&self.weight)?.f_mean(Kind::Float)?)
+    }
+
+    fn weighted(&self, d: &Tensor) -> Result<Tensor> {
+        Ok(self.lambda.f_mul(&self.weight)?.f_mul(d)?.f_mean(Kind::Float)?)
+    }
+
+    /// mean ln(bpp + lambda D): one number that compares runs over the whole quality range.
+    fn score(&self, bpp: &Tensor, d: &Tensor) -> Result<f64> {
+        Ok(tch::no_grad(|| bpp.f_add(&self.lambda.f_mul(d)?)?.f_log()?.f_mean(Kind::Float))?.f_double_value(&[])?)
+    }
+
+    fn rates(&self, bpp: &Tensor) -> Result<Vec<(u8, f64)>> {
+        let values = Vec::<f32>::try_from(&bpp.f_detach()?.f_to_device(Device::Cpu)?)?;
+        Ok(self.qualities.iter().copied().zip(values.into_iter().map(f64::from)).collect())
+    }
+}
+
+fn mean(x: &Tensor) -> Result<f64> {
+    Ok(x.f_mean(Kind::Float)?.f_double_value(&[])?)
+}
+
+/// I-stage: rate and distortion of single frames. The rate counts half for the first tenth, so that detail comes first.
+pub fn intra_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) -> Result<StepResult> {
+    let frame = &clip.frames[0];
+    let examples = Examples::draw(context, frame, rng)?;
+    let prepared = context.networks.prepare(Arithmetic::Integer)?;
+    let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
+    let coded = context.networks.intra_frame(&prepared, frame, &examples.q, &mut Quantiser::Noise(&mut noise))?;
+    let bpp = coded.bits.f_div_scalar(examples.pixels)?;
+    let d = distortion(frame, &coded.frame, context.distortion)?;
+    let rate_share = if context.fraction < 0.1 { 0.5 } else { 1.0 };
+    Ok(StepResult {
+        loss: examples.lagrangian(&bpp, &d, rate_share)?,
+        metrics: vec![
+            ("bpp", mean(&bpp)?),
+            ("score", examples.score(&bpp, &d)?),
+            ("psnr_y", psnr(&frame.y, &coded.frame.y)?),
+            ("psnr_uv", psnr(&frame.uv, &coded.frame.uv)?),
+        ],
+        rates: examples.rates(&bpp)?,
+    })
+}
+
+/// A frame as it serves as the reference of the next: clamped, as 8 bits clamp it.
+fn reference(coded: &CodedFrame) -> Result<Planes> {
+    Ok(coded.frame.clamped()?)
+}
+
+fn draw_shift(networks: &Networks, losses: &InterLosses, rng: &mut StepRng) -> (i64, i64) {
+    if networks.config.random_shift && rng.chance(losses.shift) {
+        let (dy, dx) = bitstream::shift(rng.below(u32::MAX), 0);
+        (i64::from(dy), i64::from(dx))
+    } else {
+        (0, 0)
+    }
+}
+
+/// I-frame of an unrolled clip: frozen, a few quality steps better than the P-frames, rounded as in the codec.
+fn frozen_intra(context: &StepContext, prepared: &PreparedModel, frame: &Planes, qualities: &[u8], rng: &mut StepRng) -> Result<Planes> {
+    let offset = i32::from(context.networks.config.intra_quality_offset);
+    let better: Vec<u8> = qualities.iter().map(|&q| (i32::from(q) - offset + rng.below(5) as i32 - 2).clamp(0, 63) as u8).collect();
+    let q = quality_tensor(&better, context.device)?;
+    Ok(tch::no_grad(|| context.networks.intra_frame(prepared, frame, &q, &mut Quantiser::Hard)?.frame.rounded())?)
+}
+
+/// P-stage: an I-frame without gradient, then T - 1 P-frames with back-propagation through time.
+pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng: &mut StepRng) -> Result<StepResult> {
+    let examples = Examples::draw(context, &clip.frames[0], rng)?;
+    let prepared = context.networks.prepare(Arithmetic::Integer)?;
+    let mut previous = frozen_intra(context, &prepared, &clip.frames[0], &examples.qualities, rng)?;
+    let warp_weight = losses.warp * (1.0 - context.fraction).max(0.1);
+    let flow_weight = losses.flow * (1.0 - context.fraction / 0.6).max(0.0);
+    let mut state: Option<InterState> = None;
+    let mut total = Tensor::zeros([], (Kind::Float, context.device));
+    let mut weights = 0.0;
+    let mut metrics = Metrics::new();
+    let mut bpp_sum: Option<Tensor> = None;
+    let last = clip.frames.len() - 1;
+    for t in 1..=last {
+        let frame = &clip.frames[t];
+        let flow = &clip.flows[t - 1];
+        let shift = draw_shift(context.networks, losses, rng);
+        let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
+        let mut quantiser = Quantiser::Noise(&mut noise);
+        let coded = context.networks.inter_frame(&prepared, frame, &previous, flow, &examples.q, state.as_ref(), shift, &mut quantiser)?;
+        let inter = coded.inter.as_ref().expect("a P-frame has an inter state");
+        let bpp = coded.bits.f_div_scalar(examples.pixels)?;
+        let d = distortion(frame, &coded.frame, context.distortion)?;
+        let weight = 1.0 + losses.growth * (t - 1) as f64;
+        total = total.f_add(&examples.lagrangian(&bpp, &d, 1.0)?.f_mul_scalar(weight)?)?;
+        weights += weight;
+        let prediction_error = distortion(frame, &inter.prediction.frame, Distortion::Mse)?;
+        total = total.f_add(&examples.weighted(&prediction_error)?.f_mul_scalar(warp_weight)?)?;
+        if losses.drift > 0.0 {
+            let weight = losses.drift * t as f64 / last as f64;
+            total = total.f_add(&examples.weighted(&drift(frame, &coded.frame)?)?.f_mul_scalar(weight)?)?;
+        }
+        if flow_weight > 0.0 {
+            let decoded = inter.prediction.flow.f_avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None)?;
+            let difference = decoded.f_sub(flow)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?.f_div_scalar(8.0)?;
+            let l1 = difference.f_square()?.f_add_scalar(1e-4)?.f_sqrt()?.f_mean(Kind::Float)?;
+            total = total.f_add(&l1.f_mul_scalar(flow_weight)?)?;
+        }
+        if t == 1 {
+            metrics.push(("psnr_warp", psnr(&frame.y, &inter.prediction.frame.y)?));
+            metrics.push(("bpp_flow", mean(&inter.flow_bits)? / examples.pixels));
+        }
+        if t == last {
+            metrics.push(("bpp", mean(&bpp)?));
+            metrics.push(("score", examples.score(&bpp, &d)?));
+            metrics.push(("psnr_y", psnr(&frame.y, &coded.frame.y)?));
+            metrics.push(("psnr_uv", psnr(&frame.uv, &coded.frame.uv)?));
+        }
+        bpp_sum = Some(match bpp_sum {
+            Some(sum) => sum.f_add(&bpp)?,
+            None => bpp,
+        });
+        previous = reference(&coded)?;
+        state = coded.inter;
+    }
+    let mean_bpp = bpp_sum.expect("at least one P-frame").f_div_scalar(last as f64)?;
+    Ok(StepResult { loss: total.f_div_scalar(weights)?, metrics, rates: examples.rates(&mean_bpp)? })
+}

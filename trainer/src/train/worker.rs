@@ -1,0 +1,181 @@
+//! Data-parallel replicas: threads that share the parameters' storage, each with its own gradients and one compute thread.
+//!
+//! Two single-threaded replicas beat one two-threaded process by far (design section 11), since small operators do not
+//! split well. Each worker also owns a share of the optimiser.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use anyhow::{Result, anyhow};
+use codec_core::nn::{Networks, ParamStore};
+use tch::{Device, Tensor};
+
+use super::batch::BatchSource;
+use super::noise::StepRng;
+use super::optimiser::Optimiser;
+use super::step::{Metrics, StepContext, StepResult, inter_step, intra_step};
+use super::{Stage, TrainConfig};
+
+/// Position of a step, the same for all workers.
+#[derive(Clone, Debug)]
+pub struct StepOrder {
+    pub step: u64,
+    pub fraction: f64,
+    /// Frames per clip.
+    pub frames: usize,
+    pub rate_multiplier: Arc<[f64; 64]>,
+}
+
+/// One worker's part of a step.
+pub struct StepReport {
+    pub loss: f64,
+    pub metrics: Metrics,
+    pub rates: Vec<(u8, f64)>,
+    /// In the order of the trainable names.
+    pub gradients: Vec<Option<Tensor>>,
+}
+
+enum Order {
+    Step(StepOrder),
+    Apply { gradients: Vec<Option<Tensor>>, lr: f64 },
+    State,
+}
+
+enum Reply {
+    Step(StepReport),
+    Applied,
+    State(Vec<(String, Tensor)>),
+}
+
+/// A running replica.
+pub struct Worker {
+    orders: Sender<Order>,
+    replies: Receiver<Result<Reply>>,
+    /// Names of the parameters whose optimiser state lives here, in the order of its gradients.
+    pub owned: Vec<String>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a worker starts with.
+pub struct WorkerSetup {
+    pub index: usize,
+    pub config: TrainConfig,
+    pub model: codec_core::nn::ModelConfig,
+    /// Shares storage with the master copy.
+    pub params: ParamStore,
+    pub trainable: Vec<String>,
+    pub optimiser: Optimiser,
+    pub source: BatchSource,
+    pub device: Device,
+}
+
+impl Worker {
+    pub fn start(setup: WorkerSetup) -> Result<Self> {
+        let (orders, order_queue) = channel();
+        let (reply_sender, replies) = channel();
+        let owned = setup.optimiser.names().map(str::to_owned).collect();
+        let name = format!("ngc-train-{}", setup.index);
+        let thread = std::thread::Builder::new().name(name).spawn(move || run(setup, &order_queue, &reply_sender))?;
+        Ok(Self { orders, replies, owned, thread: Some(thread) })
+    }
+
+    fn send(&self, order: Order) -> Result<()> {
+        self.orders.send(order).map_err(|_| anyhow!("a training worker has stopped"))
+    }
+
+    fn reply(&self) -> Result<Reply> {
+        self.replies.recv().map_err(|_| anyhow!("a training worker has stopped"))?
+    }
+
+    pub fn begin_step(&self, order: StepOrder) -> Result<()> {
+        self.send(Order::Step(order))
+    }
+
+    pub fn finish_step(&self) -> Result<StepReport> {
+        match self.reply()? {
+            Reply::Step(report) => Ok(report),
+            _ => Err(anyhow!("a training worker answered out of turn")),
+        }
+    }
+
+    pub fn begin_apply(&self, gradients: Vec<Option<Tensor>>, lr: f64) -> Result<()> {
+        self.send(Order::Apply { gradients, lr })
+    }
+
+    pub fn finish_apply(&self) -> Result<()> {
+        self.reply().map(|_| ())
+    }
+
+    /// Optimiser state of this worker's share.
+    pub fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        self.send(Order::State)?;
+        match self.reply()? {
+            Reply::State(state) => Ok(state),
+            _ => Err(anyhow!("a training worker answered out of turn")),
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Closing the queue ends the thread's loop.
+        self.orders = channel().0;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(mut setup: WorkerSetup, orders: &Receiver<Order>, replies: &Sender<Result<Reply>>) {
+    tch::set_num_threads(1);
+    let networks = match Networks::load(&mut setup.params, &setup.model, setup.device) {
+        Ok(networks) => networks,
+        Err(error) => {
+            let _ = replies.send(Err(error.into()));
+            return;
+        }
+    };
+    while let Ok(order) = orders.recv() {
+        let reply = match order {
+            Order::Step(order) => compute(&mut setup, &networks, &order).map(Reply::Step),
+            Order::Apply { gradients, lr } => setup.optimiser.step(&gradients, lr).map(|()| Reply::Applied),
+            Order::State => Ok(Reply::State(setup.optimiser.state())),
+        };
+        if replies.send(reply).is_err() {
+            return;
+        }
+    }
+}
+
+fn compute(setup: &mut WorkerSetup, networks: &Networks, order: &StepOrder) -> Result<StepReport> {
+    for name in &setup.trainable {
+        if let Some(param) = setup.params.get(name) {
+            param.shallow_clone().zero_grad();
+        }
+    }
+    let config = &setup.config;
+    let clip = setup.source.clip(order.step, setup.index, order.frames, setup.device)?;
+    let context = StepContext {
+        networks,
+        distortion: config.distortion,
+        fraction: order.fraction,
+        rate_multiplier: &order.rate_multiplier,
+        device: setup.device,
+    };
+    let mut rng = StepRng::new(config.seed, order.step, setup.index);
+    let StepResult { loss, metrics, rates } = match &config.stage {
+        Stage::Intra => intra_step(&context, &clip, &mut rng)?,
+        Stage::Inter { losses, .. } => inter_step(&context, &clip, losses, &mut rng)?,
+    };
+    loss.f_backward()?;
+    let gradients = setup
+        .trainable
+        .iter()
+        .map(|name| {
+            let gradient = setup.params.get(name)?.grad();
+            gradient.defined().then_some(gradient)
+        })
+        .collect();
+    Ok(StepReport { loss: loss.f_double_value(&[])?, metrics, rates, gradients })
+}
