@@ -52,6 +52,10 @@ pub struct Decoder {
     frames: VecDeque<DecodedFrame>,
 }
 
+// SAFETY: tensors may move between threads; what keeps the decoder from it is that decoder and reconstructor share the
+// model. No other owner of that `Arc` exists, so both always move together.
+unsafe impl Send for Decoder {}
+
 impl Decoder {
     /// Opens the device and loads the model.
     pub fn new(config: DecoderConfig) -> Result<Self> {

@@ -84,6 +84,10 @@ pub struct Encoder {
     units: VecDeque<Unit>,
 }
 
+// SAFETY: tensors may move between threads; what keeps the encoder from it is that encoder and reconstructor share the
+// model. No other owner of that `Arc` exists, so both always move together.
+unsafe impl Send for Encoder {}
+
 impl Encoder {
     /// Opens the device and loads the model.
     ///

@@ -1,0 +1,18 @@
+//! Codec errors as GStreamer errors: the right domain, and a text that names the thing and the cure.
+
+use codec_core::Error;
+use gst::prelude::*;
+
+/// Posts an error message that says what `error` says.
+pub fn post(element: &impl IsA<gst::Element>, error: &Error) {
+    let text = error.to_string();
+    match error {
+        Error::ModelMissing(_) => gst::element_error!(element, gst::ResourceError::NotFound, ("{text}")),
+        Error::ModelMismatch(_) => gst::element_error!(element, gst::StreamError::WrongType, ("{text}")),
+        Error::Device(_) => gst::element_error!(element, gst::ResourceError::OpenRead, ("{text}")),
+        Error::OutOfMemory(_) => gst::element_error!(element, gst::ResourceError::NoSpaceLeft, ("{text}")),
+        Error::InvalidConfig(_) | Error::Limit(_) => gst::element_error!(element, gst::LibraryError::Settings, ("{text}")),
+        Error::Io { .. } => gst::element_error!(element, gst::ResourceError::Failed, ("{text}")),
+        _ => gst::element_error!(element, gst::StreamError::Failed, ("{text}")),
+    }
+}

@@ -1,0 +1,244 @@
+//! SECTION:element-ngcdec
+//!
+//! `ngcdec` decodes NGC streams. Damage never stops it: frames that cannot be decoded are dropped, a keyframe is asked for
+//! upstream, and output goes on with it.
+//!
+//! ```shell
+//! gst-launch-1.0 filesrc location=test.ngc ! ngcparse ! ngcdec ! videoconvert ! autovideosink
+//! gst-launch-1.0 filesrc location=out.mp4 ! decodebin3 ! videoconvert ! autovideosink
+//! ```
+
+use std::sync::Mutex;
+
+use codec_core::bitstream::VideoInfo;
+use codec_core::{DecodedFrame, Decoder, Error};
+use gst::glib;
+use gst::subclass::prelude::*;
+use gst_video::prelude::*;
+use gst_video::subclass::prelude::*;
+use gst_video::video_codec_state::Readable;
+use gst_video::{VideoCodecFrame, VideoCodecState, VideoDecoderRequestSyncPointFlags, VideoFormat};
+use once_cell::sync::Lazy;
+
+use super::settings::Settings;
+use crate::{caps, colorimetry, error, frame};
+
+static CAT: Lazy<gst::DebugCategory> =
+    Lazy::new(|| gst::DebugCategory::new("ngcdec", gst::DebugColorFlags::empty(), Some("NGC video decoder")));
+
+struct State {
+    decoder: Decoder,
+    input: VideoCodecState<'static, Readable>,
+    /// What the output caps were made from.
+    video: Option<VideoInfo>,
+    /// A keyframe has been asked for and has not come yet.
+    asked: bool,
+}
+
+#[derive(Default)]
+pub struct NgcDec {
+    settings: Mutex<Settings>,
+    /// Taken only on the streaming thread.
+    state: Mutex<Option<State>>,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for NgcDec {
+    const NAME: &'static str = "GstNgcDec";
+    type Type = super::NgcDec;
+    type ParentType = gst_video::VideoDecoder;
+}
+
+impl ObjectImpl for NgcDec {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(Settings::properties);
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _: usize, value: &glib::Value, spec: &glib::ParamSpec) {
+        self.settings.lock().unwrap().set(spec.name(), value);
+    }
+
+    fn property(&self, _: usize, spec: &glib::ParamSpec) -> glib::Value {
+        self.settings.lock().unwrap().get(spec.name())
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        let obj = self.obj();
+        obj.set_packetized(true);
+        obj.set_needs_format(true);
+        obj.set_needs_sync_point(true);
+        obj.set_use_default_pad_acceptcaps(true);
+    }
+}
+
+impl GstObjectImpl for NgcDec {}
+
+impl ElementImpl for NgcDec {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
+            gst::subclass::ElementMetadata::new("NGC video decoder", "Codec/Decoder/Video", "Decodes video of the NGC neural codec", "The NGC authors")
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
+            let raw = gst_video::VideoCapsBuilder::new().format(VideoFormat::I420).build();
+            let template = |name, direction, caps: &gst::Caps| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("valid template")
+            };
+            vec![template("sink", gst::PadDirection::Sink, &caps::plain()), template("src", gst::PadDirection::Src, &raw)]
+        });
+        &TEMPLATES
+    }
+}
+
+impl VideoDecoderImpl for NgcDec {
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        *self.state.lock().unwrap() = None;
+        Ok(())
+    }
+
+    fn set_format(&self, input: &VideoCodecState<'static, Readable>) -> Result<(), gst::LoggableError> {
+        let mut guard = self.state.lock().unwrap();
+        // New caps in mid-stream do not disturb decoding: all that counts is in-band.
+        let decoder = match guard.take() {
+            Some(state) => Ok(state.decoder),
+            None => self.settings.lock().unwrap().clone().decoder_config().and_then(Decoder::new),
+        };
+        let decoder = match decoder {
+            Ok(decoder) => decoder,
+            Err(e) => {
+                drop(guard);
+                error::post(&*self.obj(), &e);
+                return Err(gst::loggable_error!(CAT, "{}", e));
+            }
+        };
+        gst::info!(CAT, imp = self, "model {} on {:?}", decoder.model().id, decoder.model().device);
+        *guard = Some(State { decoder, input: input.clone(), video: None, asked: false });
+        drop(guard);
+        self.obj().set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
+        self.parent_set_format(input)
+    }
+
+    fn handle_frame(&self, frame: VideoCodecFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let decoded = match &mut *self.state.lock().unwrap() {
+            Some(state) => decode(state, &frame),
+            None => return Err(gst::FlowError::NotNegotiated),
+        };
+        match decoded {
+            Ok(decoded) => self.output(frame, &decoded),
+            Err(e @ (Error::Corrupt(_) | Error::NeedKeyframe { .. } | Error::InvalidConfig(_))) => self.lost(frame, &e),
+            Err(e) => {
+                self.obj().release_frame(frame);
+                error::post(&*self.obj(), &e);
+                Err(gst::FlowError::Error)
+            }
+        }
+    }
+
+    fn flush(&self) -> bool {
+        if let Some(state) = &mut *self.state.lock().unwrap() {
+            state.decoder.reset();
+            state.asked = false;
+        }
+        true
+    }
+
+    fn decide_allocation(&self, query: &mut gst::query::Allocation) -> Result<(), gst::LoggableError> {
+        self.parent_decide_allocation(query)?;
+        if query.find_allocation_meta::<gst_video::VideoMeta>().is_some() {
+            if let Some((Some(pool), ..)) = query.allocation_pools().next() {
+                let mut config = pool.config();
+                config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
+                pool.set_config(config).map_err(|e| gst::loggable_error!(CAT, "buffer pool: {}", e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn decode(state: &mut State, frame: &VideoCodecFrame) -> codec_core::Result<DecodedFrame> {
+    let unreadable = || Error::Corrupt("a buffer cannot be read".into());
+    let buffer = frame.input_buffer().ok_or_else(unreadable)?;
+    if buffer.flags().contains(gst::BufferFlags::DISCONT) && buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+        // Something before this frame is missing, so its reference is not what the encoder had.
+        state.decoder.reset();
+    }
+    state.decoder.send_unit(&buffer.map_readable().map_err(|_| unreadable())?)?;
+    state.asked = false;
+    Ok(state.decoder.receive_frame().expect("one frame for every unit"))
+}
+
+impl NgcDec {
+    /// Drops a frame that cannot be decoded, and asks once for a keyframe.
+    fn lost(&self, frame: VideoCodecFrame, why: &Error) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let ask = self.state.lock().unwrap().as_mut().is_some_and(|state| !std::mem::replace(&mut state.asked, true));
+        if ask {
+            gst::element_imp_warning!(self, gst::StreamError::Decode, ("{why}; output goes on at the next keyframe"));
+            self.obj().request_sync_point(&frame, VideoDecoderRequestSyncPointFlags::empty());
+        }
+        gst::debug!(CAT, imp = self, "dropped: {}", why);
+        self.obj().drop_frame(frame)
+    }
+
+    fn output(&self, mut frame: VideoCodecFrame, decoded: &DecodedFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
+        self.negotiate_for(&decoded.video)?;
+        if let Err(flow) = self.obj().allocate_output_frame(&mut frame, None) {
+            self.obj().release_frame(frame);
+            return Err(flow);
+        }
+        let info = self.obj().output_state().ok_or(gst::FlowError::NotNegotiated)?.info().clone();
+        let buffer = frame.output_buffer_mut().ok_or(gst::FlowError::Error)?;
+        let copied = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info)
+            .map_err(|_| Error::InvalidConfig("the output buffer cannot be mapped".into()))
+            .and_then(|mut mapped| frame::copy_out(&decoded.frame, &mut mapped));
+        if let Err(e) = copied {
+            self.obj().release_frame(frame);
+            error::post(&*self.obj(), &e);
+            return Err(gst::FlowError::Error);
+        }
+        self.obj().finish_frame(frame)
+    }
+
+    /// Sets the output caps from the sequence header; the input caps fill in what it leaves unknown.
+    fn negotiate_for(&self, video: &VideoInfo) -> Result<(), gst::FlowError> {
+        let input = match &mut *self.state.lock().unwrap() {
+            Some(state) if state.video.as_ref() != Some(video) => {
+                state.video = Some(video.clone());
+                state.input.clone()
+            }
+            Some(_) => return Ok(()),
+            None => return Err(gst::FlowError::NotNegotiated),
+        };
+        let element = self.obj();
+        let mut output = element.set_output_state(VideoFormat::I420, video.width, video.height, Some(&input))?;
+        let fallback = input.info();
+        let framerate = if video.framerate.0 == 0 { fallback.fps() } else { gst::Fraction::new(video.framerate.0 as i32, video.framerate.1 as i32) };
+        let mut builder = gst_video::VideoInfo::builder(VideoFormat::I420, video.width, video.height)
+            .fps(framerate)
+            .par(gst::Fraction::new(video.par.0 as i32, video.par.1 as i32))
+            .interlace_mode(match video.interlace {
+                0 => gst_video::VideoInterlaceMode::Progressive,
+                1 | 2 => gst_video::VideoInterlaceMode::Interleaved,
+                _ => gst_video::VideoInterlaceMode::Mixed,
+            });
+        let colorimetry = colorimetry::to_gst(&video.color);
+        if let Some(colorimetry) = &colorimetry {
+            builder = builder.colorimetry(colorimetry);
+        }
+        if let Some(site) = colorimetry::chroma_site_to_gst(video.chroma_site) {
+            builder = builder.chroma_site(site);
+        }
+        match video.interlace {
+            1 => builder = builder.field_order(gst_video::VideoFieldOrder::TopFieldFirst),
+            2 => builder = builder.field_order(gst_video::VideoFieldOrder::BottomFieldFirst),
+            _ => {}
+        }
+        let info = builder.build().map_err(|_| gst::FlowError::NotNegotiated)?;
+        output.set_info(info);
+        element.negotiate(output)
+    }
+}

@@ -1,0 +1,18 @@
+//! The element `ngcenc`.
+
+mod imp;
+mod settings;
+
+pub use settings::{common_properties, model_source};
+
+use gst::glib;
+use gst::prelude::*;
+
+glib::wrapper! {
+    pub struct NgcEnc(ObjectSubclass<imp::NgcEnc>) @extends gst_video::VideoEncoder, gst::Element, gst::Object, @implements gst::Preset;
+}
+
+/// Registers `ngcenc`.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(Some(plugin), "ngcenc", gst::Rank::NONE, NgcEnc::static_type())
+}
