@@ -22,9 +22,7 @@ fn textured(dx: f32, dy: f32) -> Frame {
         for row in 0..plane.height {
             for (col, value) in plane.row_mut(row).iter_mut().enumerate() {
                 let (x, y) = (col as f32 + dx, row as f32 + dy);
-                let waves = (x * 0.31 + y * 0.07).sin()
-                    + (y * 0.23 - x * 0.11).sin()
-                    + (x * 0.05 + y * 0.61).sin();
+                let waves = (x * 0.31 + y * 0.07).sin() + (y * 0.23 - x * 0.11).sin() + (x * 0.05 + y * 0.61).sin();
                 *value = (128.0 + 40.0 * waves) as u8;
             }
         }
@@ -34,22 +32,13 @@ fn textured(dx: f32, dy: f32) -> Frame {
 
 /// Flow of a few pixels, varying from cell to cell, with a constant sigma.
 fn motion(sigma: f32) -> Vec<f32> {
-    let cell = |i: usize| {
-        [
-            (i as f32 * 0.7).sin() * 4.0,
-            (i as f32 * 0.3).cos() * 3.0,
-            sigma,
-        ]
-    };
+    let cell = |i: usize| [(i as f32 * 0.7).sin() * 4.0, (i as f32 * 0.3).cos() * 3.0, sigma];
     (0..CELLS).flat_map(cell).collect()
 }
 
 fn flow(c: &mut Criterion) {
     let (current, previous) = (textured(3.3, -1.6), textured(0.0, 0.0));
-    for (name, config) in [
-        ("dis medium", DisConfig::medium()),
-        ("dis fast", DisConfig::fast()),
-    ] {
+    for (name, config) in [("dis medium", DisConfig::medium()), ("dis fast", DisConfig::fast())] {
         let mut estimator = DisFlow::new(config).expect("presets are valid");
         let planes: (&Plane, &Plane) = (current.plane(0), previous.plane(0));
         c.bench_function(name, |b| {
@@ -64,11 +53,7 @@ fn compensation(c: &mut Criterion) {
     for (name, sigma) in [("warp", 0.0), ("warp and blur", 0.4)] {
         let motion = motion(sigma);
         c.bench_function(name, |b| {
-            b.iter(|| {
-                compensator
-                    .predict(black_box(&reference), &motion, 1, &mut out)
-                    .unwrap()
-            })
+            b.iter(|| compensator.predict(black_box(&reference), &motion, 1, &mut out).unwrap())
         });
     }
 }
@@ -94,18 +79,14 @@ fn layout(c: &mut Criterion) {
         b.iter(|| pack_prediction(black_box(&prediction), SHIFT, target(&mut wide), 1).unwrap());
     });
     c.bench_function("pack residual", |b| {
-        b.iter(|| {
-            pack_residual(black_box(&frame), &prediction, SHIFT, target(&mut wide), 1).unwrap()
-        });
+        b.iter(|| pack_residual(black_box(&frame), &prediction, SHIFT, target(&mut wide), 1).unwrap());
     });
     let packed = vec![0.01; CELLS * PACKED_CHANNELS];
     c.bench_function("unpack frame", |b| {
         b.iter(|| unpack_frame(black_box(&packed), None, (0, 0), &mut frame, 1).unwrap());
     });
     c.bench_function("unpack and add prediction", |b| {
-        b.iter(|| {
-            unpack_frame(black_box(&packed), Some(&prediction), SHIFT, &mut frame, 1).unwrap()
-        });
+        b.iter(|| unpack_frame(black_box(&packed), Some(&prediction), SHIFT, &mut frame, 1).unwrap());
     });
     let display = frame.crop_copy(WIDTH, 360).unwrap();
     c.bench_function("pad", |b| {
@@ -126,14 +107,7 @@ fn flow_layout(c: &mut Criterion) {
         b.iter(|| {
             pack_flow(black_box(&field), &mut input, 200).unwrap();
             split(&field.downsample2(), &mut bands).unwrap();
-            merge_into(
-                &bands,
-                FLOW_BANDS,
-                (HEIGHT / 16, WIDTH / 16),
-                &mut motion,
-                3,
-            )
-            .unwrap();
+            merge_into(&bands, FLOW_BANDS, (HEIGHT / 16, WIDTH / 16), &mut motion, 3).unwrap();
         });
     });
 }

@@ -54,7 +54,11 @@ impl std::fmt::Display for DeviceSpec {
 pub fn open(spec: &DeviceSpec) -> Result<Device> {
     match spec {
         DeviceSpec::Cpu => Ok(Device::Cpu),
-        DeviceSpec::Auto => Ok(if cuda_devices().is_ok_and(|n| n > 0) { Device::Cuda(0) } else { Device::Cpu }),
+        DeviceSpec::Auto => Ok(if cuda_devices().is_ok_and(|n| n > 0) {
+            Device::Cuda(0)
+        } else {
+            Device::Cpu
+        }),
         DeviceSpec::Cuda(n) => {
             let refuse = |why: String| Error::Device(format!("{spec}: {why}; use device=cpu, or device=auto to take what works"));
             let count = cuda_devices().map_err(refuse)?;
@@ -89,26 +93,11 @@ fn cuda_devices() -> std::result::Result<usize, String> {
         .clone()
 }
 
-/// Number of physical cores, at least 1: the default number of threads.
-pub fn physical_cores() -> usize {
-    let logical = std::thread::available_parallelism().map_or(1, usize::from);
-    let Ok(text) = std::fs::read_to_string("/proc/cpuinfo") else { return logical };
-    let mut cores = std::collections::HashSet::new();
-    let (mut socket, mut core) = (0u32, 0u32);
-    for line in text.lines() {
-        let Some((key, value)) = line.split_once(':') else { continue };
-        match (key.trim(), value.trim().parse()) {
-            ("physical id", Ok(id)) => socket = id,
-            ("core id", Ok(id)) => {
-                core = id;
-                cores.insert((socket, core));
-            }
-            _ => {}
-        }
-    }
-    let _ = core;
-    if cores.is_empty() { logical } else { cores.len().min(logical) }
-}
+/// Threads of the networks where the user leaves it open.
+///
+/// Not the number of cores: OpenMP's threads spin while they wait, and with another busy thread on the machine (a second
+/// element, a player, a test) two of them run 20 to 40 times slower than one (docs/performance.md).
+pub const AUTO_THREADS: usize = 1;
 
 /// Makes the calling thread run networks on `threads` threads. libtorch keeps this per calling thread, and streaming
 /// threads come and go, so every entry into the codec calls it.

@@ -83,22 +83,13 @@ mod tests {
             ..Limits::default()
         };
         let width = message(limits.check_size(8193, 1));
-        assert!(
-            width.contains("width: 8193") && width.contains("8192"),
-            "{width}"
-        );
+        assert!(width.contains("width: 8193") && width.contains("8192"), "{width}");
         let height = message(limits.check_size(1, 9000));
-        assert!(
-            height.contains("height: 9000") && height.contains("8192"),
-            "{height}"
-        );
+        assert!(height.contains("height: 9000") && height.contains("8192"), "{height}");
         let area = message(limits.check_size(40, 26));
         assert!(area.contains("1040") && area.contains("1000"), "{area}");
         let unit = message(limits.check_unit_bytes(u64::MAX));
-        assert!(
-            unit.contains("18446744073709551615") && unit.contains("67108864"),
-            "{unit}"
-        );
+        assert!(unit.contains("18446744073709551615") && unit.contains("67108864"), "{unit}");
     }
 
     #[test]

@@ -52,12 +52,7 @@ fn hdr_sequence() -> SequenceHeader {
 }
 
 fn i_unit() -> Vec<u8> {
-    write_unit(
-        &header(FrameType::I, 17, 0x0001_0002),
-        Some(&sequence()),
-        b"intra",
-    )
-    .unwrap()
+    write_unit(&header(FrameType::I, 17, 0x0001_0002), Some(&sequence()), b"intra").unwrap()
 }
 
 fn p_unit() -> Vec<u8> {
@@ -75,30 +70,19 @@ fn frame(unit_type: u8, body: &[u8]) -> Vec<u8> {
         for byte in data {
             crc ^= byte;
             for _ in 0..8 {
-                crc = if crc >> 7 == 1 {
-                    (crc << 1) ^ 7
-                } else {
-                    crc << 1
-                };
+                crc = if crc >> 7 == 1 { (crc << 1) ^ 7 } else { crc << 1 };
             }
         }
         crc
     };
-    let start = [
-        unit_type,
-        u8::try_from(body.len()).ok().filter(|&l| l < 128).unwrap(),
-    ];
+    let start = [unit_type, u8::try_from(body.len()).ok().filter(|&l| l < 128).unwrap()];
     let mut unit = [b"NGC", &start[..], &[crc8(&start)], body].concat();
     // CRC-32C bit by bit: reflected, polynomial 0x1EDC6F41.
     let mut crc = !0u32;
     for byte in &unit {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 {
-                (crc >> 1) ^ 0x82f6_3b78
-            } else {
-                crc >> 1
-            };
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
         }
     }
     unit.extend((!crc).to_le_bytes());
@@ -167,12 +151,7 @@ fn independent_framing_agrees() {
 fn framing_is_small() {
     let p = write_unit(&header(FrameType::P, 30, u32::MAX), None, &[0; 300]).unwrap();
     assert_eq!(p.len() - 300, 14);
-    let i = write_unit(
-        &header(FrameType::I, 30, u32::MAX),
-        Some(&sequence()),
-        &[0; 9000],
-    )
-    .unwrap();
+    let i = write_unit(&header(FrameType::I, 30, u32::MAX), Some(&sequence()), &[0; 9000]).unwrap();
     assert_eq!(i.len() - 9000, 56);
 }
 
@@ -188,10 +167,7 @@ fn hdr_metadata_round_trips() {
         .windows(display.len())
         .position(|w| w == display)
         .expect("mastering display");
-    assert_eq!(
-        unit[at + display.len()..][..6],
-        *b"\x02\x04\xe8\x03\x90\x01"
-    );
+    assert_eq!(unit[at + display.len()..][..6], *b"\x02\x04\xe8\x03\x90\x01");
 }
 
 #[test]
@@ -218,18 +194,12 @@ fn truncated_headers_with_a_fitting_crc_are_corrupt() {
         if length > HEADER_LENGTH {
             let mut shorter = body.clone();
             shorter[HEADER_LENGTH] = (length - VERSION) as u8;
-            assert!(
-                matches!(parse(&frame(0x81, &shorter)), Err(Error::Corrupt(_))),
-                "{length}"
-            );
+            assert!(matches!(parse(&frame(0x81, &shorter)), Err(Error::Corrupt(_))), "{length}");
         }
     }
     for length in 0..3 {
         assert!(
-            matches!(
-                parse(&frame(0x82, &b"\x3f\x03\x00"[..length])),
-                Err(Error::Corrupt(_))
-            ),
+            matches!(parse(&frame(0x82, &b"\x3f\x03\x00"[..length])), Err(Error::Corrupt(_))),
             "{length}"
         );
     }
@@ -250,10 +220,7 @@ fn every_flipped_bit_is_found() {
         for bit in 0..unit.len() * 8 {
             let mut damaged = unit.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                matches!(parse(&damaged), Err(Error::Corrupt(_))),
-                "bit {bit}"
-            );
+            assert!(matches!(parse(&damaged), Err(Error::Corrupt(_))), "bit {bit}");
         }
     }
 }
@@ -355,11 +322,7 @@ fn limits_are_checked() {
 #[test]
 fn writer_refuses_what_the_syntax_cannot_carry() {
     let i = header(FrameType::I, 0, 0);
-    let refused = |header: &FrameHeader, sequence: Option<&SequenceHeader>| match write_unit(
-        header,
-        sequence,
-        &[],
-    ) {
+    let refused = |header: &FrameHeader, sequence: Option<&SequenceHeader>| match write_unit(header, sequence, &[]) {
         Err(Error::InvalidConfig(m)) => m,
         other => panic!("{other:?}"),
     };

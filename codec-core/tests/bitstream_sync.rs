@@ -75,10 +75,7 @@ fn scan_all(stream: &[u8], chunk: usize, limits: &Limits) -> Found {
             }
             Scan::Unit { len, summary } => {
                 let parsed = parse_unit(&stream[start..start + len], limits).unwrap();
-                assert_eq!(
-                    (&parsed.header, &parsed.sequence),
-                    (&summary.header, &summary.sequence)
-                );
+                assert_eq!((&parsed.header, &parsed.sequence), (&summary.header, &summary.sequence));
                 found.units.push(summary.header.frame_number);
                 start += len;
             }
@@ -89,25 +86,11 @@ fn scan_all(stream: &[u8], chunk: usize, limits: &Limits) -> Found {
 #[test]
 fn units_are_found_between_garbage() {
     let (i, p) = (i_unit(1, small(), &[9; 200]), p_unit(2, &[8; 50]));
-    let stream = [
-        b"NG N NGC NGCN",
-        &i[..],
-        b"NGNGC\x00",
-        &p,
-        &p_unit(3, b""),
-        b"N",
-        &i,
-        b"NG",
-    ]
-    .concat();
+    let stream = [b"NG N NGC NGCN", &i[..], b"NGNGC\x00", &p, &p_unit(3, b""), b"N", &i, b"NG"].concat();
     for chunk in [1, 2, 3, 7, 100, 10_000] {
         let found = scan_all(&stream, chunk, &Limits::default());
         assert_eq!(found.units, [1, 2, 3, 1], "chunks of {chunk}");
-        assert_eq!(
-            (found.skipped, found.left),
-            (13 + 6 + 1, 2),
-            "chunks of {chunk}"
-        );
+        assert_eq!((found.skipped, found.left), (13 + 6 + 1, 2), "chunks of {chunk}");
     }
     let clean = scan_all(&[&i[..], &p].concat(), 5, &Limits::default());
     assert_eq!(
@@ -121,11 +104,7 @@ fn units_are_found_between_garbage() {
 
 #[test]
 fn every_flipped_bit_loses_only_its_unit() {
-    let (i, p, last) = (
-        i_unit(1, small(), &[9; 20]),
-        p_unit(2, &[8; 300]),
-        p_unit(3, &[7; 30]),
-    );
+    let (i, p, last) = (i_unit(1, small(), &[9; 20]), p_unit(2, &[8; 300]), p_unit(3, &[7; 30]));
     for bit in 0..p.len() * 8 {
         let mut damaged = p.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
@@ -141,11 +120,7 @@ fn every_flipped_bit_loses_only_its_unit() {
 fn a_missing_piece_loses_only_its_unit() {
     let (p, last) = (p_unit(2, &[8; 300]), p_unit(3, &[7; 400]));
     for missing in 1..p.len() {
-        let found = scan_all(
-            &[&p[..p.len() - missing], &last].concat(),
-            64,
-            &Limits::default(),
-        );
+        let found = scan_all(&[&p[..p.len() - missing], &last].concat(), 64, &Limits::default());
         assert_eq!(found.units, [3], "{missing} bytes missing");
     }
 }
@@ -191,14 +166,7 @@ fn incomplete_units_say_how_much_they_need() {
 
 #[test]
 fn units_beyond_the_limits_are_skipped_whole() {
-    let large = i_unit(
-        1,
-        VideoInfo {
-            width: 9000,
-            ..small()
-        },
-        b"payload",
-    );
+    let large = i_unit(1, VideoInfo { width: 9000, ..small() }, b"payload");
     match scan(&[&large[..], &p_unit(2, b"")].concat(), &Limits::default()) {
         Scan::Skip {
             bytes,
@@ -213,17 +181,15 @@ fn units_beyond_the_limits_are_skipped_whole() {
 
 fn video_info() -> impl Strategy<Value = VideoInfo> {
     let term = || prop_oneof![1u32..200, 1..=i32::MAX as u32];
-    let display = (any::<[u16; 8]>(), any::<u32>(), any::<u32>()).prop_map(
-        |(p, max_luminance, min_luminance)| {
-            let primaries = [(p[0], p[1]), (p[2], p[3]), (p[4], p[5])];
-            MasteringDisplay {
-                primaries,
-                white_point: (p[6], p[7]),
-                max_luminance,
-                min_luminance,
-            }
-        },
-    );
+    let display = (any::<[u16; 8]>(), any::<u32>(), any::<u32>()).prop_map(|(p, max_luminance, min_luminance)| {
+        let primaries = [(p[0], p[1]), (p[2], p[3]), (p[4], p[5])];
+        MasteringDisplay {
+            primaries,
+            white_point: (p[6], p[7]),
+            max_luminance,
+            min_luminance,
+        }
+    });
     let light = any::<(u16, u16)>().prop_map(|(max_content, max_frame_average)| ContentLight {
         max_content,
         max_frame_average,
@@ -237,14 +203,7 @@ fn video_info() -> impl Strategy<Value = VideoInfo> {
         (prop::option::of(display), prop::option::of(light)),
     )
         .prop_map(
-            |(
-                size,
-                framerate,
-                par,
-                (range, [matrix, transfer, primaries]),
-                (site, interlace),
-                hdr,
-            )| VideoInfo {
+            |(size, framerate, par, (range, [matrix, transfer, primaries]), (site, interlace), hdr)| VideoInfo {
                 width: size.0,
                 height: size.1,
                 framerate,

@@ -2,8 +2,8 @@
 
 use codec_core::bitstream::{ColorInfo, VideoInfo};
 use gst_video::{
-    VideoChromaSite, VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoInfo as GstVideoInfo, VideoInterlaceMode,
-    VideoTransferFunction,
+    VideoChromaSite, VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoInfo as GstVideoInfo,
+    VideoInterlaceMode, VideoTransferFunction,
 };
 
 /// Code point for "unspecified".

@@ -16,7 +16,7 @@ pub struct BenchArgs {
     /// Frame size, WIDTHxHEIGHT.
     #[arg(long, value_parser = parse_size, default_value = "640x384")]
     size: (u32, u32),
-    /// Threads of the networks; 0: physical cores.
+    /// Threads of the networks; 0: automatic.
     #[arg(long, default_value_t = 0)]
     threads: usize,
     /// P-frames that are timed.
@@ -35,20 +35,29 @@ pub struct BenchArgs {
 }
 
 fn parse_size(text: &str) -> Result<(u32, u32), String> {
-    let parsed = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-    parsed.filter(|&(w, h)| w > 0 && h > 0).ok_or_else(|| format!("{text}: write WIDTHxHEIGHT, such as 640x384"))
+    let parsed = text
+        .split_once('x')
+        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    parsed
+        .filter(|&(w, h)| w > 0 && h > 0)
+        .ok_or_else(|| format!("{text}: write WIDTHxHEIGHT, such as 640x384"))
 }
 
 /// A textured picture under slow pan with a faster moving patch: motion and residual that a camera would give.
 fn test_frame(width: usize, height: usize, number: usize) -> Frame {
     let mut frame = Frame::new(width, height);
-    let wave = |x: f32, y: f32| (x * 0.061).sin() * (y * 0.047).cos() + 0.5 * (x * 0.31 + y * 0.17).sin() + 0.25 * (x * 0.9 - y * 1.1).sin();
+    let wave = |x: f32, y: f32| {
+        (x * 0.061).sin() * (y * 0.047).cos() + 0.5 * (x * 0.31 + y * 0.17).sin() + 0.25 * (x * 0.9 - y * 1.1).sin()
+    };
     for (index, plane) in frame.planes_mut().iter_mut().enumerate() {
         let scale = if index == 0 { 1.0 } else { 2.0 };
         let (columns, rows, stride) = (plane.width, plane.height, plane.stride);
         for row in 0..rows {
             for column in 0..columns {
-                let (mut x, y) = (column as f32 * scale + 1.5 * number as f32, row as f32 * scale + 0.5 * number as f32);
+                let (mut x, y) = (
+                    column as f32 * scale + 1.5 * number as f32,
+                    row as f32 * scale + 0.5 * number as f32,
+                );
                 let inside = (row * 3 / rows, column * 3 / columns) == (1, 1);
                 if inside {
                     x += 3.0 * number as f32;
@@ -74,11 +83,16 @@ impl Side {
     }
 
     fn stages(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
-        self.times.iter().map(|(name, total)| (name, total.as_secs_f64() * 1e3 / self.elapsed.len() as f64))
+        self.times
+            .iter()
+            .map(|(name, total)| (name, total.as_secs_f64() * 1e3 / self.elapsed.len() as f64))
     }
 
     fn json(&self) -> serde_json::Value {
-        self.stages().map(|(name, ms)| (name.to_owned(), serde_json::json!(ms))).collect::<serde_json::Map<_, _>>().into()
+        self.stages()
+            .map(|(name, ms)| (name.to_owned(), serde_json::json!(ms)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     }
 }
 
@@ -94,11 +108,18 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         threads: args.threads,
         device: args.device.clone(),
         model: model.clone(),
-        ..EncoderConfig::new(VideoInfo { width, height, ..VideoInfo::default() })
+        ..EncoderConfig::new(VideoInfo {
+            width,
+            height,
+            ..VideoInfo::default()
+        })
     };
     let mut encoder = Encoder::new(config)?;
     let frames: Vec<Frame> = (0..16).map(|i| test_frame(width as usize, height as usize, i)).collect();
-    let mut encode = Side { elapsed: Vec::new(), times: StageTimes::default() };
+    let mut encode = Side {
+        elapsed: Vec::new(),
+        times: StageTimes::default(),
+    };
     let mut units = Vec::new();
     for i in 0..WARM_UP + args.frames {
         if i == WARM_UP {
@@ -106,7 +127,11 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         }
         // Back and forth, so that the motion stays small everywhere.
         let position = i % (2 * frames.len() - 2);
-        let frame = &frames[if position < frames.len() { position } else { 2 * frames.len() - 2 - position }];
+        let frame = &frames[if position < frames.len() {
+            position
+        } else {
+            2 * frames.len() - 2 - position
+        }];
         let start = Instant::now();
         encoder.send_frame(&frame.view(), FrameOptions::default())?;
         if i >= WARM_UP {
@@ -117,8 +142,16 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     encode.times = encoder.times().clone();
     drop(encoder);
 
-    let mut decoder = Decoder::new(DecoderConfig { threads: args.threads, device: args.device.clone(), model, limits: Limits::default() })?;
-    let mut decode = Side { elapsed: Vec::new(), times: StageTimes::default() };
+    let mut decoder = Decoder::new(DecoderConfig {
+        threads: args.threads,
+        device: args.device.clone(),
+        model,
+        limits: Limits::default(),
+    })?;
+    let mut decode = Side {
+        elapsed: Vec::new(),
+        times: StageTimes::default(),
+    };
     for (i, unit) in units.iter().enumerate() {
         if i == WARM_UP {
             decoder.times().clear();

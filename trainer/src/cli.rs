@@ -130,7 +130,9 @@ fn parse_pair(text: &str) -> Result<(f64, f64), String> {
     let parts: Vec<f64> = text.split(',').filter_map(|p| p.trim().parse().ok()).collect();
     match parts[..] {
         [a, b] if a > b && b > 0.0 => Ok((a, b)),
-        _ => Err(format!("{text}: write two positive numbers, the larger first, such as 0.5,0.02")),
+        _ => Err(format!(
+            "{text}: write two positive numbers, the larger first, such as 0.5,0.02"
+        )),
     }
 }
 
@@ -192,7 +194,11 @@ fn run_train(args: TrainArgs) -> Result<()> {
         StageName::Intra => Stage::Intra,
         StageName::Inter => Stage::Inter {
             unroll: Unroll::parse(&args.unroll)?,
-            losses: InterLosses { shift: args.shift, drift: args.drift, ..InterLosses::default() },
+            losses: InterLosses {
+                shift: args.shift,
+                drift: args.drift,
+                ..InterLosses::default()
+            },
         },
     };
     let budget = match (args.steps, args.time_budget) {
@@ -218,12 +224,17 @@ fn run_train(args: TrainArgs) -> Result<()> {
             let mut params = start.averaged_params();
             codec_core::Networks::init(&mut params, &start.progress.model, Device::Cpu)?;
             codec_core::Networks::init_residual_from_intra(&mut params)?;
-            start.tensors.extend(params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())));
+            start
+                .tensors
+                .extend(params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())));
             start.tensors.retain(|name, _| !name.starts_with("ema/residual."));
         }
         start.progress.rate = args.target_bpp.map(|(best, worst)| rate_controller(best, worst));
     }
-    let paths = RunPaths { data: args.data, out: args.out };
+    let paths = RunPaths {
+        data: args.data,
+        out: args.out,
+    };
     let device = codec_core::device::open(&args.device).context("--device")?;
     train(config, start, &paths, device)
 }

@@ -119,51 +119,25 @@ pub struct SequenceHeader {
 impl SequenceHeader {
     /// Shift (dy, dx) of P-frame `frame_number` in luma samples.
     pub fn shift_of(&self, frame_number: u32) -> (i32, i32) {
-        self.random_shift
-            .map_or((0, 0), |seed| super::shift(seed, frame_number))
+        self.random_shift.map_or((0, 0), |seed| super::shift(seed, frame_number))
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<()> {
         self.video.validate()?;
         let mut fields = vec![BITSTREAM_VERSION];
         fields.extend(self.model_id);
-        fields.push(
-            self.profile as u8
-                | if self.random_shift.is_some() {
-                    SHIFT_FLAG
-                } else {
-                    0
-                },
-        );
+        fields.push(self.profile as u8 | if self.random_shift.is_some() { SHIFT_FLAG } else { 0 });
         if let Some(seed) = self.random_shift {
             fields.extend(seed.to_le_bytes());
         }
         let v = &self.video;
-        for value in [
-            v.width,
-            v.height,
-            v.framerate.0,
-            v.framerate.1,
-            v.par.0,
-            v.par.1,
-        ] {
+        for value in [v.width, v.height, v.framerate.0, v.framerate.1, v.par.0, v.par.1] {
             put_varint(&mut fields, value);
         }
         let c = &v.color;
-        fields.extend([
-            c.range,
-            c.primaries,
-            c.transfer,
-            c.matrix,
-            v.chroma_site,
-            v.interlace,
-        ]);
+        fields.extend([c.range, c.primaries, c.transfer, c.matrix, v.chroma_site, v.interlace]);
         if let Some(display) = &v.mastering_display {
-            put_tlv(
-                &mut fields,
-                TLV_MASTERING_DISPLAY,
-                &mastering_display_bytes(display),
-            );
+            put_tlv(&mut fields, TLV_MASTERING_DISPLAY, &mastering_display_bytes(display));
         }
         if let Some(light) = &v.content_light {
             let [a, b] = light.max_content.to_le_bytes();
@@ -191,9 +165,7 @@ impl SequenceHeader {
             0 => Profile::Paper,
             1 => Profile::Rt,
             other => {
-                return Err(Error::Unsupported(format!(
-                    "profile {other}: update this decoder"
-                )));
+                return Err(Error::Unsupported(format!("profile {other}: update this decoder")));
             }
         };
         if flags & !(PROFILE_MASK | SHIFT_FLAG) != 0 {
@@ -210,10 +182,7 @@ impl SequenceHeader {
             width: r.varint("the width")?,
             height: r.varint("the height")?,
             framerate: (r.varint("the frame rate")?, r.varint("the frame rate")?),
-            par: (
-                r.varint("the pixel aspect ratio")?,
-                r.varint("the pixel aspect ratio")?,
-            ),
+            par: (r.varint("the pixel aspect ratio")?, r.varint("the pixel aspect ratio")?),
             ..VideoInfo::default()
         };
         limits.check_size(video.width, video.height)?;
@@ -264,10 +233,7 @@ fn read_tlvs(r: &mut Reader, video: &mut VideoInfo) -> Result<()> {
         let length = r.varint("the length of an extension")?;
         let mut value = Reader::new(r.bytes(length as usize, "an extension")?);
         let repeated = match kind {
-            TLV_MASTERING_DISPLAY => video
-                .mastering_display
-                .replace(read_mastering_display(&mut value)?)
-                .is_some(),
+            TLV_MASTERING_DISPLAY => video.mastering_display.replace(read_mastering_display(&mut value)?).is_some(),
             TLV_CONTENT_LIGHT => {
                 let light = ContentLight {
                     max_content: value.u16("the content light level")?,
@@ -276,9 +242,7 @@ fn read_tlvs(r: &mut Reader, video: &mut VideoInfo) -> Result<()> {
                 video.content_light.replace(light).is_some()
             }
             _ if kind & TLV_MUST_UNDERSTAND != 0 => {
-                return Err(Error::Unsupported(format!(
-                    "extension {kind}: update this decoder"
-                )));
+                return Err(Error::Unsupported(format!("extension {kind}: update this decoder")));
             }
             _ => continue,
         };

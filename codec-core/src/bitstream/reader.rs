@@ -91,9 +91,7 @@ impl<'a> Reader<'a> {
                 Ok(value)
             }
             Varint::Incomplete => Err(Error::Corrupt(format!("{field} is cut off"))),
-            Varint::Invalid => Err(Error::Corrupt(format!(
-                "{field} is not a valid variable-length integer"
-            ))),
+            Varint::Invalid => Err(Error::Corrupt(format!("{field} is not a valid variable-length integer"))),
         }
     }
 }
@@ -125,10 +123,7 @@ mod tests {
             assert_eq!(read(bytes).unwrap(), value);
             for cut in 0..bytes.len() {
                 assert!(
-                    read(&bytes[..cut])
-                        .unwrap_err()
-                        .to_string()
-                        .contains("cut off"),
+                    read(&bytes[..cut]).unwrap_err().to_string().contains("cut off"),
                     "{value} cut at {cut}"
                 );
             }
@@ -144,10 +139,7 @@ mod tests {
             &[0xff, 0xff, 0xff, 0xff, 0x8f],
             &[0x80, 0x80, 0x80, 0x80, 0x80, 0x01],
         ] {
-            assert!(
-                read(bytes).unwrap_err().to_string().contains("not a valid"),
-                "{bytes:?}"
-            );
+            assert!(read(bytes).unwrap_err().to_string().contains("not a valid"), "{bytes:?}");
         }
     }
 

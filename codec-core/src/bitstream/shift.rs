@@ -47,27 +47,9 @@ mod tests {
     #[test]
     fn shift_vectors() {
         let first_eight = |seed| std::array::from_fn(|n| shift(seed, n as u32));
-        let of_zero = [
-            (0, 0),
-            (4, 14),
-            (6, 2),
-            (0, 8),
-            (8, 14),
-            (0, 12),
-            (10, 0),
-            (2, 8),
-        ];
+        let of_zero = [(0, 0), (4, 14), (6, 2), (0, 8), (8, 14), (0, 12), (10, 0), (2, 8)];
         assert_eq!(of_zero, first_eight(0));
-        let of_other = [
-            (6, 8),
-            (12, 6),
-            (14, 14),
-            (8, 10),
-            (8, 10),
-            (4, 12),
-            (14, 4),
-            (10, 10),
-        ];
+        let of_other = [(6, 8), (12, 6), (14, 14), (8, 10), (8, 10), (4, 12), (14, 4), (10, 10)];
         assert_eq!(of_other, first_eight(0x4e47_4331));
     }
 
@@ -92,10 +74,7 @@ mod tests {
             total += 1;
         }
         let expected = f64::from(total) / 64.0;
-        counts
-            .iter()
-            .map(|&c| (f64::from(c) - expected).powi(2) / expected)
-            .sum()
+        counts.iter().map(|&c| (f64::from(c) - expected).powi(2) / expected).sum()
     }
 
     #[test]
@@ -129,21 +108,9 @@ mod tests {
             (14, 1),
         ];
         for (change, cells) in expected {
-            let (previous, current) = if change < 0 {
-                (-change, 0)
-            } else {
-                (0, change)
-            };
-            assert_eq!(
-                prior_cells((previous, 0), (current, 0)),
-                (cells, 0),
-                "{change}"
-            );
-            assert_eq!(
-                prior_cells((0, previous), (0, current)),
-                (0, cells),
-                "{change}"
-            );
+            let (previous, current) = if change < 0 { (-change, 0) } else { (0, change) };
+            assert_eq!(prior_cells((previous, 0), (current, 0)), (cells, 0), "{change}");
+            assert_eq!(prior_cells((0, previous), (0, current)), (0, cells), "{change}");
         }
         assert_eq!(prior_cells((14, 2), (0, 12)), (-1, 1));
     }

@@ -52,11 +52,7 @@ pub fn scan(buffer: &[u8], limits: &Limits) -> Scan {
     let (unit_type, body, total) = match framing(buffer, limits) {
         Framing::NeedMore(bytes) => return Scan::NeedMore(bytes),
         Framing::Invalid(error) => return resync(error),
-        Framing::Known {
-            unit_type,
-            body,
-            total,
-        } => (unit_type, body, total),
+        Framing::Known { unit_type, body, total } => (unit_type, body, total),
     };
     let Some(unit) = buffer.get(..total) else {
         return Scan::NeedMore(total);

@@ -47,9 +47,7 @@ pub(super) fn framing(data: &[u8], limits: &Limits) -> Framing {
         return Framing::NeedMore(MIN_UNIT_BYTES);
     };
     if unit_type & 0xf0 != 0x80 {
-        return Framing::Invalid(Error::Corrupt(
-            "no unit type follows the sync marker".into(),
-        ));
+        return Framing::Invalid(Error::Corrupt("no unit type follows the sync marker".into()));
     }
     let (body_bytes, length_bytes) = match varint(&data[type_at + 1..]) {
         Varint::Complete(value, bytes) => (value, bytes),
@@ -63,9 +61,7 @@ pub(super) fn framing(data: &[u8], limits: &Limits) -> Framing {
         return Framing::NeedMore(MIN_UNIT_BYTES.max(check_at + 1));
     };
     if check != crc8(&data[type_at..check_at]) {
-        return Framing::Invalid(Error::Corrupt(
-            "the check of the unit's type and length does not fit".into(),
-        ));
+        return Framing::Invalid(Error::Corrupt("the check of the unit's type and length does not fit".into()));
     }
     let body = check_at + 1;
     let total = body as u64 + u64::from(body_bytes) + CRC_BYTES as u64;
@@ -83,13 +79,12 @@ pub(super) fn framing(data: &[u8], limits: &Limits) -> Framing {
 /// CRC-8 with polynomial x^8 + x^2 + x + 1, starting at 0, not reflected. Finds any single burst of up to 8 bits.
 pub(super) fn crc8(data: &[u8]) -> u8 {
     data.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ byte, |crc, _| {
-            if crc & 0x80 != 0 {
-                (crc << 1) ^ 0x07
-            } else {
-                crc << 1
-            }
-        })
+        (0..8).fold(
+            crc ^ byte,
+            |crc, _| {
+                if crc & 0x80 != 0 { (crc << 1) ^ 0x07 } else { crc << 1 }
+            },
+        )
     })
 }
 
@@ -100,18 +95,12 @@ pub(super) fn crc_fits(unit: &[u8]) -> bool {
 }
 
 /// Reads the body of a unit whose CRC fits.
-pub(super) fn parse_body<'a>(
-    unit_type: u8,
-    body: &'a [u8],
-    limits: &Limits,
-) -> Result<ParsedUnit<'a>> {
+pub(super) fn parse_body<'a>(unit_type: u8, body: &'a [u8], limits: &Limits) -> Result<ParsedUnit<'a>> {
     let frame_type = match unit_type {
         TYPE_I => FrameType::I,
         TYPE_P => FrameType::P,
         other => {
-            return Err(Error::Unsupported(format!(
-                "unit type {other:#04x}: update this decoder"
-            )));
+            return Err(Error::Unsupported(format!("unit type {other:#04x}: update this decoder")));
         }
     };
     let mut reader = Reader::new(body);
@@ -134,37 +123,20 @@ pub(super) fn parse_body<'a>(
 /// [`Error::Limit`] if the unit or the video is larger than `limits` allow.
 pub fn parse_unit<'a>(data: &'a [u8], limits: &Limits) -> Result<ParsedUnit<'a>> {
     limits.check_unit_bytes(data.len() as u64)?;
-    if data
-        .get(..MARKER.len())
-        .is_some_and(|start| start != MARKER)
-    {
-        return Err(Error::Corrupt(
-            "no unit starts here: the sync marker is missing".into(),
-        ));
+    if data.get(..MARKER.len()).is_some_and(|start| start != MARKER) {
+        return Err(Error::Corrupt("no unit starts here: the sync marker is missing".into()));
     }
-    let cut_off = |needed| {
-        Error::Corrupt(format!(
-            "the unit is cut off: {} of {needed} bytes are there",
-            data.len()
-        ))
-    };
+    let cut_off = |needed| Error::Corrupt(format!("the unit is cut off: {} of {needed} bytes are there", data.len()));
     let (unit_type, body, total) = match framing(data, limits) {
         Framing::NeedMore(bytes) => return Err(cut_off(bytes)),
         Framing::Invalid(error) => return Err(error),
-        Framing::Known {
-            unit_type,
-            body,
-            total,
-        } => (unit_type, body, total),
+        Framing::Known { unit_type, body, total } => (unit_type, body, total),
     };
     if data.len() < total {
         return Err(cut_off(total));
     }
     if data.len() > total {
-        return Err(Error::Corrupt(format!(
-            "{} bytes follow the unit",
-            data.len() - total
-        )));
+        return Err(Error::Corrupt(format!("{} bytes follow the unit", data.len() - total)));
     }
     if !crc_fits(data) {
         return Err(Error::Corrupt("the unit's CRC-32C does not fit".into()));

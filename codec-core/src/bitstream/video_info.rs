@@ -63,9 +63,7 @@ impl VideoInfo {
 
     /// As [`Self::validate`], the error being its message.
     pub(super) fn check(&self) -> std::result::Result<(), String> {
-        let invalid = |field: &str, value: String, range: &str| {
-            Err(format!("{field} is {value}, it must be {range}"))
-        };
+        let invalid = |field: &str, value: String, range: &str| Err(format!("{field} is {value}, it must be {range}"));
         if self.width == 0 || self.height == 0 {
             let value = format!("{}x{}", self.width, self.height);
             return invalid("the video size", value, "at least 1x1");

@@ -17,11 +17,7 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u32) {
 ///
 /// # Errors
 /// [`Error::InvalidConfig`] naming the value that the syntax cannot carry.
-pub fn write_unit(
-    header: &FrameHeader,
-    sequence: Option<&SequenceHeader>,
-    payload: &[u8],
-) -> Result<Vec<u8>> {
+pub fn write_unit(header: &FrameHeader, sequence: Option<&SequenceHeader>, payload: &[u8]) -> Result<Vec<u8>> {
     let mut body = Vec::with_capacity(128);
     header.write(&mut body)?;
     let unit_type = match (header.frame_type, sequence) {
@@ -31,22 +27,14 @@ pub fn write_unit(
         }
         (FrameType::P, None) => TYPE_P,
         (FrameType::I, None) => {
-            return Err(Error::InvalidConfig(
-                "an I unit needs a sequence header".into(),
-            ));
+            return Err(Error::InvalidConfig("an I unit needs a sequence header".into()));
         }
         (FrameType::P, Some(_)) => {
-            return Err(Error::InvalidConfig(
-                "a P unit has no sequence header".into(),
-            ));
+            return Err(Error::InvalidConfig("a P unit has no sequence header".into()));
         }
     };
-    let length = u32::try_from(body.len() + payload.len()).map_err(|_| {
-        Error::InvalidConfig(format!(
-            "a payload of {} bytes, a unit has below 2^32",
-            payload.len()
-        ))
-    })?;
+    let length = u32::try_from(body.len() + payload.len())
+        .map_err(|_| Error::InvalidConfig(format!("a payload of {} bytes, a unit has below 2^32", payload.len())))?;
 
     let mut unit = Vec::with_capacity(FRAMING_MAX_BYTES + length as usize + CRC_BYTES);
     unit.extend(MARKER);

@@ -29,7 +29,10 @@ impl Layer {
     pub(super) fn new(shape: &LayerShape, layer: &IntLayer) -> Result<Self> {
         let bad = |what: String| Error::ModelMismatch(format!("entropy layer {}: {what}", shape.name));
         let per_output = shape.weights_per_output();
-        if layer.weight.len() != shape.outputs * per_output || layer.bias.len() != shape.outputs || layer.shift.len() != shape.outputs {
+        if layer.weight.len() != shape.outputs * per_output
+            || layer.bias.len() != shape.outputs
+            || layer.shift.len() != shape.outputs
+        {
             return Err(bad(format!("{} outputs of {per_output} weights are needed", shape.outputs)));
         }
         for output in 0..shape.outputs {
@@ -49,8 +52,20 @@ impl Layer {
         bias.resize(padded, 0);
         let mut shift: Vec<i32> = layer.shift.iter().map(|&s| s.into()).collect();
         shift.resize(padded, 0);
-        let weights = if shape.depthwise { by_tap(shape, layer) } else { by_block(shape, layer, padded) };
-        Ok(Self { inputs: shape.inputs, outputs: shape.outputs, leaky: shape.leaky, depthwise: shape.depthwise, weights, bias, shift })
+        let weights = if shape.depthwise {
+            by_tap(shape, layer)
+        } else {
+            by_block(shape, layer, padded)
+        };
+        Ok(Self {
+            inputs: shape.inputs,
+            outputs: shape.outputs,
+            leaky: shape.leaky,
+            depthwise: shape.depthwise,
+            weights,
+            bias,
+            shift,
+        })
     }
 
     /// Applies the layer to `rows` x `cols` positions. `input` may be longer than they need.
@@ -78,7 +93,9 @@ impl Layer {
 }
 
 fn by_tap(shape: &LayerShape, layer: &IntLayer) -> Vec<i16> {
-    (0..9).flat_map(|tap| (0..shape.outputs).map(move |c| layer.weight[c * 9 + tap].into())).collect()
+    (0..9)
+        .flat_map(|tap| (0..shape.outputs).map(move |c| layer.weight[c * 9 + tap].into()))
+        .collect()
 }
 
 fn by_block(shape: &LayerShape, layer: &IntLayer, padded: usize) -> Vec<i16> {

@@ -19,7 +19,12 @@ pub struct LatentGrid {
 impl LatentGrid {
     /// A grid of zeros.
     pub fn new(rows: usize, cols: usize, channels: usize) -> Self {
-        Self { rows, cols, channels, data: vec![0; rows * cols * channels] }
+        Self {
+            rows,
+            cols,
+            channels,
+            data: vec![0; rows * cols * channels],
+        }
     }
 
     /// The grid moved circularly by (`dy`, `dx`) cells, as `torch.roll` moves it.
@@ -101,7 +106,14 @@ fn code_z(model: &EntropyModel, tables: &Tables, quality: u8, rows: usize, cols:
 }
 
 /// Codes the elements of `latent` that belong to `half` (0 or 1), or all of them.
-fn code_half(model: &EntropyModel, tables: &Tables, half: Option<usize>, parameters: &[i16], latent: &mut LatentGrid, coder: &mut impl Coder) {
+fn code_half(
+    model: &EntropyModel,
+    tables: &Tables,
+    half: Option<usize>,
+    parameters: &[i16],
+    latent: &mut LatentGrid,
+    coder: &mut impl Coder,
+) {
     let channels = latent.channels;
     for position in 0..latent.rows * latent.cols {
         let odd = (position / latent.cols + position % latent.cols) % 2 == 1;
@@ -127,10 +139,14 @@ fn code_half(model: &EntropyModel, tables: &Tables, half: Option<usize>, paramet
 fn check(model: &EntropyModel, quality: u8, rows: usize, cols: usize, prior: Option<&LatentGrid>) -> Result<()> {
     let channels = model.config.channels;
     if !rows.is_multiple_of(4) || !cols.is_multiple_of(4) || rows == 0 || cols == 0 || usize::from(quality) >= super::QUALITIES {
-        return Err(Error::InvalidConfig(format!("latent of {rows}x{cols} at quality {quality}: sides are multiples of 4, quality below 64")));
+        return Err(Error::InvalidConfig(format!(
+            "latent of {rows}x{cols} at quality {quality}: sides are multiples of 4, quality below 64"
+        )));
     }
     if prior.is_some_and(|p| (p.rows, p.cols, p.channels) != (rows, cols, channels)) {
-        return Err(Error::InvalidConfig(format!("the temporal prior is not {rows}x{cols}x{channels}")));
+        return Err(Error::InvalidConfig(format!(
+            "the temporal prior is not {rows}x{cols}x{channels}"
+        )));
     }
     Ok(())
 }
@@ -159,8 +175,23 @@ pub fn encode_latent(
             input.cols
         )));
     }
-    let z = code_z(model, tables, quality, input.rows / 4, input.cols / 4, &mut Writing { values: input.z, writer });
-    Ok(code_y(model, tables, quality, &z, prior, &mut Writing { values: input.y, writer }, scratch))
+    let z = code_z(
+        model,
+        tables,
+        quality,
+        input.rows / 4,
+        input.cols / 4,
+        &mut Writing { values: input.z, writer },
+    );
+    Ok(code_y(
+        model,
+        tables,
+        quality,
+        &z,
+        prior,
+        &mut Writing { values: input.y, writer },
+        scratch,
+    ))
 }
 
 /// Reads a latent of `rows` x `cols` cells.

@@ -36,7 +36,14 @@ fn shuffle(input: &[i16], rows: usize, cols: usize, channels: usize, out: &mut V
 }
 
 /// Appends `extra(position, channel)` to each position's features.
-fn concatenate(features: &[i16], width: usize, extra_width: usize, positions: usize, out: &mut Vec<i16>, extra: impl Fn(usize, &mut [i16])) {
+fn concatenate(
+    features: &[i16],
+    width: usize,
+    extra_width: usize,
+    positions: usize,
+    out: &mut Vec<i16>,
+    extra: impl Fn(usize, &mut [i16]),
+) {
     let total = width + extra_width;
     out.clear();
     out.resize(positions * total + 1, 0);
@@ -52,11 +59,18 @@ impl EntropyModel {
     pub(super) fn first_parameters(&self, z: &LatentGrid, quality: u8, prior: Option<&LatentGrid>, scratch: &mut Scratch) {
         let (rows, cols) = (z.rows * 4, z.cols * 4);
         let width = self.config.width;
-        let Scratch { a, b, features, parameters } = scratch;
+        let Scratch {
+            a,
+            b,
+            features,
+            parameters,
+        } = scratch;
         a.clear();
         a.extend(z.data.iter().map(|&v| saturate(v)));
         a.push(0);
-        let layer = |index: usize, rows, cols, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(self.backend, input, rows, cols, out);
+        let layer = |index: usize, rows, cols, input: &[i16], out: &mut Vec<i16>| {
+            self.layers[index].run(self.backend, input, rows, cols, out)
+        };
         layer(0, z.rows, z.cols, a, b);
         shuffle(b, z.rows, z.cols, width, a);
         layer(1, rows / 2, cols / 2, a, b);
@@ -91,7 +105,12 @@ impl EntropyModel {
     /// Parameters of the second half, once the first half of `latent` is known.
     pub(super) fn second_parameters(&self, latent: &LatentGrid, scratch: &mut Scratch) {
         let (rows, cols, channels) = (latent.rows, latent.cols, latent.channels);
-        let Scratch { a, b, features, parameters } = scratch;
+        let Scratch {
+            a,
+            b,
+            features,
+            parameters,
+        } = scratch;
         let width = 2 * self.config.width;
         // Elements of the second half are still zero, as the networks expect.
         concatenate(features, width, channels, rows * cols, a, |position, target| {
@@ -99,7 +118,8 @@ impl EntropyModel {
                 *value = saturate(v);
             }
         });
-        let layer = |index: usize, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(self.backend, input, rows, cols, out);
+        let layer =
+            |index: usize, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(self.backend, input, rows, cols, out);
         layer(7, a, b);
         layer(8, b, a);
         layer(9, a, b);

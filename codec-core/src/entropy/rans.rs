@@ -80,30 +80,22 @@ impl<'a> RansDecoder<'a> {
         let truncated = || Error::Corrupt("entropy payload: truncated in the rANS states".into());
         let (&tag, mut rest) = payload.split_first().ok_or_else(truncated)?;
         if tag >> LANES != 0 {
-            return Err(Error::Corrupt(format!(
-                "entropy payload: tag {tag:#04x} of the rANS states"
-            )));
+            return Err(Error::Corrupt(format!("entropy payload: tag {tag:#04x} of the rANS states")));
         }
         let mut states = [0; LANES];
         for (lane, state) in states.iter_mut().enumerate() {
             let wide = tag >> lane & 1 != 0;
-            let (head, tail) = rest
-                .split_at_checked(if wide { 4 } else { 3 })
-                .ok_or_else(truncated)?;
+            let (head, tail) = rest.split_at_checked(if wide { 4 } else { 3 }).ok_or_else(truncated)?;
             *state = head.iter().rev().fold(0, |x, &b| x << 8 | u32::from(b));
             // Also refuses a wide state that would fit three bytes: one meaning, one encoding.
             if *state < if wide { 1 << 24 } else { LOWER_BOUND } {
-                return Err(Error::Corrupt(
-                    "entropy payload: rANS state below its bound".into(),
-                ));
+                return Err(Error::Corrupt("entropy payload: rANS state below its bound".into()));
             }
             rest = tail;
         }
         let words = rest.chunks_exact(2);
         if !words.remainder().is_empty() {
-            return Err(Error::Corrupt(
-                "entropy payload: half a word at its end".into(),
-            ));
+            return Err(Error::Corrupt("entropy payload: half a word at its end".into()));
         }
         Ok(Self {
             states,
@@ -159,9 +151,7 @@ impl<'a> RansDecoder<'a> {
     /// [`Error::Corrupt`] if bytes are missing or left over or a state is not an initial one.
     pub(super) fn finish(self) -> Result<[u16; LANES]> {
         if self.exhausted {
-            return Err(Error::Corrupt(
-                "entropy payload: truncated in the rANS words".into(),
-            ));
+            return Err(Error::Corrupt("entropy payload: truncated in the rANS words".into()));
         }
         if self.words.len() > 0 {
             return Err(Error::Corrupt(format!(

@@ -182,9 +182,7 @@ impl<'a> SymbolReader<'a> {
     /// [`Error::Corrupt`] after an impossible escape code or past the payload's end.
     pub fn check(&self) -> Result<()> {
         if self.bad_escape {
-            return Err(Error::Corrupt(
-                "entropy payload: impossible escape code".into(),
-            ));
+            return Err(Error::Corrupt("entropy payload: impossible escape code".into()));
         }
         if self.rans.exhausted() {
             return Err(Error::Corrupt("entropy payload: truncated".into()));

@@ -81,11 +81,8 @@ impl Tables {
     /// # Errors
     /// [`Error::ModelMismatch`] naming `tables.sizes` or `tables.starts`.
     pub fn from_flat(starts: &[u16], sizes: &[u16]) -> Result<Self> {
-        let bad = |tensor: &str, what: String| {
-            Error::ModelMismatch(format!(
-                "tensor tables.{tensor}: {what}; export the model again"
-            ))
-        };
+        let bad =
+            |tensor: &str, what: String| Error::ModelMismatch(format!("tensor tables.{tensor}: {what}; export the model again"));
         if sizes.len() != SCALES {
             let what = format!("{} tables, expected {SCALES}", sizes.len());
             return Err(bad("sizes", what));
@@ -102,9 +99,9 @@ impl Tables {
                 let what = format!("table {k} has {size} symbols, expected an even number in 4..=512");
                 return Err(bad("sizes", what));
             }
-            let (own, tail) = rest.split_at_checked(size).ok_or_else(|| {
-                bad("starts", format!("{} entries, too few for tables.sizes", starts.len()))
-            })?;
+            let (own, tail) = rest
+                .split_at_checked(size)
+                .ok_or_else(|| bad("starts", format!("{} entries, too few for tables.sizes", starts.len())))?;
             if own[0] != 0 || own.windows(2).any(|pair| pair[0] >= pair[1]) {
                 let what = format!("table {k} does not rise strictly from 0");
                 return Err(bad("starts", what));

@@ -119,8 +119,7 @@ impl FlowEstimator for DisFlow {
         self.current.build(current, coarsest);
         self.previous.build(previous, coarsest);
         for scale in (self.config.finest_scale..=coarsest).rev() {
-            let (to, from): (&Level, &Level) =
-                (self.current.level(scale), self.previous.level(scale));
+            let (to, from): (&Level, &Level) = (self.current.level(scale), self.previous.level(scale));
             let coarser = (scale < coarsest).then_some(&self.coarser);
             self.grid.start(to, coarser);
             run_search(&mut self.grid, &Search::new(to, from, &self.config));
@@ -148,9 +147,7 @@ fn quarter_field(field: &DenseField, scale: usize) -> FlowField {
     let same = FlowField {
         rows: field.height,
         cols: field.width,
-        data: interleaved
-            .flat_map(|(x, y)| [x * unit, y * unit])
-            .collect(),
+        data: interleaved.flat_map(|(x, y)| [x * unit, y * unit]).collect(),
     };
     if scale == 2 { same } else { same.downsample2() }
 }

@@ -66,11 +66,7 @@ mod tests {
     #[test]
     fn downsampling_takes_means() {
         let data = (0..4 * 2 * 2).map(|i| (i * i) as f32).collect();
-        let field = FlowField {
-            rows: 2,
-            cols: 4,
-            data,
-        };
+        let field = FlowField { rows: 2, cols: 4, data };
         let half = field.downsample2();
         assert_eq!((half.rows, half.cols), (1, 2));
         // dx of the left block: 0, 4, 64, 100; of the right: 16, 36, 144, 196; dy: 1, 9, 81, 121 and 25, 49, 169, 225.

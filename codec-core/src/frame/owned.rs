@@ -14,11 +14,7 @@ impl Frame {
     pub fn new(width: usize, height: usize) -> Self {
         let (cw, ch) = chroma_size(width, height);
         Self {
-            planes: [
-                Plane::new(width, height),
-                Plane::new(cw, ch),
-                Plane::new(cw, ch),
-            ],
+            planes: [Plane::new(width, height), Plane::new(cw, ch), Plane::new(cw, ch)],
         }
     }
 

@@ -55,9 +55,7 @@ pub fn pad_into(view: &FrameView, frame: &mut Frame) -> Result<()> {
         }
         let (stride, last) = (plane.stride, (h - 1) * plane.stride);
         for row in h..plane.height {
-            plane
-                .data
-                .copy_within(last..last + plane.width, row * stride);
+            plane.data.copy_within(last..last + plane.width, row * stride);
         }
     }
     Ok(())
@@ -109,13 +107,8 @@ mod tests {
                 let (small, large) = (frame.plane(i), coded.plane(i));
                 for row in 0..large.height {
                     for col in 0..large.width {
-                        let expected =
-                            small.row(row.min(small.height - 1))[col.min(small.width - 1)];
-                        assert_eq!(
-                            large.row(row)[col],
-                            expected,
-                            "{w}x{h} plane {i} at {row}, {col}"
-                        );
+                        let expected = small.row(row.min(small.height - 1))[col.min(small.width - 1)];
+                        assert_eq!(large.row(row)[col], expected, "{w}x{h} plane {i} at {row}, {col}");
                     }
                 }
             }
@@ -149,14 +142,7 @@ mod tests {
             pixel_stride,
         };
         let y = plane(&luma[..], 8, 1);
-        let view = FrameView::new(
-            w,
-            h,
-            y,
-            plane(&chroma[..], 10, 2),
-            plane(&chroma[1..], 10, 2),
-        )
-        .unwrap();
+        let view = FrameView::new(w, h, y, plane(&chroma[..], 10, 2), plane(&chroma[1..], 10, 2)).unwrap();
         assert_eq!(padded(&view).unwrap(), padded(&frame.view()).unwrap());
     }
 
@@ -187,10 +173,7 @@ mod tests {
             plane_mut(&mut v[..], 3, 1),
         );
         let mut target = FrameViewMut::new(w, h, py, pu, pv).unwrap();
-        assert!(matches!(
-            Frame::new(4, 4).copy_to(&mut target),
-            Err(Error::InvalidConfig(_))
-        ));
+        assert!(matches!(Frame::new(4, 4).copy_to(&mut target), Err(Error::InvalidConfig(_))));
     }
 
     #[test]
@@ -198,10 +181,7 @@ mod tests {
         let frame = sample_frame(65, 10);
         let refused = pad_into(&frame.view(), &mut Frame::new(64, 64));
         assert!(matches!(refused, Err(Error::InvalidConfig(_))));
-        assert!(matches!(
-            frame.crop_copy(66, 10),
-            Err(Error::InvalidConfig(_))
-        ));
+        assert!(matches!(frame.crop_copy(66, 10), Err(Error::InvalidConfig(_))));
         let mut view = frame.view();
         view.height = 11;
         assert!(matches!(padded(&view), Err(Error::InvalidConfig(_))));

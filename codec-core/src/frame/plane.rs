@@ -69,10 +69,7 @@ mod tests {
     #[test]
     fn wrong_length_is_refused() {
         for (w, h) in [(3, 3), (usize::MAX, 2), (0, 6)] {
-            assert!(matches!(
-                Plane::from_vec(vec![0; 6], w, h),
-                Err(Error::InvalidConfig(_))
-            ));
+            assert!(matches!(Plane::from_vec(vec![0; 6], w, h), Err(Error::InvalidConfig(_))));
         }
     }
 }

@@ -48,20 +48,8 @@ impl<'a> FrameView<'a> {
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] if a side is 0, or if a plane is too short or its strides let samples overlap.
-    pub fn new(
-        width: usize,
-        height: usize,
-        y: PlaneView<'a>,
-        u: PlaneView<'a>,
-        v: PlaneView<'a>,
-    ) -> Result<Self> {
-        let view = Self {
-            width,
-            height,
-            y,
-            u,
-            v,
-        };
+    pub fn new(width: usize, height: usize, y: PlaneView<'a>, u: PlaneView<'a>, v: PlaneView<'a>) -> Result<Self> {
+        let view = Self { width, height, y, u, v };
         view.check()?;
         Ok(view)
     }
@@ -78,11 +66,7 @@ impl<'a> FrameView<'a> {
     /// Planes in the order Y, U, V with their widths and heights.
     pub(super) fn planes(&self) -> [(PlaneView<'a>, usize, usize); 3] {
         let (cw, ch) = chroma_size(self.width, self.height);
-        [
-            (self.y, self.width, self.height),
-            (self.u, cw, ch),
-            (self.v, cw, ch),
-        ]
+        [(self.y, self.width, self.height), (self.u, cw, ch), (self.v, cw, ch)]
     }
 }
 
@@ -91,20 +75,8 @@ impl<'a> FrameViewMut<'a> {
     ///
     /// # Errors
     /// As [`FrameView::new`].
-    pub fn new(
-        width: usize,
-        height: usize,
-        y: PlaneViewMut<'a>,
-        u: PlaneViewMut<'a>,
-        v: PlaneViewMut<'a>,
-    ) -> Result<Self> {
-        let view = Self {
-            width,
-            height,
-            y,
-            u,
-            v,
-        };
+    pub fn new(width: usize, height: usize, y: PlaneViewMut<'a>, u: PlaneViewMut<'a>, v: PlaneViewMut<'a>) -> Result<Self> {
+        let view = Self { width, height, y, u, v };
         view.check()?;
         Ok(view)
     }
@@ -187,15 +159,9 @@ mod tests {
         let data = [0; 64];
         let chroma = |len: usize| plane(&data[..len], 4, 2);
         // 3x3: luma rows at 0, 5, 10; chroma is 2x2 with samples 2 bytes apart, rows 4 apart.
-        let view = |y: usize, u: usize, v: usize| {
-            FrameView::new(3, 3, plane(&data[..y], 5, 1), chroma(u), chroma(v))
-        };
+        let view = |y: usize, u: usize, v: usize| FrameView::new(3, 3, plane(&data[..y], 5, 1), chroma(u), chroma(v));
         assert!(view(13, 7, 7).is_ok());
-        for (y, u, v, name) in [
-            (12, 7, 7, "plane Y"),
-            (13, 6, 7, "plane U"),
-            (13, 7, 6, "plane V"),
-        ] {
+        for (y, u, v, name) in [(12, 7, 7, "plane Y"), (13, 6, 7, "plane U"), (13, 7, 6, "plane V")] {
             match view(y, u, v) {
                 Err(Error::InvalidConfig(message)) => assert!(message.contains(name), "{message}"),
                 other => panic!("{other:?}"),

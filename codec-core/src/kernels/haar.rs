@@ -24,9 +24,7 @@ fn butterfly([a, b, c, d]: [f32; 4]) -> [f32; 4] {
 /// # Errors
 /// [`crate::Error::InvalidConfig`] if sizes do not fit.
 pub fn split(field: &FlowField, bands: &mut [f32]) -> Result<()> {
-    blocks(field, bands, FLOW_BANDS, |block| {
-        butterfly(block).map(|v| v * 0.25)
-    })
+    blocks(field, bands, FLOW_BANDS, |block| butterfly(block).map(|v| v * 0.25))
 }
 
 /// Writes a field (at 1/4), unshuffled by 2 and divided by 8, to the channels 0..8 of `data`, NHWC
@@ -38,12 +36,7 @@ pub fn pack_flow(field: &FlowField, data: &mut [f32], channels: usize) -> Result
     blocks(field, data, channels, |block| block.map(|v| v * FLOW_UNIT))
 }
 
-fn blocks(
-    field: &FlowField,
-    out: &mut [f32],
-    channels: usize,
-    transform: impl Fn([f32; 4]) -> [f32; 4],
-) -> Result<()> {
+fn blocks(field: &FlowField, out: &mut [f32], channels: usize, transform: impl Fn([f32; 4]) -> [f32; 4]) -> Result<()> {
     let (rows, cols) = (field.rows / 2, field.cols / 2);
     check_len("flow field", field.data.len(), rows * 2, cols * 2, 2)?;
     check_channels("packed flow", 0, FLOW_BANDS, channels)?;
@@ -52,11 +45,7 @@ fn blocks(
         let lines = &field.data[row * cols * 8..][..cols * 8];
         let (upper, lower) = lines.split_at(cols * 4);
         let cells = out[row * cols * channels..].chunks_exact_mut(channels);
-        let pairs = upper
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .zip(lower.as_chunks::<4>().0);
+        let pairs = upper.as_chunks::<4>().0.iter().zip(lower.as_chunks::<4>().0);
         for (cell, (up, low)) in cells.zip(pairs) {
             cell[..4].copy_from_slice(&transform([up[0], up[2], low[0], low[2]]));
             cell[4..8].copy_from_slice(&transform([up[1], up[3], low[1], low[3]]));
@@ -82,13 +71,7 @@ pub fn merge_into(
     check_channels("flow bands", 0, FLOW_BANDS, band_channels)?;
     check_len("flow bands", bands.len(), rows, cols, band_channels)?;
     check_channels("motion field", 0, 2, motion_channels)?;
-    check_len(
-        "motion field",
-        motion.len(),
-        rows * 2,
-        cols * 2,
-        motion_channels,
-    )?;
+    check_len("motion field", motion.len(), rows * 2, cols * 2, motion_channels)?;
     for row in 0..rows {
         let line = 2 * cols * motion_channels;
         let (upper, lower) = motion[row * 2 * line..][..2 * line].split_at_mut(line);
@@ -98,12 +81,7 @@ pub fn merge_into(
         let cells = bands[row * cols * band_channels..].chunks_exact(band_channels);
         for (cell, (up, low)) in cells.zip(pairs) {
             for c in 0..2 {
-                let block = butterfly([
-                    cell[4 * c],
-                    cell[4 * c + 1],
-                    cell[4 * c + 2],
-                    cell[4 * c + 3],
-                ]);
+                let block = butterfly([cell[4 * c], cell[4 * c + 1], cell[4 * c + 2], cell[4 * c + 3]]);
                 up[c] += block[0];
                 up[motion_channels + c] += block[1];
                 low[c] += block[2];
@@ -144,8 +122,7 @@ mod tests {
         ];
         for (i, &got) in bands.iter().enumerate() {
             let (row, col, c, band) = (i / 16, i / 8 % 2, i / 4 % 2, i % 4);
-            let terms =
-                (0..4).map(|k| signs[band][k] * at(&field, 2 * row + k / 2, 2 * col + k % 2, c));
+            let terms = (0..4).map(|k| signs[band][k] * at(&field, 2 * row + k / 2, 2 * col + k % 2, c));
             let expected = terms.sum::<f32>() / 4.0;
             assert!((got - expected).abs() < 1e-5, "{i}: {got}, not {expected}");
         }
@@ -165,11 +142,7 @@ mod tests {
         merge_into(&latent, 16, (3, 2), &mut motion, 3).unwrap();
         for (i, (got, before)) in motion.iter().zip(&correction).enumerate() {
             let (row, col, c) = (i / 12, i / 3 % 4, i % 3);
-            let expected = if c < 2 {
-                before + at(&field, row, col, c)
-            } else {
-                *before
-            };
+            let expected = if c < 2 { before + at(&field, row, col, c) } else { *before };
             assert!((got - expected).abs() < 1e-5, "{i}: {got}, not {expected}");
         }
     }

@@ -25,35 +25,19 @@ pub struct PackTarget<'a> {
 ///
 /// # Errors
 /// [`Error::InvalidConfig`] if sizes, channels or the shift do not fit.
-pub fn pack_frame(
-    frame: &Frame,
-    shift: (i32, i32),
-    target: PackTarget,
-    threads: usize,
-) -> Result<()> {
+pub fn pack_frame(frame: &Frame, shift: (i32, i32), target: PackTarget, threads: usize) -> Result<()> {
     check_frame(frame)?;
     let fill = |plane: usize, row: usize, col: usize, out: &mut [f32]| {
         bytes_to_floats(&frame.plane(plane).row(row)[col..][..out.len()], out);
     };
-    pack_rows(
-        (frame.width(), frame.height()),
-        shift,
-        target,
-        threads,
-        fill,
-    )
+    pack_rows((frame.width(), frame.height()), shift, target, threads, fill)
 }
 
 /// Packs a prediction whose sides are multiples of 8.
 ///
 /// # Errors
 /// [`Error::InvalidConfig`] if sizes, channels or the shift do not fit.
-pub fn pack_prediction(
-    prediction: &Prediction,
-    shift: (i32, i32),
-    target: PackTarget,
-    threads: usize,
-) -> Result<()> {
+pub fn pack_prediction(prediction: &Prediction, shift: (i32, i32), target: PackTarget, threads: usize) -> Result<()> {
     let size = (prediction.width, prediction.height);
     check_size(size.0, size.1)?;
     prediction.check(size.0, size.1)?;
@@ -84,13 +68,7 @@ pub fn pack_residual(
         let samples = &frame.plane(plane).row(row)[col..][..out.len()];
         difference(samples, &data[row * width + col..][..out.len()], out);
     };
-    pack_rows(
-        (frame.width(), frame.height()),
-        shift,
-        target,
-        threads,
-        fill,
-    )
+    pack_rows((frame.width(), frame.height()), shift, target, threads, fill)
 }
 
 /// Packs what `fill(plane, row, col, out)` writes: the samples of a plane's row from `col` on.
@@ -146,9 +124,7 @@ fn scatter_lines(lines: &[f32], cells: &mut [f32], channels: usize, offset: usiz
     let width = lines.len() / 12;
     let (luma, chroma) = lines.split_at(8 * width);
     for (col, cell) in cells.chunks_exact_mut(channels).enumerate() {
-        let packed: &mut [f32; PACKED_CHANNELS] = cell[offset..]
-            .first_chunk_mut()
-            .expect("channels were checked");
+        let packed: &mut [f32; PACKED_CHANNELS] = cell[offset..].first_chunk_mut().expect("channels were checked");
         for i in 0..8 {
             packed[i * 8..][..8].copy_from_slice(&luma[i * width + col * 8..][..8]);
         }
@@ -204,11 +180,7 @@ pub(super) fn check_frame(frame: &Frame) -> Result<()> {
 }
 
 /// The shift reduced to 0..height and 0..width.
-pub(super) fn check_shift(
-    (dy, dx): (i32, i32),
-    width: usize,
-    height: usize,
-) -> Result<(usize, usize)> {
+pub(super) fn check_shift((dy, dx): (i32, i32), width: usize, height: usize) -> Result<(usize, usize)> {
     if dy % 2 != 0 || dx % 2 != 0 {
         return Err(Error::InvalidConfig(format!(
             "circular shift ({dy}, {dx}): both components must be even, chroma has half of the resolution"
@@ -299,30 +271,18 @@ pub(super) mod tests {
     fn packs_like_unshuffling_a_rolled_frame() {
         for (w, h) in [(64, 128), (8, 8), (72, 24)] {
             let (frame, prediction) = (noise_frame(w, h, 1), noise_prediction(w, h, 2, 1.0));
-            let sample =
-                |p: usize, r: usize, c: usize| f32::from(frame.plane(p).row(r)[c]) / 255.0 - 0.5;
-            let predicted = |p: usize, r: usize, c: usize| {
-                prediction.planes()[p].0[r * prediction.planes()[p].1 + c]
-            };
+            let sample = |p: usize, r: usize, c: usize| f32::from(frame.plane(p).row(r)[c]) / 255.0 - 0.5;
+            let predicted = |p: usize, r: usize, c: usize| prediction.planes()[p].0[r * prediction.planes()[p].1 + c];
             for shift in SHIFTS {
-                check_packed(
-                    (w, h),
-                    shift,
-                    |t, n| pack_frame(&frame, shift, t, n).unwrap(),
-                    sample,
-                );
+                check_packed((w, h), shift, |t, n| pack_frame(&frame, shift, t, n).unwrap(), sample);
                 check_packed(
                     (w, h),
                     shift,
                     |t, n| pack_prediction(&prediction, shift, t, n).unwrap(),
                     predicted,
                 );
-                let residual = |t: PackTarget, n: usize| {
-                    pack_residual(&frame, &prediction, shift, t, n).unwrap()
-                };
-                check_packed((w, h), shift, residual, |p, r, c| {
-                    sample(p, r, c) - predicted(p, r, c)
-                });
+                let residual = |t: PackTarget, n: usize| pack_residual(&frame, &prediction, shift, t, n).unwrap();
+                check_packed((w, h), shift, residual, |p, r, c| sample(p, r, c) - predicted(p, r, c));
             }
         }
     }

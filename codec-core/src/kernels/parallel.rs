@@ -7,11 +7,7 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// A band carries what only it may write, such as a slice of the output. With `threads` of 0 or 1 all run on the calling
 /// thread, in order.
-pub fn for_bands<T: Send>(
-    threads: usize,
-    bands: impl IntoIterator<Item = T, IntoIter: Send>,
-    work: impl Fn(T) + Sync,
-) {
+pub fn for_bands<T: Send>(threads: usize, bands: impl IntoIterator<Item = T, IntoIter: Send>, work: impl Fn(T) + Sync) {
     let bands = bands.into_iter();
     if threads <= 1 {
         return bands.for_each(work);
@@ -36,11 +32,7 @@ pub fn for_bands<T: Send>(
 }
 
 /// Splits `rows` into ranges of nearly equal length, at most `parts` of them, each starting at a multiple of `unit`.
-pub fn split_rows(
-    rows: usize,
-    unit: usize,
-    parts: usize,
-) -> impl Iterator<Item = Range<usize>> + Send {
+pub fn split_rows(rows: usize, unit: usize, parts: usize) -> impl Iterator<Item = Range<usize>> + Send {
     let units = rows.div_ceil(unit);
     let parts = parts.clamp(1, units.max(1));
     (0..parts).map(move |i| i * units / parts * unit..((i + 1) * units / parts * unit).min(rows))
@@ -77,14 +69,7 @@ mod tests {
 
     #[test]
     fn ranges_cover_all_rows() {
-        for (rows, unit, parts) in [
-            (64, 8, 3),
-            (64, 8, 1),
-            (8, 8, 4),
-            (10, 4, 2),
-            (0, 8, 2),
-            (64, 1, 0),
-        ] {
+        for (rows, unit, parts) in [(64, 8, 3), (64, 8, 1), (8, 8, 4), (10, 4, 2), (0, 8, 2), (64, 1, 0)] {
             let ranges: Vec<_> = split_rows(rows, unit, parts).collect();
             assert!(ranges.len() <= parts.max(1));
             let mut next = 0;

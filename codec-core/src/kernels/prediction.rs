@@ -42,9 +42,7 @@ impl Prediction {
     pub(super) fn check(&self, width: usize, height: usize) -> Result<()> {
         let (cw, ch) = chroma_size(width, height);
         let lengths = (self.y.len(), self.u.len(), self.v.len());
-        if (self.width, self.height) == (width, height)
-            && lengths == (width * height, cw * ch, cw * ch)
-        {
+        if (self.width, self.height) == (width, height) && lengths == (width * height, cw * ch, cw * ch) {
             return Ok(());
         }
         Err(Error::InvalidConfig(format!(

@@ -23,13 +23,7 @@ pub fn unpack_frame(
 ) -> Result<()> {
     check_frame(frame)?;
     let (width, height) = (frame.width(), frame.height());
-    check_len(
-        "packed frame",
-        packed.len(),
-        height / 8,
-        width / 8,
-        PACKED_CHANNELS,
-    )?;
+    check_len("packed frame", packed.len(), height / 8, width / 8, PACKED_CHANNELS)?;
     if let Some(prediction) = prediction {
         prediction.check(width, height)?;
     }
@@ -42,14 +36,9 @@ pub fn unpack_frame(
         shift: (dy, dx),
     };
     let strides = [0, 1, 2].map(|i| frame.plane(i).stride);
-    let [y, u, v] = frame
-        .planes_mut()
-        .each_mut()
-        .map(|plane| plane.data.as_mut_slice());
+    let [y, u, v] = frame.planes_mut().each_mut().map(|plane| plane.data.as_mut_slice());
     let luma = y.chunks_mut(8 * strides[0]);
-    let chroma = u
-        .chunks_mut(4 * strides[1])
-        .zip(v.chunks_mut(4 * strides[2]));
+    let chroma = u.chunks_mut(4 * strides[1]).zip(v.chunks_mut(4 * strides[2]));
     let bands = luma.zip(chroma).enumerate().take(height / 8);
     for_bands(threads, bands, |(band, (y, (u, v)))| {
         let mut line = vec![0.0; width];
@@ -70,14 +59,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     /// Writes 8 rows of luma or 4 of chroma, the `band`-th such.
-    fn write_band(
-        &self,
-        plane: usize,
-        band: usize,
-        out: &mut [u8],
-        stride: usize,
-        line: &mut [f32],
-    ) {
+    fn write_band(&self, plane: usize, band: usize, out: &mut [u8], stride: usize, line: &mut [f32]) {
         let side = if plane == 0 { 8 } else { 4 };
         let (width, height) = (self.width * side / 8, self.height * side / 8);
         let (dy, dx) = (self.shift.0 * side / 8, self.shift.1 * side / 8);
@@ -95,10 +77,7 @@ impl Source<'_> {
             let (wrapped, straight) = line.split_at(dx);
             let out = &mut out[i * stride..][..width];
             let (left, right) = out.split_at_mut(straight.len());
-            if let Some(prediction) = self
-                .prediction
-                .map(|planes| &planes[plane].0[row * width..][..width])
-            {
+            if let Some(prediction) = self.prediction.map(|planes| &planes[plane].0[row * width..][..width]) {
                 let (predicted_left, predicted_right) = prediction.split_at(straight.len());
                 round_sums(straight, predicted_left, left);
                 round_sums(wrapped, predicted_right, right);
@@ -137,10 +116,7 @@ multiversion! {
 
 /// To 8 bits.
 #[inline(always)]
-#[expect(
-    clippy::manual_clamp,
-    reason = "max takes what is no number for its bound, clamp keeps it"
-)]
+#[expect(clippy::manual_clamp, reason = "max takes what is no number for its bound, clamp keeps it")]
 fn to_byte(value: f32) -> u8 {
     let unit = value.max(-0.5).min(0.5) + 0.5;
     whole_to_u32((unit * 255.0 + 0.5).floor()) as u8
@@ -195,10 +171,7 @@ mod tests {
     fn adds_the_prediction_and_rounds() {
         let (w, h) = (64, 64);
         for shift in SHIFTS {
-            let (residual, prediction) = (
-                noise_prediction(w, h, 5, 1.2),
-                noise_prediction(w, h, 6, 1.0),
-            );
+            let (residual, prediction) = (noise_prediction(w, h, 5, 1.2), noise_prediction(w, h, 6, 1.0));
             let mut data = vec![0.0; w * h / 64 * PACKED_CHANNELS];
             let target = PackTarget {
                 data: &mut data,
@@ -208,12 +181,7 @@ mod tests {
             pack_prediction(&residual, shift, target, 1).unwrap();
             let mut out = Frame::new(w, h);
             unpack_frame(&data, Some(&prediction), shift, &mut out, 2).unwrap();
-            for (i, ((a, _), (b, _))) in residual
-                .planes()
-                .iter()
-                .zip(prediction.planes())
-                .enumerate()
-            {
+            for (i, ((a, _), (b, _))) in residual.planes().iter().zip(prediction.planes()).enumerate() {
                 let sums = a.iter().zip(b).map(|(a, b)| a + b);
                 let expected: Vec<u8> = sums
                     .map(|v| (((v.clamp(-0.5, 0.5) + 0.5) * 255.0) + 0.5).floor() as u8)

@@ -44,13 +44,7 @@ impl MotionCompensator {
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] if the sides of `reference` are no positive multiples of 64 or `motion` has another size.
-    pub fn predict(
-        &mut self,
-        reference: &Frame,
-        motion: &[f32],
-        threads: usize,
-        out: &mut Prediction,
-    ) -> Result<()> {
+    pub fn predict(&mut self, reference: &Frame, motion: &[f32], threads: usize, out: &mut Prediction) -> Result<()> {
         let (width, height) = (reference.width(), reference.height());
         reference.view().check()?;
         if width % CODED_MULTIPLE != 0 || height % CODED_MULTIPLE != 0 {
@@ -60,13 +54,9 @@ impl MotionCompensator {
         }
         check_len("motion field", motion.len(), height / 8, width / 8, 3)?;
         self.field.load(motion, height / 8, width / 8);
-        for_bands(
-            threads,
-            self.sources.iter_mut().enumerate(),
-            |(i, source)| {
-                source.load(reference.plane(i));
-            },
-        );
+        for_bands(threads, self.sources.iter_mut().enumerate(), |(i, source)| {
+            source.load(reference.plane(i));
+        });
 
         out.resize(width, height);
         let [luma, u, v] = self.sources.each_ref();
@@ -91,14 +81,8 @@ impl MotionCompensator {
 }
 
 enum Band<'a> {
-    Luma {
-        rows: Range<usize>,
-        out: &'a mut [f32],
-    },
-    Chroma {
-        rows: Range<usize>,
-        out: [&'a mut [f32]; 2],
-    },
+    Luma { rows: Range<usize>, out: &'a mut [f32] },
+    Chroma { rows: Range<usize>, out: [&'a mut [f32]; 2] },
 }
 
 /// Predicts some rows of `PLANES` planes that move together and have `FACTOR` times the resolution of the field.
@@ -136,12 +120,7 @@ fn predict_band<const FACTOR: usize, const PLANES: usize>(
                 &ring[row % TAPS * width..][..width]
             };
             if blurred {
-                blur_row(
-                    [0, 1, 2, 3, 4].map(line),
-                    sigma.values(),
-                    &mut column_sums,
-                    out,
-                );
+                blur_row([0, 1, 2, 3, 4].map(line), sigma.values(), &mut column_sums, out);
             } else {
                 out.copy_from_slice(line(TAPS / 2));
             }

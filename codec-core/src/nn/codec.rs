@@ -37,8 +37,16 @@ impl LatentCoder {
     }
 
     /// Codes `y` (transform domain); the result is in the quantiser's domain, see [`Self::dequantise`].
-    fn code(&self, prepared: &Prepared, y: &Tensor, q: &Tensor, prior: Option<&Tensor>, quantiser: &mut Quantiser) -> Result<Coded> {
-        self.entropy.code(prepared, &self.quantiser_domain(y, q)?, q, prior, quantiser)
+    fn code(
+        &self,
+        prepared: &Prepared,
+        y: &Tensor,
+        q: &Tensor,
+        prior: Option<&Tensor>,
+        quantiser: &mut Quantiser,
+    ) -> Result<Coded> {
+        self.entropy
+            .code(prepared, &self.quantiser_domain(y, q)?, q, prior, quantiser)
     }
 
     /// Scales a latent to quantiser steps.
@@ -97,7 +105,15 @@ pub struct Networks {
 impl Networks {
     fn new(mut p: Scope, config: &ModelConfig) -> Result<Self> {
         config.validate()?;
-        let branch = |mut p: Scope, cin, ysyn, cout, width, t: &super::config::TransformConfig, e, gain: (f64, f64, f64)| -> Result<Branch> {
+        let branch = |mut p: Scope,
+                      cin,
+                      ysyn,
+                      cout,
+                      width,
+                      t: &super::config::TransformConfig,
+                      e,
+                      gain: (f64, f64, f64)|
+         -> Result<Branch> {
             Ok(Branch {
                 analysis: Analysis::new(p.sub("analysis"), cin, t, gain.2)?,
                 synthesis: Synthesis::new(p.sub("synthesis"), ysyn, cout, width, t, gain.2)?,
@@ -107,9 +123,27 @@ impl Networks {
         let free = if config.free_latent { config.intra.latent } else { 0 };
         let c = config;
         Ok(Self {
-            intra: branch(p.sub("intra"), PACKED_CHANNELS, c.intra.latent, PACKED_CHANNELS, c.intra.width, &c.intra, &c.intra_entropy, (1.6, -2.07, 1.0))?,
+            intra: branch(
+                p.sub("intra"),
+                PACKED_CHANNELS,
+                c.intra.latent,
+                PACKED_CHANNELS,
+                c.intra.width,
+                &c.intra,
+                &c.intra_entropy,
+                (1.6, -2.07, 1.0),
+            )?,
             // The estimator's flow passes through, so the networks start as small corrections.
-            flow: branch(p.sub("flow"), FLOW_INPUT, c.flow.latent, 3, c.flow_synthesis_width, &c.flow, &c.flow_entropy, (0.9, -1.2, 0.05))?,
+            flow: branch(
+                p.sub("flow"),
+                FLOW_INPUT,
+                c.flow.latent,
+                3,
+                c.flow_synthesis_width,
+                &c.flow,
+                &c.flow_entropy,
+                (0.9, -1.2, 0.05),
+            )?,
             residual: branch(
                 p.sub("residual"),
                 2 * PACKED_CHANNELS,
@@ -146,11 +180,21 @@ impl Networks {
     }
 
     /// Codes a frame by itself. The result is neither clamped nor rounded.
-    pub fn intra_frame(&self, prepared: &PreparedModel, frame: &Planes, q: &Tensor, quantiser: &mut Quantiser) -> Result<CodedFrame> {
+    pub fn intra_frame(
+        &self,
+        prepared: &PreparedModel,
+        frame: &Planes,
+        q: &Tensor,
+        quantiser: &mut Quantiser,
+    ) -> Result<CodedFrame> {
         let y = self.intra.analysis.forward(&pack(frame)?, q)?;
         let coded = self.intra.coder.code(&prepared.intra, &y, q, None, quantiser)?;
         let latent = self.intra.coder.dequantise(&coded.y_hat, q)?;
-        Ok(CodedFrame { frame: unpack(&self.intra.synthesis.forward(&latent, q)?)?, bits: coded.bits, inter: None })
+        Ok(CodedFrame {
+            frame: unpack(&self.intra.synthesis.forward(&latent, q)?)?,
+            bits: coded.bits,
+            inter: None,
+        })
     }
 
     /// Latent of E_flow in quantiser steps.
@@ -173,7 +217,9 @@ impl Networks {
 
     /// Latent of E_res in quantiser steps; `input` `[N, 192, H/8, W/8]`: packed residual and packed prediction.
     pub fn residual_latent(&self, input: &Tensor, q: &Tensor) -> Result<Tensor> {
-        self.residual.coder.quantiser_domain(&self.residual.analysis.forward(input, q)?, q)
+        self.residual
+            .coder
+            .quantiser_domain(&self.residual.analysis.forward(input, q)?, q)
     }
 
     /// Packed residual that G_res makes of the dequantised latent and of the packed prediction (free latent).
@@ -182,7 +228,9 @@ impl Networks {
             return self.residual.synthesis.forward(latent, q);
         }
         let free = self.intra.analysis.forward(packed_prediction, q)?;
-        self.residual.synthesis.forward(&Tensor::f_cat(&[latent.shallow_clone(), free], 1)?, q)
+        self.residual
+            .synthesis
+            .forward(&Tensor::f_cat(&[latent.shallow_clone(), free], 1)?, q)
     }
 
     /// Codes a frame from a reference. The result is neither clamped nor rounded.
@@ -205,24 +253,48 @@ impl Networks {
         let input = Tensor::f_cat(&[flow4, pack(frame)?, pack(reference)?], 1)?;
         let flow8 = flow.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
         let y = self.flow_latent(&super::ops::channels_last(&input)?, &haar(&flow8.f_pixel_unshuffle(2)?)?, q)?;
-        let coded_flow = self.flow.coder.entropy.code(&prepared.flow, &y, q, previous.map(|p| &p.flow_latent), quantiser)?;
+        let coded_flow = self
+            .flow
+            .coder
+            .entropy
+            .code(&prepared.flow, &y, q, previous.map(|p| &p.flow_latent), quantiser)?;
         let (motion, sigma) = self.motion(&self.flow.coder.dequantise(&coded_flow.y_hat, q)?, q)?;
         let prediction = predict(reference, &motion, &sigma)?;
 
         let (dy, dx) = shift;
-        let shifted = if shift == (0, 0) { prediction.frame.shallow_clone() } else { prediction.frame.rolled(dy, dx)? };
-        let target = if shift == (0, 0) { frame.shallow_clone() } else { frame.rolled(dy, dx)? };
+        let shifted = if shift == (0, 0) {
+            prediction.frame.shallow_clone()
+        } else {
+            prediction.frame.rolled(dy, dx)?
+        };
+        let target = if shift == (0, 0) {
+            frame.shallow_clone()
+        } else {
+            frame.rolled(dy, dx)?
+        };
         let packed = pack(&shifted)?;
         let input = Tensor::f_cat(&[pack(&target.sub(&shifted)?)?, packed.shallow_clone()], 1)?;
         let y = self.residual_latent(&input, q)?;
         let prior = previous.map(|p| -> Result<Tensor> {
             let (my, mx) = crate::bitstream::prior_cells(as_i32(p.shift), as_i32(shift));
-            Ok(if (my, mx) == (0, 0) { p.residual_latent.shallow_clone() } else { p.residual_latent.f_roll([my as i64, mx as i64], [2, 3])? })
+            Ok(if (my, mx) == (0, 0) {
+                p.residual_latent.shallow_clone()
+            } else {
+                p.residual_latent.f_roll([my as i64, mx as i64], [2, 3])?
+            })
         });
-        let coded = self.residual.coder.entropy.code(&prepared.residual, &y, q, prior.transpose()?.as_ref(), quantiser)?;
+        let coded = self
+            .residual
+            .coder
+            .entropy
+            .code(&prepared.residual, &y, q, prior.transpose()?.as_ref(), quantiser)?;
         let latent = self.residual.coder.dequantise(&coded.y_hat, q)?;
         let residual = unpack(&self.residual_synthesis(&latent, &packed, q)?)?;
-        let residual = if shift == (0, 0) { residual } else { residual.rolled(-dy, -dx)? };
+        let residual = if shift == (0, 0) {
+            residual
+        } else {
+            residual.rolled(-dy, -dx)?
+        };
         Ok(CodedFrame {
             frame: prediction.frame.add(&residual)?,
             bits: coded_flow.bits.f_add(&coded.bits)?,
@@ -238,8 +310,13 @@ impl Networks {
 
     /// Starts the residual branch as the I-branch acting on the residual (the article initialises E_res and G_res so).
     pub fn init_residual_from_intra(store: &mut ParamStore) -> Result<()> {
-        let source: Vec<(String, Tensor)> =
-            store.iter().filter_map(|(name, t)| name.strip_prefix("intra.").map(|rest| (format!("residual.{rest}"), t.shallow_clone()))).collect();
+        let source: Vec<(String, Tensor)> = store
+            .iter()
+            .filter_map(|(name, t)| {
+                name.strip_prefix("intra.")
+                    .map(|rest| (format!("residual.{rest}"), t.shallow_clone()))
+            })
+            .collect();
         tch::no_grad(|| {
             for (name, value) in source {
                 let Some(target) = store.get(&name) else { continue };

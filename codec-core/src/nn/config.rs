@@ -59,8 +59,13 @@ impl ModelConfig {
             deep_blocks: 1,
             latent: 64,
         };
-        let entropy =
-            |channels, hyper_channels, width, temporal| EntropyConfig { channels, hyper_channels, width, temporal, checkerboard: true };
+        let entropy = |channels, hyper_channels, width, temporal| EntropyConfig {
+            channels,
+            hyper_channels,
+            width,
+            temporal,
+            checkerboard: true,
+        };
         Self {
             profile: Profile::Rt,
             intra: transform.clone(),
@@ -101,15 +106,24 @@ impl ModelConfig {
                 )));
             }
             let sizes = [transform.width, transform.deep_width, transform.latent];
-            if sizes.iter().any(|&s| !(1..=4096).contains(&s)) || transform.synthesis_blocks > 64 || transform.analysis_blocks > 64 {
-                return Err(Error::ModelMismatch(format!("{name}: a width lies outside 1..=4096 or a depth above 64")));
+            if sizes.iter().any(|&s| !(1..=4096).contains(&s))
+                || transform.synthesis_blocks > 64
+                || transform.analysis_blocks > 64
+            {
+                return Err(Error::ModelMismatch(format!(
+                    "{name}: a width lies outside 1..=4096 or a depth above 64"
+                )));
             }
         }
         if self.intra_entropy.temporal {
-            return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));
+            return Err(Error::ModelMismatch(
+                "intra_entropy.temporal must be false: an I-frame has no past".into(),
+            ));
         }
         if self.profile == Profile::Rt && self.flow.latent < 8 {
-            return Err(Error::ModelMismatch("flow.latent must be at least 8: the estimator's flow passes through 8 channels".into()));
+            return Err(Error::ModelMismatch(
+                "flow.latent must be at least 8: the estimator's flow passes through 8 channels".into(),
+            ));
         }
         Ok(())
     }

@@ -28,7 +28,15 @@ impl Analysis {
             blocks: DwBlock::stack(p.sub("blocks"), c, config.analysis_blocks)?,
             down: Conv::pointwise(p.sub("down"), 4 * c, config.deep_width)?,
             deep: DwBlock::stack(p.sub("deep"), config.deep_width, config.deep_blocks)?,
-            output: Conv::new(p.sub("output"), config.deep_width, config.latent, ConvConfig { gain: output_gain, ..Default::default() })?,
+            output: Conv::new(
+                p.sub("output"),
+                config.deep_width,
+                config.latent,
+                ConvConfig {
+                    gain: output_gain,
+                    ..Default::default()
+                },
+            )?,
         })
     }
 
@@ -60,7 +68,15 @@ impl Synthesis {
             up: Conv::pointwise(p.sub("up"), config.deep_width, 4 * width)?,
             gain: QualityKnots::new(p.sub("gain"), "knots", width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), width, config.synthesis_blocks)?,
-            output: Conv::new(p.sub("output"), width, cout, ConvConfig { gain: output_gain, ..Default::default() })?,
+            output: Conv::new(
+                p.sub("output"),
+                width,
+                cout,
+                ConvConfig {
+                    gain: output_gain,
+                    ..Default::default()
+                },
+            )?,
         })
     }
 

@@ -15,7 +15,7 @@ use crate::{Error, Limits, Result};
 /// How to decode a stream.
 #[derive(Clone, Debug, Default)]
 pub struct DecoderConfig {
-    /// Threads of the networks; 0: as many as there are physical cores.
+    /// Threads of the networks; 0: automatic, which is 1 (see [`device::AUTO_THREADS`]).
     pub threads: usize,
     pub device: DeviceSpec,
     pub model: ModelSource,
@@ -60,7 +60,11 @@ impl Decoder {
     /// Opens the device and loads the model.
     pub fn new(config: DecoderConfig) -> Result<Self> {
         let device = device::open(&config.device)?;
-        let threads = if config.threads == 0 { device::physical_cores() } else { config.threads };
+        let threads = if config.threads == 0 {
+            device::AUTO_THREADS
+        } else {
+            config.threads
+        };
         device::use_threads(threads);
         Ok(Self {
             model: Arc::new(Model::load(&config.model, device)?),
@@ -84,7 +88,11 @@ impl Decoder {
         let _no_grad = tch::no_grad_guard();
         let stream = self.stream.take();
         let unit = parse_unit(data, &self.limits)?;
-        let (stream, frame) = if unit.header.is_keyframe() { self.decode_intra(stream, &unit)? } else { self.decode_inter(stream, &unit)? };
+        let (stream, frame) = if unit.header.is_keyframe() {
+            self.decode_intra(stream, &unit)?
+        } else {
+            self.decode_inter(stream, &unit)?
+        };
         self.stream = Some(stream);
         self.frames.push_back(frame);
         Ok(())
@@ -122,7 +130,10 @@ impl Decoder {
     }
 
     fn decode_intra(&mut self, previous: Option<Stream>, unit: &ParsedUnit) -> Result<(Stream, DecodedFrame)> {
-        let sequence = unit.sequence.clone().ok_or_else(|| Error::Corrupt("a keyframe without sequence header".into()))?;
+        let sequence = unit
+            .sequence
+            .clone()
+            .ok_or_else(|| Error::Corrupt("a keyframe without sequence header".into()))?;
         self.check_model(&sequence)?;
         let (width, height) = sequence.video.coded_size();
         let (width, height) = (width as usize, height as usize);
@@ -134,17 +145,33 @@ impl Decoder {
         let (rows, cols) = reconstructor.grid(16);
         let mut reader = SymbolReader::new(unit.payload)?;
         let (model, scratch) = (&self.model, &mut self.scratch);
-        let latent =
-            reconstructor.times.measure("entropy", || decode_latent(&model.intra_entropy, &model.tables, quality, rows, cols, None, &mut reader, scratch))?;
+        let latent = reconstructor.times.measure("entropy", || {
+            decode_latent(
+                &model.intra_entropy,
+                &model.tables,
+                quality,
+                rows,
+                cols,
+                None,
+                &mut reader,
+                scratch,
+            )
+        })?;
         let checksum = reader.finish()?;
         reconstructor.intra(&latent, quality)?;
-        let stream = Stream { sequence, reconstructor, last_number: unit.header.frame_number };
+        let stream = Stream {
+            sequence,
+            reconstructor,
+            last_number: unit.header.frame_number,
+        };
         let frame = stream.output(true, checksum)?;
         Ok((stream, frame))
     }
 
     fn decode_inter(&mut self, stream: Option<Stream>, unit: &ParsedUnit) -> Result<(Stream, DecodedFrame)> {
-        let lost = || Error::NeedKeyframe { frame_number: unit.header.frame_number };
+        let lost = || Error::NeedKeyframe {
+            frame_number: unit.header.frame_number,
+        };
         let mut stream = stream.ok_or_else(lost)?;
         let number = unit.header.number_after(stream.last_number).ok_or_else(lost)?;
         let shift = stream.sequence.shift_of(number);
@@ -157,9 +184,26 @@ impl Decoder {
         // Everything is parsed and checked before anything is reconstructed.
         let (flow, residual, checksum) = reconstructor.times.measure("entropy", || -> Result<_> {
             let mut reader = SymbolReader::new(unit.payload)?;
-            let flow = decode_latent(&model.flow_entropy, &model.tables, quality, rows, cols, flow_prior.as_ref(), &mut reader, scratch)?;
-            let residual =
-                decode_latent(&model.residual_entropy, &model.tables, quality, rows, cols, residual_prior.as_ref(), &mut reader, scratch)?;
+            let flow = decode_latent(
+                &model.flow_entropy,
+                &model.tables,
+                quality,
+                rows,
+                cols,
+                flow_prior.as_ref(),
+                &mut reader,
+                scratch,
+            )?;
+            let residual = decode_latent(
+                &model.residual_entropy,
+                &model.tables,
+                quality,
+                rows,
+                cols,
+                residual_prior.as_ref(),
+                &mut reader,
+                scratch,
+            )?;
             Ok((flow, residual, reader.finish()?))
         })?;
         reconstructor.predict(flow, quality)?;
@@ -187,7 +231,10 @@ impl Stream {
     fn output(&self, keyframe: bool, checksum: u32) -> Result<DecodedFrame> {
         let video = self.sequence.video.clone();
         Ok(DecodedFrame {
-            frame: self.reconstructor.reference().crop_copy(video.width as usize, video.height as usize)?,
+            frame: self
+                .reconstructor
+                .reference()
+                .crop_copy(video.width as usize, video.height as usize)?,
             video,
             keyframe,
             frame_number: self.last_number,

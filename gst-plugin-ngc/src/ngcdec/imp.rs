@@ -78,7 +78,12 @@ impl GstObjectImpl for NgcDec {}
 impl ElementImpl for NgcDec {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
-            gst::subclass::ElementMetadata::new("NGC video decoder", "Codec/Decoder/Video", "Decodes video of the NGC neural codec", "The NGC authors")
+            gst::subclass::ElementMetadata::new(
+                "NGC video decoder",
+                "Codec/Decoder/Video",
+                "Decodes video of the NGC neural codec",
+                "The NGC authors",
+            )
         });
         Some(&METADATA)
     }
@@ -89,7 +94,10 @@ impl ElementImpl for NgcDec {
             let template = |name, direction, caps: &gst::Caps| {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("valid template")
             };
-            vec![template("sink", gst::PadDirection::Sink, &caps::plain()), template("src", gst::PadDirection::Src, &raw)]
+            vec![
+                template("sink", gst::PadDirection::Sink, &caps::plain()),
+                template("src", gst::PadDirection::Src, &raw),
+            ]
         });
         &TEMPLATES
     }
@@ -116,8 +124,19 @@ impl VideoDecoderImpl for NgcDec {
                 return Err(gst::loggable_error!(CAT, "{}", e));
             }
         };
-        gst::info!(CAT, imp = self, "model {} on {:?}", decoder.model().id, decoder.model().device);
-        *guard = Some(State { decoder, input: input.clone(), video: None, asked: false });
+        gst::info!(
+            CAT,
+            imp = self,
+            "model {} on {:?}",
+            decoder.model().id,
+            decoder.model().device
+        );
+        *guard = Some(State {
+            decoder,
+            input: input.clone(),
+            video: None,
+            asked: false,
+        });
         drop(guard);
         self.obj().set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
         self.parent_set_format(input)
@@ -153,7 +172,8 @@ impl VideoDecoderImpl for NgcDec {
             if let Some((Some(pool), ..)) = query.allocation_pools().next() {
                 let mut config = pool.config();
                 config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
-                pool.set_config(config).map_err(|e| gst::loggable_error!(CAT, "buffer pool: {}", e))?;
+                pool.set_config(config)
+                    .map_err(|e| gst::loggable_error!(CAT, "buffer pool: {}", e))?;
             }
         }
         Ok(())
@@ -175,10 +195,16 @@ fn decode(state: &mut State, frame: &VideoCodecFrame) -> codec_core::Result<Deco
 impl NgcDec {
     /// Drops a frame that cannot be decoded, and asks once for a keyframe.
     fn lost(&self, frame: VideoCodecFrame, why: &Error) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let ask = self.state.lock().unwrap().as_mut().is_some_and(|state| !std::mem::replace(&mut state.asked, true));
+        let ask = self
+            .state
+            .lock()
+            .unwrap()
+            .as_mut()
+            .is_some_and(|state| !std::mem::replace(&mut state.asked, true));
         if ask {
             gst::element_imp_warning!(self, gst::StreamError::Decode, ("{why}; output goes on at the next keyframe"));
-            self.obj().request_sync_point(&frame, VideoDecoderRequestSyncPointFlags::empty());
+            self.obj()
+                .request_sync_point(&frame, VideoDecoderRequestSyncPointFlags::empty());
         }
         gst::debug!(CAT, imp = self, "dropped: {}", why);
         self.obj().drop_frame(frame)
@@ -216,7 +242,11 @@ impl NgcDec {
         let element = self.obj();
         let mut output = element.set_output_state(VideoFormat::I420, video.width, video.height, Some(&input))?;
         let fallback = input.info();
-        let framerate = if video.framerate.0 == 0 { fallback.fps() } else { gst::Fraction::new(video.framerate.0 as i32, video.framerate.1 as i32) };
+        let framerate = if video.framerate.0 == 0 {
+            fallback.fps()
+        } else {
+            gst::Fraction::new(video.framerate.0 as i32, video.framerate.1 as i32)
+        };
         let mut builder = gst_video::VideoInfo::builder(VideoFormat::I420, video.width, video.height)
             .fps(framerate)
             .par(gst::Fraction::new(video.par.0 as i32, video.par.1 as i32))

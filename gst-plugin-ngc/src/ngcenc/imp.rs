@@ -64,18 +64,30 @@ impl PresetImpl for NgcEnc {}
 impl ElementImpl for NgcEnc {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
-            gst::subclass::ElementMetadata::new("NGC video encoder", "Codec/Encoder/Video", "Encodes video with the NGC neural codec", "The NGC authors")
+            gst::subclass::ElementMetadata::new(
+                "NGC video encoder",
+                "Codec/Encoder/Video",
+                "Encodes video with the NGC neural codec",
+                "The NGC authors",
+            )
         });
         Some(&METADATA)
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            let raw = gst_video::VideoCapsBuilder::new().format_list(frame::INPUT_FORMATS).width_range(1..=8192).height_range(1..=8192).build();
+            let raw = gst_video::VideoCapsBuilder::new()
+                .format_list(frame::INPUT_FORMATS)
+                .width_range(1..=8192)
+                .height_range(1..=8192)
+                .build();
             let template = |name, direction, caps: &gst::Caps| {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("valid template")
             };
-            vec![template("sink", gst::PadDirection::Sink, &raw), template("src", gst::PadDirection::Src, &caps::plain())]
+            vec![
+                template("sink", gst::PadDirection::Sink, &raw),
+                template("src", gst::PadDirection::Src, &caps::plain()),
+            ]
         });
         &TEMPLATES
     }
@@ -87,7 +99,10 @@ impl VideoEncoderImpl for NgcEnc {
         Ok(())
     }
 
-    fn set_format(&self, state: &VideoCodecState<'static, gst_video::video_codec_state::Readable>) -> Result<(), gst::LoggableError> {
+    fn set_format(
+        &self,
+        state: &VideoCodecState<'static, gst_video::video_codec_state::Readable>,
+    ) -> Result<(), gst::LoggableError> {
         let info = state.info().clone();
         let video = colorimetry::video_info(&info);
         let settings = self.settings.lock().unwrap().clone();
@@ -95,12 +110,22 @@ impl VideoEncoderImpl for NgcEnc {
             error::post(&*self.obj(), &e);
             gst::loggable_error!(CAT, "{}", e)
         })?;
-        gst::info!(CAT, imp = self, "model {} on {:?}", encoder.model().id, encoder.model().device);
+        gst::info!(
+            CAT,
+            imp = self,
+            "model {} on {:?}",
+            encoder.model().id,
+            encoder.model().device
+        );
         *self.state.lock().unwrap() = Some(State { encoder, info });
 
         let element = self.obj();
-        let output = element.set_output_state(caps::ngc(&video, None), Some(state)).map_err(|_| gst::loggable_error!(CAT, "cannot set the output state"))?;
-        element.negotiate(output).map_err(|_| gst::loggable_error!(CAT, "downstream does not take video/x-ngc"))?;
+        let output = element
+            .set_output_state(caps::ngc(&video, None), Some(state))
+            .map_err(|_| gst::loggable_error!(CAT, "cannot set the output state"))?;
+        element
+            .negotiate(output)
+            .map_err(|_| gst::loggable_error!(CAT, "downstream does not take video/x-ngc"))?;
         self.obj().set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
         let mut tags = gst::TagList::new();
         let list = tags.make_mut();
@@ -130,7 +155,14 @@ impl VideoEncoderImpl for NgcEnc {
                 if unit.keyframe {
                     frame.set_flags(VideoCodecFrameFlags::SYNC_POINT);
                 }
-                gst::trace!(CAT, imp = self, "frame {}: {} bytes, keyframe {}", unit.frame_number, unit.data.len(), unit.keyframe);
+                gst::trace!(
+                    CAT,
+                    imp = self,
+                    "frame {}: {} bytes, keyframe {}",
+                    unit.frame_number,
+                    unit.data.len(),
+                    unit.keyframe
+                );
                 frame.set_output_buffer(gst::Buffer::from_mut_slice(unit.data));
                 self.obj().finish_frame(frame)
             }
@@ -154,7 +186,8 @@ impl VideoEncoderImpl for NgcEnc {
 fn encode(state: &mut State, frame: &VideoCodecFrame, options: FrameOptions) -> codec_core::Result<codec_core::Unit> {
     let unmapped = |what: &str| codec_core::Error::InvalidConfig(format!("{what}: the buffer is smaller than its caps say"));
     let buffer = frame.input_buffer().ok_or_else(|| unmapped("a frame without a buffer"))?;
-    let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info).map_err(|_| unmapped("a frame cannot be mapped"))?;
+    let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
+        .map_err(|_| unmapped("a frame cannot be mapped"))?;
     state.encoder.send_frame(&frame::view(&mapped)?, options)?;
     Ok(state.encoder.receive_unit().expect("one unit for every frame"))
 }

@@ -20,7 +20,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { quality: DEFAULT_QUALITY, key_int_max: DEFAULT_KEY_INT_MAX, threads: 0, device: DEFAULT_DEVICE.into(), model_file: None }
+        Self {
+            quality: DEFAULT_QUALITY,
+            key_int_max: DEFAULT_KEY_INT_MAX,
+            threads: 0,
+            device: DEFAULT_DEVICE.into(),
+            model_file: None,
+        }
     }
 }
 
@@ -29,7 +35,7 @@ pub fn common_properties() -> Vec<glib::ParamSpec> {
     vec![
         glib::ParamSpecUInt::builder("threads")
             .nick("Threads")
-            .blurb("Threads that the networks run on; 0 = as many as there are physical cores")
+            .blurb("Threads that the networks run on; 0 = automatic (1). More help only where cores are idle: busy neighbours make them much slower")
             .maximum(256)
             .mutable_ready()
             .build(),
@@ -49,7 +55,8 @@ pub fn common_properties() -> Vec<glib::ParamSpec> {
 
 /// The model that a `model-file` property names.
 pub fn model_source(path: Option<&str>) -> ModelSource {
-    path.filter(|p| !p.is_empty()).map_or(ModelSource::Embedded, |p| ModelSource::File(p.into()))
+    path.filter(|p| !p.is_empty())
+        .map_or(ModelSource::Embedded, |p| ModelSource::File(p.into()))
 }
 
 impl Settings {

@@ -82,7 +82,10 @@ impl ElementImpl for NgcParse {
             let template = |name, direction, caps: &gst::Caps| {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("valid template")
             };
-            vec![template("sink", gst::PadDirection::Sink, &sink), template("src", gst::PadDirection::Src, &src)]
+            vec![
+                template("sink", gst::PadDirection::Sink, &sink),
+                template("src", gst::PadDirection::Src, &src),
+            ]
         });
         &TEMPLATES
     }
@@ -129,7 +132,9 @@ impl BaseParseImpl for NgcParse {
             }
             Scan::Skip { bytes, reason } => {
                 match reason {
-                    Some(why) => gst::element_imp_warning!(self, gst::StreamError::Demux, ("{why}; going on at the next whole frame")),
+                    Some(why) => {
+                        gst::element_imp_warning!(self, gst::StreamError::Demux, ("{why}; going on at the next whole frame"))
+                    }
                     None => gst::debug!(CAT, imp = self, "skipping {} bytes that are not NGC", bytes),
                 }
                 self.obj().set_min_frame_size(MIN_UNIT_BYTES);
@@ -144,7 +149,12 @@ impl BaseParseImpl for NgcParse {
 }
 
 impl NgcParse {
-    fn finish_unit(&self, mut frame: BaseParseFrame, len: usize, summary: &UnitSummary) -> Result<(gst::FlowSuccess, u32), gst::FlowError> {
+    fn finish_unit(
+        &self,
+        mut frame: BaseParseFrame,
+        len: usize,
+        summary: &UnitSummary,
+    ) -> Result<(gst::FlowSuccess, u32), gst::FlowError> {
         let keyframe = summary.header.is_keyframe();
         if let Some(sequence) = &summary.sequence {
             self.update_caps(sequence)?;
@@ -195,7 +205,12 @@ impl NgcParse {
                 gst::element_imp_error!(
                     self,
                     gst::StreamError::Format,
-                    ("MP4 holds frames of at least {0}x{0} pixels, this stream has {1}x{2}; use matroskamux", caps::MP4_MIN_SIDE, video.width, video.height)
+                    (
+                        "MP4 holds frames of at least {0}x{0} pixels, this stream has {1}x{2}; use matroskamux",
+                        caps::MP4_MIN_SIDE,
+                        video.width,
+                        video.height
+                    )
                 );
             }
             return Err(gst::FlowError::NotNegotiated);
@@ -203,7 +218,8 @@ impl NgcParse {
         gst::info!(CAT, imp = self, "caps {}", chosen);
         let (numerator, denominator) = video.framerate;
         if numerator > 0 {
-            self.obj().set_frame_rate(gst::Fraction::new(numerator as i32, denominator as i32), 0, 0);
+            self.obj()
+                .set_frame_rate(gst::Fraction::new(numerator as i32, denominator as i32), 0, 0);
         }
         pad.push_event(gst::event::Caps::new(&chosen));
         Ok(())

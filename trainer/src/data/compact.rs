@@ -154,10 +154,7 @@ mod tests {
     use super::*;
 
     fn bytes(excerpts: &[Excerpt]) -> u64 {
-        excerpts
-            .iter()
-            .map(|e| (e.window.size.bytes() * e.frames) as u64)
-            .sum()
+        excerpts.iter().map(|e| (e.window.size.bytes() * e.frames) as u64).sum()
     }
 
     #[test]
@@ -173,9 +170,7 @@ mod tests {
             assert!(used as f64 <= max as f64 * CLIP_SHARE, "{used} of {max}");
             assert!(used as f64 >= max as f64 * CLIP_SHARE * 0.8, "{used} of {max}");
             let picture = Size::new(1080, 720);
-            let count = (0..100)
-                .map(|_| photos.photo(picture, &mut rng).len())
-                .sum::<usize>();
+            let count = (0..100).map(|_| photos.photo(picture, &mut rng).len()).sum::<usize>();
             let used = (count * Size::new(256, 256).bytes()) as f64;
             assert!(used <= max as f64 * 0.3 && used > 0.0, "{used} of {max}");
         }

@@ -52,11 +52,7 @@ pub struct DecodedClip {
 ///
 /// # Errors
 /// [`DataError::Decode`] if the file holds no video or a decoder reports an error.
-pub fn decode_clip(
-    path: &Path,
-    policy: ScalePolicy,
-    max_frames: usize,
-) -> Result<DecodedClip, DataError> {
+pub fn decode_clip(path: &Path, policy: ScalePolicy, max_frames: usize) -> Result<DecodedClip, DataError> {
     gst::init().map_err(|e| DataError::GStreamer(e.to_string()))?;
     std::fs::File::open(path).map_err(DataError::io(path))?;
     let graph = Graph::new(path, policy)?;
@@ -82,10 +78,7 @@ impl Graph {
         let convert = element("videoconvert", &[])?;
         let scale = element("videoscale", &[("method", "lanczos"), ("add-borders", "false")])?;
         let filter = element("capsfilter", &[])?;
-        let sink = gst_app::AppSink::builder()
-            .sync(false)
-            .max_buffers(4)
-            .build();
+        let sink = gst_app::AppSink::builder().sync(false).max_buffers(4).build();
         let pipeline = gst::Pipeline::new();
         let tail = [&convert, &scale, &filter, sink.upcast_ref()];
         let built = pipeline
@@ -133,9 +126,7 @@ impl Graph {
         };
         let mut last = Instant::now();
         while clip.frames.len() < max_frames {
-            let sample = self
-                .sink
-                .try_pull_sample(gst::ClockTime::from_mseconds(100));
+            let sample = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(100));
             if let Some(reason) = failed() {
                 return Err(DataError::decode(path, reason));
             }
@@ -171,12 +162,7 @@ fn element(name: &str, properties: &[(&str, &str)]) -> Result<gst::Element, Data
 }
 
 /// Links the first video pad, after fixing the output size by the size of the stream.
-fn link_video(
-    pad: &gst::Pad,
-    entry: Option<&gst::Pad>,
-    filter: &gst::Element,
-    policy: ScalePolicy,
-) {
+fn link_video(pad: &gst::Pad, entry: Option<&gst::Pad>, filter: &gst::Element, policy: ScalePolicy) {
     let Some(entry) = entry.filter(|entry| !entry.is_linked()) else {
         return;
     };
@@ -186,12 +172,7 @@ fn link_video(
     let Some(structure) = caps.structure(0).filter(|s| s.name() == "video/x-raw") else {
         return;
     };
-    let side = |name| {
-        structure
-            .get::<i32>(name)
-            .ok()
-            .filter(|side| (2..=MAX_SIDE).contains(side))
-    };
+    let side = |name| structure.get::<i32>(name).ok().filter(|side| (2..=MAX_SIDE).contains(side));
     let (Some(width), Some(height)) = (side("width"), side("height")) else {
         return;
     };
@@ -214,8 +195,7 @@ fn push_frame(path: &Path, sample: &gst::Sample, clip: &mut DecodedClip) -> Resu
     let caps = sample.caps().ok_or_else(|| broken("caps"))?;
     let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| broken("video caps"))?;
     let buffer = sample.buffer().ok_or_else(|| broken("buffer"))?;
-    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info)
-        .map_err(|_| broken("readable memory"))?;
+    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(|_| broken("readable memory"))?;
     let size = Size::new(info.width() as usize, info.height() as usize);
     if clip.frames.is_empty() {
         clip.size = size;
@@ -227,9 +207,7 @@ fn push_frame(path: &Path, sample: &gst::Sample, clip: &mut DecodedClip) -> Resu
         let shift = usize::from(plane > 0);
         let (width, height) = (size.width >> shift, size.height >> shift);
         let stride = frame.plane_stride()[plane as usize] as usize;
-        let data = frame
-            .plane_data(plane)
-            .map_err(|_| broken("complete plane"))?;
+        let data = frame.plane_data(plane).map_err(|_| broken("complete plane"))?;
         for row in 0..height {
             let row = data.get(row * stride..row * stride + width);
             out.extend_from_slice(row.ok_or_else(|| broken("complete plane"))?);

@@ -20,10 +20,7 @@ pub enum DataError {
     NothingFits { path: PathBuf, reason: String },
     /// An option has a value that cannot work.
     #[error("option {option}: {reason}")]
-    Option {
-        option: &'static str,
-        reason: String,
-    },
+    Option { option: &'static str, reason: String },
     /// GStreamer or one of its elements is missing.
     #[error("GStreamer: {0}; install GStreamer 1.22 with the base and libav plug-ins")]
     GStreamer(String),

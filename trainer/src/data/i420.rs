@@ -39,11 +39,7 @@ impl Size {
 
     /// The whole picture as a window.
     pub fn rect(self) -> Rect {
-        Rect {
-            x: 0,
-            y: 0,
-            size: self,
-        }
+        Rect { x: 0, y: 0, size: self }
     }
 
     /// Y, U and V of a picture of this size. `frame` has [`Size::bytes`] bytes.

@@ -17,7 +17,6 @@ mod sampler;
 mod scenes;
 mod shard;
 
-pub use error::DataError;
-pub use prepare::{PrepareOptions, Summary, prepare};
+pub use prepare::{PrepareOptions, prepare};
 pub use sampler::{ClipBatch, Sampler, SamplerOptions};
-pub use shard::{Kind, Split};
+pub use shard::Split;

@@ -67,9 +67,7 @@ impl Camera {
             acceleration,
             zoom_rate: ZOOM_RATE * rng.normal(),
             turn_rate: TURN_RATE * rng.normal(),
-            shake: (0..frames)
-                .map(|_| [shake * rng.normal(), shake * rng.normal()])
-                .collect(),
+            shake: (0..frames).map(|_| [shake * rng.normal(), shake * rng.normal()]).collect(),
         }
     }
 
@@ -274,22 +272,12 @@ fn gaussian(sigma: f32) -> [u32; 4] {
 }
 
 /// Filters `count` pixels from `start`, `step` apart; edges are replicated.
-fn blur_line(
-    plane: &mut [u8],
-    start: usize,
-    step: usize,
-    count: usize,
-    taps: &[u32; 4],
-    line: &mut Vec<u32>,
-) {
+fn blur_line(plane: &mut [u8], start: usize, step: usize, count: usize, taps: &[u32; 4], line: &mut Vec<u32>) {
     line.clear();
     let padded = (0..count + 6).map(|i| i.saturating_sub(3).min(count - 1));
     line.extend(padded.map(|i| u32::from(plane[start + i * step])));
     for (i, n) in line.windows(7).enumerate() {
-        let sum = taps[0] * n[3]
-            + taps[1] * (n[2] + n[4])
-            + taps[2] * (n[1] + n[5])
-            + taps[3] * (n[0] + n[6]);
+        let sum = taps[0] * n[3] + taps[1] * (n[2] + n[4]) + taps[2] * (n[1] + n[5]) + taps[3] * (n[0] + n[6]);
         plane[start + i * step] = ((sum + 128) >> 8) as u8;
     }
 }

@@ -51,13 +51,7 @@ pub fn load_photo(path: &Path) -> Result<Vec<Photo>, DataError> {
         };
         let size = Size::new(w / 16 * 16, h / 8 * 8);
         let (x, y) = ((w - size.width) / 2, (h - size.height) / 2);
-        let cut = imageops::crop(
-            &mut scaled,
-            x as u32,
-            y as u32,
-            size.width as u32,
-            size.height as u32,
-        );
+        let cut = imageops::crop(&mut scaled, x as u32, y as u32, size.width as u32, size.height as u32);
         Photo {
             size,
             frame: i420::from_rgb(cut.to_image().as_raw(), size),

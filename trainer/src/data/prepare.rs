@@ -77,7 +77,11 @@ pub struct Summary {
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         for (name, counts) in [("train", &self.train), ("validation", &self.validation)] {
-            writeln!(f, "{name}: {} photos, {} scenes with {} frames", counts.photos, counts.scenes, counts.frames)?;
+            writeln!(
+                f,
+                "{name}: {} photos, {} scenes with {} frames",
+                counts.photos, counts.scenes, counts.frames
+            )?;
         }
         write!(f, "{} MiB, {} sources left out", self.bytes >> 20, self.failed.len())
     }
@@ -92,10 +96,7 @@ impl std::fmt::Display for Summary {
 /// # Errors
 /// [`DataError::Io`] if a folder cannot be read or the output not written, [`DataError::Option`],
 /// [`DataError::GStreamer`], and [`DataError::NothingFits`] if nothing could be stored.
-pub fn prepare(
-    options: &PrepareOptions,
-    progress: &mut dyn FnMut(&str),
-) -> Result<Summary, DataError> {
+pub fn prepare(options: &PrepareOptions, progress: &mut dyn FnMut(&str)) -> Result<Summary, DataError> {
     if options.short_side < MIN_SIDE {
         return Err(DataError::Option {
             option: "short-side",
@@ -107,9 +108,7 @@ pub fn prepare(
     }
     let clips = list_files(&options.clips)?;
     let photos = list_files(&options.photos)?;
-    let budgets = options
-        .max_size
-        .map(|max| Budget::split(max, clips.len(), photos.len()));
+    let budgets = options.max_size.map(|max| Budget::split(max, clips.len(), photos.len()));
     let (clip_budget, photo_budget) = budgets.unzip();
     let mut job = Job {
         writer: ShardWriter::create(&options.out)?,
@@ -160,11 +159,7 @@ impl Job<'_> {
                 (self.progress)(&format!("{name}: picture too small, left out"));
                 continue;
             }
-            let frames: Vec<Vec<u8>> = clip
-                .frames
-                .iter()
-                .map(|frame| i420::crop(frame, clip.size, area))
-                .collect();
+            let frames: Vec<Vec<u8>> = clip.frames.iter().map(|frame| i420::crop(frame, clip.size, area)).collect();
             let scenes = find_scenes(area.size, &frames, MIN_SCENE);
             let split = if held_out.contains(&name) {
                 Split::Validation
@@ -223,8 +218,7 @@ impl Job<'_> {
                 .map(|&i| i420::crop(&frames[i], size, e.window))
                 .collect();
             let name = format!("{name}#{}+{}@{},{}", e.scene, e.first, e.window.x, e.window.y);
-            self.writer
-                .push(&name, Kind::Clip, split, e.window.size, &list)?;
+            self.writer.push(&name, Kind::Clip, split, e.window.size, &list)?;
         }
         Ok(())
     }
@@ -248,7 +242,11 @@ impl Job<'_> {
             };
             let mut rng = Rng::new(&[name_hash(self.options.seed, &name)]);
             // A budget has room for one version only: the smaller, which shows more of the scene.
-            let versions = &versions[..if budget.is_some() { versions.len().min(1) } else { versions.len() }];
+            let versions = &versions[..if budget.is_some() {
+                versions.len().min(1)
+            } else {
+                versions.len()
+            }];
             for photo in versions {
                 let windows = match &mut budget {
                     None => vec![photo.size.rect()],
@@ -258,8 +256,7 @@ impl Job<'_> {
                     let frame = i420::crop(&photo.frame, photo.size, window);
                     let side = photo.size.short_side();
                     let name = format!("{name}@{side}+{},{}", window.x, window.y);
-                    self.writer
-                        .push(&name, Kind::Photo, split, window.size, &[frame])?;
+                    self.writer.push(&name, Kind::Photo, split, window.size, &[frame])?;
                 }
             }
             if (done + 1) % 50 == 0 || done + 1 == total {
@@ -300,9 +297,7 @@ fn list_files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
         }
         for file in fs::read_dir(source).map_err(DataError::io(source))? {
             let path = file.map_err(DataError::io(source))?.path();
-            let hidden = path
-                .file_name()
-                .is_none_or(|n| n.as_encoded_bytes().starts_with(b"."));
+            let hidden = path.file_name().is_none_or(|n| n.as_encoded_bytes().starts_with(b"."));
             if path.is_file() && !hidden {
                 files.push(path);
             }
@@ -314,9 +309,7 @@ fn list_files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem()
-        .map(|s| s.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Held-out clips: the lowest ranks by name hash among those that the sampler does not weigh down.

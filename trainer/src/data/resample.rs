@@ -79,10 +79,7 @@ pub fn warp(source: Plane<'_>, map: &Affine, border: Border, out: &mut [u8], wid
         });
         for (x, pixel) in row.iter_mut().enumerate() {
             let [sx, sy] = map.source(x as f32, y as f32).map(fixed);
-            let (wx, wy) = (
-                &weights[(sx & 255) as usize],
-                &weights[(sy & 255) as usize],
-            );
+            let (wx, wy) = (&weights[(sx & 255) as usize], &weights[(sy & 255) as usize]);
             let (x0, y0) = ((sx >> 8) - 1, (sy >> 8) - 1);
             let sum = if inside {
                 filter_inside(source, x0 as usize, y0 as usize, wx, wy)
@@ -122,23 +119,13 @@ fn filter_inside(source: Plane<'_>, x: usize, y: usize, wx: &[i32; 4], wy: &[i32
     for (k, w) in wy.iter().enumerate() {
         let at = start + k * source.width;
         let p = &source.data[at..at + 4];
-        let line = i32::from(p[0]) * wx[0]
-            + i32::from(p[1]) * wx[1]
-            + i32::from(p[2]) * wx[2]
-            + i32::from(p[3]) * wx[3];
+        let line = i32::from(p[0]) * wx[0] + i32::from(p[1]) * wx[1] + i32::from(p[2]) * wx[2] + i32::from(p[3]) * wx[3];
         sum += line * w;
     }
     sum
 }
 
-fn filter_border(
-    source: Plane<'_>,
-    x: i32,
-    y: i32,
-    wx: &[i32; 4],
-    wy: &[i32; 4],
-    border: Border,
-) -> i32 {
+fn filter_border(source: Plane<'_>, x: i32, y: i32, wx: &[i32; 4], wy: &[i32; 4], border: Border) -> i32 {
     let (w, h) = (source.width as i32, source.height as i32);
     let pixel = |x: i32, y: i32| match border {
         Border::Constant(value) if x < 0 || y < 0 || x >= w || y >= h => value,
@@ -146,10 +133,7 @@ fn filter_border(
     };
     let mut sum = 0;
     for (k, w) in (0..).zip(wy) {
-        let line: i32 = (0..)
-            .zip(wx)
-            .map(|(j, w)| i32::from(pixel(x + j, y + k)) * w)
-            .sum();
+        let line: i32 = (0..).zip(wx).map(|(j, w)| i32::from(pixel(x + j, y + k)) * w).sum();
         sum += line * w;
     }
     sum

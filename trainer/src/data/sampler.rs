@@ -110,13 +110,7 @@ impl Sampler {
     /// # Errors
     /// [`DataError::Option`] for a crop, batch or frame count that cannot work,
     /// [`DataError::NothingFits`] if no item is large and long enough.
-    pub fn sample(
-        &self,
-        (step, worker): (u64, u32),
-        batch: usize,
-        frames: usize,
-        crop: usize,
-    ) -> Result<ClipBatch, DataError> {
+    pub fn sample(&self, (step, worker): (u64, u32), batch: usize, frames: usize, crop: usize) -> Result<ClipBatch, DataError> {
         let mut out = ClipBatch::new(batch, frames, crop)?;
         let clips: Vec<(usize, f32)> = self.fitting_clips(frames, crop);
         let photos = self.fitting_photos(crop);
@@ -148,18 +142,9 @@ impl Sampler {
     ///
     /// # Errors
     /// As [`Sampler::sample`].
-    pub fn validation_clips(
-        &self,
-        count: usize,
-        frames: usize,
-        crop: usize,
-    ) -> Result<ClipBatch, DataError> {
+    pub fn validation_clips(&self, count: usize, frames: usize, crop: usize) -> Result<ClipBatch, DataError> {
         let photos = self.distinct_photos(crop);
-        let clips: Vec<usize> = self
-            .fitting_clips(frames, crop)
-            .into_iter()
-            .map(|(item, _)| item)
-            .collect();
+        let clips: Vec<usize> = self.fitting_clips(frames, crop).into_iter().map(|(item, _)| item).collect();
         if photos.is_empty() && clips.is_empty() {
             return Err(self.too_small(frames, crop));
         }
@@ -203,9 +188,7 @@ impl Sampler {
     fn fitting_clips(&self, frames: usize, crop: usize) -> Vec<(usize, f32)> {
         let long = |item: usize| self.set.entries()[item].frames >= frames;
         let clips = self.clips.iter().copied();
-        clips
-            .filter(|&(item, _)| long(item) && self.fits(item, crop))
-            .collect()
+        clips.filter(|&(item, _)| long(item) && self.fits(item, crop)).collect()
     }
 
     fn fitting_photos(&self, crop: usize) -> Vec<usize> {
@@ -357,12 +340,7 @@ impl ClipBatch {
         let (frames, crop) = (self.frames, self.crop);
         let luma = frames * crop * crop;
         let parts = self.y.chunks_exact_mut(luma).zip(self.uv.chunks_exact_mut(luma / 2));
-        parts.map(move |(y, uv)| Canvas {
-            frames,
-            crop,
-            y,
-            uv,
-        })
+        parts.map(move |(y, uv)| Canvas { frames, crop, y, uv })
     }
 }
 

@@ -163,10 +163,7 @@ fn is_cut(change: &[f32], i: usize) -> bool {
 mod tests {
     use super::*;
 
-    const SIZE: Size = Size {
-        width: 64,
-        height: 48,
-    };
+    const SIZE: Size = Size { width: 64, height: 48 };
 
     /// A grating that moves by `shift` pixels, with contrast `gain`.
     fn picture(shift: usize, period: usize, gain: f32) -> Vec<u8> {

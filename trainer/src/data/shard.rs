@@ -88,9 +88,7 @@ impl Entry {
     fn bytes(&self) -> Option<usize> {
         let sides = [self.width, self.height];
         let valid = sides.iter().all(|&s| s % 2 == 0 && (2..=MAX_SIDE).contains(&s));
-        valid
-            .then(|| self.size().bytes().checked_mul(self.frames))
-            .flatten()
+        valid.then(|| self.size().bytes().checked_mul(self.frames)).flatten()
     }
 
     fn header(&self) -> Vec<u8> {
@@ -130,8 +128,7 @@ impl ShardWriter {
         fs::create_dir_all(dir).map_err(DataError::io(dir))?;
         for file in fs::read_dir(dir).map_err(DataError::io(dir))? {
             let path = file.map_err(DataError::io(dir))?.path();
-            let ours = path.extension().is_some_and(|e| e == "shard")
-                || path.file_name().is_some_and(|n| n == INDEX);
+            let ours = path.extension().is_some_and(|e| e == "shard") || path.file_name().is_some_and(|n| n == INDEX);
             if ours {
                 fs::remove_file(&path).map_err(DataError::io(&path))?;
             }
@@ -156,9 +153,7 @@ impl ShardWriter {
         size: Size,
         frames: &[F],
     ) -> Result<(), DataError> {
-        let crc32c = frames
-            .iter()
-            .fold(0, |crc, frame| crc32c::crc32c_append(crc, frame.as_ref()));
+        let crc32c = frames.iter().fold(0, |crc, frame| crc32c::crc32c_append(crc, frame.as_ref()));
         let mut entry = Entry {
             name: name.to_owned(),
             kind,
@@ -172,9 +167,10 @@ impl ShardWriter {
         };
         let header = entry.header();
         let bytes = (header.len() + size.bytes() * frames.len()) as u64;
-        let full = self.shards.last().is_none_or(|&length| {
-            length > SHARD_MAGIC.len() as u64 && length + bytes > SHARD_LIMIT
-        });
+        let full = self
+            .shards
+            .last()
+            .is_none_or(|&length| length > SHARD_MAGIC.len() as u64 && length + bytes > SHARD_LIMIT);
         if full {
             self.next_shard()?;
         }
@@ -185,8 +181,7 @@ impl ShardWriter {
         };
         file.write_all(&header).map_err(DataError::io(&path))?;
         for frame in frames {
-            file.write_all(frame.as_ref())
-                .map_err(DataError::io(&path))?;
+            file.write_all(frame.as_ref()).map_err(DataError::io(&path))?;
         }
         entry.shard = number;
         entry.offset = self.shards[number] + header.len() as u64;
@@ -255,8 +250,7 @@ impl ShardSet {
     pub fn open(dir: &Path) -> Result<Self, DataError> {
         let path = dir.join(INDEX);
         let text = fs::read(&path).map_err(DataError::io(&path))?;
-        let index: Index = serde_json::from_slice(&text)
-            .map_err(|e| DataError::damaged(&path, format!("bad index: {e}")))?;
+        let index: Index = serde_json::from_slice(&text).map_err(|e| DataError::damaged(&path, format!("bad index: {e}")))?;
         if index.version != VERSION {
             let reason = format!("index version {}, expected {VERSION}", index.version);
             return Err(DataError::damaged(&path, reason));
@@ -270,8 +264,7 @@ impl ShardSet {
                 let reason = format!("item {:?} lies in an unknown shard", entry.name);
                 DataError::damaged(&path, reason)
             })?;
-            check_item(map, entry)
-                .map_err(|reason| DataError::damaged(&shard_path(dir, entry.shard), reason))?;
+            check_item(map, entry).map_err(|reason| DataError::damaged(&shard_path(dir, entry.shard), reason))?;
         }
         Ok(ShardSet {
             dir: dir.to_owned(),
@@ -302,8 +295,7 @@ impl ShardSet {
     /// [`DataError::Damaged`] naming the shard and the item.
     pub fn verify(&self) -> Result<(), DataError> {
         for (item, entry) in self.entries.iter().enumerate() {
-            let crc = (0..entry.frames)
-                .fold(0, |crc, t| crc32c::crc32c_append(crc, self.frame(item, t)));
+            let crc = (0..entry.frames).fold(0, |crc, t| crc32c::crc32c_append(crc, self.frame(item, t)));
             if crc != entry.crc32c {
                 let reason = format!("item {:?} has a wrong checksum", entry.name);
                 return Err(DataError::damaged(&shard_path(&self.dir, entry.shard), reason));
@@ -362,15 +354,10 @@ mod tests {
         writer
             .push("a@432", Kind::Photo, held_out, Size::new(32, 16), &photo)
             .unwrap();
-        writer
-            .push("b#0", Kind::Clip, train, Size::new(16, 24), &clip)
-            .unwrap();
+        writer.push("b#0", Kind::Clip, train, Size::new(16, 24), &clip).unwrap();
         let (items, bytes) = writer.finish().unwrap();
         assert_eq!(items.len(), 2);
-        let on_disk: u64 = fs::read_dir(dir)
-            .unwrap()
-            .map(|f| f.unwrap().metadata().unwrap().len())
-            .sum();
+        let on_disk: u64 = fs::read_dir(dir).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
         assert_eq!(bytes, on_disk);
         (photo, clip)
     }
@@ -398,12 +385,7 @@ mod tests {
         write(dir.path());
         let path = dir.path().join("000.shard");
         let length = fs::metadata(&path).unwrap().len();
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_len(length - 1)
-            .unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(length - 1).unwrap();
         let error = ShardSet::open(dir.path()).unwrap_err();
         assert!(matches!(error, DataError::Damaged { .. }));
         let text = error.to_string();

@@ -66,7 +66,11 @@ impl Checkpoint {
             .tensors
             .iter()
             .map(|(name, tensor)| {
-                let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+                let host = tensor
+                    .f_detach()?
+                    .f_to_device(Device::Cpu)?
+                    .f_to_kind(Kind::Float)?
+                    .f_contiguous()?;
                 let mut bytes = vec![0u8; host.numel() * 4];
                 let count = host.numel();
                 host.f_copy_data_u8(&mut bytes, count)?;
@@ -77,12 +81,16 @@ impl Checkpoint {
             .iter()
             .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
             .collect::<Result<Vec<_>>>()?;
-        let metadata =
-            HashMap::from([("format".to_owned(), FORMAT.to_owned()), ("progress".to_owned(), serde_json::to_string(&self.progress)?)]);
+        let metadata = HashMap::from([
+            ("format".to_owned(), FORMAT.to_owned()),
+            ("progress".to_owned(), serde_json::to_string(&self.progress)?),
+        ]);
         let bytes = safetensors::serialize(views, Some(metadata))?;
         let partial = path.with_extension("partial");
         let mut file = std::fs::File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).with_context(|| format!("cannot write {}: is the disk full?", partial.display()))?;
+        file.write_all(&bytes)
+            .and_then(|()| file.sync_all())
+            .with_context(|| format!("cannot write {}: is the disk full?", partial.display()))?;
         std::fs::rename(&partial, path).with_context(|| format!("cannot replace {}", path.display()))
     }
 

@@ -21,7 +21,6 @@ use codec_core::nn::{ModelConfig, Networks, ParamStore};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-pub use batch::clip_on_device;
 pub use step::InterLosses;
 
 use crate::data::{Sampler, SamplerOptions, Split};
@@ -152,9 +151,16 @@ impl Run {
     /// The stage's settings come from the checkpoint; only the budget and the number of workers may change.
     fn resume(checkpoint: &Checkpoint, wanted: &TrainConfig, paths: &RunPaths, device: Device) -> Result<Self> {
         let Some(stored) = &checkpoint.progress.train else {
-            bail!("{}: a starting point, not a run; give it to --init and another --out", paths.checkpoint().display());
+            bail!(
+                "{}: a starting point, not a run; give it to --init and another --out",
+                paths.checkpoint().display()
+            );
         };
-        let config = TrainConfig { budget: wanted.budget, workers: wanted.workers, ..stored.clone() };
+        let config = TrainConfig {
+            budget: wanted.budget,
+            workers: wanted.workers,
+            ..stored.clone()
+        };
         if config != *wanted {
             bail!(
                 "{} belongs to a run with other settings ({}); give the same ones or another --out",
@@ -162,7 +168,14 @@ impl Run {
                 serde_json::to_string(stored)?
             );
         }
-        Self::assemble(checkpoint.raw_params(), checkpoint.progress.clone(), config, paths, device, Some(checkpoint))
+        Self::assemble(
+            checkpoint.raw_params(),
+            checkpoint.progress.clone(),
+            config,
+            paths,
+            device,
+            Some(checkpoint),
+        )
     }
 
     fn assemble(
@@ -184,9 +197,18 @@ impl Run {
                 trainable.push(name.to_owned());
             }
         }
-        let options = SamplerOptions { photo_share: config.photo_share, seed: config.seed, split: Split::Train };
-        let sampler = Arc::new(Sampler::open(&paths.data, options)?);
-        let named = trainable.iter().map(|n| (n.clone(), params.get(n).expect("listed above").shallow_clone())).collect();
+        let options = SamplerOptions {
+            photo_share: config.photo_share,
+            seed: config.seed,
+            split: Split::Train,
+        };
+        let sampler = Sampler::open(&paths.data, options)?;
+        sampler.verify()?;
+        let sampler = Arc::new(sampler);
+        let named = trainable
+            .iter()
+            .map(|n| (n.clone(), params.get(n).expect("listed above").shallow_clone()))
+            .collect();
         let mut workers = Vec::new();
         for (index, share) in share_out(named, config.workers).into_iter().enumerate() {
             let mut optimiser = Optimiser::new(share, config.ema_decay);
@@ -204,7 +226,15 @@ impl Run {
                 device,
             })?);
         }
-        Ok(Self { progress, config, params, networks, trainable, workers, device })
+        Ok(Self {
+            progress,
+            config,
+            params,
+            networks,
+            trainable,
+            workers,
+            device,
+        })
     }
 
     fn drive(&mut self, paths: &RunPaths) -> Result<()> {
@@ -213,7 +243,12 @@ impl Run {
         let seconds_before = self.progress.seconds;
         let (mut recorded, mut saved, mut validated) = (0.0, 0.0, -VALIDATE_SECONDS);
         let mut bad_steps = 0;
-        log.say(&format!("{} stage: step {}, {:.0} s so far", self.config.stage.name(), self.progress.step, seconds_before));
+        log.say(&format!(
+            "{} stage: step {}, {:.0} s so far",
+            self.config.stage.name(),
+            self.progress.step,
+            seconds_before
+        ));
         loop {
             let elapsed = clock.elapsed().as_secs_f64();
             self.progress.seconds = seconds_before + elapsed;
@@ -234,7 +269,11 @@ impl Run {
                 self.checkpoint()?.save(&paths.checkpoint())?;
             }
             if done {
-                log.say(&format!("{} stage done: {}", self.config.stage.name(), paths.checkpoint().display()));
+                log.say(&format!(
+                    "{} stage done: {}",
+                    self.config.stage.name(),
+                    paths.checkpoint().display()
+                ));
                 return Ok(());
             }
             if self.step(fraction, &mut log)? {
@@ -256,7 +295,10 @@ impl Run {
     fn step(&mut self, fraction: f64, log: &mut RunLog) -> Result<bool> {
         let mut multipliers = [1.0; 64];
         if let Some(controller) = &self.progress.rate {
-            multipliers.iter_mut().enumerate().for_each(|(q, m)| *m = controller.multiplier(q as u8));
+            multipliers
+                .iter_mut()
+                .enumerate()
+                .for_each(|(q, m)| *m = controller.multiplier(q as u8));
         }
         let order = StepOrder {
             step: self.progress.step,
@@ -273,7 +315,10 @@ impl Run {
             log.add("loss", report.loss);
             report.metrics.iter().for_each(|(name, value)| log.add(name, *value));
             if let Some(controller) = &mut self.progress.rate {
-                report.rates.iter().for_each(|(quality, rate)| controller.observe(*quality, *rate));
+                report
+                    .rates
+                    .iter()
+                    .for_each(|(quality, rate)| controller.observe(*quality, *rate));
             }
         }
         let (gradients, norm) = average(reports)?;
@@ -301,7 +346,10 @@ impl Run {
         for worker in &self.workers {
             tensors.extend(worker.state()?);
         }
-        Ok(Checkpoint { progress: self.progress.clone(), tensors })
+        Ok(Checkpoint {
+            progress: self.progress.clone(),
+            tensors,
+        })
     }
 }
 
@@ -320,8 +368,16 @@ fn average(reports: Vec<StepReport>) -> Result<(Vec<Option<Tensor>>, f64)> {
                 }
             }
         }
-        let squares = sum.iter().flatten().map(|g| Ok(g.f_square()?.f_sum(Kind::Float)?)).collect::<Result<Vec<_>>>()?;
-        let norm = if squares.is_empty() { 0.0 } else { Tensor::f_stack(&squares, 0)?.f_sum(Kind::Float)?.f_double_value(&[])?.sqrt() / workers };
+        let squares = sum
+            .iter()
+            .flatten()
+            .map(|g| Ok(g.f_square()?.f_sum(Kind::Float)?))
+            .collect::<Result<Vec<_>>>()?;
+        let norm = if squares.is_empty() {
+            0.0
+        } else {
+            Tensor::f_stack(&squares, 0)?.f_sum(Kind::Float)?.f_double_value(&[])?.sqrt() / workers
+        };
         let scale = (CLIP_NORM / norm).min(1.0) / workers;
         for gradient in sum.iter_mut().flatten() {
             let _ = gradient.f_mul_scalar_(scale)?;
@@ -337,8 +393,21 @@ pub fn rate_controller(best: f64, worst: f64) -> RateController {
 
 /// A starting point from the parameters of a model or of the prototype.
 pub fn starting_point(model: ModelConfig, params: &ParamStore) -> Checkpoint {
-    let tensors = params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())).collect();
-    Checkpoint { progress: Progress { model, train: None, step: 0, seconds: 0.0, earlier_seconds: 0.0, rate: None }, tensors }
+    let tensors = params
+        .iter()
+        .map(|(name, t)| (format!("param/{name}"), t.shallow_clone()))
+        .collect();
+    Checkpoint {
+        progress: Progress {
+            model,
+            train: None,
+            step: 0,
+            seconds: 0.0,
+            earlier_seconds: 0.0,
+            rate: None,
+        },
+        tensors,
+    }
 }
 
 /// Reads a starting point: a checkpoint or an exported model.
@@ -347,7 +416,8 @@ pub fn load_start(path: &Path) -> Result<Checkpoint> {
         Ok(checkpoint) => Ok(checkpoint),
         Err(not_checkpoint) => {
             let source = codec_core::model::ModelSource::File(path.to_owned());
-            let (model, params) = codec_core::model::read_float_tensors(&source).map_err(|e| not_checkpoint.context(e.to_string()))?;
+            let (model, params) =
+                codec_core::model::read_float_tensors(&source).map_err(|e| not_checkpoint.context(e.to_string()))?;
             Ok(starting_point(model, &params))
         }
     }

@@ -21,7 +21,10 @@ pub struct RateController {
 
 impl RateController {
     pub fn new(best: f64, worst: f64) -> Self {
-        Self { target: (best, worst), log_multiplier: [0.0; KNOTS] }
+        Self {
+            target: (best, worst),
+            log_multiplier: [0.0; KNOTS],
+        }
     }
 
     fn position(quality: u8) -> (usize, f64) {
@@ -70,7 +73,10 @@ mod tests {
             controller.observe(q, rate);
         }
         for q in [0, 20, 40, 63] {
-            assert!((plant(&controller, q) / controller.target(q)).ln().abs() < 0.05, "quality {q}");
+            assert!(
+                (plant(&controller, q) / controller.target(q)).ln().abs() < 0.05,
+                "quality {q}"
+            );
         }
     }
 

@@ -40,7 +40,11 @@ pub fn parse_seconds(text: &str) -> Result<f64, String> {
 /// Learning rate relative to its peak: 3 % linear warm-up, then a cosine down to 2 %.
 pub fn rate_factor(fraction: f64) -> f64 {
     const WARM_UP: f64 = 0.03;
-    if fraction < WARM_UP { fraction / WARM_UP } else { 0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * fraction.min(1.0)).cos()) }
+    if fraction < WARM_UP {
+        fraction / WARM_UP
+    } else {
+        0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * fraction.min(1.0)).cos())
+    }
 }
 
 /// Unroll lengths T (frames per clip, I-frame included) with their shares of the stage: the article's staged unrolling.

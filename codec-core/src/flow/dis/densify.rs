@@ -23,11 +23,7 @@ fn densify_all(field: &mut DenseField, grid: &Grid, current: &Level, previous: &
             let target = row_of(current, x as isize, (y + row) as isize);
             let start = (y + row) * field.width + x;
             let sums = [&mut field.x, &mut field.y, &mut field.weight];
-            let [fx, fy, fw] = sums.map(|s| {
-                s[start..]
-                    .first_chunk_mut::<SIDE>()
-                    .expect("patches lie inside")
-            });
+            let [fx, fy, fw] = sums.map(|s| s[start..].first_chunk_mut::<SIDE>().expect("patches lie inside"));
             for j in 0..SIDE {
                 let difference = upper[j] + sample.fy * (lower[j] - upper[j]) - target[j];
                 let weight = 1.0 / difference.abs().max(1.0);

@@ -29,8 +29,7 @@ pub(super) struct Difference {
 impl Template {
     #[inline(always)]
     pub fn new(level: &Level, col: usize, row: usize, mean_normalised: bool) -> Self {
-        let (mut values, mut dx, mut dy) =
-            (Square::default(), Square::default(), Square::default());
+        let (mut values, mut dx, mut dy) = (Square::default(), Square::default(), Square::default());
         let [mut xx, mut xy, mut yy, mut sx, mut sy] = [[0f32; SIDE]; 5];
         for i in 0..SIDE {
             let row = row as isize + i as isize;
@@ -50,8 +49,7 @@ impl Template {
                 sy[j] += gy;
             }
         }
-        let [mut xx, mut xy, mut yy, mut sum_dx, mut sum_dy] =
-            [sum(xx), sum(xy), sum(yy), sum(sx), sum(sy)];
+        let [mut xx, mut xy, mut yy, mut sum_dx, mut sum_dy] = [sum(xx), sum(xy), sum(yy), sum(sx), sum(sy)];
         if mean_normalised {
             xx -= sum_dx * sum_dx / AREA;
             xy -= sum_dx * sum_dy / AREA;
@@ -126,10 +124,7 @@ impl<'a> Sampler<'a> {
     #[inline(always)]
     pub fn new(level: &'a Level, x: f32, y: f32) -> Self {
         let outside = -(SIDE as f32) - 1.0;
-        let (x, y) = (
-            x.clamp(outside, level.width as f32),
-            y.clamp(outside, level.height as f32),
-        );
+        let (x, y) = (x.clamp(outside, level.width as f32), y.clamp(outside, level.height as f32));
         let (left, top) = (x.floor(), y.floor());
         Self {
             data: level.from(left as isize, top as isize),
@@ -141,9 +136,7 @@ impl<'a> Sampler<'a> {
 
     #[inline(always)]
     pub fn row(&self, i: usize) -> [f32; SIDE] {
-        let line: &[f32; SIDE + 1] = self.data[i * self.stride..]
-            .first_chunk()
-            .expect("rows end in a border");
+        let line: &[f32; SIDE + 1] = self.data[i * self.stride..].first_chunk().expect("rows end in a border");
         let mut out = [0.0; SIDE];
         for (j, value) in out.iter_mut().enumerate() {
             *value = line[j] + self.fx * (line[j + 1] - line[j]);
@@ -154,10 +147,7 @@ impl<'a> Sampler<'a> {
 
 #[inline(always)]
 pub(super) fn row_of(level: &Level, col: isize, row: isize) -> &[f32; SIDE] {
-    level
-        .from(col, row)
-        .first_chunk()
-        .expect("rows end in a border")
+    level.from(col, row).first_chunk().expect("rows end in a border")
 }
 
 #[inline(always)]

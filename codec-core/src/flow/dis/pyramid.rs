@@ -94,11 +94,7 @@ multiversion! {
 
 #[inline(always)]
 fn halve_rows(upper: &[f32], lower: &[f32], out: &mut [f32]) {
-    let pairs = upper
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .zip(lower.as_chunks::<2>().0);
+    let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
     for (value, (a, b)) in out.iter_mut().zip(pairs) {
         *value = ((a[0] + a[1]) + (b[0] + b[1])) * 0.25;
     }
@@ -106,11 +102,7 @@ fn halve_rows(upper: &[f32], lower: &[f32], out: &mut [f32]) {
 
 #[inline(always)]
 fn halve_byte_rows(upper: &[u8], lower: &[u8], out: &mut [f32]) {
-    let pairs = upper
-        .as_chunks::<2>()
-        .0
-        .iter()
-        .zip(lower.as_chunks::<2>().0);
+    let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
     for (value, (a, b)) in out.iter_mut().zip(pairs) {
         let sum = u16::from(a[0]) + u16::from(a[1]) + u16::from(b[0]) + u16::from(b[1]);
         *value = f32::from(sum) * 0.25;
@@ -136,15 +128,10 @@ mod tests {
                         row.clamp(0, level.height as isize - 1) as usize,
                         col.clamp(0, level.width as isize - 1) as usize,
                     );
-                    let rows = (r * block..(r + 1) * block)
-                        .map(|r| &plane.row(r)[c * block..(c + 1) * block]);
+                    let rows = (r * block..(r + 1) * block).map(|r| &plane.row(r)[c * block..(c + 1) * block]);
                     let sum: u32 = rows.flatten().map(|&v| u32::from(v)).sum();
                     let mean = sum as f32 / (block * block) as f32;
-                    assert_eq!(
-                        level.from(col, row)[0],
-                        mean,
-                        "scale {scale} at {row}, {col}"
-                    );
+                    assert_eq!(level.from(col, row)[0], mean, "scale {scale} at {row}, {col}");
                 }
             }
         }

@@ -48,9 +48,7 @@ pub(super) fn position(col: usize, row: usize, level: &Level) -> (usize, usize) 
 /// Displacement at the centre of a patch by the field of half the resolution, in pixels of the patch's scale.
 fn twice_centre(field: &DenseField, (x, y): (usize, usize)) -> (f32, f32) {
     let centre = (y / 2 + SIDE / 4 - 1) * field.width + x / 2 + SIDE / 4 - 1;
-    let mean2 = |v: &[f32]| {
-        (v[centre] + v[centre + 1] + v[centre + field.width] + v[centre + field.width + 1]) * 0.5
-    };
+    let mean2 = |v: &[f32]| (v[centre] + v[centre + 1] + v[centre + field.width] + v[centre + field.width + 1]) * 0.5;
     (mean2(&field.x), mean2(&field.y))
 }
 
@@ -99,21 +97,14 @@ fn search_all(grid: &mut Grid, search: &Search) {
 
 /// Gradient descent from the best of a patch's own displacement and its `neighbours`'.
 #[inline(always)]
-fn search_patch(
-    grid: &mut Grid,
-    search: &Search,
-    i: usize,
-    neighbours: [Option<usize>; 2],
-    iterations: usize,
-) {
+fn search_patch(grid: &mut Grid, search: &Search, i: usize, neighbours: [Option<usize>; 2], iterations: usize) {
     /// Steps shorter than this many pixels end the descent.
     const SHORT: f32 = 0.01;
     let normalised = search.config.mean_normalised;
     let (x, y) = position(i % grid.cols, i / grid.cols, search.current);
     let template = Template::new(search.current, x, y, normalised);
-    let compare = |(u, v): (f32, f32)| -> Difference {
-        template.compare(search.previous, x as f32 + u, y as f32 + v, normalised)
-    };
+    let compare =
+        |(u, v): (f32, f32)| -> Difference { template.compare(search.previous, x as f32 + u, y as f32 + v, normalised) };
     let mut best = grid.flow[i];
     let mut difference = compare(best);
     for neighbour in neighbours.into_iter().flatten() {

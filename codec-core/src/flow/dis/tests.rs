@@ -10,11 +10,7 @@ impl Texture {
         let wave = |i: u32| {
             let angle = i as f32 * 2.399_963;
             let frequency = std::f32::consts::TAU / (8.0 + 52.0 * (i as f32 * 0.618_034).fract());
-            [
-                frequency * angle.cos(),
-                frequency * angle.sin(),
-                i as f32 * 1.7,
-            ]
+            [frequency * angle.cos(), frequency * angle.sin(), i as f32 * 1.7]
         };
         Self {
             waves: (0..48).map(wave).collect(),
@@ -22,11 +18,7 @@ impl Texture {
     }
 
     fn at(&self, x: f32, y: f32) -> f32 {
-        let sum: f32 = self
-            .waves
-            .iter()
-            .map(|[a, b, phase]| (a * x + b * y + phase).sin())
-            .sum();
+        let sum: f32 = self.waves.iter().map(|[a, b, phase]| (a * x + b * y + phase).sin()).sum();
         128.0 + 11.0 * sum
     }
 
@@ -48,10 +40,7 @@ fn endpoint_error(field: &FlowField, margin: f32, truth: impl Fn(f32, f32) -> (f
     let (mut sum, mut count) = (0.0, 0);
     let (width, height) = (field.cols as f32 * 4.0, field.rows as f32 * 4.0);
     for (i, vector) in field.data.chunks_exact(2).enumerate() {
-        let (x, y) = (
-            (i % field.cols) as f32 * 4.0 + 1.5,
-            (i / field.cols) as f32 * 4.0 + 1.5,
-        );
+        let (x, y) = ((i % field.cols) as f32 * 4.0 + 1.5, (i / field.cols) as f32 * 4.0 + 1.5);
         let inside = x >= margin && y >= margin && x < width - margin && y < height - margin;
         if inside {
             let (u, v) = truth(x, y);
@@ -63,21 +52,14 @@ fn endpoint_error(field: &FlowField, margin: f32, truth: impl Fn(f32, f32) -> (f
 }
 
 /// Estimates a motion that takes the texture's `truth` from the previous image to the current one.
-fn error_of(
-    config: DisConfig,
-    size: (usize, usize),
-    truth: impl Fn(f32, f32) -> (f32, f32),
-) -> f32 {
+fn error_of(config: DisConfig, size: (usize, usize), truth: impl Fn(f32, f32) -> (f32, f32)) -> f32 {
     let texture = Texture::new();
     let previous = texture.plane(size.0, size.1, |x, y| (x, y));
     let current = texture.plane(size.0, size.1, |x, y| {
         let (u, v) = truth(x, y);
         (x + u, y + v)
     });
-    let field = DisFlow::new(config)
-        .unwrap()
-        .estimate(&current, &previous)
-        .unwrap();
+    let field = DisFlow::new(config).unwrap().estimate(&current, &previous).unwrap();
     assert_eq!((field.cols, field.rows), (size.0 / 4, size.1 / 4));
     assert_eq!(field.data.len(), field.rows * field.cols * 2);
     endpoint_error(&field, 24.0, truth)
@@ -124,10 +106,7 @@ fn a_change_of_brightness_is_not_motion() {
     let texture = Texture::new();
     let previous = texture.plane(128, 128, |x, y| (x, y));
     let mut current = texture.plane(128, 128, |x, y| (x + 2.0, y - 1.0));
-    current
-        .data
-        .iter_mut()
-        .for_each(|v| *v = v.saturating_add(12));
+    current.data.iter_mut().for_each(|v| *v = v.saturating_add(12));
     let field = DisFlow::default().estimate(&current, &previous).unwrap();
     let error = endpoint_error(&field, 16.0, |_, _| (2.0, -1.0));
     assert!(error < 0.3, "{error}");
@@ -139,10 +118,7 @@ fn no_motion_gives_no_flow() {
     let flat = Plane::from_vec(vec![77; 64 * 128], 64, 128).unwrap();
     for plane in [texture.plane(192, 64, |x, y| (x, y)), flat] {
         for config in [DisConfig::medium(), DisConfig::fast()] {
-            let field = DisFlow::new(config)
-                .unwrap()
-                .estimate(&plane, &plane)
-                .unwrap();
+            let field = DisFlow::new(config).unwrap().estimate(&plane, &plane).unwrap();
             assert!(field.data.iter().all(|v| v.abs() < 1e-3));
         }
     }
@@ -152,30 +128,15 @@ fn no_motion_gives_no_flow() {
 fn unlike_planes_give_finite_flow_and_repeat_exactly() {
     let mut estimator = DisFlow::default();
     let noise = |seed: u32| {
-        let byte = |i: u32| {
-            (((i ^ seed).wrapping_mul(0x9e37_79b1) >> 7) ^ (i.wrapping_mul(seed) >> 11)) as u8
-        };
+        let byte = |i: u32| (((i ^ seed).wrapping_mul(0x9e37_79b1) >> 7) ^ (i.wrapping_mul(seed) >> 11)) as u8;
         Plane::from_vec((0..128 * 64).map(byte).collect(), 128, 64).unwrap()
     };
-    let (a, b, extreme) = (
-        noise(1),
-        noise(77),
-        Plane::from_vec(vec![255; 128 * 64], 128, 64).unwrap(),
-    );
+    let (a, b, extreme) = (noise(1), noise(77), Plane::from_vec(vec![255; 128 * 64], 128, 64).unwrap());
     let first = estimator.estimate(&a, &b).unwrap();
     // Half of the image at scale 1, which the coarsest scale and every reset add up to.
     assert!(first.data.iter().all(|v| v.is_finite() && v.abs() < 128.0));
-    assert!(
-        estimator
-            .estimate(&a, &extreme)
-            .unwrap()
-            .data
-            .iter()
-            .all(|v| v.is_finite())
-    );
-    estimator
-        .estimate(&Plane::new(64, 64), &Plane::new(64, 64))
-        .unwrap();
+    assert!(estimator.estimate(&a, &extreme).unwrap().data.iter().all(|v| v.is_finite()));
+    estimator.estimate(&Plane::new(64, 64), &Plane::new(64, 64)).unwrap();
     assert_eq!(estimator.estimate(&a, &b).unwrap(), first);
     assert_eq!(DisFlow::default().estimate(&a, &b).unwrap(), first);
 }
@@ -190,10 +151,7 @@ fn bad_input_is_refused() {
         ((0, 0), (0, 0)),
     ] {
         let result = estimator.estimate(&Plane::new(a.0, a.1), &Plane::new(b.0, b.1));
-        assert!(
-            matches!(result, Err(Error::InvalidConfig(_))),
-            "{a:?} {b:?}"
-        );
+        assert!(matches!(result, Err(Error::InvalidConfig(_))), "{a:?} {b:?}");
     }
     for (finest_scale, iterations) in [(0, 16), (3, 16), (1, 0)] {
         let config = DisConfig {

@@ -17,31 +17,14 @@ multiversion! {
 
 #[inline(always)]
 fn warp_chunks(source: &Source, row: usize, dx: &[f32], dy: &[f32], out: &mut [f32]) {
-    let chunks = dx
-        .as_chunks::<CHUNK>()
-        .0
-        .iter()
-        .zip(dy.as_chunks::<CHUNK>().0);
-    for (i, (out, (dx, dy))) in out
-        .as_chunks_mut::<CHUNK>()
-        .0
-        .iter_mut()
-        .zip(chunks)
-        .enumerate()
-    {
+    let chunks = dx.as_chunks::<CHUNK>().0.iter().zip(dy.as_chunks::<CHUNK>().0);
+    for (i, (out, (dx, dy))) in out.as_chunks_mut::<CHUNK>().0.iter_mut().zip(chunks).enumerate() {
         warp_chunk(source, i * CHUNK, row, dx, dy, out);
     }
 }
 
 #[inline(always)]
-fn warp_chunk(
-    source: &Source,
-    col: usize,
-    row: usize,
-    dx: &[f32; CHUNK],
-    dy: &[f32; CHUNK],
-    out: &mut [f32; CHUNK],
-) {
+fn warp_chunk(source: &Source, col: usize, row: usize, dx: &[f32; CHUNK], dy: &[f32; CHUNK], out: &mut [f32; CHUNK]) {
     let (mut index, mut wx, mut wy) = ([0u32; CHUNK], [[0f32; CHUNK]; 4], [[0f32; CHUNK]; 4]);
     for i in 0..CHUNK {
         let (left, tx) = split(dx[i] + (col as f32 + i as f32), source.width);
@@ -57,11 +40,7 @@ fn warp_chunk(
     let mut columns = [[0f32; 4]; CHUNK];
     for (i, column) in columns.iter_mut().enumerate() {
         let first = &source.data[index[i] as usize..];
-        let taps = |row: usize| -> &[f32; 4] {
-            first[row * source.stride..]
-                .first_chunk()
-                .expect("the border holds all taps")
-        };
+        let taps = |row: usize| -> &[f32; 4] { first[row * source.stride..].first_chunk().expect("the border holds all taps") };
         let [a, b, c, d] = [taps(0), taps(1), taps(2), taps(3)];
         for j in 0..4 {
             column[j] = (wy[0][i] * a[j] + wy[1][i] * b[j]) + (wy[2][i] * c[j] + wy[3][i] * d[j]);
@@ -69,8 +48,7 @@ fn warp_chunk(
     }
     for i in 0..CHUNK {
         let column = columns[i];
-        let sum = (wx[0][i] * column[0] + wx[1][i] * column[1])
-            + (wx[2][i] * column[2] + wx[3][i] * column[3]);
+        let sum = (wx[0][i] * column[0] + wx[1][i] * column[1]) + (wx[2][i] * column[2] + wx[3][i] * column[3]);
         out[i] = sum.clamp(-0.5, 0.5);
     }
 }

@@ -31,11 +31,7 @@ impl MotionField {
             component.data.clear();
             let values = motion.iter().skip(i).step_by(3);
             let clean = |&value: &f32| {
-                if value.is_nan() {
-                    0.0
-                } else {
-                    value.clamp(low, high)
-                }
+                if value.is_nan() { 0.0 } else { value.clamp(low, high) }
             };
             component.data.extend(values.map(clean));
         }

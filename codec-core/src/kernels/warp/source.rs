@@ -25,8 +25,7 @@ impl Source {
     pub fn load(&mut self, plane: &Plane) {
         (self.width, self.height) = (plane.width, plane.height);
         self.stride = self.width + 2 * BORDER;
-        self.data
-            .resize(self.stride * (self.height + 2 * BORDER), 0.0);
+        self.data.resize(self.stride * (self.height + 2 * BORDER), 0.0);
         for row in 0..self.height {
             let line = &mut self.data[(row + BORDER) * self.stride..][..self.stride];
             to_floats(plane.row(row), &mut line[BORDER..]);
@@ -34,13 +33,9 @@ impl Source {
             line[..BORDER].fill(first);
             line[BORDER + self.width..].fill(last);
         }
-        let (top, bottom) = (
-            BORDER * self.stride,
-            (BORDER + self.height - 1) * self.stride,
-        );
+        let (top, bottom) = (BORDER * self.stride, (BORDER + self.height - 1) * self.stride);
         for row in 0..BORDER {
-            self.data
-                .copy_within(top..top + self.stride, row * self.stride);
+            self.data.copy_within(top..top + self.stride, row * self.stride);
             let below = (BORDER + self.height + row) * self.stride;
             self.data.copy_within(bottom..bottom + self.stride, below);
         }

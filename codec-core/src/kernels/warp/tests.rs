@@ -75,18 +75,10 @@ fn naive(reference: &Frame, motion: &[f32], index: usize) -> Vec<f32> {
             return luma(row, col);
         }
         let block = [(0, 0), (0, 1), (1, 0), (1, 1)];
-        let mean = block
-            .map(|(y, x)| luma(2 * row + y, 2 * col + x))
-            .iter()
-            .sum::<f32>()
-            / 4.0;
+        let mean = block.map(|(y, x)| luma(2 * row + y, 2 * col + x)).iter().sum::<f32>() / 4.0;
         if c == 2 { mean } else { mean * 0.5 }
     };
-    let samples = plane
-        .data
-        .iter()
-        .map(|&v| f32::from(v) / 255.0 - 0.5)
-        .collect();
+    let samples = plane.data.iter().map(|&v| f32::from(v) / 255.0 - 0.5).collect();
     let source = Naive {
         width: w,
         height: h,
@@ -94,10 +86,7 @@ fn naive(reference: &Frame, motion: &[f32], index: usize) -> Vec<f32> {
     };
     let places = || (0..h).flat_map(|row| (0..w).map(move |col| (row, col)));
     let warped = places().map(|(row, col)| {
-        let (y, x) = (
-            row as f32 + moved(1, row, col),
-            col as f32 + moved(0, row, col),
-        );
+        let (y, x) = (row as f32 + moved(1, row, col), col as f32 + moved(0, row, col));
         source.bicubic(y, x).clamp(-0.5, 0.5)
     });
     let warped = Naive {
@@ -116,17 +105,11 @@ fn naive(reference: &Frame, motion: &[f32], index: usize) -> Vec<f32> {
 /// A reference without jumps, so that rounding of the flow does not show: noise averaged over 3x3.
 fn smooth_frame(width: usize, height: usize) -> Frame {
     let (noisy, mut frame) = (noise_frame(width, height, 8), Frame::new(width, height));
-    for (to, from) in frame
-        .planes_mut()
-        .iter_mut()
-        .zip([0, 1, 2].map(|i| noisy.plane(i)))
-    {
+    for (to, from) in frame.planes_mut().iter_mut().zip([0, 1, 2].map(|i| noisy.plane(i))) {
         for row in 0..to.height {
             for col in 0..to.width {
-                let near =
-                    |at: usize, size: usize| [at.saturating_sub(1), at, (at + 1).min(size - 1)];
-                let rows = near(row, to.height)
-                    .map(|r| near(col, from.width).map(|c| u32::from(from.row(r)[c])));
+                let near = |at: usize, size: usize| [at.saturating_sub(1), at, (at + 1).min(size - 1)];
+                let rows = near(row, to.height).map(|r| near(col, from.width).map(|c| u32::from(from.row(r)[c])));
                 to.row_mut(row)[col] = (rows.iter().flatten().sum::<u32>() / 9) as u8;
             }
         }
@@ -170,8 +153,7 @@ fn matches_the_definition() {
     for (w, h) in [(64, 64), (128, 64), (64, 192)] {
         let reference = smooth_frame(w, h);
         for flow in [0.0, 1.5, 9.0, 100.0] {
-            let sigmas: [&dyn Fn(usize) -> f32; 3] =
-                [&|_| 0.0, &|_| 1.0, &|i| (i * 7 % 11) as f32 / 10.0];
+            let sigmas: [&dyn Fn(usize) -> f32; 3] = [&|_| 0.0, &|_| 1.0, &|i| (i * 7 % 11) as f32 / 10.0];
             for (k, sigma) in sigmas.iter().enumerate() {
                 assert_matches_definition(&reference, &motion_field(w, h, flow, sigma), 1 + k);
             }
@@ -186,10 +168,7 @@ fn sigma_of_zero_blurs_nothing() {
     // Sigma in the last rows of the field only: all rows further up must be exactly the sharp ones.
     let part = motion_field(w, h, 4.0, |i| if i >= 10 * 16 { 0.8 } else { 0.0 });
     let sharp = motion_field(w, h, 4.0, |_| 0.0);
-    let (part, sharp) = (
-        predict(&reference, &part, 1),
-        predict(&reference, &sharp, 1),
-    );
+    let (part, sharp) = (predict(&reference, &part, 1), predict(&reference, &sharp, 1));
     for (index, ((a, width), (b, _))) in part.planes().into_iter().zip(sharp.planes()).enumerate() {
         let unblurred = if index == 0 { 9 * 8 + 4 } else { 9 * 4 + 2 } * width;
         assert_eq!(a[..unblurred], b[..unblurred]);
@@ -255,9 +234,7 @@ fn buffers_follow_the_size() {
     let mut out = Prediction::default();
     for (w, h) in [(128, 128), (64, 64), (192, 64)] {
         let (reference, motion) = (noise_frame(w, h, 2), motion_field(w, h, 3.0, |_| 0.5));
-        compensator
-            .predict(&reference, &motion, 1, &mut out)
-            .unwrap();
+        compensator.predict(&reference, &motion, 1, &mut out).unwrap();
         assert_eq!(out, predict(&reference, &motion, 1));
     }
 }
@@ -265,13 +242,8 @@ fn buffers_follow_the_size() {
 #[test]
 fn misfits_are_refused() {
     let mut out = Prediction::default();
-    let mut predict = |w, h, len| {
-        MotionCompensator::default().predict(&Frame::new(w, h), &vec![0.0; len], 1, &mut out)
-    };
+    let mut predict = |w, h, len| MotionCompensator::default().predict(&Frame::new(w, h), &vec![0.0; len], 1, &mut out);
     for (w, h, len) in [(64, 64, 191), (64, 64, 193), (72, 64, 216), (0, 0, 0)] {
-        assert!(
-            matches!(predict(w, h, len), Err(Error::InvalidConfig(_))),
-            "{w}x{h}, {len}"
-        );
+        assert!(matches!(predict(w, h, len), Err(Error::InvalidConfig(_))), "{w}x{h}, {len}");
     }
 }

@@ -1,9 +1,6 @@
 use super::*;
 
-const SIZE: Size = Size {
-    width: 160,
-    height: 128,
-};
+const SIZE: Size = Size { width: 160, height: 128 };
 
 fn picture() -> Vec<u8> {
     let luma = (0..SIZE.width * SIZE.height).map(|i| {

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Builds NGC, encodes a clip with gst-launch-1.0, decodes it, and prints size, quality and speed.
+#
+#   examples/quickstart.sh [FILE] [QUALITY]     any video that GStreamer can decode; quality 0 (best) to 63, default 32
+set -euo pipefail
+here=$(cd "$(dirname "$0")/.." && pwd)
+input=$(realpath "${1:-$here/examples/media/flower.mp4}")
+quality=${2:-32}
+[ -r "$input" ] || {
+  echo "quickstart: $input cannot be read" >&2
+  exit 1
+}
+cd "$here"
+tests/setup.sh
+cargo build --quiet --release -p gst-plugin-ngc -p ngc-examples
+export GST_PLUGIN_PATH=$here/target/release
+out=$here/target/quickstart
+mkdir -p "$out"
+
+run() {
+  printf '\n+ '
+  printf '%q ' "$@"
+  printf '\n'
+  "$@"
+}
+
+echo "The elements are found through: export GST_PLUGIN_PATH=$GST_PLUGIN_PATH"
+run gst-launch-1.0 -q filesrc "location=$input" ! decodebin ! videoconvert ! ngcenc "quality=$quality" ! filesink "location=$out/clip.ngc"
+run gst-launch-1.0 -q filesrc "location=$out/clip.ngc" ! ngcparse ! ngcdec ! videoconvert ! jpegenc ! multifilesink "location=$out/frame-%03d.jpg" max-files=1
+run gst-launch-1.0 -q filesrc "location=$out/clip.ngc" ! ngcparse ! mp4mux ! filesink "location=$out/clip.mp4"
+printf '\nPlay it where there is a screen: GST_PLUGIN_PATH=%q gst-play-1.0 %q\n' "$GST_PLUGIN_PATH" "$out/clip.mp4"
+target/release/measure "$input" "$out/clip.ngc" "$quality"

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Sets up and runs all tests. `--quick` leaves out the checks in the dev profile and the quickstart.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+tests/setup.sh || exit 1
+
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=1 G_DEBUG=fatal_warnings
+quick=0
+[ "${1:-}" = --quick ] && quick=1
+passed=0
+failed=0
+
+stage() {
+  local name=$1 start=$SECONDS
+  shift
+  printf '\n=== %s\n' "$name"
+  if "$@"; then
+    passed=$((passed + 1))
+    printf '=== ok: %s (%d s)\n' "$name" $((SECONDS - start))
+  else
+    failed=$((failed + 1))
+    printf '=== FAILED: %s (%d s)\n' "$name" $((SECONDS - start))
+  fi
+}
+
+without_torch() {
+  CARGO_TARGET_DIR=target/notorch cargo test --quiet -p codec-core --no-default-features
+}
+
+plugin_loads() {
+  local registry
+  registry=$(mktemp)
+  rm -f "$registry"
+  local inspect=(env GST_REGISTRY="$registry" GST_PLUGIN_PATH=target/release gst-inspect-1.0)
+  local element
+  for element in ngcenc ngcdec ngcparse; do
+    "${inspect[@]}" --exists "$element" || {
+      echo "$element does not exist"
+      return 1
+    }
+  done
+  if "${inspect[@]}" -b | grep -i ngc; then
+    echo "the plugin is blacklisted"
+    return 1
+  fi
+  rm -f "$registry"
+}
+
+quickstart() {
+  examples/quickstart.sh | tee target/quickstart.log
+  tail -n 1 target/quickstart.log | grep -q '^quickstart: ok frames='
+}
+
+lint() {
+  cargo fmt --check && cargo clippy --quiet --release --workspace --all-targets -- -D warnings
+}
+
+gpu() {
+  cargo test --quiet --release -p codec-core cuda
+}
+
+stage 'bitstream, entropy coder and kernels without libtorch' without_torch
+stage 'release build' cargo build --quiet --release --workspace
+stage 'tests, release profile' cargo test --quiet --release --workspace
+stage 'the plugin loads with an empty registry' plugin_loads
+if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
+  stage 'format and lints' lint
+else
+  echo 'skipped: format and lints (rustfmt or clippy is not installed)'
+fi
+if [ $quick -eq 0 ]; then
+  stage 'exactness, dev profile' cargo test --quiet -p ngc-tests --test golden
+  stage 'quickstart' quickstart
+fi
+if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+  stage 'GPU' gpu
+else
+  echo 'skipped: GPU tests (no GPU here)'
+fi
+
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

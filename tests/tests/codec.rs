@@ -1,0 +1,159 @@
+//! Encoder and decoder together: sizes, rate, drift, damage.
+
+use codec_core::frame::Frame;
+use codec_core::{Encoder, Error, FrameOptions};
+use ngc_tests::{decode, decoder, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
+
+#[test]
+fn any_size_comes_back_as_it_was() {
+    for (width, height) in [(1, 1), (2, 2), (17, 13), (65, 49), (1919, 1079)] {
+        let frames: Vec<_> = (0..2).map(|i| synthetic_frame(width, height, i)).collect();
+        let units = encode(encoder_config(width, height), &frames);
+        let decoded = decode(1, units.iter().map(|u| u.data.as_slice()));
+        for (original, out) in frames.iter().zip(&decoded) {
+            assert_eq!((out.frame.width(), out.frame.height()), (width, height));
+            let value = psnr(original, &out.frame, 0);
+            assert!(value > 20.0, "{width}x{height}: {value} dB");
+        }
+    }
+}
+
+#[test]
+fn decoder_holds_the_encoders_reconstruction() {
+    let mut encoder = Encoder::new(encoder_config(130, 70)).unwrap();
+    let mut decoder = decoder(1);
+    for i in 0..8 {
+        let options = FrameOptions {
+            force_keyframe: i == 5,
+            quality: Some(8 * i as u8),
+        };
+        encoder.send_frame(&synthetic_frame(130, 70, i).view(), options).unwrap();
+        let unit = encoder.receive_unit().unwrap();
+        assert_eq!(unit.keyframe, i == 0 || i == 5);
+        decoder.send_unit(&unit.data).unwrap();
+        let out = decoder.receive_frame().unwrap();
+        let reference = encoder.reconstruction().crop_copy(130, 70).unwrap();
+        assert!((0..3).all(|p| psnr(&reference, &out.frame, p) > 50.0), "frame {i}");
+    }
+}
+
+#[test]
+fn estimated_and_real_size_agree() {
+    let frames = real_frames(&repository("examples/media/flower.mp4"), 320, 192, 40);
+    let units = encode(encoder_config(320, 192), &frames);
+    // The framing of units is known beforehand: 14 bytes, and the sequence header of keyframes.
+    let framing: usize = units.iter().map(|u| if u.keyframe { 56 } else { 14 }).sum();
+    let real: usize = units.iter().map(|u| u.data.len()).sum();
+    let estimated = framing as f64 + units.iter().map(|u| u.estimated_bits as f64 / 8.0 + 13.0).sum::<f64>();
+    let ratio = real as f64 / estimated;
+    assert!((ratio - 1.0).abs() < 0.01, "{real} bytes, {estimated} estimated");
+}
+
+/// The clip forwards and backwards, over and over: no cut, and known content at any time.
+fn looped(frames: &[Frame], count: usize) -> Vec<Frame> {
+    let period = 2 * frames.len() - 2;
+    (0..count)
+        .map(|i| {
+            frames[if i % period < frames.len() {
+                i % period
+            } else {
+                period - i % period
+            }]
+            .clone()
+        })
+        .collect()
+}
+
+fn mean_psnr(originals: &[Frame], outputs: &[codec_core::DecodedFrame], range: std::ops::Range<usize>) -> f64 {
+    range.clone().map(|i| psnr(&originals[i], &outputs[i].frame, 0)).sum::<f64>() / range.len() as f64
+}
+
+#[test]
+fn quality_holds_over_300_frames() {
+    let real = looped(&real_frames(&repository("examples/media/flower.mp4"), 256, 128, 51), 300);
+    let synthetic = looped(&(0..51).map(|i| synthetic_frame(256, 128, i)).collect::<Vec<_>>(), 300);
+    for (name, frames) in [("real", real), ("synthetic", synthetic)] {
+        let config = codec_core::EncoderConfig {
+            key_int_max: 0,
+            ..encoder_config(256, 128)
+        };
+        let units = encode(config, &frames);
+        assert_eq!(units.iter().filter(|u| u.keyframe).count(), 1);
+        let out = decode(1, units.iter().map(|u| u.data.as_slice()));
+        // Both ranges are whole periods of the loop.
+        let (early, late) = (mean_psnr(&frames, &out, 20..120), mean_psnr(&frames, &out, 200..300));
+        assert!(late > early - 0.7, "{name}: {early:.2} dB early, {late:.2} dB late");
+    }
+}
+
+#[test]
+fn damage_is_an_error_and_the_next_keyframe_heals_it() {
+    let frames: Vec<_> = (0..6).map(|i| synthetic_frame(96, 64, i)).collect();
+    let config = codec_core::EncoderConfig {
+        key_int_max: 4,
+        ..encoder_config(96, 64)
+    };
+    let units = encode(config, &frames);
+    let damaged: [(&str, Vec<u8>); 5] = [
+        ("truncated", units[1].data[..units[1].data.len() / 2].to_vec()),
+        ("empty", Vec::new()),
+        ("foreign", b"\x00\x00\x00\x01\x67 an H.264 stream, perhaps".to_vec()),
+        (
+            "flipped",
+            units[1]
+                .data
+                .iter()
+                .enumerate()
+                .map(|(i, b)| if i == 20 { b ^ 0x10 } else { *b })
+                .collect(),
+        ),
+        ("out of order", units[2].data.clone()),
+    ];
+    for (name, bytes) in damaged {
+        let mut decoder = decoder(1);
+        decoder.send_unit(&units[0].data).unwrap();
+        assert!(decoder.receive_frame().is_some());
+        let error = decoder.send_unit(&bytes).expect_err(name);
+        assert!(
+            matches!(error, Error::Corrupt(_) | Error::NeedKeyframe { .. }),
+            "{name}: {error}"
+        );
+        let error = decoder.send_unit(&units[2].data).expect_err(name);
+        assert!(matches!(error, Error::NeedKeyframe { .. }), "{name}: {error}");
+        decoder.send_unit(&units[4].data).unwrap();
+        assert!(decoder.receive_frame().is_some_and(|f| f.keyframe));
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_unit_is_found() {
+    let frames: Vec<_> = (0..2).map(|i| synthetic_frame(64, 64, i)).collect();
+    let units = encode(encoder_config(64, 64), &frames);
+    let mut decoder = decoder(1);
+    for bit in 0..units[1].data.len() * 8 {
+        decoder.send_unit(&units[0].data).unwrap();
+        let mut bytes = units[1].data.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(decoder.send_unit(&bytes).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn bad_settings_name_the_value_and_its_range() {
+    let config = codec_core::EncoderConfig {
+        quality: 64,
+        ..encoder_config(64, 64)
+    };
+    let error = Encoder::new(config).err().expect("quality 64 does not exist").to_string();
+    assert!(error.contains("64") && error.contains("0..=63"), "{error}");
+    let model = codec_core::ModelSource::File("/nowhere/model.safetensors".into());
+    let config = codec_core::EncoderConfig {
+        model,
+        ..encoder_config(64, 64)
+    };
+    let error = Encoder::new(config).err().expect("the file does not exist").to_string();
+    assert!(
+        error.contains("/nowhere/model.safetensors") && error.contains("ngc-trainer export"),
+        "{error}"
+    );
+}
