@@ -41,9 +41,7 @@ fn flow(c: &mut Criterion) {
     for (name, config) in [("dis medium", DisConfig::medium()), ("dis fast", DisConfig::fast())] {
         let mut estimator = DisFlow::new(config).expect("presets are valid");
         let planes: (&Plane, &Plane) = (current.plane(0), previous.plane(0));
-        c.bench_function(name, |b| {
-            b.iter(|| estimator.estimate(black_box(planes.0), planes.1).unwrap())
-        });
+        c.bench_function(name, |b| b.iter(|| estimator.estimate(black_box(planes.0), planes.1).unwrap()));
     }
 }
 
@@ -52,29 +50,19 @@ fn compensation(c: &mut Criterion) {
     let (mut compensator, mut out) = (MotionCompensator::default(), Prediction::default());
     for (name, sigma) in [("warp", 0.0), ("warp and blur", 0.4)] {
         let motion = motion(sigma);
-        c.bench_function(name, |b| {
-            b.iter(|| compensator.predict(black_box(&reference), &motion, 1, &mut out).unwrap())
-        });
+        c.bench_function(name, |b| b.iter(|| compensator.predict(black_box(&reference), &motion, 1, &mut out).unwrap()));
     }
 }
 
 fn layout(c: &mut Criterion) {
     let mut frame = textured(0.0, 0.0);
     let mut prediction = Prediction::default();
-    MotionCompensator::default()
-        .predict(&frame, &motion(0.0), 1, &mut prediction)
-        .unwrap();
+    MotionCompensator::default().predict(&frame, &motion(0.0), 1, &mut prediction).unwrap();
     let mut wide = vec![0.0; CELLS * 2 * PACKED_CHANNELS];
     fn target(data: &mut [f32]) -> PackTarget<'_> {
-        PackTarget {
-            data,
-            channels: 2 * PACKED_CHANNELS,
-            offset: PACKED_CHANNELS,
-        }
+        PackTarget { data, channels: 2 * PACKED_CHANNELS, offset: PACKED_CHANNELS }
     }
-    c.bench_function("pack frame", |b| {
-        b.iter(|| pack_frame(black_box(&frame), SHIFT, target(&mut wide), 1).unwrap())
-    });
+    c.bench_function("pack frame", |b| b.iter(|| pack_frame(black_box(&frame), SHIFT, target(&mut wide), 1).unwrap()));
     c.bench_function("pack prediction", |b| {
         b.iter(|| pack_prediction(black_box(&prediction), SHIFT, target(&mut wide), 1).unwrap());
     });
@@ -89,17 +77,11 @@ fn layout(c: &mut Criterion) {
         b.iter(|| unpack_frame(black_box(&packed), Some(&prediction), SHIFT, &mut frame, 1).unwrap());
     });
     let display = frame.crop_copy(WIDTH, 360).unwrap();
-    c.bench_function("pad", |b| {
-        b.iter(|| pad::pad_into(black_box(&display.view()), &mut frame).unwrap())
-    });
+    c.bench_function("pad", |b| b.iter(|| pad::pad_into(black_box(&display.view()), &mut frame).unwrap()));
 }
 
 fn flow_layout(c: &mut Criterion) {
-    let field = FlowField {
-        rows: HEIGHT / 4,
-        cols: WIDTH / 4,
-        data: vec![1.5; CELLS * 8],
-    };
+    let field = FlowField { rows: HEIGHT / 4, cols: WIDTH / 4, data: vec![1.5; CELLS * 8] };
     let mut input = vec![0.0; CELLS * 200];
     let mut bands = vec![0.0; CELLS / 4 * FLOW_BANDS];
     let mut motion = vec![0.0; CELLS * 3];

@@ -54,11 +54,7 @@ impl std::fmt::Display for DeviceSpec {
 pub fn open(spec: &DeviceSpec) -> Result<Device> {
     match spec {
         DeviceSpec::Cpu => Ok(Device::Cpu),
-        DeviceSpec::Auto => Ok(if cuda_devices().is_ok_and(|n| n > 0) {
-            Device::Cuda(0)
-        } else {
-            Device::Cpu
-        }),
+        DeviceSpec::Auto => Ok(if cuda_devices().is_ok_and(|n| n > 0) { Device::Cuda(0) } else { Device::Cpu }),
         DeviceSpec::Cuda(n) => {
             let refuse = |why: String| Error::Device(format!("{spec}: {why}; use device=cpu, or device=auto to take what works"));
             let count = cuda_devices().map_err(refuse)?;

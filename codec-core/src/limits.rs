@@ -18,12 +18,7 @@ pub struct Limits {
 impl Default for Limits {
     /// Sides up to 8192 samples, the area of 8192 x 4352, units of 64 MiB.
     fn default() -> Self {
-        Self {
-            max_width: 8192,
-            max_height: 8192,
-            max_pixels: 8192 * 4352,
-            max_unit_bytes: 64 << 20,
-        }
+        Self { max_width: 8192, max_height: 8192, max_pixels: 8192 * 4352, max_unit_bytes: 64 << 20 }
     }
 }
 
@@ -52,9 +47,7 @@ fn check(what: &str, value: u64, bound: u64) -> Result<()> {
     if value <= bound {
         return Ok(());
     }
-    Err(Error::Limit(format!(
-        "{what}: {value}, at most {bound} are accepted; raise the limit if the source is trusted"
-    )))
+    Err(Error::Limit(format!("{what}: {value}, at most {bound} are accepted; raise the limit if the source is trusted")))
 }
 
 #[cfg(test)]
@@ -78,10 +71,7 @@ mod tests {
 
     #[test]
     fn messages_name_value_and_bound() {
-        let limits = Limits {
-            max_pixels: 1000,
-            ..Limits::default()
-        };
+        let limits = Limits { max_pixels: 1000, ..Limits::default() };
         let width = message(limits.check_size(8193, 1));
         assert!(width.contains("width: 8193") && width.contains("8192"), "{width}");
         let height = message(limits.check_size(1, 9000));
@@ -94,11 +84,7 @@ mod tests {
 
     #[test]
     fn largest_sides_do_not_overflow() {
-        let limits = Limits {
-            max_width: u32::MAX,
-            max_height: u32::MAX,
-            ..Limits::default()
-        };
+        let limits = Limits { max_width: u32::MAX, max_height: u32::MAX, ..Limits::default() };
         assert!(message(limits.check_size(u32::MAX, u32::MAX)).contains("18446744065119617025"));
     }
 }

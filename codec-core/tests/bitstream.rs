@@ -4,11 +4,7 @@ use codec_core::bitstream::*;
 use codec_core::{Error, Limits};
 
 fn header(frame_type: FrameType, quality: u8, frame_number: u32) -> FrameHeader {
-    FrameHeader {
-        frame_type,
-        quality,
-        frame_number,
-    }
+    FrameHeader { frame_type, quality, frame_number }
 }
 
 fn sequence() -> SequenceHeader {
@@ -21,12 +17,7 @@ fn sequence() -> SequenceHeader {
             height: 360,
             framerate: (30_000, 1001),
             par: (1, 1),
-            color: ColorInfo {
-                range: 2,
-                matrix: 6,
-                transfer: 13,
-                primaries: 1,
-            },
+            color: ColorInfo { range: 2, matrix: 6, transfer: 13, primaries: 1 },
             chroma_site: 1,
             interlace: 0,
             ..VideoInfo::default()
@@ -44,10 +35,7 @@ fn hdr_sequence() -> SequenceHeader {
         max_luminance: 10_000_000,
         min_luminance: 50,
     });
-    sequence.video.content_light = Some(ContentLight {
-        max_content: 1000,
-        max_frame_average: 400,
-    });
+    sequence.video.content_light = Some(ContentLight { max_content: 1000, max_frame_average: 400 });
     sequence
 }
 
@@ -163,10 +151,7 @@ fn hdr_metadata_round_trips() {
     assert_eq!(parsed.sequence, Some(sequence));
     assert!(parsed.payload.is_empty());
     let display = b"\x01\x18\x48\x8a\x08\x39\x34\x21\xaa\x9b\x96\x19\xfc\x08\x13\x3d\x42\x40\x80\x96\x98\x00\x32\x00\x00\x00";
-    let at = unit
-        .windows(display.len())
-        .position(|w| w == display)
-        .expect("mastering display");
+    let at = unit.windows(display.len()).position(|w| w == display).expect("mastering display");
     assert_eq!(unit[at + display.len()..][..6], *b"\x02\x04\xe8\x03\x90\x01");
 }
 
@@ -175,10 +160,7 @@ fn every_truncation_is_corrupt() {
     for unit in [i_unit(), p_unit()] {
         for length in 0..unit.len() {
             let error = parse(&unit[..length]).unwrap_err();
-            assert!(
-                matches!(&error, Error::Corrupt(m) if m.contains("cut off")),
-                "{length}: {error}"
-            );
+            assert!(matches!(&error, Error::Corrupt(m) if m.contains("cut off")), "{length}: {error}");
         }
     }
 }
@@ -187,10 +169,7 @@ fn every_truncation_is_corrupt() {
 fn truncated_headers_with_a_fitting_crc_are_corrupt() {
     let body = i_body();
     for length in 0..HEADER_END {
-        assert!(
-            matches!(parse(&frame(0x81, &body[..length])), Err(Error::Corrupt(_))),
-            "{length}"
-        );
+        assert!(matches!(parse(&frame(0x81, &body[..length])), Err(Error::Corrupt(_))), "{length}");
         if length > HEADER_LENGTH {
             let mut shorter = body.clone();
             shorter[HEADER_LENGTH] = (length - VERSION) as u8;
@@ -198,10 +177,7 @@ fn truncated_headers_with_a_fitting_crc_are_corrupt() {
         }
     }
     for length in 0..3 {
-        assert!(
-            matches!(parse(&frame(0x82, &b"\x3f\x03\x00"[..length])), Err(Error::Corrupt(_))),
-            "{length}"
-        );
+        assert!(matches!(parse(&frame(0x82, &b"\x3f\x03\x00"[..length])), Err(Error::Corrupt(_))), "{length}");
     }
 }
 
@@ -266,13 +242,7 @@ fn unknown_extensions_are_skipped() {
     }
     let light = with_extension(&[9, 1, 0, 2, 4, 1, 0, 2, 0]);
     let light = parse(&light).unwrap().sequence.unwrap().video.content_light;
-    assert_eq!(
-        light,
-        Some(ContentLight {
-            max_content: 1,
-            max_frame_average: 2
-        })
-    );
+    assert_eq!(light, Some(ContentLight { max_content: 1, max_frame_average: 2 }));
 }
 
 #[test]
@@ -288,10 +258,7 @@ fn malformed_extensions_are_corrupt() {
         &[2, 4, 0, 0, 0, 0, 2, 4, 0, 0, 0, 0],
         &[1, 4, 0, 0, 0, 0],
     ] {
-        assert!(
-            matches!(parse(&with_extension(extension)), Err(Error::Corrupt(_))),
-            "{extension:?}"
-        );
+        assert!(matches!(parse(&with_extension(extension)), Err(Error::Corrupt(_))), "{extension:?}");
     }
 }
 
@@ -310,12 +277,7 @@ fn limits_are_checked() {
     assert!(with(|l| l.max_height = 359).contains("height: 360, at most 359"));
     assert!(with(|l| l.max_pixels = 230_399).contains("230400, at most 230399"));
     assert!(with(|l| l.max_unit_bytes = 59).contains("bytes of a unit: 60, at most 59"));
-    let exact = Limits {
-        max_width: 640,
-        max_height: 360,
-        max_pixels: 230_400,
-        max_unit_bytes: unit.len(),
-    };
+    let exact = Limits { max_width: 640, max_height: 360, max_pixels: 230_400, max_unit_bytes: unit.len() };
     assert!(parse_unit(&unit, &exact).is_ok());
 }
 
@@ -336,11 +298,7 @@ fn writer_refuses_what_the_syntax_cannot_carry() {
 
 #[test]
 fn frame_numbers_tell_losses() {
-    let p = |n| {
-        parse(&write_unit(&header(FrameType::P, 0, n), None, &[]).unwrap())
-            .unwrap()
-            .header
-    };
+    let p = |n| parse(&write_unit(&header(FrameType::P, 0, n), None, &[]).unwrap()).unwrap().header;
     assert_eq!(p(8).number_after(7), Some(8));
     assert_eq!(p(9).number_after(7), None);
     assert_eq!(p(7).number_after(7), None);

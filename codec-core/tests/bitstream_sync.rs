@@ -5,35 +5,18 @@ use codec_core::{Error, Limits};
 use proptest::prelude::*;
 
 fn p_unit(number: u32, payload: &[u8]) -> Vec<u8> {
-    let header = FrameHeader {
-        frame_type: FrameType::P,
-        quality: 20,
-        frame_number: number,
-    };
+    let header = FrameHeader { frame_type: FrameType::P, quality: 20, frame_number: number };
     write_unit(&header, None, payload).unwrap()
 }
 
 fn i_unit(number: u32, video: VideoInfo, payload: &[u8]) -> Vec<u8> {
-    let header = FrameHeader {
-        frame_type: FrameType::I,
-        quality: 20,
-        frame_number: number,
-    };
-    let sequence = SequenceHeader {
-        model_id: [7; 16],
-        profile: Profile::Rt,
-        random_shift: Some(1),
-        video,
-    };
+    let header = FrameHeader { frame_type: FrameType::I, quality: 20, frame_number: number };
+    let sequence = SequenceHeader { model_id: [7; 16], profile: Profile::Rt, random_shift: Some(1), video };
     write_unit(&header, Some(&sequence), payload).unwrap()
 }
 
 fn small() -> VideoInfo {
-    VideoInfo {
-        width: 64,
-        height: 48,
-        ..VideoInfo::default()
-    }
+    VideoInfo { width: 64, height: 48, ..VideoInfo::default() }
 }
 
 /// What a scan of a whole stream found.
@@ -93,13 +76,7 @@ fn units_are_found_between_garbage() {
         assert_eq!((found.skipped, found.left), (13 + 6 + 1, 2), "chunks of {chunk}");
     }
     let clean = scan_all(&[&i[..], &p].concat(), 5, &Limits::default());
-    assert_eq!(
-        clean,
-        Found {
-            units: vec![1, 2],
-            ..Found::default()
-        }
-    );
+    assert_eq!(clean, Found { units: vec![1, 2], ..Found::default() });
 }
 
 #[test]
@@ -130,24 +107,15 @@ fn a_false_length_is_not_waited_for() {
     let mut damaged = p_unit(2, &[8; 300]);
     damaged[5] |= 0x80;
     match scan(&damaged, &Limits::default()) {
-        Scan::Skip {
-            bytes,
-            reason: Some(Error::Corrupt(m)),
-        } => {
+        Scan::Skip { bytes, reason: Some(Error::Corrupt(m)) } => {
             assert_eq!(bytes, damaged.len());
             assert!(m.contains("length"), "{m}");
         }
         other => panic!("{other:?}"),
     }
-    let limits = Limits {
-        max_unit_bytes: 100,
-        ..Limits::default()
-    };
+    let limits = Limits { max_unit_bytes: 100, ..Limits::default() };
     match scan(&p_unit(2, &[8; 300])[..20], &limits) {
-        Scan::Skip {
-            bytes: 20,
-            reason: Some(Error::Limit(m)),
-        } => assert!(m.contains("314, at most 100"), "{m}"),
+        Scan::Skip { bytes: 20, reason: Some(Error::Limit(m)) } => assert!(m.contains("314, at most 100"), "{m}"),
         other => panic!("{other:?}"),
     }
 }
@@ -157,9 +125,7 @@ fn incomplete_units_say_how_much_they_need() {
     let unit = p_unit(2, &[8; 300]);
     assert!(matches!(scan(&[], &Limits::default()), Scan::NeedMore(10)));
     for length in 0..unit.len() {
-        let Scan::NeedMore(bytes) = scan(&unit[..length], &Limits::default()) else {
-            panic!("{length}")
-        };
+        let Scan::NeedMore(bytes) = scan(&unit[..length], &Limits::default()) else { panic!("{length}") };
         assert_eq!(bytes, if length < 7 { 10 } else { unit.len() }, "{length}");
     }
 }
@@ -168,10 +134,7 @@ fn incomplete_units_say_how_much_they_need() {
 fn units_beyond_the_limits_are_skipped_whole() {
     let large = i_unit(1, VideoInfo { width: 9000, ..small() }, b"payload");
     match scan(&[&large[..], &p_unit(2, b"")].concat(), &Limits::default()) {
-        Scan::Skip {
-            bytes,
-            reason: Some(Error::Limit(m)),
-        } => {
+        Scan::Skip { bytes, reason: Some(Error::Limit(m)) } => {
             assert_eq!(bytes, large.len());
             assert!(m.contains("width: 9000"), "{m}");
         }
@@ -183,17 +146,9 @@ fn video_info() -> impl Strategy<Value = VideoInfo> {
     let term = || prop_oneof![1u32..200, 1..=i32::MAX as u32];
     let display = (any::<[u16; 8]>(), any::<u32>(), any::<u32>()).prop_map(|(p, max_luminance, min_luminance)| {
         let primaries = [(p[0], p[1]), (p[2], p[3]), (p[4], p[5])];
-        MasteringDisplay {
-            primaries,
-            white_point: (p[6], p[7]),
-            max_luminance,
-            min_luminance,
-        }
+        MasteringDisplay { primaries, white_point: (p[6], p[7]), max_luminance, min_luminance }
     });
-    let light = any::<(u16, u16)>().prop_map(|(max_content, max_frame_average)| ContentLight {
-        max_content,
-        max_frame_average,
-    });
+    let light = any::<(u16, u16)>().prop_map(|(max_content, max_frame_average)| ContentLight { max_content, max_frame_average });
     (
         (1u32..=8192, 1u32..=4352),
         (prop_oneof![Just(0), term()], term()),
@@ -202,24 +157,17 @@ fn video_info() -> impl Strategy<Value = VideoInfo> {
         (0u8..=6, 0u8..=3),
         (prop::option::of(display), prop::option::of(light)),
     )
-        .prop_map(
-            |(size, framerate, par, (range, [matrix, transfer, primaries]), (site, interlace), hdr)| VideoInfo {
-                width: size.0,
-                height: size.1,
-                framerate,
-                par,
-                color: ColorInfo {
-                    range,
-                    matrix,
-                    transfer,
-                    primaries,
-                },
-                chroma_site: site,
-                interlace,
-                mastering_display: hdr.0,
-                content_light: hdr.1,
-            },
-        )
+        .prop_map(|(size, framerate, par, (range, [matrix, transfer, primaries]), (site, interlace), hdr)| VideoInfo {
+            width: size.0,
+            height: size.1,
+            framerate,
+            par,
+            color: ColorInfo { range, matrix, transfer, primaries },
+            chroma_site: site,
+            interlace,
+            mastering_display: hdr.0,
+            content_light: hdr.1,
+        })
 }
 
 fn payload() -> impl Strategy<Value = Vec<u8>> {

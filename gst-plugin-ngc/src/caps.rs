@@ -20,10 +20,7 @@ pub fn plain() -> gst::Caps {
 pub fn demuxed() -> gst::Caps {
     let mut caps = gst::Caps::new_empty_simple("video/x-gst-fourcc-ngc1");
     caps.merge(
-        gst::Caps::builder("video/x-unknown")
-            .field("codec-id", "V_MS/VFW/FOURCC")
-            .field("fourcc", MATROSKA_FOURCC)
-            .build(),
+        gst::Caps::builder("video/x-unknown").field("codec-id", "V_MS/VFW/FOURCC").field("fourcc", MATROSKA_FOURCC).build(),
     );
     caps
 }
@@ -35,10 +32,7 @@ pub fn mp4() -> gst::Caps {
 
 /// What makes matroskamux write `V_MS/VFW/FOURCC` with `NGC1`.
 pub fn matroska() -> gst::Caps {
-    gst::Caps::builder("video/x-wmv")
-        .field("wmvversion", 3i32)
-        .field("format", MATROSKA_FOURCC)
-        .build()
+    gst::Caps::builder("video/x-wmv").field("wmvversion", 3i32).field("format", MATROSKA_FOURCC).build()
 }
 
 fn fraction(value: (u32, u32)) -> gst::Fraction {
@@ -48,10 +42,7 @@ fn fraction(value: (u32, u32)) -> gst::Fraction {
 /// Adds size, frame rate and pixel aspect ratio to the structures of `caps`; `upstream` fills in what the stream leaves
 /// unknown.
 pub fn describe(caps: &mut gst::Caps, video: &VideoInfo, upstream: Option<&gst::StructureRef>) {
-    let framerate = match (
-        video.framerate,
-        upstream.and_then(|s| s.get::<gst::Fraction>("framerate").ok()),
-    ) {
+    let framerate = match (video.framerate, upstream.and_then(|s| s.get::<gst::Fraction>("framerate").ok())) {
         ((0, _), Some(rate)) => rate,
         (rate, _) => fraction(rate),
     };
@@ -65,10 +56,7 @@ pub fn describe(caps: &mut gst::Caps, video: &VideoInfo, upstream: Option<&gst::
 
 /// Full caps of an NGC stream.
 pub fn ngc(video: &VideoInfo, upstream: Option<&gst::StructureRef>) -> gst::Caps {
-    let mut caps = gst::Caps::builder(MEDIA_TYPE)
-        .field("stream-format", "frame")
-        .field("alignment", "au")
-        .build();
+    let mut caps = gst::Caps::builder(MEDIA_TYPE).field("stream-format", "frame").field("alignment", "au").build();
     describe(&mut caps, video, upstream);
     let s = caps.make_mut().structure_mut(0).expect("one structure");
     if let Some(colorimetry) = crate::colorimetry::to_gst(&video.color) {

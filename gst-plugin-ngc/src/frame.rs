@@ -24,13 +24,7 @@ pub fn view<'a>(frame: &'a VideoFrameRef<&'a gst::BufferRef>) -> codec_core::Res
             pixel_stride: format.pixel_stride()[component as usize] as usize,
         })
     };
-    FrameView::new(
-        frame.width() as usize,
-        frame.height() as usize,
-        plane(0)?,
-        plane(1)?,
-        plane(2)?,
-    )
+    FrameView::new(frame.width() as usize, frame.height() as usize, plane(0)?, plane(1)?, plane(2)?)
 }
 
 /// Copies a decoded frame into an I420 buffer, whatever its strides.
@@ -41,17 +35,7 @@ pub fn copy_out(source: &Frame, target: &mut VideoFrameRef<&mut gst::BufferRef>)
     let (width, height) = (target.width() as usize, target.height() as usize);
     let strides = [0, 1, 2].map(|i| target.plane_stride()[i] as usize);
     let [y, u, v, _] = target.planes_data_mut();
-    let plane = |data, stride| PlaneViewMut {
-        data,
-        stride,
-        pixel_stride: 1,
-    };
-    let mut view = FrameViewMut::new(
-        width,
-        height,
-        plane(y, strides[0]),
-        plane(u, strides[1]),
-        plane(v, strides[2]),
-    )?;
+    let plane = |data, stride| PlaneViewMut { data, stride, pixel_stride: 1 };
+    let mut view = FrameViewMut::new(width, height, plane(y, strides[0]), plane(u, strides[1]), plane(v, strides[2]))?;
     source.copy_to(&mut view)
 }

@@ -14,11 +14,7 @@ fn init() {
 }
 
 fn element(name: &str) -> gst::Element {
-    gst::ElementFactory::make(name)
-        .property("threads", 1u32)
-        .property("device", "cpu")
-        .build()
-        .unwrap()
+    gst::ElementFactory::make(name).property("threads", 1u32).property("device", "cpu").build().unwrap()
 }
 
 fn raw_caps(format: &str, width: i32, height: i32, fps: i32) -> gst::Caps {
@@ -33,9 +29,7 @@ fn raw_caps(format: &str, width: i32, height: i32, fps: i32) -> gst::Caps {
 
 fn raw_buffer(caps: &gst::Caps, number: u64, pts: gst::ClockTime) -> gst::Buffer {
     let info = gst_video::VideoInfo::from_caps(caps).unwrap();
-    let data: Vec<u8> = (0..info.size() as u64)
-        .map(|i| (((i / 7 + number * 3) % 64) * 2 + 64) as u8)
-        .collect();
+    let data: Vec<u8> = (0..info.size() as u64).map(|i| (((i / 7 + number * 3) % 64) * 2 + 64) as u8).collect();
     let mut buffer = gst::Buffer::from_mut_slice(data);
     let target = buffer.get_mut().unwrap();
     target.set_pts(pts);
@@ -92,13 +86,7 @@ fn timestamps_are_exact_and_keyframes_come_when_asked() {
 
 #[test]
 fn all_sizes_and_formats_round_trip() {
-    for (format, width, height) in [
-        ("I420", 1, 1),
-        ("NV12", 2, 2),
-        ("YV12", 17, 13),
-        ("I420", 65, 49),
-        ("NV12", 65, 49),
-    ] {
+    for (format, width, height) in [("I420", 1, 1), ("NV12", 2, 2), ("YV12", 17, 13), ("I420", 65, 49), ("NV12", 65, 49)] {
         let caps = raw_caps(format, width, height, 30);
         let mut harness = encoder(&caps);
         let mut decoder = Harness::with_element(&element("ngcdec"), Some("sink"), Some("src"));
@@ -122,9 +110,7 @@ fn all_sizes_and_formats_round_trip() {
 fn nv12_and_i420_give_the_same_stream() {
     let (width, height) = (32usize, 32usize);
     let luma: Vec<u8> = (0..width * height).map(|i| (i * 5 % 200) as u8).collect();
-    let (u, v): (Vec<u8>, Vec<u8>) = (0..width * height / 4)
-        .map(|i| ((i * 3 % 90 + 80) as u8, (i * 7 % 90 + 80) as u8))
-        .unzip();
+    let (u, v): (Vec<u8>, Vec<u8>) = (0..width * height / 4).map(|i| ((i * 3 % 90 + 80) as u8, (i * 7 % 90 + 80) as u8)).unzip();
     let planar = [luma.clone(), u.clone(), v.clone()].concat();
     let interleaved = [luma, u.iter().zip(&v).flat_map(|(&u, &v)| [u, v]).collect()].concat();
     let encode = |format: &str, data: Vec<u8>| {
@@ -161,9 +147,7 @@ fn an_unknown_frame_rate_keeps_irregular_times() {
     let caps = raw_caps("I420", 64, 48, 0);
     let mut harness = encoder(&caps);
     for (i, ms) in [0u64, 40, 41, 500, 1000].into_iter().enumerate() {
-        harness
-            .push(raw_buffer(&caps, i as u64, gst::ClockTime::from_mseconds(ms)))
-            .unwrap();
+        harness.push(raw_buffer(&caps, i as u64, gst::ClockTime::from_mseconds(ms))).unwrap();
         assert_eq!(harness.pull().unwrap().pts(), Some(gst::ClockTime::from_mseconds(ms)));
     }
 }
@@ -173,12 +157,7 @@ fn damage_drops_frames_and_asks_once_for_a_keyframe() {
     let (caps, units) = units(30);
     let copy = |data: &[u8], like: &gst::Buffer| {
         let mut buffer = gst::Buffer::from_mut_slice(data.to_vec());
-        like.copy_into(
-            buffer.get_mut().unwrap(),
-            gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS,
-            ..,
-        )
-        .unwrap();
+        like.copy_into(buffer.get_mut().unwrap(), gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS, ..).unwrap();
         buffer
     };
     let bytes = units[5].map_readable().unwrap().to_vec();
@@ -206,10 +185,7 @@ fn damage_drops_frames_and_asks_once_for_a_keyframe() {
             }
         }
         assert_eq!(received, expected, "{name}");
-        assert!(
-            bus.pop_filtered(&[gst::MessageType::Error]).is_none(),
-            "{name}: an error message"
-        );
+        assert!(bus.pop_filtered(&[gst::MessageType::Error]).is_none(), "{name}: an error message");
         let mut asked = 0;
         while let Some(event) = harness.try_pull_upstream_event() {
             asked += usize::from(gst_video::ForceKeyUnitEvent::is(&event));
@@ -227,27 +203,13 @@ fn a_missing_model_file_is_named() {
         let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
         let bus = gst::Bus::new();
         element.set_bus(Some(&bus));
-        let caps = if name == "ngcenc" {
-            raw_caps("I420", 64, 48, 30)
-        } else {
-            units(1).0
-        };
+        let caps = if name == "ngcenc" { raw_caps("I420", 64, 48, 30) } else { units(1).0 };
         harness.set_src_caps(caps.clone());
-        let _ = harness.push(if name == "ngcenc" {
-            raw_buffer(&caps, 0, gst::ClockTime::ZERO)
-        } else {
-            units(1).1.remove(0)
-        });
+        let _ = harness.push(if name == "ngcenc" { raw_buffer(&caps, 0, gst::ClockTime::ZERO) } else { units(1).1.remove(0) });
         let message = bus.pop_filtered(&[gst::MessageType::Error]).expect("an error message");
-        let gst::MessageView::Error(error) = message.view() else {
-            unreachable!()
-        };
+        let gst::MessageView::Error(error) = message.view() else { unreachable!() };
         assert!(error.error().matches(gst::ResourceError::NotFound));
-        assert!(
-            error.error().message().contains("/nowhere/model.safetensors"),
-            "{}",
-            error.error().message()
-        );
+        assert!(error.error().message().contains("/nowhere/model.safetensors"), "{}", error.error().message());
     }
 }
 
@@ -263,9 +225,7 @@ fn an_absent_gpu_is_named() {
     harness.set_src_caps(caps.clone());
     let _ = harness.push(raw_buffer(&caps, 0, gst::ClockTime::ZERO));
     let message = bus.pop_filtered(&[gst::MessageType::Error]).expect("an error message");
-    let gst::MessageView::Error(error) = message.view() else {
-        unreachable!()
-    };
+    let gst::MessageView::Error(error) = message.view() else { unreachable!() };
     assert!(error.error().message().contains("cuda:99"), "{}", error.error().message());
 }
 
@@ -287,11 +247,7 @@ fn the_parser_frames_a_raw_stream_through_garbage() {
     harness.push_event(gst::event::Eos::new());
     for (i, unit) in units.iter().enumerate() {
         let frame = harness.pull().unwrap();
-        assert_eq!(
-            frame.map_readable().unwrap().as_slice(),
-            unit.map_readable().unwrap().as_slice(),
-            "frame {i}"
-        );
+        assert_eq!(frame.map_readable().unwrap().as_slice(), unit.map_readable().unwrap().as_slice(), "frame {i}");
         assert_eq!(is_key(&frame), i % 10 == 0, "frame {i}");
     }
     assert!(harness.try_pull().is_none());
@@ -302,14 +258,9 @@ fn states_cycle() {
     init();
     for name in ["ngcenc", "ngcdec"] {
         let element = element(name);
-        for state in [
-            gst::State::Ready,
-            gst::State::Paused,
-            gst::State::Ready,
-            gst::State::Null,
-            gst::State::Paused,
-            gst::State::Null,
-        ] {
+        for state in
+            [gst::State::Ready, gst::State::Paused, gst::State::Ready, gst::State::Null, gst::State::Paused, gst::State::Null]
+        {
             element.set_state(state).unwrap();
         }
     }

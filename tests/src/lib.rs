@@ -33,16 +33,8 @@ pub fn synthetic_frame(width: usize, height: usize, number: usize) -> Frame {
 
 /// Encoder settings of the tests: one thread on the CPU.
 pub fn encoder_config(width: usize, height: usize) -> EncoderConfig {
-    let video = VideoInfo {
-        width: width as u32,
-        height: height as u32,
-        ..VideoInfo::default()
-    };
-    EncoderConfig {
-        threads: 1,
-        device: DeviceSpec::Cpu,
-        ..EncoderConfig::new(video)
-    }
+    let video = VideoInfo { width: width as u32, height: height as u32, ..VideoInfo::default() };
+    EncoderConfig { threads: 1, device: DeviceSpec::Cpu, ..EncoderConfig::new(video) }
 }
 
 /// Encodes frames that all have one size.
@@ -51,9 +43,7 @@ pub fn encode(config: EncoderConfig, frames: &[Frame]) -> Vec<Unit> {
     frames
         .iter()
         .map(|frame| {
-            encoder
-                .send_frame(&frame.view(), FrameOptions::default())
-                .expect("a frame of the right size");
+            encoder.send_frame(&frame.view(), FrameOptions::default()).expect("a frame of the right size");
             encoder.receive_unit().expect("one unit for every frame")
         })
         .collect()
@@ -61,12 +51,7 @@ pub fn encode(config: EncoderConfig, frames: &[Frame]) -> Vec<Unit> {
 
 /// A decoder on the CPU.
 pub fn decoder(threads: usize) -> Decoder {
-    Decoder::new(DecoderConfig {
-        threads,
-        device: DeviceSpec::Cpu,
-        ..DecoderConfig::default()
-    })
-    .expect("the built-in model")
+    Decoder::new(DecoderConfig { threads, device: DeviceSpec::Cpu, ..DecoderConfig::default() }).expect("the built-in model")
 }
 
 /// Decodes units that are all whole.
@@ -98,14 +83,8 @@ pub fn real_frames(file: &Path, width: usize, height: usize, count: usize) -> Ve
          ! appsink name=out sync=false max-buffers=2",
         file.display()
     );
-    let pipeline = gst::parse::launch(&text)
-        .expect("a pipeline")
-        .downcast::<gst::Pipeline>()
-        .expect("a pipeline");
-    let sink = pipeline
-        .by_name("out")
-        .and_downcast::<gst_app::AppSink>()
-        .expect("the appsink");
+    let pipeline = gst::parse::launch(&text).expect("a pipeline").downcast::<gst::Pipeline>().expect("a pipeline");
+    let sink = pipeline.by_name("out").and_downcast::<gst_app::AppSink>().expect("the appsink");
     pipeline.set_state(gst::State::Playing).expect("it plays");
     let mut frames = Vec::new();
     while let Ok(sample) = sink.pull_sample() {

@@ -23,10 +23,7 @@ fn decoder_holds_the_encoders_reconstruction() {
     let mut encoder = Encoder::new(encoder_config(130, 70)).unwrap();
     let mut decoder = decoder(1);
     for i in 0..8 {
-        let options = FrameOptions {
-            force_keyframe: i == 5,
-            quality: Some(8 * i as u8),
-        };
+        let options = FrameOptions { force_keyframe: i == 5, quality: Some(8 * i as u8) };
         encoder.send_frame(&synthetic_frame(130, 70, i).view(), options).unwrap();
         let unit = encoder.receive_unit().unwrap();
         assert_eq!(unit.keyframe, i == 0 || i == 5);
@@ -52,16 +49,7 @@ fn estimated_and_real_size_agree() {
 /// The clip forwards and backwards, over and over: no cut, and known content at any time.
 fn looped(frames: &[Frame], count: usize) -> Vec<Frame> {
     let period = 2 * frames.len() - 2;
-    (0..count)
-        .map(|i| {
-            frames[if i % period < frames.len() {
-                i % period
-            } else {
-                period - i % period
-            }]
-            .clone()
-        })
-        .collect()
+    (0..count).map(|i| frames[if i % period < frames.len() { i % period } else { period - i % period }].clone()).collect()
 }
 
 fn mean_psnr(originals: &[Frame], outputs: &[codec_core::DecodedFrame], range: std::ops::Range<usize>) -> f64 {
@@ -73,10 +61,7 @@ fn quality_holds_over_300_frames() {
     let real = looped(&real_frames(&repository("examples/media/flower.mp4"), 256, 128, 51), 300);
     let synthetic = looped(&(0..51).map(|i| synthetic_frame(256, 128, i)).collect::<Vec<_>>(), 300);
     for (name, frames) in [("real", real), ("synthetic", synthetic)] {
-        let config = codec_core::EncoderConfig {
-            key_int_max: 0,
-            ..encoder_config(256, 128)
-        };
+        let config = codec_core::EncoderConfig { key_int_max: 0, ..encoder_config(256, 128) };
         let units = encode(config, &frames);
         assert_eq!(units.iter().filter(|u| u.keyframe).count(), 1);
         let out = decode(1, units.iter().map(|u| u.data.as_slice()));
@@ -89,24 +74,13 @@ fn quality_holds_over_300_frames() {
 #[test]
 fn damage_is_an_error_and_the_next_keyframe_heals_it() {
     let frames: Vec<_> = (0..6).map(|i| synthetic_frame(96, 64, i)).collect();
-    let config = codec_core::EncoderConfig {
-        key_int_max: 4,
-        ..encoder_config(96, 64)
-    };
+    let config = codec_core::EncoderConfig { key_int_max: 4, ..encoder_config(96, 64) };
     let units = encode(config, &frames);
     let damaged: [(&str, Vec<u8>); 5] = [
         ("truncated", units[1].data[..units[1].data.len() / 2].to_vec()),
         ("empty", Vec::new()),
         ("foreign", b"\x00\x00\x00\x01\x67 an H.264 stream, perhaps".to_vec()),
-        (
-            "flipped",
-            units[1]
-                .data
-                .iter()
-                .enumerate()
-                .map(|(i, b)| if i == 20 { b ^ 0x10 } else { *b })
-                .collect(),
-        ),
+        ("flipped", units[1].data.iter().enumerate().map(|(i, b)| if i == 20 { b ^ 0x10 } else { *b }).collect()),
         ("out of order", units[2].data.clone()),
     ];
     for (name, bytes) in damaged {
@@ -114,10 +88,7 @@ fn damage_is_an_error_and_the_next_keyframe_heals_it() {
         decoder.send_unit(&units[0].data).unwrap();
         assert!(decoder.receive_frame().is_some());
         let error = decoder.send_unit(&bytes).expect_err(name);
-        assert!(
-            matches!(error, Error::Corrupt(_) | Error::NeedKeyframe { .. }),
-            "{name}: {error}"
-        );
+        assert!(matches!(error, Error::Corrupt(_) | Error::NeedKeyframe { .. }), "{name}: {error}");
         let error = decoder.send_unit(&units[2].data).expect_err(name);
         assert!(matches!(error, Error::NeedKeyframe { .. }), "{name}: {error}");
         decoder.send_unit(&units[4].data).unwrap();
@@ -140,20 +111,11 @@ fn every_flipped_bit_of_a_unit_is_found() {
 
 #[test]
 fn bad_settings_name_the_value_and_its_range() {
-    let config = codec_core::EncoderConfig {
-        quality: 64,
-        ..encoder_config(64, 64)
-    };
+    let config = codec_core::EncoderConfig { quality: 64, ..encoder_config(64, 64) };
     let error = Encoder::new(config).err().expect("quality 64 does not exist").to_string();
     assert!(error.contains("64") && error.contains("0..=63"), "{error}");
     let model = codec_core::ModelSource::File("/nowhere/model.safetensors".into());
-    let config = codec_core::EncoderConfig {
-        model,
-        ..encoder_config(64, 64)
-    };
+    let config = codec_core::EncoderConfig { model, ..encoder_config(64, 64) };
     let error = Encoder::new(config).err().expect("the file does not exist").to_string();
-    assert!(
-        error.contains("/nowhere/model.safetensors") && error.contains("ngc-trainer export"),
-        "{error}"
-    );
+    assert!(error.contains("/nowhere/model.safetensors") && error.contains("ngc-trainer export"), "{error}");
 }

@@ -20,9 +20,7 @@ fn stream() -> Vec<Vec<u8>> {
     let mut units = Vec::new();
     let mut rest = &bytes[..];
     while !rest.is_empty() {
-        let Scan::Unit { len, .. } = scan(rest, &Limits::default()) else {
-            panic!("the golden stream is damaged")
-        };
+        let Scan::Unit { len, .. } = scan(rest, &Limits::default()) else { panic!("the golden stream is damaged") };
         units.push(rest[..len].to_vec());
         rest = &rest[len..];
     }
@@ -45,10 +43,7 @@ fn bless() {
         return;
     }
     let frames: Vec<_> = (0..FRAMES).map(|i| synthetic_frame(WIDTH, HEIGHT, i)).collect();
-    let config = codec_core::EncoderConfig {
-        key_int_max: 40,
-        ..encoder_config(WIDTH, HEIGHT)
-    };
+    let config = codec_core::EncoderConfig { key_int_max: 40, ..encoder_config(WIDTH, HEIGHT) };
     let units = encode(config, &frames);
     let bytes: Vec<u8> = units.iter().flat_map(|u| u.data.iter().copied()).collect();
     std::fs::write(repository("tests/golden/stream.ngc"), bytes).unwrap();
@@ -92,11 +87,6 @@ fn symbols_do_not_depend_on_instructions() {
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let found = text.split("<<").nth(1).and_then(|t| t.split(">>").next());
-        assert_eq!(
-            found,
-            Some(expected().as_str()),
-            "{name}={value}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert_eq!(found, Some(expected().as_str()), "{name}={value}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }

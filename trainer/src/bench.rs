@@ -35,12 +35,8 @@ pub struct BenchArgs {
 }
 
 fn parse_size(text: &str) -> Result<(u32, u32), String> {
-    let parsed = text
-        .split_once('x')
-        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-    parsed
-        .filter(|&(w, h)| w > 0 && h > 0)
-        .ok_or_else(|| format!("{text}: write WIDTHxHEIGHT, such as 640x384"))
+    let parsed = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    parsed.filter(|&(w, h)| w > 0 && h > 0).ok_or_else(|| format!("{text}: write WIDTHxHEIGHT, such as 640x384"))
 }
 
 /// A textured picture under slow pan with a faster moving patch: motion and residual that a camera would give.
@@ -54,10 +50,7 @@ fn test_frame(width: usize, height: usize, number: usize) -> Frame {
         let (columns, rows, stride) = (plane.width, plane.height, plane.stride);
         for row in 0..rows {
             for column in 0..columns {
-                let (mut x, y) = (
-                    column as f32 * scale + 1.5 * number as f32,
-                    row as f32 * scale + 0.5 * number as f32,
-                );
+                let (mut x, y) = (column as f32 * scale + 1.5 * number as f32, row as f32 * scale + 0.5 * number as f32);
                 let inside = (row * 3 / rows, column * 3 / columns) == (1, 1);
                 if inside {
                     x += 3.0 * number as f32;
@@ -83,16 +76,11 @@ impl Side {
     }
 
     fn stages(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
-        self.times
-            .iter()
-            .map(|(name, total)| (name, total.as_secs_f64() * 1e3 / self.elapsed.len() as f64))
+        self.times.iter().map(|(name, total)| (name, total.as_secs_f64() * 1e3 / self.elapsed.len() as f64))
     }
 
     fn json(&self) -> serde_json::Value {
-        self.stages()
-            .map(|(name, ms)| (name.to_owned(), serde_json::json!(ms)))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
+        self.stages().map(|(name, ms)| (name.to_owned(), serde_json::json!(ms))).collect::<serde_json::Map<_, _>>().into()
     }
 }
 
@@ -108,18 +96,11 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         threads: args.threads,
         device: args.device.clone(),
         model: model.clone(),
-        ..EncoderConfig::new(VideoInfo {
-            width,
-            height,
-            ..VideoInfo::default()
-        })
+        ..EncoderConfig::new(VideoInfo { width, height, ..VideoInfo::default() })
     };
     let mut encoder = Encoder::new(config)?;
     let frames: Vec<Frame> = (0..16).map(|i| test_frame(width as usize, height as usize, i)).collect();
-    let mut encode = Side {
-        elapsed: Vec::new(),
-        times: StageTimes::default(),
-    };
+    let mut encode = Side { elapsed: Vec::new(), times: StageTimes::default() };
     let mut units = Vec::new();
     for i in 0..WARM_UP + args.frames {
         if i == WARM_UP {
@@ -127,11 +108,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         }
         // Back and forth, so that the motion stays small everywhere.
         let position = i % (2 * frames.len() - 2);
-        let frame = &frames[if position < frames.len() {
-            position
-        } else {
-            2 * frames.len() - 2 - position
-        }];
+        let frame = &frames[if position < frames.len() { position } else { 2 * frames.len() - 2 - position }];
         let start = Instant::now();
         encoder.send_frame(&frame.view(), FrameOptions::default())?;
         if i >= WARM_UP {
@@ -142,16 +119,9 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     encode.times = encoder.times().clone();
     drop(encoder);
 
-    let mut decoder = Decoder::new(DecoderConfig {
-        threads: args.threads,
-        device: args.device.clone(),
-        model,
-        limits: Limits::default(),
-    })?;
-    let mut decode = Side {
-        elapsed: Vec::new(),
-        times: StageTimes::default(),
-    };
+    let mut decoder =
+        Decoder::new(DecoderConfig { threads: args.threads, device: args.device.clone(), model, limits: Limits::default() })?;
+    let mut decode = Side { elapsed: Vec::new(), times: StageTimes::default() };
     for (i, unit) in units.iter().enumerate() {
         if i == WARM_UP {
             decoder.times().clear();

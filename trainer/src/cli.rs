@@ -11,7 +11,7 @@ use crate::train::checkpoint::Checkpoint;
 use crate::train::loss::Distortion;
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{InterLosses, RunPaths, Stage, TrainConfig, load_start, rate_controller, starting_point, train};
-use crate::{bench, export, import};
+use crate::{bench, export, import, reference};
 
 /// Trains, exports and measures NGC models.
 #[derive(Parser)]
@@ -31,6 +31,8 @@ enum Command {
     Export(ExportArgs),
     /// Turn the prototype's weights into a starting checkpoint.
     ImportReference(ImportArgs),
+    /// Compare the networks with the prototype's vectors.
+    CheckReference(CheckArgs),
     /// Measure encoding and decoding speed.
     Bench(bench::BenchArgs),
 }
@@ -107,6 +109,9 @@ struct TrainArgs {
     /// Share of photos (with simulated camera motion in the inter stage).
     #[arg(long, default_value_t = 0.3)]
     photo_share: f32,
+    /// Seconds between checkpoints; 0: one after every step.
+    #[arg(long, default_value_t = 300.0)]
+    checkpoint_seconds: f64,
     /// Single-threaded replicas.
     #[arg(long, default_value_t = 2)]
     workers: usize,
@@ -130,9 +135,7 @@ fn parse_pair(text: &str) -> Result<(f64, f64), String> {
     let parts: Vec<f64> = text.split(',').filter_map(|p| p.trim().parse().ok()).collect();
     match parts[..] {
         [a, b] if a > b && b > 0.0 => Ok((a, b)),
-        _ => Err(format!(
-            "{text}: write two positive numbers, the larger first, such as 0.5,0.02"
-        )),
+        _ => Err(format!("{text}: write two positive numbers, the larger first, such as 0.5,0.02")),
     }
 }
 
@@ -156,6 +159,16 @@ struct ImportArgs {
     out: PathBuf,
 }
 
+#[derive(Args)]
+struct CheckArgs {
+    /// The prototype's safetensors file.
+    #[arg(long)]
+    weights: PathBuf,
+    /// Its test vectors.
+    #[arg(long)]
+    vectors: PathBuf,
+}
+
 impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
@@ -166,6 +179,7 @@ impl Cli {
                 let (model, params) = import::import_prototype(&args.weights)?;
                 starting_point(model, &params).save(&args.out)
             }
+            Command::CheckReference(args) => reference::check(&args.weights, &args.vectors),
             Command::Bench(args) => bench::run(&args),
         }
     }
@@ -194,11 +208,7 @@ fn run_train(args: TrainArgs) -> Result<()> {
         StageName::Intra => Stage::Intra,
         StageName::Inter => Stage::Inter {
             unroll: Unroll::parse(&args.unroll)?,
-            losses: InterLosses {
-                shift: args.shift,
-                drift: args.drift,
-                ..InterLosses::default()
-            },
+            losses: InterLosses { shift: args.shift, drift: args.drift, ..InterLosses::default() },
         },
     };
     let budget = match (args.steps, args.time_budget) {
@@ -224,17 +234,12 @@ fn run_train(args: TrainArgs) -> Result<()> {
             let mut params = start.averaged_params();
             codec_core::Networks::init(&mut params, &start.progress.model, Device::Cpu)?;
             codec_core::Networks::init_residual_from_intra(&mut params)?;
-            start
-                .tensors
-                .extend(params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())));
+            start.tensors.extend(params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())));
             start.tensors.retain(|name, _| !name.starts_with("ema/residual."));
         }
         start.progress.rate = args.target_bpp.map(|(best, worst)| rate_controller(best, worst));
     }
-    let paths = RunPaths {
-        data: args.data,
-        out: args.out,
-    };
+    let paths = RunPaths { data: args.data, out: args.out, checkpoint_seconds: args.checkpoint_seconds };
     let device = codec_core::device::open(&args.device).context("--device")?;
     train(config, start, &paths, device)
 }

@@ -24,11 +24,7 @@ pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
         .into_iter()
         .map(|(name, view)| {
             if view.dtype() != Dtype::F32 {
-                bail!(
-                    "{}: tensor {name} is {:?}, the prototype's are F32",
-                    path.display(),
-                    view.dtype()
-                );
+                bail!("{}: tensor {name} is {:?}, the prototype's are F32", path.display(), view.dtype());
             }
             let shape: Vec<i64> = view.shape().iter().map(|&s| s as i64).collect();
             Ok((name, Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?))
@@ -133,11 +129,7 @@ pub fn import_prototype(path: &Path) -> Result<(ModelConfig, ParamStore)> {
     let mut params = ParamStore::new();
     let span = quality_of_lambda(PROTOTYPE_LAMBDA_WORST) / 63.0;
     for (name, tensor) in source.iter() {
-        let mut value = if name.ends_with("knots") {
-            resample_knots(tensor, span)?
-        } else {
-            tensor.shallow_clone()
-        };
+        let mut value = if name.ends_with("knots") { resample_knots(tensor, span)? } else { tensor.shallow_clone() };
         if name.ends_with("z_scale.knots") {
             value = value.f_add_scalar(LOGISTIC_DEVIATION.ln())?;
         }
@@ -153,11 +145,7 @@ fn resample_knots(knots: &Tensor, span: f64) -> Result<Tensor> {
         .map(|k| {
             let position = k as f64 / span;
             // Beyond the old end the last segment goes on at half its slope.
-            let position = if position > last {
-                last + (position - last) * 0.5
-            } else {
-                position
-            };
+            let position = if position > last { last + (position - last) * 0.5 } else { position };
             let left = (position.floor() as i64).min(KNOTS as i64 - 2);
             let fraction = position - left as f64;
             let (a, b) = (knots.f_get(left)?, knots.f_get(left + 1)?);

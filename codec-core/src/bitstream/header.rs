@@ -62,10 +62,7 @@ impl FrameHeader {
 
     pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<()> {
         if self.quality > QUALITY_MAX {
-            return Err(Error::InvalidConfig(format!(
-                "the quality index is {}, it must be in 0..={QUALITY_MAX}",
-                self.quality
-            )));
+            return Err(Error::InvalidConfig(format!("the quality index is {}, it must be in 0..={QUALITY_MAX}", self.quality)));
         }
         out.push(self.quality);
         match self.frame_type {
@@ -87,11 +84,7 @@ impl FrameHeader {
             FrameType::I => reader.u32("the frame number")?,
             FrameType::P => reader.u16("the frame number")?.into(),
         };
-        Ok(Self {
-            frame_type,
-            quality,
-            frame_number,
-        })
+        Ok(Self { frame_type, quality, frame_number })
     }
 }
 
@@ -169,15 +162,9 @@ impl SequenceHeader {
             }
         };
         if flags & !(PROFILE_MASK | SHIFT_FLAG) != 0 {
-            return Err(Error::Unsupported(format!(
-                "sequence flags {flags:#04x}: update this decoder"
-            )));
+            return Err(Error::Unsupported(format!("sequence flags {flags:#04x}: update this decoder")));
         }
-        let random_shift = if flags & SHIFT_FLAG != 0 {
-            Some(r.u32("the shift seed")?)
-        } else {
-            None
-        };
+        let random_shift = if flags & SHIFT_FLAG != 0 { Some(r.u32("the shift seed")?) } else { None };
         let mut video = VideoInfo {
             width: r.varint("the width")?,
             height: r.varint("the height")?,
@@ -187,25 +174,13 @@ impl SequenceHeader {
         };
         limits.check_size(video.width, video.height)?;
         let [range, primaries, transfer, matrix] = r.array("the colorimetry")?;
-        video.color = ColorInfo {
-            range,
-            matrix,
-            transfer,
-            primaries,
-        };
+        video.color = ColorInfo { range, matrix, transfer, primaries };
         video.chroma_site = r.u8("the chroma site")?;
         video.interlace = r.u8("the interlace mode")?;
         // The CRC fits, so this is no damage.
-        video
-            .check()
-            .map_err(|e| Error::Unsupported(format!("sequence header: {e}")))?;
+        video.check().map_err(|e| Error::Unsupported(format!("sequence header: {e}")))?;
         read_tlvs(&mut r, &mut video)?;
-        Ok(Self {
-            model_id,
-            profile,
-            random_shift,
-            video,
-        })
+        Ok(Self { model_id, profile, random_shift, video })
     }
 }
 

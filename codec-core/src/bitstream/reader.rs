@@ -28,11 +28,7 @@ pub(super) fn varint(data: &[u8]) -> Varint {
             };
         }
     }
-    if data.len() < VARINT_MAX_BYTES {
-        Varint::Incomplete
-    } else {
-        Varint::Invalid
-    }
+    if data.len() < VARINT_MAX_BYTES { Varint::Incomplete } else { Varint::Invalid }
 }
 
 /// Takes fields from the front of a slice. Every method fails with [`Error::Corrupt`] naming the field.
@@ -55,19 +51,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn bytes(&mut self, count: usize, field: &str) -> Result<&'a [u8]> {
-        let (taken, rest) = self
-            .data
-            .split_at_checked(count)
-            .ok_or_else(|| Error::Corrupt(format!("{field} is cut off")))?;
+        let (taken, rest) = self.data.split_at_checked(count).ok_or_else(|| Error::Corrupt(format!("{field} is cut off")))?;
         self.data = rest;
         Ok(taken)
     }
 
     pub(super) fn array<const N: usize>(&mut self, field: &str) -> Result<[u8; N]> {
-        let (taken, rest) = self
-            .data
-            .split_first_chunk()
-            .ok_or_else(|| Error::Corrupt(format!("{field} is cut off")))?;
+        let (taken, rest) = self.data.split_first_chunk().ok_or_else(|| Error::Corrupt(format!("{field} is cut off")))?;
         self.data = rest;
         Ok(*taken)
     }
@@ -122,10 +112,7 @@ mod tests {
             assert_eq!(written, bytes, "{value}");
             assert_eq!(read(bytes).unwrap(), value);
             for cut in 0..bytes.len() {
-                assert!(
-                    read(&bytes[..cut]).unwrap_err().to_string().contains("cut off"),
-                    "{value} cut at {cut}"
-                );
+                assert!(read(&bytes[..cut]).unwrap_err().to_string().contains("cut off"), "{value} cut at {cut}");
             }
         }
     }
@@ -150,10 +137,7 @@ mod tests {
         assert_eq!(reader.u16("b").unwrap(), 0x0302);
         assert_eq!(reader.u32("c").unwrap(), 0x0706_0504);
         let error = reader.u16("the last field").unwrap_err();
-        assert!(
-            matches!(&error, Error::Corrupt(m) if m == "the last field is cut off"),
-            "{error}"
-        );
+        assert!(matches!(&error, Error::Corrupt(m) if m == "the last field is cut off"), "{error}");
         assert_eq!(reader.bytes(1, "d").unwrap(), [8]);
         assert!(reader.is_empty());
         assert!(reader.bytes(usize::MAX, "e").is_err());

@@ -66,10 +66,7 @@ mod tests {
         let mut counts = [0u32; 64];
         let mut total = 0;
         for (dy, dx) in shifts {
-            assert!(
-                dy % 2 == 0 && dx % 2 == 0 && (0..=14).contains(&dy) && (0..=14).contains(&dx),
-                "{dy} {dx}"
-            );
+            assert!(dy % 2 == 0 && dx % 2 == 0 && (0..=14).contains(&dy) && (0..=14).contains(&dx), "{dy} {dx}");
             counts[(dy / 2 * 8 + dx / 2) as usize] += 1;
             total += 1;
         }
@@ -94,19 +91,7 @@ mod tests {
 
     #[test]
     fn prior_moves_to_the_nearest_cell() {
-        let expected = [
-            (-14, -1),
-            (-10, -1),
-            (-8, -1),
-            (-6, 0),
-            (-2, 0),
-            (0, 0),
-            (2, 0),
-            (6, 0),
-            (8, 1),
-            (10, 1),
-            (14, 1),
-        ];
+        let expected = [(-14, -1), (-10, -1), (-8, -1), (-6, 0), (-2, 0), (0, 0), (2, 0), (6, 0), (8, 1), (10, 1), (14, 1)];
         for (change, cells) in expected {
             let (previous, current) = if change < 0 { (-change, 0) } else { (0, change) };
             assert_eq!(prior_cells((previous, 0), (current, 0)), (cells, 0), "{change}");

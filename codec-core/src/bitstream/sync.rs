@@ -36,16 +36,10 @@ pub enum Scan {
 pub fn scan(buffer: &[u8], limits: &Limits) -> Scan {
     let garbage = next_marker(buffer, 0);
     if garbage > 0 {
-        return Scan::Skip {
-            bytes: garbage,
-            reason: None,
-        };
+        return Scan::Skip { bytes: garbage, reason: None };
     }
     // A damaged unit may have a damaged length: the next unit can start anywhere after its marker.
-    let resync = |reason| Scan::Skip {
-        bytes: next_marker(buffer, MARKER.len()),
-        reason: Some(reason),
-    };
+    let resync = |reason| Scan::Skip { bytes: next_marker(buffer, MARKER.len()), reason: Some(reason) };
     if buffer.len() < MARKER.len() {
         return Scan::NeedMore(MIN_UNIT_BYTES);
     }
@@ -61,17 +55,8 @@ pub fn scan(buffer: &[u8], limits: &Limits) -> Scan {
         return resync(Error::Corrupt("the unit's CRC-32C does not fit".into()));
     }
     match parse_body(unit_type, &unit[body..total - CRC_BYTES], limits) {
-        Ok(parsed) => Scan::Unit {
-            len: total,
-            summary: UnitSummary {
-                header: parsed.header,
-                sequence: parsed.sequence,
-            },
-        },
-        Err(error) => Scan::Skip {
-            bytes: total,
-            reason: Some(error),
-        },
+        Ok(parsed) => Scan::Unit { len: total, summary: UnitSummary { header: parsed.header, sequence: parsed.sequence } },
+        Err(error) => Scan::Skip { bytes: total, reason: Some(error) },
     }
 }
 

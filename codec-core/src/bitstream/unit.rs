@@ -69,29 +69,17 @@ pub(super) fn framing(data: &[u8], limits: &Limits) -> Framing {
         return Framing::Invalid(error);
     }
     // The limit is a usize, so the total fits.
-    Framing::Known {
-        unit_type,
-        body,
-        total: total as usize,
-    }
+    Framing::Known { unit_type, body, total: total as usize }
 }
 
 /// CRC-8 with polynomial x^8 + x^2 + x + 1, starting at 0, not reflected. Finds any single burst of up to 8 bits.
 pub(super) fn crc8(data: &[u8]) -> u8 {
-    data.iter().fold(0, |crc, byte| {
-        (0..8).fold(
-            crc ^ byte,
-            |crc, _| {
-                if crc & 0x80 != 0 { (crc << 1) ^ 0x07 } else { crc << 1 }
-            },
-        )
-    })
+    data.iter().fold(0, |crc, byte| (0..8).fold(crc ^ byte, |crc, _| if crc & 0x80 != 0 { (crc << 1) ^ 0x07 } else { crc << 1 }))
 }
 
 /// Whether the CRC at the end of a whole unit fits.
 pub(super) fn crc_fits(unit: &[u8]) -> bool {
-    unit.split_last_chunk()
-        .is_some_and(|(covered, crc)| u32::from_le_bytes(*crc) == crc32c::crc32c(covered))
+    unit.split_last_chunk().is_some_and(|(covered, crc)| u32::from_le_bytes(*crc) == crc32c::crc32c(covered))
 }
 
 /// Reads the body of a unit whose CRC fits.
@@ -109,11 +97,7 @@ pub(super) fn parse_body<'a>(unit_type: u8, body: &'a [u8], limits: &Limits) -> 
         FrameType::I => Some(SequenceHeader::read(&mut reader, limits)?),
         FrameType::P => None,
     };
-    Ok(ParsedUnit {
-        header,
-        sequence,
-        payload: reader.rest(),
-    })
+    Ok(ParsedUnit { header, sequence, payload: reader.rest() })
 }
 
 /// Parses exactly one unit.

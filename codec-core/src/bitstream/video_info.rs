@@ -106,12 +106,7 @@ pub struct ColorInfo {
 
 impl Default for ColorInfo {
     fn default() -> Self {
-        Self {
-            range: 0,
-            matrix: 2,
-            transfer: 2,
-            primaries: 2,
-        }
+        Self { range: 0, matrix: 2, transfer: 2, primaries: 2 }
     }
 }
 
@@ -142,11 +137,7 @@ mod tests {
     use super::*;
 
     fn problem(change: fn(&mut VideoInfo)) -> String {
-        let mut video = VideoInfo {
-            width: 640,
-            height: 360,
-            ..VideoInfo::default()
-        };
+        let mut video = VideoInfo { width: 640, height: 360, ..VideoInfo::default() };
         video.validate().unwrap();
         change(&mut video);
         match video.validate() {
@@ -170,14 +161,7 @@ mod tests {
 
     #[test]
     fn coded_size_is_a_multiple_of_64() {
-        let size = |width, height| {
-            VideoInfo {
-                width,
-                height,
-                ..VideoInfo::default()
-            }
-            .coded_size()
-        };
+        let size = |width, height| VideoInfo { width, height, ..VideoInfo::default() }.coded_size();
         assert_eq!(size(640, 360), (640, 384));
         assert_eq!(size(1, 65), (64, 128));
         assert_eq!(size(u32::MAX, 1920), (1 << 32, 1920));

@@ -51,11 +51,9 @@ impl EntropyConfig {
     /// [`Error::ModelMismatch`] naming the field and its range.
     pub fn validate(&self) -> Result<()> {
         let least = if self.checkerboard { 2 } else { 1 };
-        for (name, value, least) in [
-            ("channels", self.channels, least),
-            ("hyper_channels", self.hyper_channels, 1),
-            ("width", self.width, 1),
-        ] {
+        for (name, value, least) in
+            [("channels", self.channels, least), ("hyper_channels", self.hyper_channels, 1), ("width", self.width, 1)]
+        {
             if !(least..=MAX_CHANNELS).contains(&value) {
                 return Err(Error::ModelMismatch(format!(
                     "entropy config: {name} is {value}, it must lie in {least}..={MAX_CHANNELS}"
@@ -70,20 +68,8 @@ impl EntropyConfig {
     pub fn layer_shapes(&self) -> Vec<LayerShape> {
         let (c, w) = (self.channels, self.width);
         let prior = if self.temporal { c } else { 0 };
-        let pointwise = |name, inputs, outputs, leaky| LayerShape {
-            name,
-            inputs,
-            outputs,
-            depthwise: false,
-            leaky,
-        };
-        let depthwise = |name, channels, leaky| LayerShape {
-            name,
-            inputs: channels,
-            outputs: channels,
-            depthwise: true,
-            leaky,
-        };
+        let pointwise = |name, inputs, outputs, leaky| LayerShape { name, inputs, outputs, depthwise: false, leaky };
+        let depthwise = |name, channels, leaky| LayerShape { name, inputs: channels, outputs: channels, depthwise: true, leaky };
         let mut shapes = vec![
             pointwise("hs0", self.hyper_channels, 4 * w, false),
             depthwise("hs1", w, true),

@@ -52,11 +52,7 @@ impl Layer {
         bias.resize(padded, 0);
         let mut shift: Vec<i32> = layer.shift.iter().map(|&s| s.into()).collect();
         shift.resize(padded, 0);
-        let weights = if shape.depthwise {
-            by_tap(shape, layer)
-        } else {
-            by_block(shape, layer, padded)
-        };
+        let weights = if shape.depthwise { by_tap(shape, layer) } else { by_block(shape, layer, padded) };
         Ok(Self {
             inputs: shape.inputs,
             outputs: shape.outputs,
@@ -93,9 +89,7 @@ impl Layer {
 }
 
 fn by_tap(shape: &LayerShape, layer: &IntLayer) -> Vec<i16> {
-    (0..9)
-        .flat_map(|tap| (0..shape.outputs).map(move |c| layer.weight[c * 9 + tap].into()))
-        .collect()
+    (0..9).flat_map(|tap| (0..shape.outputs).map(move |c| layer.weight[c * 9 + tap].into())).collect()
 }
 
 fn by_block(shape: &LayerShape, layer: &IntLayer, padded: usize) -> Vec<i16> {

@@ -19,12 +19,7 @@ pub struct LatentGrid {
 impl LatentGrid {
     /// A grid of zeros.
     pub fn new(rows: usize, cols: usize, channels: usize) -> Self {
-        Self {
-            rows,
-            cols,
-            channels,
-            data: vec![0; rows * cols * channels],
-        }
+        Self { rows, cols, channels, data: vec![0; rows * cols * channels] }
     }
 
     /// The grid moved circularly by (`dy`, `dx`) cells, as `torch.roll` moves it.
@@ -144,9 +139,7 @@ fn check(model: &EntropyModel, quality: u8, rows: usize, cols: usize, prior: Opt
         )));
     }
     if prior.is_some_and(|p| (p.rows, p.cols, p.channels) != (rows, cols, channels)) {
-        return Err(Error::InvalidConfig(format!(
-            "the temporal prior is not {rows}x{cols}x{channels}"
-        )));
+        return Err(Error::InvalidConfig(format!("the temporal prior is not {rows}x{cols}x{channels}")));
     }
     Ok(())
 }
@@ -175,23 +168,8 @@ pub fn encode_latent(
             input.cols
         )));
     }
-    let z = code_z(
-        model,
-        tables,
-        quality,
-        input.rows / 4,
-        input.cols / 4,
-        &mut Writing { values: input.z, writer },
-    );
-    Ok(code_y(
-        model,
-        tables,
-        quality,
-        &z,
-        prior,
-        &mut Writing { values: input.y, writer },
-        scratch,
-    ))
+    let z = code_z(model, tables, quality, input.rows / 4, input.cols / 4, &mut Writing { values: input.z, writer });
+    Ok(code_y(model, tables, quality, &z, prior, &mut Writing { values: input.y, writer }, scratch))
 }
 
 /// Reads a latent of `rows` x `cols` cells.

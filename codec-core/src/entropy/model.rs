@@ -34,15 +34,11 @@ impl EntropyModel {
         ];
         for (name, found, wanted) in sizes {
             if found != wanted {
-                return Err(Error::ModelMismatch(format!(
-                    "entropy model: {name} has {found} values, {wanted} are needed"
-                )));
+                return Err(Error::ModelMismatch(format!("entropy model: {name} has {found} values, {wanted} are needed")));
             }
         }
         if params.z_scale.iter().any(|&k| usize::from(k) >= SCALES) {
-            return Err(Error::ModelMismatch(format!(
-                "entropy model: a z_scale is not below {SCALES}"
-            )));
+            return Err(Error::ModelMismatch(format!("entropy model: a z_scale is not below {SCALES}")));
         }
         if params.z_mean.iter().any(|m| m.unsigned_abs() > 1 << 28) {
             return Err(Error::ModelMismatch("entropy model: a z_mean is beyond +-2^28".into()));
@@ -50,11 +46,7 @@ impl EntropyModel {
         if params.thresholds.windows(2).any(|w| w[0] > w[1]) {
             return Err(Error::ModelMismatch("entropy model: thresholds do not ascend".into()));
         }
-        let layers = shapes
-            .iter()
-            .zip(&params.layers)
-            .map(|(shape, layer)| Layer::new(shape, layer))
-            .collect::<Result<_>>()?;
+        let layers = shapes.iter().zip(&params.layers).map(|(shape, layer)| Layer::new(shape, layer)).collect::<Result<_>>()?;
         Ok(Self {
             config,
             layers,

@@ -59,12 +59,7 @@ impl EntropyModel {
     pub(super) fn first_parameters(&self, z: &LatentGrid, quality: u8, prior: Option<&LatentGrid>, scratch: &mut Scratch) {
         let (rows, cols) = (z.rows * 4, z.cols * 4);
         let width = self.config.width;
-        let Scratch {
-            a,
-            b,
-            features,
-            parameters,
-        } = scratch;
+        let Scratch { a, b, features, parameters } = scratch;
         a.clear();
         a.extend(z.data.iter().map(|&v| saturate(v)));
         a.push(0);
@@ -105,12 +100,7 @@ impl EntropyModel {
     /// Parameters of the second half, once the first half of `latent` is known.
     pub(super) fn second_parameters(&self, latent: &LatentGrid, scratch: &mut Scratch) {
         let (rows, cols, channels) = (latent.rows, latent.cols, latent.channels);
-        let Scratch {
-            a,
-            b,
-            features,
-            parameters,
-        } = scratch;
+        let Scratch { a, b, features, parameters } = scratch;
         let width = 2 * self.config.width;
         // Elements of the second half are still zero, as the networks expect.
         concatenate(features, width, channels, rows * cols, a, |position, target| {

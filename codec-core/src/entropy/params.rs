@@ -74,17 +74,11 @@ fn to_i8(data: Vec<u8>) -> Vec<i8> {
 }
 
 fn to_i32(data: &[u8]) -> Vec<i32> {
-    data.chunks_exact(4)
-        .map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect()
+    data.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
 fn raw<T: Copy, const N: usize>(dtype: RawDtype, shape: Vec<usize>, values: &[T], bytes: impl Fn(T) -> [u8; N]) -> RawTensor {
-    RawTensor {
-        dtype,
-        shape,
-        data: values.iter().flat_map(|&v| bytes(v)).collect(),
-    }
+    RawTensor { dtype, shape, data: values.iter().flat_map(|&v| bytes(v)).collect() }
 }
 
 impl EntropyParams {
@@ -100,12 +94,7 @@ impl EntropyParams {
             .map(|shape| {
                 let name = |part: &str| format!("{prefix}.{}.{part}", shape.name);
                 Ok(IntLayer {
-                    weight: to_i8(find(
-                        lookup,
-                        &name("weight"),
-                        RawDtype::I8,
-                        shape.outputs * shape.weights_per_output(),
-                    )?),
+                    weight: to_i8(find(lookup, &name("weight"), RawDtype::I8, shape.outputs * shape.weights_per_output())?),
                     bias: to_i32(&find(lookup, &name("bias"), RawDtype::I32, shape.outputs)?),
                     shift: find(lookup, &name("shift"), RawDtype::U8, shape.outputs)?,
                 })
@@ -116,18 +105,8 @@ impl EntropyParams {
         Ok(Self {
             layers,
             gain: gain.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect(),
-            z_mean: to_i32(&find(
-                lookup,
-                &name("z_mean"),
-                RawDtype::I32,
-                super::QUALITIES * config.hyper_channels,
-            )?),
-            z_scale: find(
-                lookup,
-                &name("z_scale"),
-                RawDtype::U8,
-                super::QUALITIES * config.hyper_channels,
-            )?,
+            z_mean: to_i32(&find(lookup, &name("z_mean"), RawDtype::I32, super::QUALITIES * config.hyper_channels)?),
+            z_scale: find(lookup, &name("z_scale"), RawDtype::U8, super::QUALITIES * config.hyper_channels)?,
             thresholds: to_i32(&find(lookup, &name("thresholds"), RawDtype::I32, super::SCALES - 1)?),
         })
     }
@@ -137,33 +116,17 @@ impl EntropyParams {
         let mut out = Vec::new();
         for (shape, layer) in config.layer_shapes().iter().zip(&self.layers) {
             let mut push = |part: &str, tensor| out.push((format!("{prefix}.{}.{part}", shape.name), tensor));
-            let size = if shape.depthwise {
-                vec![shape.outputs, 3, 3]
-            } else {
-                vec![shape.outputs, shape.inputs]
-            };
+            let size = if shape.depthwise { vec![shape.outputs, 3, 3] } else { vec![shape.outputs, shape.inputs] };
             push("weight", raw(RawDtype::I8, size, &layer.weight, i8::to_le_bytes));
             push("bias", raw(RawDtype::I32, vec![shape.outputs], &layer.bias, i32::to_le_bytes));
             push("shift", raw(RawDtype::U8, vec![shape.outputs], &layer.shift, u8::to_le_bytes));
         }
         let mut push = |part: &str, tensor| out.push((format!("{prefix}.{part}"), tensor));
         let table = |len: usize| vec![super::QUALITIES, len / super::QUALITIES];
-        push(
-            "gain",
-            raw(RawDtype::U16, table(self.gain.len()), &self.gain, u16::to_le_bytes),
-        );
-        push(
-            "z_mean",
-            raw(RawDtype::I32, table(self.z_mean.len()), &self.z_mean, i32::to_le_bytes),
-        );
-        push(
-            "z_scale",
-            raw(RawDtype::U8, table(self.z_scale.len()), &self.z_scale, u8::to_le_bytes),
-        );
-        push(
-            "thresholds",
-            raw(RawDtype::I32, vec![self.thresholds.len()], &self.thresholds, i32::to_le_bytes),
-        );
+        push("gain", raw(RawDtype::U16, table(self.gain.len()), &self.gain, u16::to_le_bytes));
+        push("z_mean", raw(RawDtype::I32, table(self.z_mean.len()), &self.z_mean, i32::to_le_bytes));
+        push("z_scale", raw(RawDtype::U8, table(self.z_scale.len()), &self.z_scale, u8::to_le_bytes));
+        push("thresholds", raw(RawDtype::I32, vec![self.thresholds.len()], &self.thresholds, i32::to_le_bytes));
         out
     }
 }

@@ -32,10 +32,7 @@ impl Interval {
     /// `count` raw bits (1..=16) of the value `bits`.
     pub(super) fn raw(bits: u32, count: u32) -> Self {
         let unit = PROBABILITY_BITS - count;
-        Self {
-            start: (bits << unit) as u16,
-            size: 1 << unit,
-        }
+        Self { start: (bits << unit) as u16, size: 1 << unit }
     }
 }
 
@@ -97,12 +94,7 @@ impl<'a> RansDecoder<'a> {
         if !words.remainder().is_empty() {
             return Err(Error::Corrupt("entropy payload: half a word at its end".into()));
         }
-        Ok(Self {
-            states,
-            lane: 0,
-            words,
-            exhausted: false,
-        })
+        Ok(Self { states, lane: 0, words, exhausted: false })
     }
 
     /// The slot, 0..65536, that the current step's interval contains.
@@ -154,15 +146,10 @@ impl<'a> RansDecoder<'a> {
             return Err(Error::Corrupt("entropy payload: truncated in the rANS words".into()));
         }
         if self.words.len() > 0 {
-            return Err(Error::Corrupt(format!(
-                "entropy payload: {} bytes left over",
-                2 * self.words.len()
-            )));
+            return Err(Error::Corrupt(format!("entropy payload: {} bytes left over", 2 * self.words.len())));
         }
         if self.states.iter().any(|state| state >> 16 != 1) {
-            return Err(Error::Corrupt(
-                "entropy payload: decoding does not end in an initial state".into(),
-            ));
+            return Err(Error::Corrupt("entropy payload: decoding does not end in an initial state".into()));
         }
         Ok(self.states.map(|state| state as u16))
     }

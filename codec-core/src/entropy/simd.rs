@@ -15,10 +15,7 @@ pub enum Backend {
 impl Backend {
     /// The fastest one that this machine has.
     pub fn detect() -> Self {
-        [Self::Avx512, Self::Avx2]
-            .into_iter()
-            .find(|b| b.available())
-            .unwrap_or(Self::Scalar)
+        [Self::Avx512, Self::Avx2].into_iter().find(|b| b.available()).unwrap_or(Self::Scalar)
     }
 
     /// Whether this machine can run it.
@@ -154,17 +151,9 @@ mod x86 {
                     let first = (block + half) * BLOCK;
                     let shift = _mm512_loadu_si512(layer.shift.as_ptr().add(first).cast());
                     let rounding = _mm512_srli_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), shift), 1);
-                    let mask = if layer.outputs - first >= BLOCK {
-                        0xffff
-                    } else {
-                        (1u16 << (layer.outputs - first)) - 1
-                    };
+                    let mask = if layer.outputs - first >= BLOCK { 0xffff } else { (1u16 << (layer.outputs - first)) - 1 };
                     for (p, &sum) in sums.iter().enumerate() {
-                        let sum = if layer.leaky {
-                            _mm512_max_epi32(sum, _mm512_srai_epi32(sum, 3))
-                        } else {
-                            sum
-                        };
+                        let sum = if layer.leaky { _mm512_max_epi32(sum, _mm512_srai_epi32(sum, 3)) } else { sum };
                         let value = _mm512_srav_epi32(_mm512_add_epi32(sum, rounding), shift);
                         let target = out.as_mut_ptr().add((position + p) * layer.outputs + first);
                         _mm256_mask_storeu_epi16(target, mask, _mm512_cvtsepi32_epi16(value));
@@ -207,11 +196,7 @@ mod x86 {
                     for (i, value) in values.iter_mut().enumerate() {
                         let shift = load(&layer.shift, i);
                         let rounding = _mm256_srli_epi32(_mm256_sllv_epi32(one, shift), 1);
-                        let sum = if layer.leaky {
-                            _mm256_max_epi32(sums[i], _mm256_srai_epi32(sums[i], 3))
-                        } else {
-                            sums[i]
-                        };
+                        let sum = if layer.leaky { _mm256_max_epi32(sums[i], _mm256_srai_epi32(sums[i], 3)) } else { sums[i] };
                         *value = _mm256_srav_epi32(_mm256_add_epi32(sum, rounding), shift);
                     }
                     // The pack works within 128-bit lanes; the permutation puts the quarters in order.

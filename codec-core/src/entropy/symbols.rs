@@ -86,11 +86,7 @@ impl SymbolWriter {
 
     /// The present position, for [`rewind`](Self::rewind).
     pub fn mark(&mut self) -> Mark {
-        Mark {
-            steps: self.steps.len(),
-            bits: self.bits,
-            crc: self.checksum.value(),
-        }
+        Mark { steps: self.steps.len(), bits: self.bits, crc: self.checksum.value() }
     }
 
     /// Takes back everything written after `mark`, which must come from this writer and a position before this one.
@@ -128,11 +124,7 @@ impl<'a> SymbolReader<'a> {
     /// # Errors
     /// [`Error::Corrupt`] if it is too short or does not start with valid states.
     pub fn new(payload: &'a [u8]) -> Result<Self> {
-        Ok(Self {
-            rans: RansDecoder::new(payload)?,
-            checksum: SymbolChecksum::default(),
-            bad_escape: false,
-        })
+        Ok(Self { rans: RansDecoder::new(payload)?, checksum: SymbolChecksum::default(), bad_escape: false })
     }
 
     /// The next symbol, at scale index `k`. Its magnitude is at most [`MAX_SYMBOL`].
@@ -204,9 +196,7 @@ impl<'a> SymbolReader<'a> {
         let words: [u16; LANES] = self.rans.finish()?;
         let crc = self.checksum.value();
         if words != [crc as u16, (crc >> 16) as u16, 0, 0] {
-            return Err(Error::Corrupt(
-                "entropy payload: checksum of the symbols does not match".into(),
-            ));
+            return Err(Error::Corrupt("entropy payload: checksum of the symbols does not match".into()));
         }
         Ok(crc)
     }

@@ -179,10 +179,7 @@ impl Tables {
 
     #[inline]
     fn interval(&self, index: usize) -> Interval {
-        Interval {
-            start: self.bounds[index] as u16,
-            size: (self.bounds[index + 1] - self.bounds[index]) as u16,
-        }
+        Interval { start: self.bounds[index] as u16, size: (self.bounds[index + 1] - self.bounds[index]) as u16 }
     }
 
     fn push(&mut self, starts: &[u16]) {
@@ -198,11 +195,7 @@ impl Tables {
             let slot = (byte as u32) << (PROBABILITY_BITS - LUT_BITS);
             *entry = (bounds.partition_point(|&b| b <= slot) - 1) as u16;
         }
-        self.tables.push(Table {
-            first,
-            reach: (starts.len() / 2) as i32 - 1,
-            lut,
-        });
+        self.tables.push(Table { first, reach: (starts.len() / 2) as i32 - 1, lut });
     }
 }
 
@@ -245,8 +238,6 @@ fn mass(n: usize, sigma: f64) -> f64 {
         let x = (n as f64 - 0.5 + i as f64 * step) / sigma;
         (-0.5 * x * x).exp()
     };
-    let sum: f64 = (0..panels)
-        .map(|p| density(2 * p) + 4.0 * density(2 * p + 1) + density(2 * p + 2))
-        .sum();
+    let sum: f64 = (0..panels).map(|p| density(2 * p) + 4.0 * density(2 * p + 1) + density(2 * p + 2)).sum();
     sum * step / 3.0 / (sigma * (2.0 * std::f64::consts::PI).sqrt())
 }

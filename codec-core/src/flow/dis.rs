@@ -36,20 +36,12 @@ pub struct DisConfig {
 impl DisConfig {
     /// Down to half resolution: the encoder's default.
     pub const fn medium() -> Self {
-        Self {
-            finest_scale: 1,
-            iterations: 16,
-            mean_normalised: true,
-            propagate: true,
-        }
+        Self { finest_scale: 1, iterations: 16, mean_normalised: true, propagate: true }
     }
 
     /// Down to a quarter of the resolution: about a third of the time.
     pub const fn fast() -> Self {
-        Self {
-            finest_scale: 2,
-            ..Self::medium()
-        }
+        Self { finest_scale: 2, ..Self::medium() }
     }
 }
 
@@ -101,14 +93,9 @@ impl DisFlow {
             )));
         }
         if config.iterations == 0 {
-            return Err(Error::InvalidConfig(
-                "iterations of the motion estimation: 0, must be at least 1".into(),
-            ));
+            return Err(Error::InvalidConfig("iterations of the motion estimation: 0, must be at least 1".into()));
         }
-        Ok(Self {
-            config,
-            ..Self::default()
-        })
+        Ok(Self { config, ..Self::default() })
     }
 }
 
@@ -134,20 +121,14 @@ impl FlowEstimator for DisFlow {
 /// The scale at which the shorter side still has 12 pixels, but not beyond 6, where sides stop being whole.
 fn coarsest_scale(width: usize, height: usize) -> usize {
     const SHORTEST: usize = 12;
-    (1..=6)
-        .rev()
-        .find(|scale| width.min(height) >> scale >= SHORTEST)
-        .unwrap_or(1)
+    (1..=6).rev().find(|scale| width.min(height) >> scale >= SHORTEST).unwrap_or(1)
 }
 
 /// Brings the field of scale 1 or 2 to 1/4 and to pixels of the full resolution.
 fn quarter_field(field: &DenseField, scale: usize) -> FlowField {
     let unit = (1 << scale) as f32;
     let interleaved = field.x.iter().zip(&field.y);
-    let same = FlowField {
-        rows: field.height,
-        cols: field.width,
-        data: interleaved.flat_map(|(x, y)| [x * unit, y * unit]).collect(),
-    };
+    let same =
+        FlowField { rows: field.height, cols: field.width, data: interleaved.flat_map(|(x, y)| [x * unit, y * unit]).collect() };
     if scale == 2 { same } else { same.downsample2() }
 }

@@ -52,9 +52,7 @@ fn check_planes(current: &Plane, previous: &Plane) -> Result<()> {
         )));
     }
     if w == 0 || h == 0 || w % 64 != 0 || h % 64 != 0 {
-        return Err(Error::InvalidConfig(format!(
-            "motion estimation in planes of {w}x{h}: pad both sides to multiples of 64"
-        )));
+        return Err(Error::InvalidConfig(format!("motion estimation in planes of {w}x{h}: pad both sides to multiples of 64")));
     }
     Ok(())
 }

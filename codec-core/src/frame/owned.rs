@@ -13,9 +13,7 @@ impl Frame {
     /// A frame of zeros with `width` x `height` luma samples and chroma of half of each side, rounded up.
     pub fn new(width: usize, height: usize) -> Self {
         let (cw, ch) = chroma_size(width, height);
-        Self {
-            planes: [Plane::new(width, height), Plane::new(cw, ch), Plane::new(cw, ch)],
-        }
+        Self { planes: [Plane::new(width, height), Plane::new(cw, ch), Plane::new(cw, ch)] }
     }
 
     /// Luma width.
@@ -45,18 +43,9 @@ impl Frame {
 
     /// A view of the whole frame.
     pub fn view(&self) -> FrameView<'_> {
-        let [y, u, v] = self.planes.each_ref().map(|plane| PlaneView {
-            data: &plane.data,
-            stride: plane.stride,
-            pixel_stride: 1,
-        });
-        FrameView {
-            width: self.width(),
-            height: self.height(),
-            y,
-            u,
-            v,
-        }
+        let [y, u, v] =
+            self.planes.each_ref().map(|plane| PlaneView { data: &plane.data, stride: plane.stride, pixel_stride: 1 });
+        FrameView { width: self.width(), height: self.height(), y, u, v }
     }
 
     /// The upper left `width` x `height` luma samples and their chroma: undoes the padding to the coded size.

@@ -10,10 +10,7 @@ pub const CODED_MULTIPLE: usize = 64;
 ///
 /// Sides beyond `usize::MAX - 63` overflow; [`crate::Limits`] keeps streams far below.
 pub const fn coded_size(width: usize, height: usize) -> (usize, usize) {
-    (
-        width.next_multiple_of(CODED_MULTIPLE),
-        height.next_multiple_of(CODED_MULTIPLE),
-    )
+    (width.next_multiple_of(CODED_MULTIPLE), height.next_multiple_of(CODED_MULTIPLE))
 }
 
 /// Copies `view` into a new frame of the coded size, repeating its last column and row.
@@ -78,24 +75,10 @@ mod tests {
     }
 
     fn plane_mut(data: &mut [u8], stride: usize, pixel_stride: usize) -> PlaneViewMut<'_> {
-        PlaneViewMut {
-            data,
-            stride,
-            pixel_stride,
-        }
+        PlaneViewMut { data, stride, pixel_stride }
     }
 
-    const SIZES: [(usize, usize); 9] = [
-        (1, 1),
-        (2, 1),
-        (1, 3),
-        (63, 65),
-        (64, 64),
-        (65, 63),
-        (127, 2),
-        (640, 360),
-        (129, 77),
-    ];
+    const SIZES: [(usize, usize); 9] = [(1, 1), (2, 1), (1, 3), (63, 65), (64, 64), (65, 63), (127, 2), (640, 360), (129, 77)];
 
     #[test]
     fn pads_by_repeating_the_edge_and_crops_back() {
@@ -136,11 +119,7 @@ mod tests {
                 chroma[row * 10 + 2 * col + 1] = frame.plane(2).row(row)[col];
             }
         }
-        let plane = |data, stride, pixel_stride| PlaneView {
-            data,
-            stride,
-            pixel_stride,
-        };
+        let plane = |data, stride, pixel_stride| PlaneView { data, stride, pixel_stride };
         let y = plane(&luma[..], 8, 1);
         let view = FrameView::new(w, h, y, plane(&chroma[..], 10, 2), plane(&chroma[1..], 10, 2)).unwrap();
         assert_eq!(padded(&view).unwrap(), padded(&frame.view()).unwrap());
@@ -151,11 +130,7 @@ mod tests {
         let frame = sample_frame(64, 64);
         let (w, h) = (5, 3);
         let (mut y, mut u, mut v) = (vec![0; 8 * 3], vec![0; 12], vec![0; 6]);
-        let (py, pu, pv) = (
-            plane_mut(&mut y[..], 8, 1),
-            plane_mut(&mut u[..], 6, 2),
-            plane_mut(&mut v[..], 3, 1),
-        );
+        let (py, pu, pv) = (plane_mut(&mut y[..], 8, 1), plane_mut(&mut u[..], 6, 2), plane_mut(&mut v[..], 3, 1));
         let mut target = FrameViewMut::new(w, h, py, pu, pv).unwrap();
         frame.copy_to(&mut target).unwrap();
         for row in 0..h {
@@ -167,11 +142,7 @@ mod tests {
             assert_eq!(taken, frame.plane(1).row(row)[..3]);
             assert_eq!(v[row * 3..][..3], frame.plane(2).row(row)[..3]);
         }
-        let (py, pu, pv) = (
-            plane_mut(&mut y[..], 8, 1),
-            plane_mut(&mut u[..], 6, 2),
-            plane_mut(&mut v[..], 3, 1),
-        );
+        let (py, pu, pv) = (plane_mut(&mut y[..], 8, 1), plane_mut(&mut u[..], 6, 2), plane_mut(&mut v[..], 3, 1));
         let mut target = FrameViewMut::new(w, h, py, pu, pv).unwrap();
         assert!(matches!(Frame::new(4, 4).copy_to(&mut target), Err(Error::InvalidConfig(_))));
     }

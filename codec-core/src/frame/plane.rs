@@ -15,12 +15,7 @@ pub struct Plane {
 impl Plane {
     /// A plane of zeros without gaps between its rows.
     pub fn new(width: usize, height: usize) -> Self {
-        Self {
-            data: vec![0; width * height],
-            stride: width,
-            width,
-            height,
-        }
+        Self { data: vec![0; width * height], stride: width, width, height }
     }
 
     /// Takes `width * height` samples in row order.
@@ -34,12 +29,7 @@ impl Plane {
                 data.len()
             )));
         }
-        Ok(Self {
-            data,
-            stride: width,
-            width,
-            height,
-        })
+        Ok(Self { data, stride: width, width, height })
     }
 
     /// The `width` samples of a row.

@@ -122,9 +122,7 @@ impl PlaneViewMut<'_> {
 /// Checks (length, stride, pixel stride) of the planes Y, U, V.
 fn check_frame(width: usize, height: usize, layouts: [(usize, usize, usize); 3]) -> Result<()> {
     if width == 0 || height == 0 {
-        return Err(Error::InvalidConfig(format!(
-            "frame of {width}x{height} samples: both sides must be at least 1"
-        )));
+        return Err(Error::InvalidConfig(format!("frame of {width}x{height} samples: both sides must be at least 1")));
     }
     let chroma = chroma_size(width, height);
     let sizes = [(width, height), chroma, chroma];
@@ -147,11 +145,7 @@ mod tests {
     use super::*;
 
     fn plane(data: &[u8], stride: usize, pixel_stride: usize) -> PlaneView<'_> {
-        PlaneView {
-            data,
-            stride,
-            pixel_stride,
-        }
+        PlaneView { data, stride, pixel_stride }
     }
 
     #[test]

@@ -75,9 +75,7 @@ pub fn merge_into(
     for row in 0..rows {
         let line = 2 * cols * motion_channels;
         let (upper, lower) = motion[row * 2 * line..][..2 * line].split_at_mut(line);
-        let pairs = upper
-            .chunks_exact_mut(2 * motion_channels)
-            .zip(lower.chunks_exact_mut(2 * motion_channels));
+        let pairs = upper.chunks_exact_mut(2 * motion_channels).zip(lower.chunks_exact_mut(2 * motion_channels));
         let cells = bands[row * cols * band_channels..].chunks_exact(band_channels);
         for (cell, (up, low)) in cells.zip(pairs) {
             for c in 0..2 {
@@ -98,11 +96,7 @@ mod tests {
     use super::*;
 
     fn field(rows: usize, cols: usize) -> FlowField {
-        FlowField {
-            rows,
-            cols,
-            data: noise(rows * cols * 2, 11, 40.0),
-        }
+        FlowField { rows, cols, data: noise(rows * cols * 2, 11, 40.0) }
     }
 
     fn at(field: &FlowField, row: usize, col: usize, c: usize) -> f32 {
@@ -114,12 +108,7 @@ mod tests {
         let field = field(6, 4);
         let mut bands = vec![0.0; 3 * 2 * 8];
         split(&field, &mut bands).unwrap();
-        let signs = [
-            [1.0, 1.0, 1.0, 1.0],
-            [1.0, -1.0, 1.0, -1.0],
-            [1.0, 1.0, -1.0, -1.0],
-            [1.0, -1.0, -1.0, 1.0],
-        ];
+        let signs = [[1.0, 1.0, 1.0, 1.0], [1.0, -1.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0], [1.0, -1.0, -1.0, 1.0]];
         for (i, &got) in bands.iter().enumerate() {
             let (row, col, c, band) = (i / 16, i / 8 % 2, i / 4 % 2, i % 4);
             let terms = (0..4).map(|k| signs[band][k] * at(&field, 2 * row + k / 2, 2 * col + k % 2, c));
@@ -155,11 +144,7 @@ mod tests {
         for (i, &got) in data.iter().enumerate() {
             let (row, col, channel) = (i / 600, i / 200 % 3, i % 200);
             let (c, dy, dx) = (channel / 4, channel / 2 % 2, channel % 2);
-            let expected = if channel < 8 {
-                at(&field, 2 * row + dy, 2 * col + dx, c) / 8.0
-            } else {
-                5.0
-            };
+            let expected = if channel < 8 { at(&field, 2 * row + dy, 2 * col + dx, c) / 8.0 } else { 5.0 };
             assert_eq!(got, expected, "{i}");
         }
     }
@@ -169,11 +154,7 @@ mod tests {
         let field = field(4, 4);
         assert!(split(&field, &mut [0.0; 31]).is_err());
         assert!(pack_flow(&field, &mut [0.0; 28], 7).is_err());
-        let odd = FlowField {
-            rows: 3,
-            cols: 4,
-            data: vec![0.0; 24],
-        };
+        let odd = FlowField { rows: 3, cols: 4, data: vec![0.0; 24] };
         assert!(split(&odd, &mut [0.0; 16]).is_err());
         assert!(merge_into(&[0.0; 32], 8, (2, 2), &mut [0.0; 47], 3).is_err());
         assert!(merge_into(&[0.0; 31], 8, (2, 2), &mut [0.0; 48], 3).is_err());

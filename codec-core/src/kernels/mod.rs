@@ -35,7 +35,5 @@ fn check_channels(name: &str, offset: usize, used: usize, channels: usize) -> Re
     if offset.checked_add(used).is_some_and(|end| end <= channels) {
         return Ok(());
     }
-    Err(Error::InvalidConfig(format!(
-        "{name}: {used} channels from channel {offset} on do not fit into {channels}"
-    )))
+    Err(Error::InvalidConfig(format!("{name}: {used} channels from channel {offset} on do not fit into {channels}")))
 }

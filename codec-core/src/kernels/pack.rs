@@ -166,9 +166,7 @@ fn convert_difference(samples: &[u8], predictions: &[f32], out: &mut [f32]) {
 /// Checks that sides are positive multiples of 8.
 pub(super) fn check_size(width: usize, height: usize) -> Result<()> {
     if width == 0 || height == 0 || !width.is_multiple_of(8) || !height.is_multiple_of(8) {
-        return Err(Error::InvalidConfig(format!(
-            "frame of {width}x{height}: pad both sides to the coded size first"
-        )));
+        return Err(Error::InvalidConfig(format!("frame of {width}x{height}: pad both sides to the coded size first")));
     }
     Ok(())
 }
@@ -237,11 +235,7 @@ pub(super) mod tests {
         for (channels, offset, threads) in [(96, 0, 1), (192, 96, 3), (200, 8, 2)] {
             let (rows, cols) = (height / 8, width / 8);
             let mut data = vec![9.0; rows * cols * channels];
-            let target = PackTarget {
-                data: &mut data,
-                channels,
-                offset,
-            };
+            let target = PackTarget { data: &mut data, channels, offset };
             pack(target, threads);
             for (i, &got) in data.iter().enumerate() {
                 let (row, col) = (i / channels / cols, i / channels % cols);
@@ -259,10 +253,7 @@ pub(super) mod tests {
                     80..96 => sample(2, 4, channel - 80),
                     _ => 9.0,
                 };
-                assert!(
-                    (got - expected).abs() < 1e-6,
-                    "{channel} at {row}, {col}: {got}, not {expected}"
-                );
+                assert!((got - expected).abs() < 1e-6, "{channel} at {row}, {col}: {got}, not {expected}");
             }
         }
     }
@@ -275,12 +266,7 @@ pub(super) mod tests {
             let predicted = |p: usize, r: usize, c: usize| prediction.planes()[p].0[r * prediction.planes()[p].1 + c];
             for shift in SHIFTS {
                 check_packed((w, h), shift, |t, n| pack_frame(&frame, shift, t, n).unwrap(), sample);
-                check_packed(
-                    (w, h),
-                    shift,
-                    |t, n| pack_prediction(&prediction, shift, t, n).unwrap(),
-                    predicted,
-                );
+                check_packed((w, h), shift, |t, n| pack_prediction(&prediction, shift, t, n).unwrap(), predicted);
                 let residual = |t: PackTarget, n: usize| pack_residual(&frame, &prediction, shift, t, n).unwrap();
                 check_packed((w, h), shift, residual, |p, r, c| sample(p, r, c) - predicted(p, r, c));
             }
@@ -291,11 +277,7 @@ pub(super) mod tests {
     fn misfits_are_refused() {
         let pack = |frame: &Frame, shift, len, channels, offset| {
             let mut data = vec![0.0; len];
-            let target = PackTarget {
-                data: &mut data,
-                channels,
-                offset,
-            };
+            let target = PackTarget { data: &mut data, channels, offset };
             pack_frame(frame, shift, target, 1)
         };
         let frame = noise_frame(16, 8, 1);
@@ -307,10 +289,7 @@ pub(super) mod tests {
             ((0, 0), 0, 0, 0),
             ((0, 3), 2 * 200, 200, 0),
         ] {
-            assert!(matches!(
-                pack(&frame, shift, len, channels, offset),
-                Err(Error::InvalidConfig(_))
-            ));
+            assert!(matches!(pack(&frame, shift, len, channels, offset), Err(Error::InvalidConfig(_))));
         }
         assert!(pack(&noise_frame(12, 8, 1), (0, 0), 96, 96, 0).is_err());
         let mut short = noise_frame(16, 8, 1);

@@ -28,13 +28,7 @@ pub fn unpack_frame(
         prediction.check(width, height)?;
     }
     let (dy, dx) = check_shift(shift, width, height)?;
-    let source = Source {
-        packed,
-        prediction: prediction.map(Prediction::planes),
-        width,
-        height,
-        shift: (dy, dx),
-    };
+    let source = Source { packed, prediction: prediction.map(Prediction::planes), width, height, shift: (dy, dx) };
     let strides = [0, 1, 2].map(|i| frame.plane(i).stride);
     let [y, u, v] = frame.planes_mut().each_mut().map(|plane| plane.data.as_mut_slice());
     let luma = y.chunks_mut(8 * strides[0]);
@@ -144,11 +138,7 @@ mod tests {
 
     fn packed(frame: &Frame, shift: (i32, i32)) -> Vec<f32> {
         let mut data = vec![0.0; frame.width() * frame.height() / 64 * PACKED_CHANNELS];
-        let target = PackTarget {
-            data: &mut data,
-            channels: PACKED_CHANNELS,
-            offset: 0,
-        };
+        let target = PackTarget { data: &mut data, channels: PACKED_CHANNELS, offset: 0 };
         pack_frame(frame, shift, target, 1).unwrap();
         data
     }
@@ -173,19 +163,13 @@ mod tests {
         for shift in SHIFTS {
             let (residual, prediction) = (noise_prediction(w, h, 5, 1.2), noise_prediction(w, h, 6, 1.0));
             let mut data = vec![0.0; w * h / 64 * PACKED_CHANNELS];
-            let target = PackTarget {
-                data: &mut data,
-                channels: PACKED_CHANNELS,
-                offset: 0,
-            };
+            let target = PackTarget { data: &mut data, channels: PACKED_CHANNELS, offset: 0 };
             pack_prediction(&residual, shift, target, 1).unwrap();
             let mut out = Frame::new(w, h);
             unpack_frame(&data, Some(&prediction), shift, &mut out, 2).unwrap();
             for (i, ((a, _), (b, _))) in residual.planes().iter().zip(prediction.planes()).enumerate() {
                 let sums = a.iter().zip(b).map(|(a, b)| a + b);
-                let expected: Vec<u8> = sums
-                    .map(|v| (((v.clamp(-0.5, 0.5) + 0.5) * 255.0) + 0.5).floor() as u8)
-                    .collect();
+                let expected: Vec<u8> = sums.map(|v| (((v.clamp(-0.5, 0.5) + 0.5) * 255.0) + 0.5).floor() as u8).collect();
                 assert_eq!(out.plane(i).data, expected);
             }
         }
@@ -194,17 +178,7 @@ mod tests {
     #[test]
     fn rounding_is_exact() {
         let mut data = vec![0.0; PACKED_CHANNELS];
-        let values = [
-            -0.5,
-            0.5,
-            -7.0,
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-            f32::NAN,
-            0.0,
-            1.0 / 255.0,
-            0.6 / 255.0 - 0.5,
-        ];
+        let values = [-0.5, 0.5, -7.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.0, 1.0 / 255.0, 0.6 / 255.0 - 0.5];
         data[..9].copy_from_slice(&values);
         // 127.5 at mid-gray goes up.
         let expected = [0, 255, 0, 255, 0, 0, 128, 129, 1];

@@ -138,9 +138,7 @@ fn parse(bytes: &[u8]) -> Result<(ModelConfig, SafeTensors<'_>)> {
         Some(other) => return Err(Error::Unsupported(format!("model format {other}, this build reads {FORMAT}"))),
         None => return Err(bad("the metadata lacks the key \"format\": not an NGC model".into())),
     }
-    let config = metadata
-        .get("config")
-        .ok_or_else(|| bad("the metadata lacks the key \"config\"".into()))?;
+    let config = metadata.get("config").ok_or_else(|| bad("the metadata lacks the key \"config\"".into()))?;
     let config: ModelConfig = serde_json::from_str(config).map_err(|e| bad(format!("metadata key \"config\": {e}")))?;
     config.validate()?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a safetensors file: {e}")))?;
@@ -153,11 +151,9 @@ pub fn read_float_tensors(source: &ModelSource) -> Result<(ModelConfig, ParamSto
     let (config, tensors) = parse(&bytes)?;
     let mut params = float_params(&tensors)?;
     let lookup = |name: &str| tensors.tensor(name).ok().and_then(|view| raw_tensor(&view));
-    for (name, entropy_config) in [
-        ("intra", &config.intra_entropy),
-        ("flow", &config.flow_entropy),
-        ("residual", &config.residual_entropy),
-    ] {
+    for (name, entropy_config) in
+        [("intra", &config.intra_entropy), ("flow", &config.flow_entropy), ("residual", &config.residual_entropy)]
+    {
         let parameters = crate::entropy::EntropyParams::from_tensors(&format!("{name}.integer"), entropy_config, &lookup)?;
         integer::insert_float_layers(&format!("{name}.coder.entropy"), entropy_config, &parameters, &mut params)?;
     }
@@ -175,9 +171,7 @@ fn float_params(tensors: &SafeTensors) -> Result<ParamStore> {
         let shape: Vec<i64> = view.shape().iter().map(|&s| s as i64).collect();
         let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?.f_to_kind(Kind::Float)?;
         if !bool::try_from(tensor.f_isfinite()?.f_all()?)? {
-            return Err(Error::ModelMismatch(format!(
-                "tensor {name} holds values that are not finite"
-            )));
+            return Err(Error::ModelMismatch(format!("tensor {name} holds values that are not finite")));
         }
         params.insert(name, tensor);
     }
@@ -192,21 +186,13 @@ fn raw_tensor(view: &TensorView) -> Option<RawTensor> {
         Dtype::I32 => RawDtype::I32,
         _ => return None,
     };
-    Some(RawTensor {
-        dtype,
-        shape: view.shape().to_vec(),
-        data: view.data().to_vec(),
-    })
+    Some(RawTensor { dtype, shape: view.shape().to_vec(), data: view.data().to_vec() })
 }
 
 fn u16_tensor(lookup: &dyn Fn(&str) -> Option<RawTensor>, name: &str) -> Result<Vec<u16>> {
     let tensor = lookup(name).filter(|t| t.dtype == RawDtype::U16);
     let tensor = tensor.ok_or_else(|| Error::ModelMismatch(format!("tensor {name} (u16) is missing")))?;
-    Ok(tensor
-        .data
-        .chunks_exact(2)
-        .map(|b| u16::from_le_bytes([b[0], b[1]]))
-        .collect())
+    Ok(tensor.data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect())
 }
 
 /// Serialises a model. Float tensors of `params` that the integer networks do not replace are stored as fp16, gains as
@@ -220,31 +206,15 @@ pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Network
             continue;
         }
         let keep = name.ends_with("knots");
-        let (kind, dtype, width) = if keep {
-            (Kind::Float, Dtype::F32, 4)
-        } else {
-            (Kind::Half, Dtype::F16, 2)
-        };
+        let (kind, dtype, width) = if keep { (Kind::Float, Dtype::F32, 4) } else { (Kind::Half, Dtype::F16, 2) };
         let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
         let mut data = vec![0u8; host.numel() * width];
         let count = host.numel();
         host.f_copy_data_u8(&mut data, count)?;
         let shape = host.size().iter().map(|&s| s as usize).collect();
-        tensors.push((
-            name.to_owned(),
-            RawTensor {
-                dtype: RawDtype::U8,
-                shape,
-                data,
-            },
-            dtype,
-        ));
+        tensors.push((name.to_owned(), RawTensor { dtype: RawDtype::U8, shape, data }, dtype));
     }
-    for (name, branch) in [
-        ("intra", &networks.intra),
-        ("flow", &networks.flow),
-        ("residual", &networks.residual),
-    ] {
+    for (name, branch) in [("intra", &networks.intra), ("flow", &networks.flow), ("residual", &networks.residual)] {
         let parameters = integer::integer_params(&branch.coder.entropy)?;
         // Building the model checks every range before anything is written.
         EntropyModel::new(branch.coder.entropy.config().clone(), parameters.clone())?;
@@ -261,15 +231,7 @@ pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Network
     let (starts, sizes) = Tables::gaussian().to_flat();
     for (name, values) in [("tables.starts", starts), ("tables.sizes", sizes)] {
         let data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        tensors.push((
-            name.to_owned(),
-            RawTensor {
-                dtype: RawDtype::U16,
-                shape: vec![values.len()],
-                data,
-            },
-            Dtype::U16,
-        ));
+        tensors.push((name.to_owned(), RawTensor { dtype: RawDtype::U16, shape: vec![values.len()], data }, Dtype::U16));
     }
     let views = tensors
         .iter()
@@ -278,10 +240,7 @@ pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Network
         .map_err(|e| Error::ModelMismatch(e.to_string()))?;
     let mut metadata = HashMap::from([
         ("format".to_owned(), FORMAT.to_owned()),
-        (
-            "config".to_owned(),
-            serde_json::to_string(config).map_err(|e| Error::ModelMismatch(e.to_string()))?,
-        ),
+        ("config".to_owned(), serde_json::to_string(config).map_err(|e| Error::ModelMismatch(e.to_string()))?),
     ]);
     metadata.extend(notes.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
     safetensors::serialize(views, Some(metadata)).map_err(|e| Error::ModelMismatch(e.to_string()))

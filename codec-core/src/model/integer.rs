@@ -15,12 +15,7 @@ pub fn is_integer_layer(name: &str) -> bool {
 }
 
 fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
-    let host = tensor
-        .f_detach()?
-        .f_to_device(Device::Cpu)?
-        .f_to_kind(Kind::Float)?
-        .f_contiguous()?
-        .f_view([-1])?;
+    let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1])?;
     Ok(Vec::try_from(&host)?)
 }
 
@@ -54,34 +49,17 @@ pub fn integer_params(net: &EntropyNet) -> Result<EntropyParams> {
         .collect::<Result<Vec<_>>>()?;
     let gain = to_vec(&net.hyper_gain.table()?)?;
     let one = f32::from(1u16 << GAIN_FRACTION_BITS);
-    let gain = gain
-        .iter()
-        .map(|g| (g.exp() * one).round().clamp(0.0, f32::from(u16::MAX)) as u16)
-        .collect();
+    let gain = gain.iter().map(|g| (g.exp() * one).round().clamp(0.0, f32::from(u16::MAX)) as u16).collect();
     let activation_one = f64::from(1u32 << ACTIVATION_FRACTION_BITS);
-    let z_mean = to_vec(&net.z_mean.table()?)?
-        .iter()
-        .map(|m| (f64::from(*m) * activation_one).round() as i32)
-        .collect();
-    let z_scale = to_vec(&net.z_scale.table()?)?
-        .iter()
-        .map(|s| nearest_scale(f64::from(s.exp())))
-        .collect();
-    Ok(EntropyParams {
-        layers,
-        gain,
-        z_mean,
-        z_scale,
-        thresholds: thresholds(),
-    })
+    let z_mean = to_vec(&net.z_mean.table()?)?.iter().map(|m| (f64::from(*m) * activation_one).round() as i32).collect();
+    let z_scale = to_vec(&net.z_scale.table()?)?.iter().map(|s| nearest_scale(f64::from(s.exp()))).collect();
+    Ok(EntropyParams { layers, gain, z_mean, z_scale, thresholds: thresholds() })
 }
 
 /// Scale index whose sigma is nearest in the logarithm. Scale 0 codes nothing, so z never uses it.
 fn nearest_scale(value: f64) -> u8 {
     let distance = |k: &u8| (sigma(usize::from(*k)) / value).ln().abs();
-    (1..64u8)
-        .min_by(|a, b| distance(a).total_cmp(&distance(b)))
-        .expect("a non-empty range")
+    (1..64u8).min_by(|a, b| distance(a).total_cmp(&distance(b))).expect("a non-empty range")
 }
 
 /// Thresholds on the network's scale output v, where sigma = 0.11 + softplus(v), halfway (in the logarithm) between
@@ -119,16 +97,9 @@ pub fn insert_float_layers(
             .zip(&layer.shift)
             .map(|(&b, &s)| (f64::from(b) * (-f64::from(s) - f64::from(ACTIVATION_FRACTION_BITS)).exp2()) as f32)
             .collect();
-        let size: [i64; 4] = if shape.depthwise {
-            [cout, 1, 3, 3]
-        } else {
-            [cout, per_output, 1, 1]
-        };
+        let size: [i64; 4] = if shape.depthwise { [cout, 1, 3, 3] } else { [cout, per_output, 1, 1] };
         let name = shape.name;
-        params.insert(
-            format!("{prefix}.{name}.weight"),
-            Tensor::f_from_slice(&weight)?.f_view(size)?,
-        );
+        params.insert(format!("{prefix}.{name}.weight"), Tensor::f_from_slice(&weight)?.f_view(size)?);
         params.insert(format!("{prefix}.{name}.bias"), Tensor::f_from_slice(&bias)?);
     }
     Ok(())

@@ -45,8 +45,7 @@ impl LatentCoder {
         prior: Option<&Tensor>,
         quantiser: &mut Quantiser,
     ) -> Result<Coded> {
-        self.entropy
-            .code(prepared, &self.quantiser_domain(y, q)?, q, prior, quantiser)
+        self.entropy.code(prepared, &self.quantiser_domain(y, q)?, q, prior, quantiser)
     }
 
     /// Scales a latent to quantiser steps.
@@ -190,11 +189,7 @@ impl Networks {
         let y = self.intra.analysis.forward(&pack(frame)?, q)?;
         let coded = self.intra.coder.code(&prepared.intra, &y, q, None, quantiser)?;
         let latent = self.intra.coder.dequantise(&coded.y_hat, q)?;
-        Ok(CodedFrame {
-            frame: unpack(&self.intra.synthesis.forward(&latent, q)?)?,
-            bits: coded.bits,
-            inter: None,
-        })
+        Ok(CodedFrame { frame: unpack(&self.intra.synthesis.forward(&latent, q)?)?, bits: coded.bits, inter: None })
     }
 
     /// Latent of E_flow in quantiser steps.
@@ -217,9 +212,7 @@ impl Networks {
 
     /// Latent of E_res in quantiser steps; `input` `[N, 192, H/8, W/8]`: packed residual and packed prediction.
     pub fn residual_latent(&self, input: &Tensor, q: &Tensor) -> Result<Tensor> {
-        self.residual
-            .coder
-            .quantiser_domain(&self.residual.analysis.forward(input, q)?, q)
+        self.residual.coder.quantiser_domain(&self.residual.analysis.forward(input, q)?, q)
     }
 
     /// Packed residual that G_res makes of the dequantised latent and of the packed prediction (free latent).
@@ -228,9 +221,7 @@ impl Networks {
             return self.residual.synthesis.forward(latent, q);
         }
         let free = self.intra.analysis.forward(packed_prediction, q)?;
-        self.residual
-            .synthesis
-            .forward(&Tensor::f_cat(&[latent.shallow_clone(), free], 1)?, q)
+        self.residual.synthesis.forward(&Tensor::f_cat(&[latent.shallow_clone(), free], 1)?, q)
     }
 
     /// Codes a frame from a reference. The result is neither clamped nor rounded.
@@ -253,25 +244,13 @@ impl Networks {
         let input = Tensor::f_cat(&[flow4, pack(frame)?, pack(reference)?], 1)?;
         let flow8 = flow.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
         let y = self.flow_latent(&super::ops::channels_last(&input)?, &haar(&flow8.f_pixel_unshuffle(2)?)?, q)?;
-        let coded_flow = self
-            .flow
-            .coder
-            .entropy
-            .code(&prepared.flow, &y, q, previous.map(|p| &p.flow_latent), quantiser)?;
+        let coded_flow = self.flow.coder.entropy.code(&prepared.flow, &y, q, previous.map(|p| &p.flow_latent), quantiser)?;
         let (motion, sigma) = self.motion(&self.flow.coder.dequantise(&coded_flow.y_hat, q)?, q)?;
         let prediction = predict(reference, &motion, &sigma)?;
 
         let (dy, dx) = shift;
-        let shifted = if shift == (0, 0) {
-            prediction.frame.shallow_clone()
-        } else {
-            prediction.frame.rolled(dy, dx)?
-        };
-        let target = if shift == (0, 0) {
-            frame.shallow_clone()
-        } else {
-            frame.rolled(dy, dx)?
-        };
+        let shifted = if shift == (0, 0) { prediction.frame.shallow_clone() } else { prediction.frame.rolled(dy, dx)? };
+        let target = if shift == (0, 0) { frame.shallow_clone() } else { frame.rolled(dy, dx)? };
         let packed = pack(&shifted)?;
         let input = Tensor::f_cat(&[pack(&target.sub(&shifted)?)?, packed.shallow_clone()], 1)?;
         let y = self.residual_latent(&input, q)?;
@@ -283,18 +262,10 @@ impl Networks {
                 p.residual_latent.f_roll([my as i64, mx as i64], [2, 3])?
             })
         });
-        let coded = self
-            .residual
-            .coder
-            .entropy
-            .code(&prepared.residual, &y, q, prior.transpose()?.as_ref(), quantiser)?;
+        let coded = self.residual.coder.entropy.code(&prepared.residual, &y, q, prior.transpose()?.as_ref(), quantiser)?;
         let latent = self.residual.coder.dequantise(&coded.y_hat, q)?;
         let residual = unpack(&self.residual_synthesis(&latent, &packed, q)?)?;
-        let residual = if shift == (0, 0) {
-            residual
-        } else {
-            residual.rolled(-dy, -dx)?
-        };
+        let residual = if shift == (0, 0) { residual } else { residual.rolled(-dy, -dx)? };
         Ok(CodedFrame {
             frame: prediction.frame.add(&residual)?,
             bits: coded_flow.bits.f_add(&coded.bits)?,
@@ -312,10 +283,7 @@ impl Networks {
     pub fn init_residual_from_intra(store: &mut ParamStore) -> Result<()> {
         let source: Vec<(String, Tensor)> = store
             .iter()
-            .filter_map(|(name, t)| {
-                name.strip_prefix("intra.")
-                    .map(|rest| (format!("residual.{rest}"), t.shallow_clone()))
-            })
+            .filter_map(|(name, t)| name.strip_prefix("intra.").map(|rest| (format!("residual.{rest}"), t.shallow_clone())))
             .collect();
         tch::no_grad(|| {
             for (name, value) in source {

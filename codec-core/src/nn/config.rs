@@ -51,14 +51,8 @@ pub const QUALITIES: usize = 64;
 impl ModelConfig {
     /// The `rt` profile at C = 64, as `recipe.md` lays it out (1.5 M parameters).
     pub fn rt() -> Self {
-        let transform = TransformConfig {
-            width: 64,
-            analysis_blocks: 3,
-            synthesis_blocks: 6,
-            deep_width: 128,
-            deep_blocks: 1,
-            latent: 64,
-        };
+        let transform =
+            TransformConfig { width: 64, analysis_blocks: 3, synthesis_blocks: 6, deep_width: 128, deep_blocks: 1, latent: 64 };
         let entropy = |channels, hyper_channels, width, temporal| EntropyConfig {
             channels,
             hyper_channels,
@@ -110,15 +104,11 @@ impl ModelConfig {
                 || transform.synthesis_blocks > 64
                 || transform.analysis_blocks > 64
             {
-                return Err(Error::ModelMismatch(format!(
-                    "{name}: a width lies outside 1..=4096 or a depth above 64"
-                )));
+                return Err(Error::ModelMismatch(format!("{name}: a width lies outside 1..=4096 or a depth above 64")));
             }
         }
         if self.intra_entropy.temporal {
-            return Err(Error::ModelMismatch(
-                "intra_entropy.temporal must be false: an I-frame has no past".into(),
-            ));
+            return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));
         }
         if self.profile == Profile::Rt && self.flow.latent < 8 {
             return Err(Error::ModelMismatch(

@@ -56,23 +56,13 @@ pub fn gaussian_bits(v: &Tensor, sigma: &Tensor) -> Result<Tensor> {
     let k = sigma.f_reciprocal()?.f_mul_scalar(std::f64::consts::FRAC_1_SQRT_2)?;
     let upper = v.f_sub_scalar(0.5)?.f_mul(&k)?.f_erfc()?;
     let lower = v.f_add_scalar(0.5)?.f_mul(&k)?.f_erfc()?;
-    Ok(upper
-        .f_sub(&lower)?
-        .f_mul_scalar(0.5)?
-        .f_add_scalar(LIKELIHOOD_FLOOR)?
-        .f_log2()?
-        .f_neg()?)
+    Ok(upper.f_sub(&lower)?.f_mul_scalar(0.5)?.f_add_scalar(LIKELIHOOD_FLOOR)?.f_log2()?.f_neg()?)
 }
 
 /// The exponent e of the int8 grid of each output channel: weights are stored as round(w * 2^e), e in 0..=14.
 pub fn weight_exponents(weight: &Tensor) -> Result<Tensor> {
     let largest = weight.f_abs()?.f_amax([1, 2, 3], true)?.f_clamp_min(1e-6)?;
-    Ok(largest
-        .f_reciprocal()?
-        .f_mul_scalar(127.0)?
-        .f_log2()?
-        .f_floor()?
-        .f_clamp(0.0, 14.0)?)
+    Ok(largest.f_reciprocal()?.f_mul_scalar(127.0)?.f_log2()?.f_floor()?.f_clamp(0.0, 14.0)?)
 }
 
 fn fake_quantised(weight: &Tensor) -> Result<Tensor> {
@@ -127,18 +117,11 @@ impl EntropyNet {
             .map(|shape| {
                 let (cin, cout) = (shape.inputs as i64, shape.outputs as i64);
                 let layout = if shape.depthwise {
-                    ConvConfig {
-                        kernel: 3,
-                        groups: cin,
-                        ..Default::default()
-                    }
+                    ConvConfig { kernel: 3, groups: cin, ..Default::default() }
                 } else {
                     ConvConfig::default()
                 };
-                Ok(QuantisedLayer {
-                    conv: Conv::new(p.sub(shape.name), cin, cout, layout)?,
-                    leaky: shape.leaky,
-                })
+                Ok(QuantisedLayer { conv: Conv::new(p.sub(shape.name), cin, cout, layout)?, leaky: shape.leaky })
             })
             .collect::<Result<_>>()?;
         Ok(Self {
@@ -161,21 +144,14 @@ impl EntropyNet {
             Arithmetic::Integer => fake_quantised(&layer.conv.weight),
             Arithmetic::Prototype => Ok(layer.conv.weight.shallow_clone()),
         };
-        Ok(Prepared {
-            weights: self.layers.iter().map(weight).collect::<Result<_>>()?,
-            arithmetic,
-        })
+        Ok(Prepared { weights: self.layers.iter().map(weight).collect::<Result<_>>()?, arithmetic })
     }
 
     /// Hyper-analysis: latent `[N, C, h, w]` in quantiser steps to unrounded z `[N, cz, ceil(h/4), ceil(w/4)]`.
     pub fn hyper_analysis(&self, y: &Tensor) -> Result<Tensor> {
         let (_, _, h, w) = y.size4()?;
         let (ph, pw) = ((4 - h % 4) % 4, (4 - w % 4) % 4);
-        let padded = if ph + pw > 0 {
-            y.f_replication_pad2d([0, pw, 0, ph])?
-        } else {
-            y.shallow_clone()
-        };
+        let padded = if ph + pw > 0 { y.f_replication_pad2d([0, pw, 0, ph])? } else { y.shallow_clone() };
         let [a, b, c, d] = &self.hyper_analysis;
         let x = act(&a.forward(&padded)?)?.f_pixel_unshuffle(2)?;
         d.forward(&c.forward(&act(&b.forward(&x)?)?)?.f_pixel_unshuffle(2)?)
@@ -209,13 +185,7 @@ impl EntropyNet {
             .f_to_kind(y.kind())?;
         let odd = odd.f_view([1, 1, h, w])?;
         let even = odd.f_neg()?.f_add_scalar(1.0)?;
-        Ok(Tensor::f_cat(
-            &[
-                odd.f_expand([1, c / 2, h, w], false)?,
-                even.f_expand([1, c - c / 2, h, w], false)?,
-            ],
-            1,
-        )?)
+        Ok(Tensor::f_cat(&[odd.f_expand([1, c / 2, h, w], false)?, even.f_expand([1, c - c / 2, h, w], false)?], 1)?)
     }
 
     /// Quantises the latent `y` (`[N, C, h, w]`, quantiser steps) and estimates its bits.
@@ -274,9 +244,7 @@ impl EntropyNet {
             Quantiser::Hard => gaussian_bits(&symbols, &scale)?,
         };
         let dims: &[i64] = &[1, 2, 3];
-        let bits = y_bits
-            .f_sum_dim_intlist(dims, false, None)?
-            .f_add(&z_bits.f_sum_dim_intlist(dims, false, None)?)?;
+        let bits = y_bits.f_sum_dim_intlist(dims, false, None)?.f_add(&z_bits.f_sum_dim_intlist(dims, false, None)?)?;
         Ok(Coded { y_hat, bits })
     }
 }

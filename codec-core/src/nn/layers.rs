@@ -43,30 +43,16 @@ pub struct ConvConfig {
 
 impl Default for ConvConfig {
     fn default() -> Self {
-        Self {
-            kernel: 1,
-            stride: 1,
-            groups: 1,
-            gain: 1.0,
-        }
+        Self { kernel: 1, stride: 1, groups: 1, gain: 1.0 }
     }
 }
 
 impl Conv {
     pub fn new(mut p: Scope, cin: i64, cout: i64, config: ConvConfig) -> Result<Self> {
-        let ConvConfig {
-            kernel,
-            stride,
-            groups,
-            gain,
-        } = config;
+        let ConvConfig { kernel, stride, groups, gain } = config;
         let fan_in = cin / groups * kernel * kernel;
         Ok(Self {
-            weight: p.param(
-                "weight",
-                &[cout, cin / groups, kernel, kernel],
-                Init::Uniform { fan_in, gain },
-            )?,
+            weight: p.param("weight", &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?,
             bias: p.param("bias", &[cout], Init::Uniform { fan_in, gain: 1.0 })?,
             stride,
             padding: kernel / 2,
@@ -81,16 +67,7 @@ impl Conv {
 
     /// Depthwise 3x3 convolution with zero padding.
     pub fn depthwise(p: Scope, channels: i64) -> Result<Self> {
-        Self::new(
-            p,
-            channels,
-            channels,
-            ConvConfig {
-                kernel: 3,
-                groups: channels,
-                ..Default::default()
-            },
-        )
+        Self::new(p, channels, channels, ConvConfig { kernel: 3, groups: channels, ..Default::default() })
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
@@ -117,10 +94,7 @@ pub struct DwBlock {
 impl DwBlock {
     pub fn new(mut p: Scope, c: i64) -> Result<Self> {
         // Residual branches start small so that a deep stack starts near the identity.
-        let small = ConvConfig {
-            gain: 0.3,
-            ..Default::default()
-        };
+        let small = ConvConfig { gain: 0.3, ..Default::default() };
         Ok(Self {
             mix_in: Conv::pointwise(p.sub("mix_in"), c, c)?,
             depthwise: Conv::depthwise(p.sub("depthwise"), c)?,
@@ -131,9 +105,7 @@ impl DwBlock {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let branch = self
-            .mix_out
-            .forward(&self.depthwise.forward(&act(&self.mix_in.forward(x)?)?)?)?;
+        let branch = self.mix_out.forward(&self.depthwise.forward(&act(&self.mix_in.forward(x)?)?)?)?;
         let x = x.f_add(&branch)?;
         let branch = self.project.forward(&act(&self.expand.forward(&x)?)?)?;
         Ok(x.f_add(&branch)?)
@@ -177,10 +149,7 @@ impl QualityKnots {
             let ramp = Tensor::linspace(start, start + slope, KNOTS as i64, (tch::Kind::Float, tch::Device::Cpu));
             ramp.unsqueeze(1).repeat([1, channels])
         })?;
-        Ok(Self {
-            weights: knot_weights().f_to_device(knots.device())?,
-            knots,
-        })
+        Ok(Self { weights: knot_weights().f_to_device(knots.device())?, knots })
     }
 
     /// Values `[N, C, 1, 1]` at the quality indices `q` (int64 `[N]`, 0..=63).
@@ -196,8 +165,6 @@ impl QualityKnots {
 
     /// Values of all quality indices, `[64, C]`, on the CPU.
     pub fn table(&self) -> Result<Tensor> {
-        Ok(tch::no_grad(|| {
-            self.weights.f_matmul(&self.knots)?.f_to_device(tch::Device::Cpu)
-        })?)
+        Ok(tch::no_grad(|| self.weights.f_matmul(&self.knots)?.f_to_device(tch::Device::Cpu))?)
     }
 }

@@ -13,17 +13,11 @@ pub struct Planes {
 
 impl Planes {
     pub fn shallow_clone(&self) -> Self {
-        Self {
-            y: self.y.shallow_clone(),
-            uv: self.uv.shallow_clone(),
-        }
+        Self { y: self.y.shallow_clone(), uv: self.uv.shallow_clone() }
     }
 
     fn map2(&self, other: &Self, f: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<Self> {
-        Ok(Self {
-            y: f(&self.y, &other.y)?,
-            uv: f(&self.uv, &other.uv)?,
-        })
+        Ok(Self { y: f(&self.y, &other.y)?, uv: f(&self.uv, &other.uv)? })
     }
 
     pub fn add(&self, other: &Self) -> Result<Self> {
@@ -36,43 +30,24 @@ impl Planes {
 
     /// Values clamped to what 8 bits can hold, -0.5..=0.5.
     pub fn clamped(&self) -> Result<Self> {
-        Ok(Self {
-            y: self.y.f_clamp(-0.5, 0.5)?,
-            uv: self.uv.f_clamp(-0.5, 0.5)?,
-        })
+        Ok(Self { y: self.y.f_clamp(-0.5, 0.5)?, uv: self.uv.f_clamp(-0.5, 0.5)? })
     }
 
     /// Circular shift by (`dy`, `dx`) luma samples, both even.
     pub fn rolled(&self, dy: i64, dx: i64) -> Result<Self> {
-        Ok(Self {
-            y: self.y.f_roll([dy, dx], [2, 3])?,
-            uv: self.uv.f_roll([dy / 2, dx / 2], [2, 3])?,
-        })
+        Ok(Self { y: self.y.f_roll([dy, dx], [2, 3])?, uv: self.uv.f_roll([dy / 2, dx / 2], [2, 3])? })
     }
 
     /// Clamped and rounded to 8 bits, without gradient.
     pub fn rounded(&self) -> Result<Self> {
         let round = |t: &Tensor| -> Result<Tensor> {
-            Ok(t.f_clamp(-0.5, 0.5)?
-                .f_add_scalar(0.5)?
-                .f_mul_scalar(255.0)?
-                .f_round()?
-                .f_div_scalar(255.0)?
-                .f_sub_scalar(0.5)?)
+            Ok(t.f_clamp(-0.5, 0.5)?.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_round()?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
         };
-        tch::no_grad(|| {
-            Ok(Self {
-                y: round(&self.y)?,
-                uv: round(&self.uv)?,
-            })
-        })
+        tch::no_grad(|| Ok(Self { y: round(&self.y)?, uv: round(&self.uv)? }))
     }
 
     pub fn detach(&self) -> Self {
-        Self {
-            y: self.y.detach(),
-            uv: self.uv.detach(),
-        }
+        Self { y: self.y.detach(), uv: self.uv.detach() }
     }
 }
 
@@ -83,18 +58,12 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor> {
 
 /// Packs a frame into `[N, 96, H/8, W/8]`: luma unshuffled by 8 (64 channels), chroma by 4 (2 x 16).
 pub fn pack(frame: &Planes) -> Result<Tensor> {
-    channels_last(&Tensor::f_cat(
-        &[frame.y.f_pixel_unshuffle(8)?, frame.uv.f_pixel_unshuffle(4)?],
-        1,
-    )?)
+    channels_last(&Tensor::f_cat(&[frame.y.f_pixel_unshuffle(8)?, frame.uv.f_pixel_unshuffle(4)?], 1)?)
 }
 
 /// Inverse of [`pack`].
 pub fn unpack(x: &Tensor) -> Result<Planes> {
-    Ok(Planes {
-        y: x.f_narrow(1, 0, 64)?.f_pixel_shuffle(8)?,
-        uv: x.f_narrow(1, 64, 32)?.f_pixel_shuffle(4)?,
-    })
+    Ok(Planes { y: x.f_narrow(1, 0, 64)?.f_pixel_shuffle(8)?, uv: x.f_narrow(1, 64, 32)?.f_pixel_shuffle(4)? })
 }
 
 /// Backward warp with bicubic interpolation (a = -0.75) and border clamp: out(p) = image(p + flow(p)).
@@ -107,16 +76,8 @@ pub fn warp(image: &Tensor, flow: &Tensor) -> Result<Tensor> {
     let xs = Tensor::f_arange(w, options)?.f_view([1, 1, w])?;
     let ys = Tensor::f_arange(h, options)?.f_view([1, h, 1])?;
     // grid_sample wants -1..1 over the sample centres (align_corners).
-    let x = flow
-        .f_select(1, 0)?
-        .f_add(&xs)?
-        .f_mul_scalar(2.0 / (w - 1) as f64)?
-        .f_sub_scalar(1.0)?;
-    let y = flow
-        .f_select(1, 1)?
-        .f_add(&ys)?
-        .f_mul_scalar(2.0 / (h - 1) as f64)?
-        .f_sub_scalar(1.0)?;
+    let x = flow.f_select(1, 0)?.f_add(&xs)?.f_mul_scalar(2.0 / (w - 1) as f64)?.f_sub_scalar(1.0)?;
+    let y = flow.f_select(1, 1)?.f_add(&ys)?.f_mul_scalar(2.0 / (h - 1) as f64)?.f_sub_scalar(1.0)?;
     const BICUBIC: i64 = 2;
     const BORDER: i64 = 1;
     Ok(image.f_grid_sampler(&Tensor::f_stack(&[x, y], -1)?, BICUBIC, BORDER, true)?)
@@ -125,24 +86,17 @@ pub fn warp(image: &Tensor, flow: &Tensor) -> Result<Tensor> {
 /// 5x5 binomial blur with edge replication, every channel by itself.
 pub fn blur5(x: &Tensor) -> Result<Tensor> {
     let (n, c, h, w) = x.size4()?;
-    let taps = Tensor::from_slice(&[1f32, 4.0, 6.0, 4.0, 1.0])
-        .f_div_scalar(16.0)?
-        .f_to_device(x.device())?;
+    let taps = Tensor::from_slice(&[1f32, 4.0, 6.0, 4.0, 1.0]).f_div_scalar(16.0)?.f_to_device(x.device())?;
     let kernel = taps.f_view([1, 1, 5, 1])?.f_mul(&taps.f_view([1, 1, 1, 5])?)?;
     let planes = x.f_reshape([n * c, 1, h, w])?.f_replication_pad2d([2, 2, 2, 2])?;
-    Ok(planes
-        .f_conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)?
-        .f_view([n, c, h, w])?)
+    Ok(planes.f_conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)?.f_view([n, c, h, w])?)
 }
 
 /// Fixed 2x2 Haar split over the four unshuffled positions of each of two channels, `[N, 8, h, w]`; means, not sums.
 /// Applied twice it gives a quarter of its input, so its inverse is itself times four.
 pub fn haar(x: &Tensor) -> Result<Tensor> {
     let (n, _, h, w) = x.size4()?;
-    let p = x
-        .f_view([n, 2, 4, h, w])
-        .or_else(|_| x.f_reshape([n, 2, 4, h, w]))?
-        .f_unbind(2)?;
+    let p = x.f_view([n, 2, 4, h, w]).or_else(|_| x.f_reshape([n, 2, 4, h, w]))?.f_unbind(2)?;
     let sum = |signs: [f64; 3]| -> Result<Tensor> {
         let mut total = p[0].shallow_clone();
         for (sign, part) in signs.iter().zip(&p[1..]) {
@@ -150,12 +104,7 @@ pub fn haar(x: &Tensor) -> Result<Tensor> {
         }
         Ok(total)
     };
-    let bands = [
-        sum([1.0, 1.0, 1.0])?,
-        sum([-1.0, 1.0, -1.0])?,
-        sum([1.0, -1.0, -1.0])?,
-        sum([-1.0, -1.0, 1.0])?,
-    ];
+    let bands = [sum([1.0, 1.0, 1.0])?, sum([-1.0, 1.0, -1.0])?, sum([1.0, -1.0, -1.0])?, sum([-1.0, -1.0, 1.0])?];
     Ok(Tensor::f_stack(&bands, 2)?.f_reshape([n, 8, h, w])?.f_mul_scalar(0.25)?)
 }
 
@@ -179,15 +128,8 @@ pub fn predict(reference: &Planes, motion: &Tensor, sigma: &Tensor) -> Result<Pr
     let sigma = upsample8(sigma)?;
     let halve = |t: &Tensor| t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
     let chroma_flow = halve(&flow)?.f_mul_scalar(0.5)?;
-    let warped = Planes {
-        y: warp(&reference.y, &flow)?,
-        uv: warp(&reference.uv, &chroma_flow)?,
-    }
-    .clamped()?;
+    let warped = Planes { y: warp(&reference.y, &flow)?, uv: warp(&reference.uv, &chroma_flow)? }.clamped()?;
     let blend = |x: &Tensor, s: &Tensor| -> Result<Tensor> { Ok(x.f_add(&blur5(x)?.f_sub(x)?.f_mul(s)?)?) };
-    let frame = Planes {
-        y: blend(&warped.y, &sigma)?,
-        uv: blend(&warped.uv, &halve(&sigma)?)?,
-    };
+    let frame = Planes { y: blend(&warped.y, &sigma)?, uv: blend(&warped.uv, &halve(&sigma)?)? };
     Ok(Prediction { frame, flow })
 }

@@ -44,22 +44,14 @@ impl ParamStore {
 
     /// A second view of the same storage whose gradients are its own: what a data-parallel replica works on.
     pub fn replica(&self) -> Self {
-        let tensors = self
-            .tensors
-            .iter()
-            .map(|(name, t)| (name.clone(), t.detach().set_requires_grad(t.requires_grad())))
-            .collect();
+        let tensors =
+            self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().set_requires_grad(t.requires_grad()))).collect();
         Self { tensors }
     }
 
     /// A copy with storage of its own and no gradients.
     pub fn deep_copy(&self) -> Self {
-        let tensors = tch::no_grad(|| {
-            self.tensors
-                .iter()
-                .map(|(name, t)| (name.clone(), t.detach().copy()))
-                .collect()
-        });
+        let tensors = tch::no_grad(|| self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().copy())).collect());
         Self { tensors }
     }
 }
@@ -85,27 +77,16 @@ pub struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// Takes parameters from `store` and fails where one is missing or has another shape.
     pub fn load(store: &'a mut ParamStore, device: Device) -> Self {
-        Self {
-            store,
-            create: false,
-            device,
-        }
+        Self { store, create: false, device }
     }
 
     /// Takes parameters from `store` and creates the missing ones.
     pub fn init(store: &'a mut ParamStore, device: Device) -> Self {
-        Self {
-            store,
-            create: true,
-            device,
-        }
+        Self { store, create: true, device }
     }
 
     pub fn root(&mut self) -> Scope<'_, 'a> {
-        Scope {
-            builder: self,
-            prefix: String::new(),
-        }
+        Scope { builder: self, prefix: String::new() }
     }
 }
 
@@ -118,15 +99,8 @@ pub struct Scope<'b, 'a> {
 impl<'a> Scope<'_, 'a> {
     /// The path one level down.
     pub fn sub(&mut self, name: impl std::fmt::Display) -> Scope<'_, 'a> {
-        let prefix = if self.prefix.is_empty() {
-            name.to_string()
-        } else {
-            format!("{}.{name}", self.prefix)
-        };
-        Scope {
-            builder: self.builder,
-            prefix,
-        }
+        let prefix = if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) };
+        Scope { builder: self.builder, prefix }
     }
 
     /// The parameter `name` of this path, with the given shape.

@@ -32,10 +32,7 @@ impl Analysis {
                 p.sub("output"),
                 config.deep_width,
                 config.latent,
-                ConvConfig {
-                    gain: output_gain,
-                    ..Default::default()
-                },
+                ConvConfig { gain: output_gain, ..Default::default() },
             )?,
         })
     }
@@ -68,15 +65,7 @@ impl Synthesis {
             up: Conv::pointwise(p.sub("up"), config.deep_width, 4 * width)?,
             gain: QualityKnots::new(p.sub("gain"), "knots", width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), width, config.synthesis_blocks)?,
-            output: Conv::new(
-                p.sub("output"),
-                width,
-                cout,
-                ConvConfig {
-                    gain: output_gain,
-                    ..Default::default()
-                },
-            )?,
+            output: Conv::new(p.sub("output"), width, cout, ConvConfig { gain: output_gain, ..Default::default() })?,
         })
     }
 

@@ -60,11 +60,7 @@ impl Decoder {
     /// Opens the device and loads the model.
     pub fn new(config: DecoderConfig) -> Result<Self> {
         let device = device::open(&config.device)?;
-        let threads = if config.threads == 0 {
-            device::AUTO_THREADS
-        } else {
-            config.threads
-        };
+        let threads = if config.threads == 0 { device::AUTO_THREADS } else { config.threads };
         device::use_threads(threads);
         Ok(Self {
             model: Arc::new(Model::load(&config.model, device)?),
@@ -88,11 +84,8 @@ impl Decoder {
         let _no_grad = tch::no_grad_guard();
         let stream = self.stream.take();
         let unit = parse_unit(data, &self.limits)?;
-        let (stream, frame) = if unit.header.is_keyframe() {
-            self.decode_intra(stream, &unit)?
-        } else {
-            self.decode_inter(stream, &unit)?
-        };
+        let (stream, frame) =
+            if unit.header.is_keyframe() { self.decode_intra(stream, &unit)? } else { self.decode_inter(stream, &unit)? };
         self.stream = Some(stream);
         self.frames.push_back(frame);
         Ok(())
@@ -130,10 +123,7 @@ impl Decoder {
     }
 
     fn decode_intra(&mut self, previous: Option<Stream>, unit: &ParsedUnit) -> Result<(Stream, DecodedFrame)> {
-        let sequence = unit
-            .sequence
-            .clone()
-            .ok_or_else(|| Error::Corrupt("a keyframe without sequence header".into()))?;
+        let sequence = unit.sequence.clone().ok_or_else(|| Error::Corrupt("a keyframe without sequence header".into()))?;
         self.check_model(&sequence)?;
         let (width, height) = sequence.video.coded_size();
         let (width, height) = (width as usize, height as usize);
@@ -146,32 +136,17 @@ impl Decoder {
         let mut reader = SymbolReader::new(unit.payload)?;
         let (model, scratch) = (&self.model, &mut self.scratch);
         let latent = reconstructor.times.measure("entropy", || {
-            decode_latent(
-                &model.intra_entropy,
-                &model.tables,
-                quality,
-                rows,
-                cols,
-                None,
-                &mut reader,
-                scratch,
-            )
+            decode_latent(&model.intra_entropy, &model.tables, quality, rows, cols, None, &mut reader, scratch)
         })?;
         let checksum = reader.finish()?;
         reconstructor.intra(&latent, quality)?;
-        let stream = Stream {
-            sequence,
-            reconstructor,
-            last_number: unit.header.frame_number,
-        };
+        let stream = Stream { sequence, reconstructor, last_number: unit.header.frame_number };
         let frame = stream.output(true, checksum)?;
         Ok((stream, frame))
     }
 
     fn decode_inter(&mut self, stream: Option<Stream>, unit: &ParsedUnit) -> Result<(Stream, DecodedFrame)> {
-        let lost = || Error::NeedKeyframe {
-            frame_number: unit.header.frame_number,
-        };
+        let lost = || Error::NeedKeyframe { frame_number: unit.header.frame_number };
         let mut stream = stream.ok_or_else(lost)?;
         let number = unit.header.number_after(stream.last_number).ok_or_else(lost)?;
         let shift = stream.sequence.shift_of(number);
@@ -231,10 +206,7 @@ impl Stream {
     fn output(&self, keyframe: bool, checksum: u32) -> Result<DecodedFrame> {
         let video = self.sequence.video.clone();
         Ok(DecodedFrame {
-            frame: self
-                .reconstructor
-                .reference()
-                .crop_copy(video.width as usize, video.height as usize)?,
+            frame: self.reconstructor.reference().crop_copy(video.width as usize, video.height as usize)?,
             video,
             keyframe,
             frame_number: self.last_number,

@@ -42,14 +42,7 @@ pub struct EncoderConfig {
 impl EncoderConfig {
     /// Defaults for a video: quality 32, a keyframe every 250 frames, best device, built-in model.
     pub fn new(video: VideoInfo) -> Self {
-        Self {
-            video,
-            quality: 32,
-            key_int_max: 250,
-            threads: 0,
-            device: DeviceSpec::Auto,
-            model: ModelSource::Embedded,
-        }
+        Self { video, quality: 32, key_int_max: 250, threads: 0, device: DeviceSpec::Auto, model: ModelSource::Embedded }
     }
 }
 
@@ -106,11 +99,7 @@ impl Encoder {
         config.video.validate()?;
         Limits::default().check_size(config.video.width, config.video.height)?;
         let device = device::open(&config.device)?;
-        let threads = if config.threads == 0 {
-            device::AUTO_THREADS
-        } else {
-            config.threads
-        };
+        let threads = if config.threads == 0 { device::AUTO_THREADS } else { config.threads };
         device::use_threads(threads);
         let model = Arc::new(Model::load(&config.model, device)?);
         let (width, height) = coded_size(config.video.width as usize, config.video.height as usize);
@@ -158,9 +147,7 @@ impl Encoder {
         }
         pad_into(frame, &mut self.current)?;
         let keyframe = options.force_keyframe
-            || self
-                .since_keyframe
-                .is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
+            || self.since_keyframe.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
         device::use_threads(self.threads);
         let _no_grad = tch::no_grad_guard();
         let since = self.since_keyframe.take();
@@ -212,23 +199,15 @@ impl Encoder {
             let (current, buffer) = (&self.current, &mut self.buffer);
             self.reconstructor.times.measure("pack", || -> Result<Tensor> {
                 buffer.resize(rows * cols * PACKED_CHANNELS, 0.0);
-                pack_frame(
-                    current,
-                    (0, 0),
-                    PackTarget {
-                        data: buffer,
-                        channels: PACKED_CHANNELS,
-                        offset: 0,
-                    },
-                    1,
-                )?;
+                pack_frame(current, (0, 0), PackTarget { data: buffer, channels: PACKED_CHANNELS, offset: 0 }, 1)?;
                 from_nhwc(buffer, rows, cols, PACKED_CHANNELS, device)
             })?
         };
         let branch = &model.networks.intra;
-        let y = self.reconstructor.times.measure("analysis", || {
-            branch.coder.quantiser_domain(&branch.analysis.forward(&packed, &q)?, &q)
-        })?;
+        let y = self
+            .reconstructor
+            .times
+            .measure("analysis", || branch.coder.quantiser_domain(&branch.analysis.forward(&packed, &q)?, &q))?;
         let latent = self.code_latent(&y, &branch.coder.entropy, &model.intra_entropy, quality, None)?;
         self.reconstructor.intra(&latent, quality)?;
         self.finish_unit(FrameType::I, quality)
@@ -243,33 +222,18 @@ impl Encoder {
 
         let (current, previous) = (self.current.plane(0), &self.previous_luma);
         let estimator = &mut self.estimator;
-        let field = self
-            .reconstructor
-            .times
-            .measure("flow estimation", || estimator.estimate(current, previous))?;
+        let field = self.reconstructor.times.measure("flow estimation", || estimator.estimate(current, previous))?;
         let (input, bands) = self.flow_input(&field)?;
-        let y = self
-            .reconstructor
-            .times
-            .measure("flow analysis", || networks.flow_latent(&input, &bands, &q))?;
+        let y = self.reconstructor.times.measure("flow analysis", || networks.flow_latent(&input, &bands, &q))?;
         let prior = self.reconstructor.flow_prior().cloned();
         let latent = self.code_latent(&y, &networks.flow.coder.entropy, &model.flow_entropy, quality, prior.as_ref())?;
         self.reconstructor.predict(latent, quality)?;
 
         let shift = self.sequence.shift_of(self.frame_number);
         let input = self.residual_input(shift)?;
-        let y = self
-            .reconstructor
-            .times
-            .measure("analysis", || networks.residual_latent(&input, &q))?;
+        let y = self.reconstructor.times.measure("analysis", || networks.residual_latent(&input, &q))?;
         let prior = self.reconstructor.residual_prior(shift);
-        let latent = self.code_latent(
-            &y,
-            &networks.residual.coder.entropy,
-            &model.residual_entropy,
-            quality,
-            prior.as_ref(),
-        )?;
+        let latent = self.code_latent(&y, &networks.residual.coder.entropy, &model.residual_entropy, quality, prior.as_ref())?;
         self.reconstructor.residual(latent, quality, shift)?;
         self.finish_unit(FrameType::P, quality)
     }
@@ -282,20 +246,8 @@ impl Encoder {
         self.buffer.resize(rows * cols * CHANNELS, 0.0);
         let buffer = &mut self.buffer;
         haar::pack_flow(field, buffer, CHANNELS)?;
-        for (frame, offset) in [
-            (&self.current, FLOW_BANDS),
-            (self.reconstructor.reference(), FLOW_BANDS + PACKED_CHANNELS),
-        ] {
-            pack_frame(
-                frame,
-                (0, 0),
-                PackTarget {
-                    data: buffer,
-                    channels: CHANNELS,
-                    offset,
-                },
-                1,
-            )?;
+        for (frame, offset) in [(&self.current, FLOW_BANDS), (self.reconstructor.reference(), FLOW_BANDS + PACKED_CHANNELS)] {
+            pack_frame(frame, (0, 0), PackTarget { data: buffer, channels: CHANNELS, offset }, 1)?;
         }
         let input = from_nhwc(buffer, rows, cols, CHANNELS, device)?;
         let mut bands = vec![0f32; half_rows * half_cols * FLOW_BANDS];
@@ -310,27 +262,8 @@ impl Encoder {
         self.buffer.resize(rows * cols * CHANNELS, 0.0);
         let buffer = &mut self.buffer;
         let prediction: &Prediction = self.reconstructor.prediction();
-        pack_residual(
-            &self.current,
-            prediction,
-            shift,
-            PackTarget {
-                data: buffer,
-                channels: CHANNELS,
-                offset: 0,
-            },
-            1,
-        )?;
-        pack_prediction(
-            prediction,
-            shift,
-            PackTarget {
-                data: buffer,
-                channels: CHANNELS,
-                offset: PACKED_CHANNELS,
-            },
-            1,
-        )?;
+        pack_residual(&self.current, prediction, shift, PackTarget { data: buffer, channels: CHANNELS, offset: 0 }, 1)?;
+        pack_prediction(prediction, shift, PackTarget { data: buffer, channels: CHANNELS, offset: PACKED_CHANNELS }, 1)?;
         from_nhwc(buffer, rows, cols, CHANNELS, self.model.device)
     }
 
@@ -349,43 +282,25 @@ impl Encoder {
             to_nhwc(&net.hyper_analysis(y)?, &mut z_values)?;
             to_nhwc(y, &mut y_values)
         })?;
-        let input = LatentInput {
-            rows: rows as usize,
-            cols: cols as usize,
-            z: &z_values,
-            y: &y_values,
-        };
+        let input = LatentInput { rows: rows as usize, cols: cols as usize, z: &z_values, y: &y_values };
         let (tables, writer, scratch) = (&self.model.tables, &mut self.writer, &mut self.scratch);
-        self.reconstructor.times.measure("entropy", || {
-            encode_latent(entropy, tables, quality, &input, prior, writer, scratch)
-        })
+        self.reconstructor.times.measure("entropy", || encode_latent(entropy, tables, quality, &input, prior, writer, scratch))
     }
 
     fn finish_unit(&mut self, frame_type: FrameType, quality: u8) -> Result<Unit> {
         let estimated_bits = self.writer.bits().ceil() as u64;
         let writer = &mut self.writer;
         let payload = self.reconstructor.times.measure("range coding", || writer.finish());
-        let header = FrameHeader {
-            frame_type,
-            quality,
-            frame_number: self.frame_number,
-        };
+        let header = FrameHeader { frame_type, quality, frame_number: self.frame_number };
         let keyframe = header.is_keyframe();
         let data = bitstream::write_unit(&header, keyframe.then_some(&self.sequence), &payload)?;
-        Ok(Unit {
-            data,
-            keyframe,
-            frame_number: self.frame_number,
-            estimated_bits,
-        })
+        Ok(Unit { data, keyframe, frame_number: self.frame_number, estimated_bits })
     }
 }
 
 fn check_quality(quality: u8) -> Result<()> {
     if quality > QUALITY_MAX {
-        return Err(Error::InvalidConfig(format!(
-            "quality {quality}: the range is 0..={QUALITY_MAX}, lower is better"
-        )));
+        return Err(Error::InvalidConfig(format!("quality {quality}: the range is 0..={QUALITY_MAX}, lower is better")));
     }
     Ok(())
 }

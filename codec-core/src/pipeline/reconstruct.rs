@@ -81,8 +81,7 @@ impl Reconstructor {
             to_nhwc(&branch.synthesis.forward(&y, &q)?, buffer)
         })?;
         let reference = &mut self.reference;
-        self.times
-            .measure("unpack", || unpack_frame(buffer, None, (0, 0), reference, 1))?;
+        self.times.measure("unpack", || unpack_frame(buffer, None, (0, 0), reference, 1))?;
         self.flow_prior = None;
         self.residual_prior = None;
         Ok(())
@@ -102,8 +101,7 @@ impl Reconstructor {
             haar::merge_into(&bands, latent.channels, (rows, cols), motion, 3)
         })?;
         let (compensator, reference, prediction) = (&mut self.compensator, &self.reference, &mut self.prediction);
-        self.times
-            .measure("warp", || compensator.predict(reference, motion, 1, prediction))?;
+        self.times.measure("warp", || compensator.predict(reference, motion, 1, prediction))?;
         self.flow_prior = Some(latent);
         Ok(())
     }
@@ -118,16 +116,7 @@ impl Reconstructor {
         buffer.resize(rows * cols * PACKED_CHANNELS, 0.0);
         let prediction = &self.prediction;
         self.times.measure("pack", || {
-            pack_prediction(
-                prediction,
-                shift,
-                PackTarget {
-                    data: buffer,
-                    channels: PACKED_CHANNELS,
-                    offset: 0,
-                },
-                1,
-            )
+            pack_prediction(prediction, shift, PackTarget { data: buffer, channels: PACKED_CHANNELS, offset: 0 }, 1)
         })?;
         self.times.measure("synthesis", || -> Result<()> {
             let packed: Tensor = from_nhwc(buffer, rows, cols, PACKED_CHANNELS, device)?;
@@ -135,8 +124,7 @@ impl Reconstructor {
             to_nhwc(&networks.residual_synthesis(&y, &packed, &q)?, buffer)
         })?;
         let reference = &mut self.reference;
-        self.times
-            .measure("unpack", || unpack_frame(buffer, Some(prediction), shift, reference, 1))?;
+        self.times.measure("unpack", || unpack_frame(buffer, Some(prediction), shift, reference, 1))?;
         self.residual_prior = Some((latent, shift));
         Ok(())
     }

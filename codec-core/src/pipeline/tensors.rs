@@ -13,11 +13,7 @@ pub fn from_nhwc(data: &[f32], rows: usize, cols: usize, channels: usize, device
 
 /// A tensor `[1, channels, rows, cols]` as NHWC.
 pub fn to_nhwc(tensor: &Tensor, out: &mut Vec<f32>) -> Result<()> {
-    let host = tensor
-        .f_permute([0, 2, 3, 1])?
-        .f_contiguous()?
-        .f_to_device(Device::Cpu)?
-        .f_to_kind(Kind::Float)?;
+    let host = tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
     let count = host.numel();
     out.resize(count, 0.0);
     host.f_view([-1])?.f_copy_data(out, count)?;

@@ -13,10 +13,7 @@ fn for_each_sample(description: &str, mut handle: impl FnMut(&gst::Sample) -> Re
     let pipeline = gst::parse::launch(&format!("{description} ! appsink name=out sync=false max-buffers=2"))?
         .downcast::<gst::Pipeline>()
         .map_err(|_| "not a pipeline")?;
-    let sink = pipeline
-        .by_name("out")
-        .and_downcast::<gst_app::AppSink>()
-        .ok_or("no appsink")?;
+    let sink = pipeline.by_name("out").and_downcast::<gst_app::AppSink>().ok_or("no appsink")?;
     pipeline.set_state(gst::State::Playing)?;
     let (mut first, mut count, mut busy) = (None, 0u32, std::time::Duration::ZERO);
     let result = loop {
@@ -48,11 +45,7 @@ fn luma(sample: &gst::Sample) -> Result<(Vec<u8>, u32, u32)> {
     let info = VideoInfo::from_caps(sample.caps().ok_or("a sample without caps")?)?;
     let buffer = sample.buffer().ok_or("a sample without buffer")?;
     let frame = VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(|_| "a frame cannot be mapped")?;
-    let (width, height, stride) = (
-        info.width() as usize,
-        info.height() as usize,
-        frame.plane_stride()[0] as usize,
-    );
+    let (width, height, stride) = (info.width() as usize, info.height() as usize, frame.plane_stride()[0] as usize);
     let data = frame.plane_data(0)?;
     let rows = (0..height).flat_map(|row| &data[row * stride..][..width]).copied().collect();
     Ok((rows, info.width(), info.height()))
@@ -80,11 +73,7 @@ fn main() -> Result<()> {
         if (w, h) != (width, height) {
             return Err(format!("{w}x{h} came back, {width}x{height} went in").into());
         }
-        let sum: u64 = reference
-            .iter()
-            .zip(&data)
-            .map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2))
-            .sum();
+        let sum: u64 = reference.iter().zip(&data).map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum();
         errors.push(sum as f64 / data.len() as f64);
         Ok(())
     })?;
@@ -92,11 +81,7 @@ fn main() -> Result<()> {
         return Err(format!("{} frames came back, {} went in", errors.len(), frames.len()).into());
     }
     let fps_enc = for_each_sample(&format!("{raw} ! ngcenc quality={quality}"), |_| Ok(()))?;
-    let psnr = errors
-        .iter()
-        .map(|e| 10.0 * (255.0f64.powi(2) / e.max(1e-3)).log10())
-        .sum::<f64>()
-        / errors.len() as f64;
+    let psnr = errors.iter().map(|e| 10.0 * (255.0f64.powi(2) / e.max(1e-3)).log10()).sum::<f64>() / errors.len() as f64;
     let bits = std::fs::metadata(stream)?.len() as f64 * 8.0;
     let bpp = bits / (frames.len() as f64 * f64::from(width) * f64::from(height));
     println!(

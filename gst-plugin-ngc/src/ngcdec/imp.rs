@@ -68,7 +68,8 @@ impl ObjectImpl for NgcDec {
         let obj = self.obj();
         obj.set_packetized(true);
         obj.set_needs_format(true);
-        obj.set_needs_sync_point(true);
+        // The codec itself knows when it needs a keyframe, and this way each loss is answered alike, by one request.
+        obj.set_needs_sync_point(false);
         obj.set_use_default_pad_acceptcaps(true);
     }
 }
@@ -94,10 +95,7 @@ impl ElementImpl for NgcDec {
             let template = |name, direction, caps: &gst::Caps| {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("valid template")
             };
-            vec![
-                template("sink", gst::PadDirection::Sink, &caps::plain()),
-                template("src", gst::PadDirection::Src, &raw),
-            ]
+            vec![template("sink", gst::PadDirection::Sink, &caps::plain()), template("src", gst::PadDirection::Src, &raw)]
         });
         &TEMPLATES
     }
@@ -124,19 +122,8 @@ impl VideoDecoderImpl for NgcDec {
                 return Err(gst::loggable_error!(CAT, "{}", e));
             }
         };
-        gst::info!(
-            CAT,
-            imp = self,
-            "model {} on {:?}",
-            decoder.model().id,
-            decoder.model().device
-        );
-        *guard = Some(State {
-            decoder,
-            input: input.clone(),
-            video: None,
-            asked: false,
-        });
+        gst::info!(CAT, imp = self, "model {} on {:?}", decoder.model().id, decoder.model().device);
+        *guard = Some(State { decoder, input: input.clone(), video: None, asked: false });
         drop(guard);
         self.obj().set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
         self.parent_set_format(input)
@@ -172,8 +159,7 @@ impl VideoDecoderImpl for NgcDec {
             if let Some((Some(pool), ..)) = query.allocation_pools().next() {
                 let mut config = pool.config();
                 config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
-                pool.set_config(config)
-                    .map_err(|e| gst::loggable_error!(CAT, "buffer pool: {}", e))?;
+                pool.set_config(config).map_err(|e| gst::loggable_error!(CAT, "buffer pool: {}", e))?;
             }
         }
         Ok(())
@@ -195,16 +181,10 @@ fn decode(state: &mut State, frame: &VideoCodecFrame) -> codec_core::Result<Deco
 impl NgcDec {
     /// Drops a frame that cannot be decoded, and asks once for a keyframe.
     fn lost(&self, frame: VideoCodecFrame, why: &Error) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let ask = self
-            .state
-            .lock()
-            .unwrap()
-            .as_mut()
-            .is_some_and(|state| !std::mem::replace(&mut state.asked, true));
+        let ask = self.state.lock().unwrap().as_mut().is_some_and(|state| !std::mem::replace(&mut state.asked, true));
         if ask {
             gst::element_imp_warning!(self, gst::StreamError::Decode, ("{why}; output goes on at the next keyframe"));
-            self.obj()
-                .request_sync_point(&frame, VideoDecoderRequestSyncPointFlags::empty());
+            self.obj().request_sync_point(&frame, VideoDecoderRequestSyncPointFlags::empty());
         }
         gst::debug!(CAT, imp = self, "dropped: {}", why);
         self.obj().drop_frame(frame)

@@ -16,11 +16,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            threads: 0,
-            device: "auto".into(),
-            model_file: None,
-        }
+        Self { threads: 0, device: "auto".into(), model_file: None }
     }
 }
 

@@ -84,10 +84,7 @@ impl ElementImpl for NgcEnc {
             let template = |name, direction, caps: &gst::Caps| {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("valid template")
             };
-            vec![
-                template("sink", gst::PadDirection::Sink, &raw),
-                template("src", gst::PadDirection::Src, &caps::plain()),
-            ]
+            vec![template("sink", gst::PadDirection::Sink, &raw), template("src", gst::PadDirection::Src, &caps::plain())]
         });
         &TEMPLATES
     }
@@ -110,22 +107,14 @@ impl VideoEncoderImpl for NgcEnc {
             error::post(&*self.obj(), &e);
             gst::loggable_error!(CAT, "{}", e)
         })?;
-        gst::info!(
-            CAT,
-            imp = self,
-            "model {} on {:?}",
-            encoder.model().id,
-            encoder.model().device
-        );
+        gst::info!(CAT, imp = self, "model {} on {:?}", encoder.model().id, encoder.model().device);
         *self.state.lock().unwrap() = Some(State { encoder, info });
 
         let element = self.obj();
         let output = element
             .set_output_state(caps::ngc(&video, None), Some(state))
             .map_err(|_| gst::loggable_error!(CAT, "cannot set the output state"))?;
-        element
-            .negotiate(output)
-            .map_err(|_| gst::loggable_error!(CAT, "downstream does not take video/x-ngc"))?;
+        element.negotiate(output).map_err(|_| gst::loggable_error!(CAT, "downstream does not take video/x-ngc"))?;
         self.obj().set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
         let mut tags = gst::TagList::new();
         let list = tags.make_mut();

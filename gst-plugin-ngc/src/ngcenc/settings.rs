@@ -55,8 +55,7 @@ pub fn common_properties() -> Vec<glib::ParamSpec> {
 
 /// The model that a `model-file` property names.
 pub fn model_source(path: Option<&str>) -> ModelSource {
-    path.filter(|p| !p.is_empty())
-        .map_or(ModelSource::Embedded, |p| ModelSource::File(p.into()))
+    path.filter(|p| !p.is_empty()).map_or(ModelSource::Embedded, |p| ModelSource::File(p.into()))
 }
 
 impl Settings {

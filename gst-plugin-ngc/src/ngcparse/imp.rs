@@ -82,10 +82,7 @@ impl ElementImpl for NgcParse {
             let template = |name, direction, caps: &gst::Caps| {
                 gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("valid template")
             };
-            vec![
-                template("sink", gst::PadDirection::Sink, &sink),
-                template("src", gst::PadDirection::Src, &src),
-            ]
+            vec![template("sink", gst::PadDirection::Sink, &sink), template("src", gst::PadDirection::Src, &src)]
         });
         &TEMPLATES
     }
@@ -218,8 +215,7 @@ impl NgcParse {
         gst::info!(CAT, imp = self, "caps {}", chosen);
         let (numerator, denominator) = video.framerate;
         if numerator > 0 {
-            self.obj()
-                .set_frame_rate(gst::Fraction::new(numerator as i32, denominator as i32), 0, 0);
+            self.obj().set_frame_rate(gst::Fraction::new(numerator as i32, denominator as i32), 0, 0);
         }
         pad.push_event(gst::event::Caps::new(&chosen));
         Ok(())

@@ -45,19 +45,10 @@ impl Budget {
             let each = total / sources.max(1) as f64;
             let fits = |&(side, frames): &(usize, usize)| each >= cost(side, frames) as f64;
             let shape = shapes.iter().copied().find(fits);
-            Budget {
-                total,
-                sources: sources.max(1) as f64,
-                seen: 0.0,
-                used: 0,
-                shape: shape.unwrap_or(shapes[shapes.len() - 1]),
-            }
+            Budget { total, sources: sources.max(1) as f64, seen: 0.0, used: 0, shape: shape.unwrap_or(shapes[shapes.len() - 1]) }
         };
         let total = max_size as f64;
-        (
-            budget(total * share, clips, &CLIP_SHAPES),
-            budget(total * (1.0 - share), photos, &[(PHOTO_SIDE, 1)]),
-        )
+        (budget(total * share, clips, &CLIP_SHAPES), budget(total * (1.0 - share), photos, &[(PHOTO_SIDE, 1)]))
     }
 
     /// Whether another excerpt of `bytes` fits in what this source and the ones before may use.
@@ -94,12 +85,7 @@ impl Budget {
                 if !self.take(bytes) {
                     return out;
                 }
-                out.push(Excerpt {
-                    scene,
-                    first,
-                    frames,
-                    window,
-                });
+                out.push(Excerpt { scene, first, frames, window });
             }
         }
         out
@@ -109,10 +95,7 @@ impl Budget {
     pub fn photo(&mut self, size: Size, rng: &mut Rng) -> Vec<Rect> {
         self.seen += 1.0;
         let mut windows = windows(size, self.shape.0, rng);
-        let fitting = windows
-            .iter()
-            .take_while(|w| self.take(w.size.bytes() as u64 + OVERHEAD))
-            .count();
+        let fitting = windows.iter().take_while(|w| self.take(w.size.bytes() as u64 + OVERHEAD)).count();
         windows.truncate(fitting);
         windows
     }
@@ -131,13 +114,7 @@ fn windows(size: Size, side: usize, rng: &mut Rng) -> Vec<Rect> {
         (0..count).map(move |k| (room * k / (count - 1).max(1) / 2 * 2, each))
     };
     let mut out: Vec<Rect> = spread(size.height)
-        .flat_map(|(y, height)| {
-            spread(size.width).map(move |(x, width)| Rect {
-                x,
-                y,
-                size: Size::new(width, height),
-            })
-        })
+        .flat_map(|(y, height)| spread(size.width).map(move |(x, width)| Rect { x, y, size: Size::new(width, height) }))
         .collect();
     shuffle(&mut out, rng);
     out

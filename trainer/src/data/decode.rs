@@ -70,9 +70,7 @@ struct Graph {
 
 impl Graph {
     fn new(path: &Path, policy: ScalePolicy) -> Result<Self, DataError> {
-        let location = path
-            .to_str()
-            .ok_or_else(|| DataError::decode(path, "the file name is not valid UTF-8"))?;
+        let location = path.to_str().ok_or_else(|| DataError::decode(path, "the file name is not valid UTF-8"))?;
         let source = element("filesrc", &[("location", location)])?;
         let decoder = element("decodebin", &[])?;
         let convert = element("videoconvert", &[])?;
@@ -97,18 +95,11 @@ impl Graph {
             let linked = entry.as_ref().is_some_and(|pad| pad.is_linked());
             flag.store(!linked, Ordering::Release);
         });
-        Ok(Graph {
-            pipeline,
-            sink,
-            no_video,
-        })
+        Ok(Graph { pipeline, sink, no_video })
     }
 
     fn run(&self, path: &Path, max_frames: usize) -> Result<DecodedClip, DataError> {
-        let bus = self
-            .pipeline
-            .bus()
-            .ok_or_else(|| DataError::GStreamer("the pipeline has no bus".into()))?;
+        let bus = self.pipeline.bus().ok_or_else(|| DataError::GStreamer("the pipeline has no bus".into()))?;
         let failed = || match bus.pop_filtered(&[gst::MessageType::Error]) {
             Some(message) => match message.view() {
                 gst::MessageView::Error(e) => Some(e.error().to_string()),
@@ -120,10 +111,7 @@ impl Graph {
             let reason = failed().unwrap_or_else(|| "the pipeline does not start".into());
             return Err(DataError::decode(path, reason));
         }
-        let mut clip = DecodedClip {
-            size: Size::new(0, 0),
-            frames: Vec::new(),
-        };
+        let mut clip = DecodedClip { size: Size::new(0, 0), frames: Vec::new() };
         let mut last = Instant::now();
         while clip.frames.len() < max_frames {
             let sample = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(100));

@@ -34,16 +34,10 @@ impl DataError {
     }
 
     pub(super) fn decode(path: &Path, reason: impl Into<String>) -> Self {
-        DataError::Decode {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        DataError::Decode { path: path.to_owned(), reason: reason.into() }
     }
 
     pub(super) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
-        DataError::Damaged {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        DataError::Damaged { path: path.to_owned(), reason: reason.into() }
     }
 }

@@ -47,20 +47,8 @@ impl Size {
         let luma = self.width * self.height;
         let (y, uv) = frame.split_at(luma);
         let (u, v) = uv.split_at(luma / 4);
-        let chroma = |data| Plane {
-            data,
-            width: self.width / 2,
-            height: self.height / 2,
-        };
-        [
-            Plane {
-                data: y,
-                width: self.width,
-                height: self.height,
-            },
-            chroma(u),
-            chroma(v),
-        ]
+        let chroma = |data| Plane { data, width: self.width / 2, height: self.height / 2 };
+        [Plane { data: y, width: self.width, height: self.height }, chroma(u), chroma(v)]
     }
 }
 
@@ -68,15 +56,8 @@ impl Rect {
     /// The largest window inside `self`, centred, whose width and height are multiples of the given
     /// even numbers.
     pub fn shrink_to_multiple(self, of_width: usize, of_height: usize) -> Rect {
-        let size = Size::new(
-            self.size.width / of_width * of_width,
-            self.size.height / of_height * of_height,
-        );
-        Rect {
-            x: self.x + (self.size.width - size.width) / 4 * 2,
-            y: self.y + (self.size.height - size.height) / 4 * 2,
-            size,
-        }
+        let size = Size::new(self.size.width / of_width * of_width, self.size.height / of_height * of_height);
+        Rect { x: self.x + (self.size.width - size.width) / 4 * 2, y: self.y + (self.size.height - size.height) / 4 * 2, size }
     }
 }
 
@@ -153,11 +134,7 @@ mod tests {
     fn crop_takes_the_window_of_every_plane() {
         let size = Size::new(8, 4);
         let frame: Vec<u8> = (0..48).collect();
-        let window = Rect {
-            x: 2,
-            y: 2,
-            size: Size::new(4, 2),
-        };
+        let window = Rect { x: 2, y: 2, size: Size::new(4, 2) };
         let cut = crop(&frame, size, window);
         assert_eq!(cut, [18, 19, 20, 21, 26, 27, 28, 29, 37, 38, 45, 46]);
     }

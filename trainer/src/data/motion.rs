@@ -151,17 +151,10 @@ fn film(picture: Picture<'_>, camera: &Camera, canvas: &mut Canvas<'_>) {
 fn overlay(picture: Picture<'_>, camera: &Camera, canvas: &mut Canvas<'_>, rng: &mut Rng) {
     let crop = canvas.crop;
     let mask = blob(crop, rng);
-    let mask_plane = super::i420::Plane {
-        data: &mask,
-        width: crop,
-        height: crop,
-    };
+    let mask_plane = super::i420::Plane { data: &mask, width: crop, height: crop };
     let start = camera.view(0, crop).offset;
     // The mask is fixed to the picture: view -> picture -> mask.
-    let to_mask = |view: Affine| Affine {
-        matrix: view.matrix,
-        offset: [0, 1].map(|i| view.offset[i] - start[i]),
-    };
+    let to_mask = |view: Affine| Affine { matrix: view.matrix, offset: [0, 1].map(|i| view.offset[i] - start[i]) };
     let sources = picture.size.planes(picture.frame);
     let mut piece = vec![0; crop * crop];
     let mut alpha = vec![0; crop * crop];
@@ -199,10 +192,7 @@ fn blob(crop: usize, rng: &mut Rng) -> Vec<u8> {
             let x = (i % crop) as f32 - centre[0];
             let y = ((i / crop) as f32 - centre[1]) * squeeze;
             let angle = y.atan2(x);
-            let wobble: f32 = waves
-                .iter()
-                .map(|(order, size, phase)| size * (order * angle + phase).sin())
-                .sum();
+            let wobble: f32 = waves.iter().map(|(order, size, phase)| size * (order * angle + phase).sin()).sum();
             let depth = radius * (1.0 + wobble) - x.hypot(y);
             (255.0 * (0.5 + depth / (2.0 * softness)).clamp(0.0, 1.0)) as u8
         })

@@ -44,18 +44,12 @@ pub fn load_photo(path: &Path) -> Result<Vec<Photo>, DataError> {
     let store = |side: usize| {
         let scale = |length: u32| (length as usize * side + short / 2) / short;
         let (w, h) = (scale(width), scale(height));
-        let mut scaled = if side == short {
-            picture.clone()
-        } else {
-            imageops::resize(&picture, w as u32, h as u32, FilterType::Lanczos3)
-        };
+        let mut scaled =
+            if side == short { picture.clone() } else { imageops::resize(&picture, w as u32, h as u32, FilterType::Lanczos3) };
         let size = Size::new(w / 16 * 16, h / 8 * 8);
         let (x, y) = ((w - size.width) / 2, (h - size.height) / 2);
         let cut = imageops::crop(&mut scaled, x as u32, y as u32, size.width as u32, size.height as u32);
-        Photo {
-            size,
-            frame: i420::from_rgb(cut.to_image().as_raw(), size),
-        }
+        Photo { size, frame: i420::from_rgb(cut.to_image().as_raw(), size) }
     };
     Ok(sides.into_iter().map(store).collect())
 }
@@ -68,9 +62,7 @@ mod tests {
     fn grey_photo_in_both_sizes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("grey.png");
-        image::RgbImage::from_pixel(1000, 750, image::Rgb([128, 128, 128]))
-            .save(&path)
-            .unwrap();
+        image::RgbImage::from_pixel(1000, 750, image::Rgb([128, 128, 128])).save(&path).unwrap();
         let photos = load_photo(&path).unwrap();
         let sizes: Vec<Size> = photos.iter().map(|p| p.size).collect();
         assert_eq!(sizes, [Size::new(576, 432), Size::new(960, 720)]);

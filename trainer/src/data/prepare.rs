@@ -77,11 +77,7 @@ pub struct Summary {
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         for (name, counts) in [("train", &self.train), ("validation", &self.validation)] {
-            writeln!(
-                f,
-                "{name}: {} photos, {} scenes with {} frames",
-                counts.photos, counts.scenes, counts.frames
-            )?;
+            writeln!(f, "{name}: {} photos, {} scenes with {} frames", counts.photos, counts.scenes, counts.frames)?;
         }
         write!(f, "{} MiB, {} sources left out", self.bytes >> 20, self.failed.len())
     }
@@ -100,22 +96,14 @@ pub fn prepare(options: &PrepareOptions, progress: &mut dyn FnMut(&str)) -> Resu
     if options.short_side < MIN_SIDE {
         return Err(DataError::Option {
             option: "short-side",
-            reason: format!(
-                "{} is too small for training crops; use {MIN_SIDE} or more",
-                options.short_side
-            ),
+            reason: format!("{} is too small for training crops; use {MIN_SIDE} or more", options.short_side),
         });
     }
     let clips = list_files(&options.clips)?;
     let photos = list_files(&options.photos)?;
     let budgets = options.max_size.map(|max| Budget::split(max, clips.len(), photos.len()));
     let (clip_budget, photo_budget) = budgets.unzip();
-    let mut job = Job {
-        writer: ShardWriter::create(&options.out)?,
-        failed: Vec::new(),
-        options,
-        progress,
-    };
+    let mut job = Job { writer: ShardWriter::create(&options.out)?, failed: Vec::new(), options, progress };
     job.clips(clips, clip_budget)?;
     job.photos(photos, photo_budget)?;
     let Job { writer, failed, .. } = job;
@@ -126,12 +114,7 @@ pub fn prepare(options: &PrepareOptions, progress: &mut dyn FnMut(&str)) -> Resu
             reason: "no source could be stored; check the given folders and the size limit".into(),
         });
     }
-    Ok(Summary {
-        train: count(&items, Split::Train),
-        validation: count(&items, Split::Validation),
-        bytes,
-        failed,
-    })
+    Ok(Summary { train: count(&items, Split::Train), validation: count(&items, Split::Validation), bytes, failed })
 }
 
 struct Job<'a> {
@@ -161,11 +144,7 @@ impl Job<'_> {
             }
             let frames: Vec<Vec<u8>> = clip.frames.iter().map(|frame| i420::crop(frame, clip.size, area)).collect();
             let scenes = find_scenes(area.size, &frames, MIN_SCENE);
-            let split = if held_out.contains(&name) {
-                Split::Validation
-            } else {
-                Split::Train
-            };
+            let split = if held_out.contains(&name) { Split::Validation } else { Split::Train };
             let kept: usize = scenes.iter().map(Vec::len).sum();
             (self.progress)(&format!(
                 "{name}: {}x{}, {} scene(s), {kept} of {} frames{}",
@@ -213,10 +192,8 @@ impl Job<'_> {
         let lengths: Vec<usize> = scenes.iter().map(Vec::len).collect();
         let mut rng = Rng::new(&[name_hash(self.options.seed, name)]);
         for e in budget.clip(size, &lengths, &mut rng) {
-            let list: Vec<Vec<u8>> = scenes[e.scene][e.first..e.first + e.frames]
-                .iter()
-                .map(|&i| i420::crop(&frames[i], size, e.window))
-                .collect();
+            let list: Vec<Vec<u8>> =
+                scenes[e.scene][e.first..e.first + e.frames].iter().map(|&i| i420::crop(&frames[i], size, e.window)).collect();
             let name = format!("{name}#{}+{}@{},{}", e.scene, e.first, e.window.x, e.window.y);
             self.writer.push(&name, Kind::Clip, split, e.window.size, &list)?;
         }
@@ -235,18 +212,10 @@ impl Job<'_> {
                     continue;
                 }
             };
-            let split = if held_out.contains(&name) {
-                Split::Validation
-            } else {
-                Split::Train
-            };
+            let split = if held_out.contains(&name) { Split::Validation } else { Split::Train };
             let mut rng = Rng::new(&[name_hash(self.options.seed, &name)]);
             // A budget has room for one version only: the smaller, which shows more of the scene.
-            let versions = &versions[..if budget.is_some() {
-                versions.len().min(1)
-            } else {
-                versions.len()
-            }];
+            let versions = &versions[..if budget.is_some() { versions.len().min(1) } else { versions.len() }];
             for photo in versions {
                 let windows = match &mut budget {
                     None => vec![photo.size.rect()],

@@ -51,19 +51,13 @@ impl Affine {
     /// The same motion for 4:2:0 chroma planes whose samples lie in the middle of 2x2 luma pixels.
     pub fn chroma(&self) -> Affine {
         let centre = self.source(0.5, 0.5);
-        Affine {
-            matrix: self.matrix,
-            offset: centre.map(|c| (c - 0.5) / 2.0),
-        }
+        Affine { matrix: self.matrix, offset: centre.map(|c| (c - 0.5) / 2.0) }
     }
 
     /// The map for a destination with twice the resolution, whose 2x2 means are the pixels of this
     /// one.
     fn doubled(&self) -> Affine {
-        Affine {
-            matrix: self.matrix.map(|row| row.map(|m| m / 2.0)),
-            offset: self.source(-0.25, -0.25),
-        }
+        Affine { matrix: self.matrix.map(|row| row.map(|m| m / 2.0)), offset: self.source(-0.25, -0.25) }
     }
 }
 
@@ -165,20 +159,13 @@ mod tests {
     }
 
     fn plane(data: &[u8], width: usize) -> Plane<'_> {
-        Plane {
-            data,
-            width,
-            height: data.len() / width,
-        }
+        Plane { data, width, height: data.len() / width }
     }
 
     #[test]
     fn whole_pixel_shift_copies() {
         let data = texture(40, 30);
-        let map = Affine {
-            matrix: IDENTITY,
-            offset: [5.0, 7.0],
-        };
+        let map = Affine { matrix: IDENTITY, offset: [5.0, 7.0] };
         let mut out = vec![0; 16 * 12];
         warp(plane(&data, 40), &map, Border::Reflect, &mut out, 16);
         for y in 0..12 {
@@ -195,10 +182,7 @@ mod tests {
             .flat_map(|y| (-12..36).map(move |x| (mirror(y, 20) * 24 + mirror(x, 24)) as usize))
             .map(|i| data[i])
             .collect();
-        let turn = |offset| Affine {
-            matrix: [[0.98, -0.1], [0.1, 0.98]],
-            offset,
-        };
+        let turn = |offset| Affine { matrix: [[0.98, -0.1], [0.1, 0.98]], offset };
         let (mut a, mut b) = (vec![0; 24 * 20], vec![0; 24 * 20]);
         warp(plane(&data, 24), &turn([-1.5, -2.25]), Border::Reflect, &mut a, 24);
         warp(plane(&wide, 48), &turn([10.5, 9.75]), Border::Reflect, &mut b, 24);
@@ -208,31 +192,20 @@ mod tests {
     #[test]
     fn half_pixel_interpolates_and_constants_stay() {
         let ramp: Vec<u8> = (0..64 * 8).map(|i| (i % 64) as u8 * 2).collect();
-        let map = Affine {
-            matrix: IDENTITY,
-            offset: [20.5, 2.0],
-        };
+        let map = Affine { matrix: IDENTITY, offset: [20.5, 2.0] };
         let mut out = vec![0; 8];
         warp(plane(&ramp, 64), &map, Border::Reflect, &mut out, 8);
         assert_eq!(out, [41, 43, 45, 47, 49, 51, 53, 55]);
         let mut out = vec![0; 8];
-        let outside = Affine {
-            matrix: IDENTITY,
-            offset: [-50.0, -50.0],
-        };
+        let outside = Affine { matrix: IDENTITY, offset: [-50.0, -50.0] };
         warp(plane(&ramp, 64), &outside, Border::Constant(9), &mut out, 8);
         assert_eq!(out, [9; 8]);
     }
 
     #[test]
     fn shrinking_averages() {
-        let checks: Vec<u8> = (0..32 * 32)
-            .map(|i| if (i % 32 + i / 32) % 2 == 0 { 200 } else { 100 })
-            .collect();
-        let map = Affine {
-            matrix: [[2.0, 0.0], [0.0, 2.0]],
-            offset: [8.5, 8.5],
-        };
+        let checks: Vec<u8> = (0..32 * 32).map(|i| if (i % 32 + i / 32) % 2 == 0 { 200 } else { 100 }).collect();
+        let map = Affine { matrix: [[2.0, 0.0], [0.0, 2.0]], offset: [8.5, 8.5] };
         let mut out = vec![0; 64];
         shrink(plane(&checks, 32), &map, &mut out, 8);
         assert_eq!(out, [150; 64]);
@@ -240,10 +213,7 @@ mod tests {
 
     #[test]
     fn chroma_follows_luma() {
-        let map = Affine {
-            matrix: IDENTITY,
-            offset: [6.0, -3.0],
-        };
+        let map = Affine { matrix: IDENTITY, offset: [6.0, -3.0] };
         assert_eq!(map.chroma().offset, [3.0, -1.5]);
     }
 }

@@ -52,9 +52,7 @@ impl Rng {
 
 /// 64-bit FNV-1a of a name, finished with SplitMix64's mixer: a stable rank for choosing subsets.
 pub fn name_hash(seed: u64, name: &str) -> u64 {
-    let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
     mix(fnv ^ mix(seed.wrapping_add(GAMMA)))
 }
 

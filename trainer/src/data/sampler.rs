@@ -65,6 +65,17 @@ impl Sampler {
     /// [`DataError::Io`] and [`DataError::Damaged`] naming the file; [`DataError::NothingFits`] if
     /// the split is empty; [`DataError::Option`] for a share outside of 0..=1.
     pub fn open(dir: &Path, options: SamplerOptions) -> Result<Self, DataError> {
+        Self::open_if_any(dir, options)?.ok_or_else(|| DataError::NothingFits {
+            path: dir.to_owned(),
+            reason: format!("the data folder has no items in the split {:?}; prepare more sources", options.split),
+        })
+    }
+
+    /// As [`Sampler::open`], `None` if the split has no items.
+    ///
+    /// # Errors
+    /// As [`Sampler::open`].
+    pub fn open_if_any(dir: &Path, options: SamplerOptions) -> Result<Option<Self>, DataError> {
         if !(0.0..=1.0).contains(&options.photo_share) {
             return Err(DataError::Option {
                 option: "photo-share",
@@ -84,16 +95,8 @@ impl Sampler {
                 }
             }
         }
-        let sampler = Sampler {
-            set,
-            options,
-            clips,
-            photos,
-        };
-        if sampler.clips.is_empty() && sampler.photos.is_empty() {
-            return Err(sampler.nothing("the data folder has no items in this split"));
-        }
-        Ok(sampler)
+        let sampler = Sampler { set, options, clips, photos };
+        Ok((!sampler.clips.is_empty() || !sampler.photos.is_empty()).then_some(sampler))
     }
 
     /// Reads all shards and compares their checksums.
@@ -208,10 +211,7 @@ impl Sampler {
     }
 
     fn picture(&self, item: usize) -> Picture<'_> {
-        Picture {
-            size: self.set.entries()[item].size(),
-            frame: self.set.frame(item, 0),
-        }
+        Picture { size: self.set.entries()[item].size(), frame: self.set.frame(item, 0) }
     }
 
     fn photo(&self, photos: &[usize], canvas: &mut Canvas<'_>, rng: &mut Rng) {
@@ -257,10 +257,7 @@ impl Sampler {
         }
         let room = crop as f32 * scale;
         let corner = [entry.width, entry.height].map(|side| rng.range(0.0, side as f32 - room));
-        let map = Affine {
-            matrix: [[scale, 0.0], [0.0, scale]],
-            offset: corner.map(|c| c + (scale - 1.0) / 2.0),
-        };
+        let map = Affine { matrix: [[scale, 0.0], [0.0, scale]], offset: corner.map(|c| c + (scale - 1.0) / 2.0) };
         let [y, u, v] = entry.size().planes(self.set.frame(item, t));
         shrink(y, &map, canvas.y, crop);
         let (out_u, out_v) = canvas.uv.split_at_mut(crop * crop / 4);
@@ -300,22 +297,14 @@ impl Sampler {
     fn nothing(&self, what: &str) -> DataError {
         DataError::NothingFits {
             path: self.set.dir().to_owned(),
-            reason: format!(
-                "{what} (split {:?}); ask for less, or prepare more sources",
-                self.options.split
-            ),
+            reason: format!("{what} (split {:?}); ask for less, or prepare more sources", self.options.split),
         }
     }
 }
 
 impl ClipBatch {
     fn new(batch: usize, frames: usize, crop: usize) -> Result<Self, DataError> {
-        let bad = |option, reason: &str| {
-            Err(DataError::Option {
-                option,
-                reason: reason.to_owned(),
-            })
-        };
+        let bad = |option, reason: &str| Err(DataError::Option { option, reason: reason.to_owned() });
         if crop == 0 || crop % 64 != 0 || crop > 1024 {
             return bad("crop", "must be a multiple of 64 up to 1024");
         }
@@ -326,13 +315,7 @@ impl ClipBatch {
             return bad("frames", "must lie between 1 and 256");
         }
         let luma = batch * frames * crop * crop;
-        Ok(ClipBatch {
-            batch,
-            frames,
-            crop,
-            y: vec![0; luma],
-            uv: vec![0; luma / 2],
-        })
+        Ok(ClipBatch { batch, frames, crop, y: vec![0; luma], uv: vec![0; luma / 2] })
     }
 
     /// Each clip's part of the buffers.

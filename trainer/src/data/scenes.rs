@@ -27,17 +27,12 @@ pub fn find_scenes(size: Size, frames: &[Vec<u8>], min_frames: usize) -> Vec<Vec
 
     let mut kept: Vec<usize> = Vec::new();
     for (i, thumbnail) in thumbnails.iter().enumerate() {
-        let copy = kept
-            .last()
-            .is_some_and(|&last| thumbnails[last].difference(thumbnail) < DUPLICATE);
+        let copy = kept.last().is_some_and(|&last| thumbnails[last].difference(thumbnail) < DUPLICATE);
         if !copy {
             kept.push(i);
         }
     }
-    let change: Vec<f32> = kept
-        .windows(2)
-        .map(|pair| thumbnails[pair[0]].difference(&thumbnails[pair[1]]))
-        .collect();
+    let change: Vec<f32> = kept.windows(2).map(|pair| thumbnails[pair[0]].difference(&thumbnails[pair[1]])).collect();
 
     let mut scenes = vec![Vec::new()];
     for (k, &frame) in kept.iter().enumerate() {
@@ -81,11 +76,7 @@ pub fn picture_area(size: Size, frames: &[Vec<u8>]) -> Rect {
     if (top + bottom) * 5 > h * 2 || (left + right) * 5 > w * 2 {
         return size.rect();
     }
-    Rect {
-        x: left,
-        y: top,
-        size: Size::new(w - left - right, h - top - bottom),
-    }
+    Rect { x: left, y: top, size: Size::new(w - left - right, h - top - bottom) }
 }
 
 /// Even widths of the dark margins at both ends of a list of (mean, peak).
@@ -95,10 +86,7 @@ fn bars(lines: &[(f32, u8)]) -> (usize, usize) {
         0 => 0,
         n => (n + BAR_MARGIN).next_multiple_of(2),
     };
-    (
-        width(lines.iter().take_while(dark).count()),
-        width(lines.iter().rev().take_while(dark).count()),
-    )
+    (width(lines.iter().take_while(dark).count()), width(lines.iter().rev().take_while(dark).count()))
 }
 
 /// 8x8 means of the luma plane.
@@ -120,10 +108,7 @@ impl Thumbnail {
         let n = means.len() as f32;
         let mean = means.iter().sum::<f32>() / n;
         let variance = means.iter().map(|m| (m - mean).powi(2)).sum::<f32>() / n;
-        Thumbnail {
-            means,
-            contrast: variance.sqrt(),
-        }
+        Thumbnail { means, contrast: variance.sqrt() }
     }
 
     fn difference(&self, other: &Self) -> f32 {

@@ -133,12 +133,7 @@ impl ShardWriter {
                 fs::remove_file(&path).map_err(DataError::io(&path))?;
             }
         }
-        Ok(ShardWriter {
-            dir: dir.to_owned(),
-            file: None,
-            shards: Vec::new(),
-            items: Vec::new(),
-        })
+        Ok(ShardWriter { dir: dir.to_owned(), file: None, shards: Vec::new(), items: Vec::new() })
     }
 
     /// Appends an item. Every frame has `size.bytes()` bytes.
@@ -167,10 +162,7 @@ impl ShardWriter {
         };
         let header = entry.header();
         let bytes = (header.len() + size.bytes() * frames.len()) as u64;
-        let full = self
-            .shards
-            .last()
-            .is_none_or(|&length| length > SHARD_MAGIC.len() as u64 && length + bytes > SHARD_LIMIT);
+        let full = self.shards.last().is_none_or(|&length| length > SHARD_MAGIC.len() as u64 && length + bytes > SHARD_LIMIT);
         if full {
             self.next_shard()?;
         }
@@ -215,17 +207,10 @@ impl ShardWriter {
     /// [`DataError::Io`].
     pub fn finish(mut self) -> Result<(Vec<Entry>, u64), DataError> {
         self.close_shard()?;
-        let index = Index {
-            version: VERSION,
-            shards: self.shards,
-            items: self.items,
-        };
+        let index = Index { version: VERSION, shards: self.shards, items: self.items };
         let path = self.dir.join(INDEX);
         let partial = self.dir.join("index.json.partial");
-        let text = serde_json::to_vec_pretty(&index).map_err(|e| DataError::Io {
-            path: path.clone(),
-            source: e.into(),
-        })?;
+        let text = serde_json::to_vec_pretty(&index).map_err(|e| DataError::Io { path: path.clone(), source: e.into() })?;
         fs::write(&partial, &text).map_err(DataError::io(&partial))?;
         fs::rename(&partial, &path).map_err(DataError::io(&path))?;
         let bytes = index.shards.iter().sum::<u64>() + text.len() as u64;
@@ -266,11 +251,7 @@ impl ShardSet {
             })?;
             check_item(map, entry).map_err(|reason| DataError::damaged(&shard_path(dir, entry.shard), reason))?;
         }
-        Ok(ShardSet {
-            dir: dir.to_owned(),
-            maps,
-            entries: index.items,
-        })
+        Ok(ShardSet { dir: dir.to_owned(), maps, entries: index.items })
     }
 
     pub fn dir(&self) -> &Path {
@@ -341,9 +322,7 @@ mod tests {
     use super::*;
 
     fn frames(count: usize, size: Size, seed: u8) -> Vec<Vec<u8>> {
-        (0..count)
-            .map(|t| (0..size.bytes()).map(|i| (i * 7 + t * 31) as u8 ^ seed).collect())
-            .collect()
+        (0..count).map(|t| (0..size.bytes()).map(|i| (i * 7 + t * 31) as u8 ^ seed).collect()).collect()
     }
 
     fn write(dir: &Path) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
@@ -351,9 +330,7 @@ mod tests {
         let clip = frames(5, Size::new(16, 24), 9);
         let mut writer = ShardWriter::create(dir).unwrap();
         let (train, held_out) = (Split::Train, Split::Validation);
-        writer
-            .push("a@432", Kind::Photo, held_out, Size::new(32, 16), &photo)
-            .unwrap();
+        writer.push("a@432", Kind::Photo, held_out, Size::new(32, 16), &photo).unwrap();
         writer.push("b#0", Kind::Clip, train, Size::new(16, 24), &clip).unwrap();
         let (items, bytes) = writer.finish().unwrap();
         assert_eq!(items.len(), 2);

@@ -21,12 +21,7 @@ pub struct BatchSource {
 
 impl BatchSource {
     pub fn new(sampler: Arc<Sampler>, batch: usize, crop: usize) -> Self {
-        Self {
-            sampler,
-            estimator: DisFlow::default(),
-            batch,
-            crop,
-        }
+        Self { sampler, estimator: DisFlow::default(), batch, crop }
     }
 
     /// The batch of (step, worker): always the same one.
@@ -47,12 +42,7 @@ pub fn clip_on_device(batch: &ClipBatch, estimator: &mut dyn FlowEstimator, devi
     let y = to_float(&batch.y, &[n64, t64, 1, s64, s64])?;
     let uv = to_float(&batch.uv, &[n64, t64, 2, s64 / 2, s64 / 2])?;
     let frames = (0..t64)
-        .map(|i| {
-            Ok(Planes {
-                y: y.f_select(1, i)?.f_contiguous()?,
-                uv: uv.f_select(1, i)?.f_contiguous()?,
-            })
-        })
+        .map(|i| Ok(Planes { y: y.f_select(1, i)?.f_contiguous()?, uv: uv.f_select(1, i)?.f_contiguous()? }))
         .collect::<Result<_>>()?;
     let luma = |example: usize, frame: usize| {
         let start = (example * t + frame) * s * s;

@@ -66,11 +66,7 @@ impl Checkpoint {
             .tensors
             .iter()
             .map(|(name, tensor)| {
-                let host = tensor
-                    .f_detach()?
-                    .f_to_device(Device::Cpu)?
-                    .f_to_kind(Kind::Float)?
-                    .f_contiguous()?;
+                let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
                 let mut bytes = vec![0u8; host.numel() * 4];
                 let count = host.numel();
                 host.f_copy_data_u8(&mut bytes, count)?;

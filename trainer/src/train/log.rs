@@ -20,22 +20,12 @@ impl RunLog {
     /// Appends to `train.jsonl` and to the event files in `dir`.
     pub fn open(dir: &Path, title: &str) -> Result<Self> {
         let path = dir.join("train.jsonl");
-        let json = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .with_context(|| path.display().to_string())?;
+        let json =
+            std::fs::OpenOptions::new().create(true).append(true).open(&path).with_context(|| path.display().to_string())?;
         let bar = ProgressBar::new(1000);
-        bar.set_style(ProgressStyle::with_template(
-            "{prefix} [{bar:30}] {percent}% {elapsed} {msg}",
-        )?);
+        bar.set_style(ProgressStyle::with_template("{prefix} [{bar:30}] {percent}% {elapsed} {msg}")?);
         bar.set_prefix(title.to_owned());
-        Ok(Self {
-            json,
-            events: SummaryWriter::new(dir.join("events")),
-            bar,
-            sums: BTreeMap::new(),
-        })
+        Ok(Self { json, events: SummaryWriter::new(dir.join("events")), bar, sums: BTreeMap::new() })
     }
 
     pub fn add(&mut self, name: &str, value: f64) {
@@ -52,10 +42,7 @@ impl RunLog {
         record.insert("seconds".into(), seconds.round().into());
         for (name, (sum, count)) in std::mem::take(&mut self.sums) {
             let mean = sum / count as f64;
-            record.insert(
-                name.clone(),
-                serde_json::Number::from_f64(mean).map_or(serde_json::Value::Null, Into::into),
-            );
+            record.insert(name.clone(), serde_json::Number::from_f64(mean).map_or(serde_json::Value::Null, Into::into));
             self.events.add_scalar(&name, mean as f32, step as usize);
         }
         self.events.flush();
@@ -65,8 +52,7 @@ impl RunLog {
         let short = ["score", "bpp", "psnr_y", "psnr_uv"]
             .iter()
             .filter_map(|k| record.get(*k).and_then(|v| v.as_f64()).map(|v| format!("{k} {v:.3}")));
-        self.bar
-            .set_message(format!("step {step} {}", short.collect::<Vec<_>>().join(" ")));
+        self.bar.set_message(format!("step {step} {}", short.collect::<Vec<_>>().join(" ")));
         Ok(())
     }
 

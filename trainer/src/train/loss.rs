@@ -39,10 +39,7 @@ pub fn quality_of_lambda(lambda: f64) -> f64 {
 /// Lambda of each example, and the weight of each example in the loss.
 pub fn lambda_weights(qualities: &[u8]) -> (Tensor, Tensor) {
     let lambdas: Vec<f32> = qualities.iter().map(|&q| lambda(f64::from(q)) as f32).collect();
-    let weights: Vec<f32> = lambdas
-        .iter()
-        .map(|l| (LAMBDA_PIVOT as f32 / l).powf(LAMBDA_EXPONENT as f32))
-        .collect();
+    let weights: Vec<f32> = lambdas.iter().map(|l| (LAMBDA_PIVOT as f32 / l).powf(LAMBDA_EXPONENT as f32)).collect();
     (Tensor::from_slice(&lambdas), Tensor::from_slice(&weights))
 }
 
@@ -56,10 +53,8 @@ fn error(a: &Tensor, b: &Tensor, kind: Distortion) -> Result<Tensor> {
         Distortion::Mse => per_example_mean(&squared),
         Distortion::Charbonnier => {
             // Scaled so that small errors weigh as in MSE: eps * (sqrt(d^2 + eps^2) - eps) * 2 ~ d^2.
-            let root = squared
-                .f_add_scalar(CHARBONNIER_EPSILON * CHARBONNIER_EPSILON)?
-                .f_sqrt()?
-                .f_sub_scalar(CHARBONNIER_EPSILON)?;
+            let root =
+                squared.f_add_scalar(CHARBONNIER_EPSILON * CHARBONNIER_EPSILON)?.f_sqrt()?.f_sub_scalar(CHARBONNIER_EPSILON)?;
             per_example_mean(&root.f_mul_scalar(2.0 * CHARBONNIER_EPSILON)?)
         }
     }
@@ -82,12 +77,7 @@ pub fn drift(target: &Planes, output: &Planes) -> Result<Tensor> {
 /// Mean PSNR in dB over examples of one plane.
 pub fn psnr(target: &Tensor, output: &Tensor) -> Result<f64> {
     let mse = tch::no_grad(|| per_example_mean(&target.f_sub(&output.f_clamp(-0.5, 0.5)?)?.f_square()?))?;
-    Ok(mse
-        .f_clamp_min(1e-7)?
-        .f_log10()?
-        .f_mul_scalar(-10.0)?
-        .f_mean(Kind::Float)?
-        .f_double_value(&[])?)
+    Ok(mse.f_clamp_min(1e-7)?.f_log10()?.f_mul_scalar(-10.0)?.f_mean(Kind::Float)?.f_double_value(&[])?)
 }
 
 #[cfg(test)]
@@ -97,27 +87,18 @@ mod tests {
 
     fn flat(y: f64, uv: f64) -> Planes {
         let full = |c, s, v| Tensor::full([1, c, s, s], v, (Kind::Float, Device::Cpu));
-        Planes {
-            y: full(1, 32, y),
-            uv: full(2, 16, uv),
-        }
+        Planes { y: full(1, 32, y), uv: full(2, 16, uv) }
     }
 
     #[test]
     fn chroma_counts_twice() {
-        let d = distortion(&flat(0.0, 0.0), &flat(0.1, 0.2), Distortion::Mse)
-            .unwrap()
-            .double_value(&[0]);
+        let d = distortion(&flat(0.0, 0.0), &flat(0.1, 0.2), Distortion::Mse).unwrap().double_value(&[0]);
         assert!((d - (0.01 + 2.0 * 0.04)).abs() < 1e-6, "{d}");
     }
 
     #[test]
     fn charbonnier_equals_mse_for_small_errors_and_grows_linearly() {
-        let at = |e| {
-            distortion(&flat(0.0, 0.0), &flat(e, 0.0), Distortion::Charbonnier)
-                .unwrap()
-                .double_value(&[0])
-        };
+        let at = |e| distortion(&flat(0.0, 0.0), &flat(e, 0.0), Distortion::Charbonnier).unwrap().double_value(&[0]);
         assert!((at(4e-4) / 1.6e-7 - 1.0).abs() < 0.01, "{}", at(4e-4));
         assert!((at(0.4) / at(0.2) - 2.0).abs() < 0.05);
     }
@@ -128,10 +109,7 @@ mod tests {
             .view([1, 1, 1, 32])
             .expand([1, 1, 32, 32], false)
             * 0.1;
-        let noisy = Planes {
-            y: noise.shallow_clone(),
-            uv: Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu)),
-        };
+        let noisy = Planes { y: noise.shallow_clone(), uv: Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu)) };
         assert!(drift(&flat(0.0, 0.0), &noisy).unwrap().double_value(&[0]) < 1e-9);
         assert!((drift(&flat(0.0, 0.0), &flat(0.1, 0.0)).unwrap().double_value(&[0]) - 0.01).abs() < 1e-6);
     }

@@ -36,7 +36,6 @@ use worker::{StepOrder, StepReport, Worker, WorkerSetup};
 const CLIP_NORM: f64 = 1.0;
 /// So many steps in a row without a finite gradient end the run.
 const MAX_BAD_STEPS: u32 = 20;
-const CHECKPOINT_SECONDS: f64 = 300.0;
 const RECORD_SECONDS: f64 = 20.0;
 const VALIDATE_SECONDS: f64 = 600.0;
 
@@ -96,6 +95,8 @@ pub struct RunPaths {
     pub data: PathBuf,
     /// Holds `checkpoint.safetensors`, `train.jsonl` and `events/`.
     pub out: PathBuf,
+    /// Seconds between checkpoints; 0: one after every step.
+    pub checkpoint_seconds: f64,
 }
 
 impl RunPaths {
@@ -151,16 +152,9 @@ impl Run {
     /// The stage's settings come from the checkpoint; only the budget and the number of workers may change.
     fn resume(checkpoint: &Checkpoint, wanted: &TrainConfig, paths: &RunPaths, device: Device) -> Result<Self> {
         let Some(stored) = &checkpoint.progress.train else {
-            bail!(
-                "{}: a starting point, not a run; give it to --init and another --out",
-                paths.checkpoint().display()
-            );
+            bail!("{}: a starting point, not a run; give it to --init and another --out", paths.checkpoint().display());
         };
-        let config = TrainConfig {
-            budget: wanted.budget,
-            workers: wanted.workers,
-            ..stored.clone()
-        };
+        let config = TrainConfig { budget: wanted.budget, workers: wanted.workers, ..stored.clone() };
         if config != *wanted {
             bail!(
                 "{} belongs to a run with other settings ({}); give the same ones or another --out",
@@ -168,14 +162,7 @@ impl Run {
                 serde_json::to_string(stored)?
             );
         }
-        Self::assemble(
-            checkpoint.raw_params(),
-            checkpoint.progress.clone(),
-            config,
-            paths,
-            device,
-            Some(checkpoint),
-        )
+        Self::assemble(checkpoint.raw_params(), checkpoint.progress.clone(), config, paths, device, Some(checkpoint))
     }
 
     fn assemble(
@@ -197,18 +184,11 @@ impl Run {
                 trainable.push(name.to_owned());
             }
         }
-        let options = SamplerOptions {
-            photo_share: config.photo_share,
-            seed: config.seed,
-            split: Split::Train,
-        };
+        let options = SamplerOptions { photo_share: config.photo_share, seed: config.seed, split: Split::Train };
         let sampler = Sampler::open(&paths.data, options)?;
         sampler.verify()?;
         let sampler = Arc::new(sampler);
-        let named = trainable
-            .iter()
-            .map(|n| (n.clone(), params.get(n).expect("listed above").shallow_clone()))
-            .collect();
+        let named = trainable.iter().map(|n| (n.clone(), params.get(n).expect("listed above").shallow_clone())).collect();
         let mut workers = Vec::new();
         for (index, share) in share_out(named, config.workers).into_iter().enumerate() {
             let mut optimiser = Optimiser::new(share, config.ema_decay);
@@ -226,15 +206,7 @@ impl Run {
                 device,
             })?);
         }
-        Ok(Self {
-            progress,
-            config,
-            params,
-            networks,
-            trainable,
-            workers,
-            device,
-        })
+        Ok(Self { progress, config, params, networks, trainable, workers, device })
     }
 
     fn drive(&mut self, paths: &RunPaths) -> Result<()> {
@@ -243,12 +215,7 @@ impl Run {
         let seconds_before = self.progress.seconds;
         let (mut recorded, mut saved, mut validated) = (0.0, 0.0, -VALIDATE_SECONDS);
         let mut bad_steps = 0;
-        log.say(&format!(
-            "{} stage: step {}, {:.0} s so far",
-            self.config.stage.name(),
-            self.progress.step,
-            seconds_before
-        ));
+        log.say(&format!("{} stage: step {}, {:.0} s so far", self.config.stage.name(), self.progress.step, seconds_before));
         loop {
             let elapsed = clock.elapsed().as_secs_f64();
             self.progress.seconds = seconds_before + elapsed;
@@ -256,24 +223,24 @@ impl Run {
             let done = fraction >= 1.0;
             if done || elapsed - validated >= VALIDATE_SECONDS {
                 validated = elapsed;
-                let report = validate::validate(&self.networks, &self.config, &paths.data, self.device)?;
-                log.say(&report.to_string());
-                report.metrics().for_each(|(name, value)| log.add(name, value));
+                match validate::validate(&self.networks, &self.config, &paths.data, self.device)? {
+                    Some(report) => {
+                        log.say(&report.to_string());
+                        report.metrics().for_each(|(name, value)| log.add(name, value));
+                    }
+                    None => log.say("the data hold nothing for validation: only the training loss is known"),
+                }
             }
             if done || elapsed - recorded >= RECORD_SECONDS {
                 recorded = elapsed;
                 log.record(self.progress.step, fraction.min(1.0), self.progress.seconds)?;
             }
-            if done || elapsed - saved >= CHECKPOINT_SECONDS {
+            if done || elapsed - saved >= paths.checkpoint_seconds {
                 saved = elapsed;
                 self.checkpoint()?.save(&paths.checkpoint())?;
             }
             if done {
-                log.say(&format!(
-                    "{} stage done: {}",
-                    self.config.stage.name(),
-                    paths.checkpoint().display()
-                ));
+                log.say(&format!("{} stage done: {}", self.config.stage.name(), paths.checkpoint().display()));
                 return Ok(());
             }
             if self.step(fraction, &mut log)? {
@@ -295,10 +262,7 @@ impl Run {
     fn step(&mut self, fraction: f64, log: &mut RunLog) -> Result<bool> {
         let mut multipliers = [1.0; 64];
         if let Some(controller) = &self.progress.rate {
-            multipliers
-                .iter_mut()
-                .enumerate()
-                .for_each(|(q, m)| *m = controller.multiplier(q as u8));
+            multipliers.iter_mut().enumerate().for_each(|(q, m)| *m = controller.multiplier(q as u8));
         }
         let order = StepOrder {
             step: self.progress.step,
@@ -315,10 +279,7 @@ impl Run {
             log.add("loss", report.loss);
             report.metrics.iter().for_each(|(name, value)| log.add(name, *value));
             if let Some(controller) = &mut self.progress.rate {
-                report
-                    .rates
-                    .iter()
-                    .for_each(|(quality, rate)| controller.observe(*quality, *rate));
+                report.rates.iter().for_each(|(quality, rate)| controller.observe(*quality, *rate));
             }
         }
         let (gradients, norm) = average(reports)?;
@@ -346,10 +307,7 @@ impl Run {
         for worker in &self.workers {
             tensors.extend(worker.state()?);
         }
-        Ok(Checkpoint {
-            progress: self.progress.clone(),
-            tensors,
-        })
+        Ok(Checkpoint { progress: self.progress.clone(), tensors })
     }
 }
 
@@ -368,11 +326,7 @@ fn average(reports: Vec<StepReport>) -> Result<(Vec<Option<Tensor>>, f64)> {
                 }
             }
         }
-        let squares = sum
-            .iter()
-            .flatten()
-            .map(|g| Ok(g.f_square()?.f_sum(Kind::Float)?))
-            .collect::<Result<Vec<_>>>()?;
+        let squares = sum.iter().flatten().map(|g| Ok(g.f_square()?.f_sum(Kind::Float)?)).collect::<Result<Vec<_>>>()?;
         let norm = if squares.is_empty() {
             0.0
         } else {
@@ -393,21 +347,8 @@ pub fn rate_controller(best: f64, worst: f64) -> RateController {
 
 /// A starting point from the parameters of a model or of the prototype.
 pub fn starting_point(model: ModelConfig, params: &ParamStore) -> Checkpoint {
-    let tensors = params
-        .iter()
-        .map(|(name, t)| (format!("param/{name}"), t.shallow_clone()))
-        .collect();
-    Checkpoint {
-        progress: Progress {
-            model,
-            train: None,
-            step: 0,
-            seconds: 0.0,
-            earlier_seconds: 0.0,
-            rate: None,
-        },
-        tensors,
-    }
+    let tensors = params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())).collect();
+    Checkpoint { progress: Progress { model, train: None, step: 0, seconds: 0.0, earlier_seconds: 0.0, rate: None }, tensors }
 }
 
 /// Reads a starting point: a checkpoint or an exported model.

@@ -21,10 +21,7 @@ pub struct RateController {
 
 impl RateController {
     pub fn new(best: f64, worst: f64) -> Self {
-        Self {
-            target: (best, worst),
-            log_multiplier: [0.0; KNOTS],
-        }
+        Self { target: (best, worst), log_multiplier: [0.0; KNOTS] }
     }
 
     fn position(quality: u8) -> (usize, f64) {
@@ -67,16 +64,13 @@ mod tests {
         // A codec whose rate falls with the square root of the rate's weight, off by a factor of three.
         let mut controller = RateController::new(0.5, 0.02);
         let plant = |c: &RateController, q| 3.0 * c.target(q) / c.multiplier(q).sqrt();
-        for step in 0..20_000u32 {
+        for step in 0..100_000u32 {
             let q = (step * 37 % 64) as u8;
             let rate = plant(&controller, q);
             controller.observe(q, rate);
         }
         for q in [0, 20, 40, 63] {
-            assert!(
-                (plant(&controller, q) / controller.target(q)).ln().abs() < 0.05,
-                "quality {q}"
-            );
+            assert!((plant(&controller, q) / controller.target(q)).ln().abs() < 0.05, "quality {q}");
         }
     }
 

@@ -29,13 +29,7 @@ pub struct InterLosses {
 
 impl Default for InterLosses {
     fn default() -> Self {
-        Self {
-            warp: 0.3,
-            flow: 0.02,
-            drift: 1.0,
-            growth: 0.1,
-            shift: 0.75,
-        }
+        Self { warp: 0.3, flow: 0.02, drift: 1.0, growth: 0.1, shift: 0.75 }
     }
 }
 
@@ -82,10 +76,7 @@ impl Examples {
         let (n, _, h, w) = frame.y.size4()?;
         let qualities = rng.qualities(n as usize);
         let (lambda, weight) = lambda_weights(&qualities);
-        let multipliers: Vec<f32> = qualities
-            .iter()
-            .map(|&q| context.rate_multiplier[usize::from(q)] as f32)
-            .collect();
+        let multipliers: Vec<f32> = qualities.iter().map(|&q| context.rate_multiplier[usize::from(q)] as f32).collect();
         let device = context.device;
         Ok(Self {
             q: quality_tensor(&qualities, device)?,
@@ -114,12 +105,7 @@ impl Examples {
 
     fn rates(&self, bpp: &Tensor) -> Result<Vec<(u8, f64)>> {
         let values = Vec::<f32>::try_from(&bpp.f_detach()?.f_to_device(Device::Cpu)?)?;
-        Ok(self
-            .qualities
-            .iter()
-            .copied()
-            .zip(values.into_iter().map(f64::from))
-            .collect())
+        Ok(self.qualities.iter().copied().zip(values.into_iter().map(f64::from)).collect())
     }
 }
 
@@ -133,9 +119,7 @@ pub fn intra_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) -> Resu
     let examples = Examples::draw(context, frame, rng)?;
     let prepared = context.networks.prepare(Arithmetic::Integer)?;
     let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
-    let coded = context
-        .networks
-        .intra_frame(&prepared, frame, &examples.q, &mut Quantiser::Noise(&mut noise))?;
+    let coded = context.networks.intra_frame(&prepared, frame, &examples.q, &mut Quantiser::Noise(&mut noise))?;
     let bpp = coded.bits.f_div_scalar(examples.pixels)?;
     let d = distortion(frame, &coded.frame, context.distortion)?;
     let rate_share = if context.fraction < 0.1 { 0.5 } else { 1.0 };
@@ -174,18 +158,10 @@ fn frozen_intra(
     rng: &mut StepRng,
 ) -> Result<Planes> {
     let offset = i32::from(context.networks.config.intra_quality_offset);
-    let better: Vec<u8> = qualities
-        .iter()
-        .map(|&q| (i32::from(q) - offset + rng.below(5) as i32 - 2).clamp(0, 63) as u8)
-        .collect();
+    let better: Vec<u8> =
+        qualities.iter().map(|&q| (i32::from(q) - offset + rng.below(5) as i32 - 2).clamp(0, 63) as u8).collect();
     let q = quality_tensor(&better, context.device)?;
-    Ok(tch::no_grad(|| {
-        context
-            .networks
-            .intra_frame(prepared, frame, &q, &mut Quantiser::Hard)?
-            .frame
-            .rounded()
-    })?)
+    Ok(tch::no_grad(|| context.networks.intra_frame(prepared, frame, &q, &mut Quantiser::Hard)?.frame.rounded())?)
 }
 
 /// P-stage: an I-frame without gradient, then T - 1 P-frames with back-propagation through time.
@@ -230,14 +206,8 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
             total = total.f_add(&examples.weighted(&drift(frame, &coded.frame)?)?.f_mul_scalar(weight)?)?;
         }
         if flow_weight > 0.0 {
-            let decoded = inter
-                .prediction
-                .flow
-                .f_avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None)?;
-            let difference = decoded
-                .f_sub(flow)?
-                .f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?
-                .f_div_scalar(8.0)?;
+            let decoded = inter.prediction.flow.f_avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None)?;
+            let difference = decoded.f_sub(flow)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?.f_div_scalar(8.0)?;
             let l1 = difference.f_square()?.f_add_scalar(1e-4)?.f_sqrt()?.f_mean(Kind::Float)?;
             total = total.f_add(&l1.f_mul_scalar(flow_weight)?)?;
         }
@@ -259,9 +229,5 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
         state = coded.inter;
     }
     let mean_bpp = bpp_sum.expect("at least one P-frame").f_div_scalar(last as f64)?;
-    Ok(StepResult {
-        loss: total.f_div_scalar(weights)?,
-        metrics,
-        rates: examples.rates(&mean_bpp)?,
-    })
+    Ok(StepResult { loss: total.f_div_scalar(weights)?, metrics, rates: examples.rates(&mean_bpp)? })
 }

@@ -53,40 +53,25 @@ impl Report {
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(f, "held-out score {:.4};", self.score)?;
-        self.points.iter().try_for_each(|p| {
-            write!(
-                f,
-                " q{}: {:.4} bpp, Y {:.2} dB, UV {:.2} dB;",
-                p.quality, p.bpp, p.psnr_y, p.psnr_uv
-            )
-        })
+        self.points
+            .iter()
+            .try_for_each(|p| write!(f, " q{}: {:.4} bpp, Y {:.2} dB, UV {:.2} dB;", p.quality, p.bpp, p.psnr_y, p.psnr_uv))
     }
 }
 
-/// Codes the held-out clips: I-frames only in the I-stage, P-frames with shifts and 8-bit references in the P-stage.
-pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: Device) -> Result<Report> {
-    let options = SamplerOptions {
-        photo_share: if config.stage == Stage::Intra { 1.0 } else { 0.0 },
-        seed: 0,
-        split: Split::Validation,
+/// Codes the held-out clips (`None` if the data hold none): I-frames only in the I-stage, P-frames with shifts and 8-bit references in the P-stage.
+pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: Device) -> Result<Option<Report>> {
+    let options =
+        SamplerOptions { photo_share: if config.stage == Stage::Intra { 1.0 } else { 0.0 }, seed: 0, split: Split::Validation };
+    let Some(sampler) = Sampler::open_if_any(data, options)? else {
+        return Ok(None);
     };
-    let sampler = Sampler::open(data, options)?;
     let frames = if config.stage == Stage::Intra { 1 } else { FRAMES };
-    let clip = clip_on_device(
-        &sampler.validation_clips(CLIPS, frames, CROP)?,
-        &mut DisFlow::default(),
-        device,
-    )?;
+    let clip = clip_on_device(&sampler.validation_clips(CLIPS, frames, CROP)?, &mut DisFlow::default(), device)?;
     tch::no_grad(|| {
-        let points = QUALITIES
-            .iter()
-            .map(|&q| measure(networks, &clip, q, device))
-            .collect::<Result<Vec<_>>>()?;
+        let points = QUALITIES.iter().map(|&q| measure(networks, &clip, q, device)).collect::<Result<Vec<_>>>()?;
         let score = points.iter().map(|(score, _)| score).sum::<f64>() / points.len() as f64;
-        Ok(Report {
-            score,
-            points: points.into_iter().map(|(_, p)| p).collect(),
-        })
+        Ok(Some(Report { score, points: points.into_iter().map(|(_, p)| p).collect() }))
     })
 }
 
@@ -100,11 +85,7 @@ fn measure(networks: &Networks, clip: &Clip, quality: u8, device: Device) -> Res
     let mut tally = |target: &Planes, output: &Planes, bits: &Tensor| -> Result<()> {
         let rate = bits.f_div_scalar((h * w) as f64)?;
         let d = distortion(target, output, Distortion::Mse)?;
-        score += rate
-            .f_add(&d.f_mul_scalar(lambda(f64::from(quality)))?)?
-            .f_log()?
-            .f_mean(Kind::Float)?
-            .f_double_value(&[])?;
+        score += rate.f_add(&d.f_mul_scalar(lambda(f64::from(quality)))?)?.f_log()?.f_mean(Kind::Float)?.f_double_value(&[])?;
         bpp += rate.f_mean(Kind::Float)?.f_double_value(&[])?;
         psnr_y += psnr(&target.y, &output.y)?;
         psnr_uv += psnr(&target.uv, &output.uv)?;
@@ -112,23 +93,14 @@ fn measure(networks: &Networks, clip: &Clip, quality: u8, device: Device) -> Res
         Ok(())
     };
     let single = clip.frames.len() == 1;
-    let coded = networks.intra_frame(
-        &prepared,
-        &clip.frames[0],
-        if single { &q } else { &q_intra },
-        &mut Quantiser::Hard,
-    )?;
+    let coded = networks.intra_frame(&prepared, &clip.frames[0], if single { &q } else { &q_intra }, &mut Quantiser::Hard)?;
     let mut previous = coded.frame.rounded()?;
     if single {
         tally(&clip.frames[0], &previous, &coded.bits)?;
     }
     let mut state = None;
     for (t, frame) in clip.frames.iter().enumerate().skip(1) {
-        let (dy, dx) = if networks.config.random_shift {
-            codec_core::bitstream::shift(0, t as u32)
-        } else {
-            (0, 0)
-        };
+        let (dy, dx) = if networks.config.random_shift { codec_core::bitstream::shift(0, t as u32) } else { (0, 0) };
         let shift = (i64::from(dy), i64::from(dx));
         let coded = networks.inter_frame(
             &prepared,
@@ -144,13 +116,5 @@ fn measure(networks: &Networks, clip: &Clip, quality: u8, device: Device) -> Res
         tally(frame, &previous, &coded.bits)?;
         state = coded.inter;
     }
-    Ok((
-        score / count,
-        Point {
-            quality,
-            bpp: bpp / count,
-            psnr_y: psnr_y / count,
-            psnr_uv: psnr_uv / count,
-        },
-    ))
+    Ok((score / count, Point { quality, bpp: bpp / count, psnr_y: psnr_y / count, psnr_uv: psnr_uv / count }))
 }

@@ -76,15 +76,8 @@ impl Worker {
         let (reply_sender, replies) = channel();
         let owned = setup.optimiser.names().map(str::to_owned).collect();
         let name = format!("ngc-train-{}", setup.index);
-        let thread = std::thread::Builder::new()
-            .name(name)
-            .spawn(move || run(setup, &order_queue, &reply_sender))?;
-        Ok(Self {
-            orders,
-            replies,
-            owned,
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name(name).spawn(move || run(setup, &order_queue, &reply_sender))?;
+        Ok(Self { orders, replies, owned, thread: Some(thread) })
     }
 
     fn send(&self, order: Order) -> Result<()> {
@@ -184,10 +177,5 @@ fn compute(setup: &mut WorkerSetup, networks: &Networks, order: &StepOrder) -> R
             gradient.defined().then_some(gradient)
         })
         .collect();
-    Ok(StepReport {
-        loss: loss.f_double_value(&[])?,
-        metrics,
-        rates,
-        gradients,
-    })
+    Ok(StepReport { loss: loss.f_double_value(&[])?, metrics, rates, gradients })
 }

@@ -62,14 +62,7 @@ impl Template {
         const DAMPING: f32 = 200.0;
         let (xx, yy) = (xx.max(0.0) + DAMPING, yy.max(0.0) + DAMPING);
         let scale = 1.0 / (xx * yy - xy * xy).max(DAMPING * DAMPING);
-        Self {
-            values,
-            dx,
-            dy,
-            sum_dx,
-            sum_dy,
-            inverse: [yy * scale, -xy * scale, xx * scale],
-        }
+        Self { values, dx, dy, sum_dx, sum_dy, inverse: [yy * scale, -xy * scale, xx * scale] }
     }
 
     /// Compares with the patch of `level` whose upper left corner is at (x, y), interpolated bilinearly. Positions that
@@ -97,10 +90,7 @@ impl Template {
             gx -= mean * self.sum_dx;
             gy -= mean * self.sum_dy;
         }
-        Difference {
-            squares,
-            gradient: (gx, gy),
-        }
+        Difference { squares, gradient: (gx, gy) }
     }
 
     /// Change of displacement that minimises the linearised error (equation 2).
@@ -126,12 +116,7 @@ impl<'a> Sampler<'a> {
         let outside = -(SIDE as f32) - 1.0;
         let (x, y) = (x.clamp(outside, level.width as f32), y.clamp(outside, level.height as f32));
         let (left, top) = (x.floor(), y.floor());
-        Self {
-            data: level.from(left as isize, top as isize),
-            stride: level.stride,
-            fx: x - left,
-            fy: y - top,
-        }
+        Self { data: level.from(left as isize, top as isize), stride: level.stride, fx: x - left, fy: y - top }
     }
 
     #[inline(always)]

@@ -124,10 +124,8 @@ mod tests {
             assert_eq!((level.width, level.height), (64 >> scale, 64 >> scale));
             for row in -(BORDER as isize)..(level.height + BORDER) as isize {
                 for col in -(BORDER as isize)..(level.width + BORDER) as isize {
-                    let (r, c) = (
-                        row.clamp(0, level.height as isize - 1) as usize,
-                        col.clamp(0, level.width as isize - 1) as usize,
-                    );
+                    let (r, c) =
+                        (row.clamp(0, level.height as isize - 1) as usize, col.clamp(0, level.width as isize - 1) as usize);
                     let rows = (r * block..(r + 1) * block).map(|r| &plane.row(r)[c * block..(c + 1) * block]);
                     let sum: u32 = rows.flatten().map(|&v| u32::from(v)).sum();
                     let mean = sum as f32 / (block * block) as f32;

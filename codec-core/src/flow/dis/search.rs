@@ -28,8 +28,7 @@ impl Grid {
         for row in 0..self.rows {
             for col in 0..self.cols {
                 let start = position(col, row, level);
-                self.proposed
-                    .push(coarser.map_or((0.0, 0.0), |field| twice_centre(field, start)));
+                self.proposed.push(coarser.map_or((0.0, 0.0), |field| twice_centre(field, start)));
             }
         }
         self.flow.clone_from(&self.proposed);
@@ -39,10 +38,7 @@ impl Grid {
 /// Upper left corner (x, y) of a patch.
 #[inline(always)]
 pub(super) fn position(col: usize, row: usize, level: &Level) -> (usize, usize) {
-    (
-        (col * STRIDE).min(level.width - SIDE),
-        (row * STRIDE).min(level.height - SIDE),
-    )
+    ((col * STRIDE).min(level.width - SIDE), (row * STRIDE).min(level.height - SIDE))
 }
 
 /// Displacement at the centre of a patch by the field of half the resolution, in pixels of the patch's scale.
@@ -61,11 +57,7 @@ pub(super) struct Search<'a> {
 
 impl<'a> Search<'a> {
     pub fn new(current: &'a Level, previous: &'a Level, config: &'a DisConfig) -> Self {
-        Self {
-            current,
-            previous,
-            config,
-        }
+        Self { current, previous, config }
     }
 }
 

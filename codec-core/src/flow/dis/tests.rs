@@ -12,9 +12,7 @@ impl Texture {
             let frequency = std::f32::consts::TAU / (8.0 + 52.0 * (i as f32 * 0.618_034).fract());
             [frequency * angle.cos(), frequency * angle.sin(), i as f32 * 1.7]
         };
-        Self {
-            waves: (0..48).map(wave).collect(),
-        }
+        Self { waves: (0..48).map(wave).collect() }
     }
 
     fn at(&self, x: f32, y: f32) -> f32 {
@@ -67,12 +65,9 @@ fn error_of(config: DisConfig, size: (usize, usize), truth: impl Fn(f32, f32) ->
 
 #[test]
 fn recovers_translations() {
-    for (size, motion) in [
-        ((64, 64), (1.5, -0.75)),
-        ((128, 128), (-3.25, 5.5)),
-        ((192, 128), (9.0, -7.0)),
-        ((320, 192), (-22.5, 13.25)),
-    ] {
+    for (size, motion) in
+        [((64, 64), (1.5, -0.75)), ((128, 128), (-3.25, 5.5)), ((192, 128), (9.0, -7.0)), ((320, 192), (-22.5, 13.25))]
+    {
         let error = error_of(DisConfig::medium(), size, |_, _| motion);
         assert!(error < 0.15, "{motion:?} in {size:?}: {error}");
         let error = error_of(DisConfig::fast(), size, |_, _| motion);
@@ -92,11 +87,7 @@ fn recovers_zoom_and_rotation() {
 
 #[test]
 fn options_still_find_the_motion() {
-    let plain = DisConfig {
-        mean_normalised: false,
-        propagate: false,
-        ..DisConfig::medium()
-    };
+    let plain = DisConfig { mean_normalised: false, propagate: false, ..DisConfig::medium() };
     let error = error_of(plain, (128, 128), |_, _| (4.0, 2.5));
     assert!(error < 0.3, "{error}");
 }
@@ -144,21 +135,12 @@ fn unlike_planes_give_finite_flow_and_repeat_exactly() {
 #[test]
 fn bad_input_is_refused() {
     let mut estimator = DisFlow::default();
-    for (a, b) in [
-        ((64, 64), (64, 128)),
-        ((96, 64), (96, 64)),
-        ((64, 0), (64, 0)),
-        ((0, 0), (0, 0)),
-    ] {
+    for (a, b) in [((64, 64), (64, 128)), ((96, 64), (96, 64)), ((64, 0), (64, 0)), ((0, 0), (0, 0))] {
         let result = estimator.estimate(&Plane::new(a.0, a.1), &Plane::new(b.0, b.1));
         assert!(matches!(result, Err(Error::InvalidConfig(_))), "{a:?} {b:?}");
     }
     for (finest_scale, iterations) in [(0, 16), (3, 16), (1, 0)] {
-        let config = DisConfig {
-            finest_scale,
-            iterations,
-            ..DisConfig::medium()
-        };
+        let config = DisConfig { finest_scale, iterations, ..DisConfig::medium() };
         assert!(matches!(DisFlow::new(config), Err(Error::InvalidConfig(_))));
     }
 }

@@ -48,10 +48,7 @@ pub(super) struct UpsampledRow<const FACTOR: usize> {
 
 impl<const FACTOR: usize> UpsampledRow<FACTOR> {
     pub fn new(width: usize) -> Self {
-        Self {
-            blended: vec![0.0; width / FACTOR + 2],
-            upsampled: vec![0.0; width + FACTOR],
-        }
+        Self { blended: vec![0.0; width / FACTOR + 2], upsampled: vec![0.0; width + FACTOR] }
     }
 
     /// Interpolates a row, given in the resolution of the result, and scales its values by `unit`.

@@ -79,21 +79,13 @@ fn naive(reference: &Frame, motion: &[f32], index: usize) -> Vec<f32> {
         if c == 2 { mean } else { mean * 0.5 }
     };
     let samples = plane.data.iter().map(|&v| f32::from(v) / 255.0 - 0.5).collect();
-    let source = Naive {
-        width: w,
-        height: h,
-        samples,
-    };
+    let source = Naive { width: w, height: h, samples };
     let places = || (0..h).flat_map(|row| (0..w).map(move |col| (row, col)));
     let warped = places().map(|(row, col)| {
         let (y, x) = (row as f32 + moved(1, row, col), col as f32 + moved(0, row, col));
         source.bicubic(y, x).clamp(-0.5, 0.5)
     });
-    let warped = Naive {
-        width: w,
-        height: h,
-        samples: warped.collect(),
-    };
+    let warped = Naive { width: w, height: h, samples: warped.collect() };
     let sigma: Vec<f32> = places().map(|(row, col)| moved(2, row, col)).collect();
     let blended = places().zip(&sigma).map(|((row, col), s)| {
         let sharp = warped.samples[row * w + col];
@@ -127,9 +119,7 @@ fn motion_field(width: usize, height: usize, flow: f32, sigma: impl Fn(usize) ->
 
 fn predict(reference: &Frame, motion: &[f32], threads: usize) -> Prediction {
     let mut out = Prediction::default();
-    MotionCompensator::default()
-        .predict(reference, motion, threads, &mut out)
-        .unwrap();
+    MotionCompensator::default().predict(reference, motion, threads, &mut out).unwrap();
     out
 }
 
@@ -140,10 +130,7 @@ fn assert_matches_definition(reference: &Frame, motion: &[f32], threads: usize) 
         assert_eq!(plane.len(), expected.len());
         for (i, (got, expected)) in plane.iter().zip(&expected).enumerate() {
             let (row, col) = (i / width, i % width);
-            assert!(
-                (got - expected).abs() < 1e-5,
-                "plane {index} at {row}, {col}: {got}, not {expected}"
-            );
+            assert!((got - expected).abs() < 1e-5, "plane {index} at {row}, {col}: {got}, not {expected}");
         }
     }
 }
@@ -201,16 +188,7 @@ fn threads_do_not_change_the_result() {
 fn wild_motion_is_safe() {
     let (w, h) = (64, 64);
     let reference = noise_frame(w, h, 9);
-    let wild = [
-        f32::NAN,
-        f32::INFINITY,
-        f32::NEG_INFINITY,
-        1e30,
-        -1e30,
-        f32::MIN_POSITIVE,
-        -65.5,
-        64.0,
-    ];
+    let wild = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1e30, f32::MIN_POSITIVE, -65.5, 64.0];
     let motion: Vec<f32> = (0..w * h / 64 * 3).map(|i| wild[i * 5 % 8]).collect();
     let prediction = predict(&reference, &motion, 1);
     for (plane, _) in prediction.planes() {

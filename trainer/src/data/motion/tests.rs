@@ -20,42 +20,22 @@ struct Buffers {
 
 impl Buffers {
     fn new(frames: usize, crop: usize, value: u8) -> Self {
-        Buffers {
-            frames,
-            crop,
-            y: vec![value; frames * crop * crop],
-            uv: vec![value; frames * crop * crop / 2],
-        }
+        Buffers { frames, crop, y: vec![value; frames * crop * crop], uv: vec![value; frames * crop * crop / 2] }
     }
 
     fn canvas(&mut self) -> Canvas<'_> {
-        Canvas {
-            frames: self.frames,
-            crop: self.crop,
-            y: &mut self.y,
-            uv: &mut self.uv,
-        }
+        Canvas { frames: self.frames, crop: self.crop, y: &mut self.y, uv: &mut self.uv }
     }
 }
 
 fn still(centre: [f32; 2]) -> Camera {
-    Camera {
-        centre,
-        velocity: [0.0; 2],
-        acceleration: [0.0; 2],
-        zoom_rate: 0.0,
-        turn_rate: 0.0,
-        shake: Vec::new(),
-    }
+    Camera { centre, velocity: [0.0; 2], acceleration: [0.0; 2], zoom_rate: 0.0, turn_rate: 0.0, shake: Vec::new() }
 }
 
 #[test]
 fn pan_shows_later_parts_of_the_picture() {
     let frame = picture();
-    let source = Picture {
-        size: SIZE,
-        frame: &frame,
-    };
+    let source = Picture { size: SIZE, frame: &frame };
     let mut camera = still([60.0, 64.0]);
     camera.velocity = [4.0, -2.0];
     let mut out = Buffers::new(4, 64, 0);
@@ -94,10 +74,7 @@ fn zoom_and_turn_keep_the_centre() {
 #[test]
 fn layer_covers_a_part_and_moves() {
     let frame = vec![200; SIZE.bytes()];
-    let source = Picture {
-        size: SIZE,
-        frame: &frame,
-    };
+    let source = Picture { size: SIZE, frame: &frame };
     let mut camera = still([80.0, 64.0]);
     camera.velocity = [3.0, 0.0];
     let mut out = Buffers::new(3, 64, 50);

@@ -10,32 +10,16 @@ const SIDE: usize = 128;
 fn folder() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = ShardWriter::create(dir.path()).unwrap();
-    let frame = |seed: usize| {
-        (0..SIDE * SIDE * 3 / 2)
-            .map(|i| ((i * 31 + seed * 977) ^ (i >> 3)) as u8)
-            .collect::<Vec<u8>>()
-    };
+    let frame = |seed: usize| (0..SIDE * SIDE * 3 / 2).map(|i| ((i * 31 + seed * 977) ^ (i >> 3)) as u8).collect::<Vec<u8>>();
     let clip: Vec<_> = (0..6).map(frame).collect();
-    writer
-        .push("clip", Kind::Clip, Split::Train, Size::new(SIDE, SIDE), &clip)
-        .unwrap();
-    writer
-        .push("photo", Kind::Photo, Split::Train, Size::new(SIDE, SIDE), &[frame(9)])
-        .unwrap();
+    writer.push("clip", Kind::Clip, Split::Train, Size::new(SIDE, SIDE), &clip).unwrap();
+    writer.push("photo", Kind::Photo, Split::Train, Size::new(SIDE, SIDE), &[frame(9)]).unwrap();
     writer.finish().unwrap();
     dir
 }
 
 fn sampler(dir: &tempfile::TempDir, seed: u64) -> Sampler {
-    Sampler::open(
-        dir.path(),
-        SamplerOptions {
-            photo_share: 0.5,
-            seed,
-            split: Split::Train,
-        },
-    )
-    .unwrap()
+    Sampler::open(dir.path(), SamplerOptions { photo_share: 0.5, seed, split: Split::Train }).unwrap()
 }
 
 #[test]
