@@ -1,0 +1,54 @@
+//! Decoding of the residual latent of a 640x384 frame, by instruction set.
+
+use codec_core::entropy::{
+    Backend, EntropyConfig, EntropyModel, EntropyParams, IntLayer, LatentInput, Scratch, SymbolReader, SymbolWriter, Tables,
+    decode_latent, encode_latent,
+};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+const ROWS: usize = 24;
+const COLS: usize = 40;
+
+fn model() -> EntropyModel {
+    let config = EntropyConfig { channels: 64, hyper_channels: 16, width: 64, temporal: true, checkerboard: true };
+    let layers = config
+        .layer_shapes()
+        .iter()
+        .map(|shape| IntLayer {
+            weight: (0..shape.outputs * shape.weights_per_output()).map(|i| (i * 37 % 41) as i8 - 20).collect(),
+            bias: vec![0; shape.outputs],
+            shift: vec![9; shape.outputs],
+        })
+        .collect();
+    let params = EntropyParams {
+        layers,
+        gain: vec![4096; 64 * 64],
+        z_mean: vec![0; 64 * 16],
+        z_scale: vec![20; 64 * 16],
+        thresholds: (0..63).map(|i| i * 40).collect(),
+    };
+    EntropyModel::new(config, params).expect("valid parameters")
+}
+
+fn decoding(c: &mut Criterion) {
+    let tables = Tables::gaussian();
+    let z = vec![0.5; ROWS * COLS];
+    let y: Vec<f32> = (0..ROWS * COLS * 64).map(|i| (i % 7) as f32 - 3.0).collect();
+    let input = LatentInput { rows: ROWS, cols: COLS, z: &z, y: &y };
+    for backend in [Backend::Scalar, Backend::Avx2, Backend::Avx512].into_iter().filter(|b| b.available()) {
+        let model = model().with_backend(backend).expect("available");
+        let mut scratch = Scratch::default();
+        let mut writer = SymbolWriter::new();
+        encode_latent(&model, &tables, 30, &input, None, &mut writer, &mut scratch).expect("sizes fit");
+        let payload = writer.finish();
+        c.bench_function(&format!("residual latent, 640x384, {backend:?}"), |b| {
+            b.iter(|| {
+                let mut reader = SymbolReader::new(&payload).expect("a whole payload");
+                decode_latent(&model, &tables, 30, ROWS, COLS, None, &mut reader, &mut scratch).expect("a whole payload")
+            });
+        });
+    }
+}
+
+criterion_group!(benches, decoding);
+criterion_main!(benches);

@@ -1,0 +1,204 @@
+//! The entropy coder: exact on every path, close to the entropy, deaf to damage.
+
+use codec_core::Error;
+use codec_core::entropy::{
+    Backend, EntropyConfig, EntropyModel, EntropyParams, IntLayer, LatentGrid, LatentInput, RawTensor, Scratch, SymbolReader,
+    SymbolWriter, Tables, decode_latent, encode_latent, sigma,
+};
+use proptest::prelude::*;
+
+/// A small generator that every machine agrees on.
+struct Lcg(u64);
+
+impl Lcg {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+
+    fn below(&mut self, bound: u32) -> i32 {
+        (self.next() % bound) as i32
+    }
+}
+
+fn config(channels: usize, hyper_channels: usize, width: usize, temporal: bool, checkerboard: bool) -> EntropyConfig {
+    EntropyConfig { channels, hyper_channels, width, temporal, checkerboard }
+}
+
+/// The three models of the `rt` profile and one with odd widths.
+fn configs() -> [EntropyConfig; 4] {
+    [config(64, 16, 64, false, true), config(16, 8, 32, true, true), config(64, 16, 64, true, true), config(7, 3, 5, true, false)]
+}
+
+fn params(config: &EntropyConfig, seed: u64) -> EntropyParams {
+    let mut rng = Lcg(seed);
+    let layers = config
+        .layer_shapes()
+        .iter()
+        .map(|shape| IntLayer {
+            weight: (0..shape.outputs * shape.weights_per_output()).map(|_| (rng.below(255) - 127) as i8).collect(),
+            bias: (0..shape.outputs).map(|_| rng.below(40_000) - 20_000).collect(),
+            shift: (0..shape.outputs).map(|_| 8 + rng.below(3) as u8).collect(),
+        })
+        .collect();
+    let values = 64 * config.hyper_channels;
+    let mut thresholds: Vec<i32> = (0..63).map(|i| -4000 + 130 * i).collect();
+    thresholds[0] = -4500;
+    EntropyParams {
+        layers,
+        gain: (0..64 * config.width).map(|_| (2000 + rng.below(6000)) as u16).collect(),
+        z_mean: (0..values).map(|_| rng.below(512) - 256).collect(),
+        z_scale: (0..values).map(|_| 10 + rng.below(30) as u8).collect(),
+        thresholds,
+    }
+}
+
+fn model(config: &EntropyConfig) -> EntropyModel {
+    EntropyModel::new(config.clone(), params(config, 7)).unwrap()
+}
+
+fn values(count: usize, seed: u64) -> Vec<f32> {
+    let mut rng = Lcg(seed);
+    (0..count).map(|_| (rng.below(6000) - 3000) as f32 / 500.0).collect()
+}
+
+fn prior(config: &EntropyConfig, rows: usize, cols: usize) -> LatentGrid {
+    let mut grid = LatentGrid::new(rows, cols, config.channels);
+    let mut rng = Lcg(3);
+    grid.data.iter_mut().for_each(|v| *v = rng.below(4000) - 2000);
+    grid
+}
+
+struct Case {
+    payload: Vec<u8>,
+    latent: LatentGrid,
+    bits: f64,
+}
+
+const ROWS: usize = 8;
+const COLS: usize = 12;
+
+fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
+    let config = model.config();
+    let z = values(ROWS * COLS / 16 * config.hyper_channels, 1);
+    let mut y = values(ROWS * COLS * config.channels, 2);
+    y[5] = 900.0;
+    y[6] = f32::NAN;
+    y[7] = -1e30;
+    let input = LatentInput { rows: ROWS, cols: COLS, z: &z, y: &y };
+    let mut writer = SymbolWriter::new();
+    let latent = encode_latent(model, &Tables::gaussian(), 20, &input, prior, &mut writer, &mut Scratch::default()).unwrap();
+    let bits = writer.bits();
+    Case { payload: writer.finish(), latent, bits }
+}
+
+fn decode(model: &EntropyModel, payload: &[u8], prior: Option<&LatentGrid>) -> codec_core::Result<(LatentGrid, u32)> {
+    let mut reader = SymbolReader::new(payload)?;
+    let latent = decode_latent(model, &Tables::gaussian(), 20, ROWS, COLS, prior, &mut reader, &mut Scratch::default())?;
+    Ok((latent, reader.finish()?))
+}
+
+#[test]
+fn every_backend_reads_what_every_other_wrote() {
+    let backends = [Backend::Scalar, Backend::Avx2, Backend::Avx512].into_iter().filter(|b| b.available());
+    for config in configs() {
+        let prior = prior(&config, ROWS, COLS);
+        for prior in [None, Some(&prior)] {
+            let reference = encode(&model(&config).with_backend(Backend::Scalar).unwrap(), prior);
+            for backend in backends.clone() {
+                let model = model(&config).with_backend(backend).unwrap();
+                assert_eq!(encode(&model, prior).payload, reference.payload, "{config:?} {backend:?}");
+                let (latent, _) = decode(&model, &reference.payload, prior).unwrap();
+                assert!(latent == reference.latent, "{config:?} {backend:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_prior_counts_only_in_a_temporal_model() {
+    for config in configs() {
+        let prior = prior(&config, ROWS, COLS);
+        let same = encode(&model(&config), None).payload == encode(&model(&config), Some(&prior)).payload;
+        assert_eq!(same, !config.temporal, "{config:?}");
+    }
+}
+
+#[test]
+fn golden_payload() {
+    let case = encode(&model(&config(7, 3, 5, true, false)), None);
+    let (_, checksum) = decode(&model(&config(7, 3, 5, true, false)), &case.payload, None).unwrap();
+    assert_eq!((case.payload.len(), crc32c::crc32c(&case.payload), checksum), GOLDEN);
+}
+
+/// Length and CRC-32C of the payload, and the checksum of its symbols.
+const GOLDEN: (usize, u32, u32) = (380, 897_762_837, 3_347_734_804);
+
+#[test]
+fn size_is_that_of_the_estimate_and_of_constriction() {
+    use constriction::stream::{Encode, model::DefaultLeakyQuantizer, stack::DefaultAnsCoder};
+    let tables = Tables::gaussian();
+    let mut rng = Lcg(11);
+    let mut writer = SymbolWriter::new();
+    let mut coder = DefaultAnsCoder::new();
+    let quantizer = DefaultLeakyQuantizer::new(-4000..=4000);
+    for _ in 0..40_000 {
+        let k = 5 + rng.below(50) as usize;
+        // A sum of uniforms is near enough to a Gaussian of the table's scale.
+        let unit = (0..12).map(|_| f64::from(rng.below(1 << 20)) / f64::from(1 << 20)).sum::<f64>() - 6.0;
+        let symbol = (unit * sigma(k)).round() as i32;
+        writer.put(&tables, k, symbol);
+        let gaussian = probability::distribution::Gaussian::new(0.0, sigma(k));
+        coder.encode_symbol(symbol, quantizer.quantize(gaussian)).unwrap();
+    }
+    let estimate = writer.bits() / 8.0;
+    let bytes = writer.finish().len() as f64;
+    assert!((bytes - estimate - 13.0).abs() < 0.003 * bytes, "{bytes} bytes, {estimate} estimated");
+    let oracle = coder.num_valid_bits() as f64 / 8.0;
+    assert!(bytes < oracle * 1.005 + 24.0, "{bytes} bytes, constriction has {oracle}");
+}
+
+#[test]
+fn parameters_survive_their_tensors() {
+    let config = config(16, 8, 32, true, true);
+    let params = params(&config, 5);
+    let tensors = params.to_tensors("flow.integer", &config);
+    let lookup = |name: &str| tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t.clone());
+    assert_eq!(EntropyParams::from_tensors("flow.integer", &config, &lookup).unwrap(), params);
+    let without = |name: &str| -> Option<RawTensor> { if name.ends_with("p1b.bias") { None } else { lookup(name) } };
+    let error = EntropyParams::from_tensors("flow.integer", &config, &without).unwrap_err().to_string();
+    assert!(error.contains("flow.integer.p1b.bias"), "{error}");
+}
+
+#[test]
+fn a_model_that_could_overflow_is_refused() {
+    let config = config(64, 16, 64, false, true);
+    let mut params = params(&config, 5);
+    params.layers[6].bias[3] = i32::MAX - 1000;
+    let error = EntropyModel::new(config, params).unwrap_err();
+    assert!(matches!(&error, Error::ModelMismatch(m) if m.contains("h1") && m.contains("output 3")), "{error}");
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    let model = model(&config(16, 8, 32, true, true));
+    let case = encode(&model, None);
+    assert!(case.bits > 0.0);
+    for length in 0..case.payload.len() {
+        assert!(matches!(decode(&model, &case.payload[..length], None), Err(Error::Corrupt(_))), "{length} bytes");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn damage_never_passes_and_never_panics(bit in 0usize..10_000, noise in prop::collection::vec(any::<u8>(), 0..300)) {
+        let model = model(&config(7, 3, 5, true, false));
+        let mut payload = encode(&model, None).payload;
+        let at = bit % (payload.len() * 8);
+        payload[at / 8] ^= 1 << (at % 8);
+        prop_assert!(decode(&model, &payload, None).is_err());
+        let _ = decode(&model, &noise, None);
+    }
+}
