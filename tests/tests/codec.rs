@@ -1,5 +1,6 @@
 //! Encoder and decoder together: sizes, rate, drift, damage.
 
+use codec_core::entropy::MEAN_OVERHEAD_BYTES;
 use codec_core::frame::Frame;
 use codec_core::{Encoder, Error, FrameOptions};
 use ngc_tests::{decode, decoder, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
@@ -41,7 +42,7 @@ fn estimated_and_real_size_agree() {
     // The framing of units is known beforehand: 14 bytes, and the sequence header of keyframes.
     let framing: usize = units.iter().map(|u| if u.keyframe { 56 } else { 14 }).sum();
     let real: usize = units.iter().map(|u| u.data.len()).sum();
-    let estimated = framing as f64 + units.iter().map(|u| u.estimated_bits as f64 / 8.0 + 13.0).sum::<f64>();
+    let estimated = framing as f64 + units.iter().map(|u| u.estimated_bits as f64 / 8.0 + MEAN_OVERHEAD_BYTES).sum::<f64>();
     let ratio = real as f64 / estimated;
     assert!((ratio - 1.0).abs() < 0.01, "{real} bytes, {estimated} estimated");
 }

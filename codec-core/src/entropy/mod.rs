@@ -26,7 +26,7 @@ pub use model::EntropyModel;
 pub use networks::Scratch;
 pub use params::{EntropyParams, IntLayer, RawDtype, RawTensor};
 pub use simd::Backend;
-pub use symbols::{MAX_SYMBOL, Mark, SymbolReader, SymbolWriter};
+pub use symbols::{MAX_SYMBOL, MEAN_OVERHEAD_BYTES, Mark, SymbolReader, SymbolWriter};
 pub use tables::{SCALES, Tables, sigma};
 
 /// Fractional bits of activations (i16), latents, means and thresholds (i32).

@@ -140,11 +140,12 @@ mod x86 {
                 for pair in 0..pairs {
                     let w0 = _mm512_loadu_si512(weights.add(pair * BLOCK * 2).cast());
                     let w1 = _mm512_loadu_si512(next.add(pair * BLOCK * 2).cast());
-                    for p in 0..P {
+                    let [first, second] = &mut sums;
+                    for (p, (first, second)) in first.iter_mut().zip(second).enumerate() {
                         let v = x.as_ptr().add(p * layer.inputs + pair * 2).cast::<i32>().read_unaligned();
                         let v = _mm512_set1_epi32(v);
-                        sums[0][p] = _mm512_dpwssd_epi32(sums[0][p], v, w0);
-                        sums[1][p] = _mm512_dpwssd_epi32(sums[1][p], v, w1);
+                        *first = _mm512_dpwssd_epi32(*first, v, w0);
+                        *second = _mm512_dpwssd_epi32(*second, v, w1);
                     }
                 }
                 for (half, sums) in sums.iter().enumerate().take(if second { 2 } else { 1 }) {

@@ -7,6 +7,9 @@ use crate::{Error, Result};
 
 /// Largest magnitude of a symbol; quantisation clamps to it.
 pub const MAX_SYMBOL: i32 = (1 << 20) - 1;
+/// Mean size of a payload beyond [`SymbolWriter::bits`], in bytes: the tag, and 20 bits of each state, 16 of which carry
+/// the checksum.
+pub const MEAN_OVERHEAD_BYTES: f64 = 11.0;
 /// Longest suffix of the escape's Exp-Golomb code.
 const MAX_SUFFIX_BITS: u32 = 19;
 const RAW_BITS: u32 = 16;
@@ -74,7 +77,7 @@ impl SymbolWriter {
         self.steps.push(Interval::raw(negative.into(), 1));
     }
 
-    /// Cost of the symbols so far by the tables, in bits. The payload has about 13 bytes more.
+    /// Cost of the symbols so far by the tables, in bits. The payload has about [`MEAN_OVERHEAD_BYTES`] more.
     pub fn bits(&self) -> f64 {
         self.bits
     }

@@ -1,7 +1,7 @@
 //! Units to frames.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use super::reconstruct::Reconstructor;
 use super::times::StageTimes;
@@ -42,7 +42,7 @@ struct Stream {
 
 /// Decodes one stream. One frame for every unit, in order, without delay.
 pub struct Decoder {
-    model: Arc<Model>,
+    model: Rc<Model>,
     threads: usize,
     limits: Limits,
     scratch: Scratch,
@@ -53,7 +53,7 @@ pub struct Decoder {
 }
 
 // SAFETY: tensors may move between threads; what keeps the decoder from it is that decoder and reconstructor share the
-// model. No other owner of that `Arc` exists, so both always move together.
+// model. No other owner of that `Rc` exists, so both always move together.
 unsafe impl Send for Decoder {}
 
 impl Decoder {
@@ -63,7 +63,7 @@ impl Decoder {
         let threads = if config.threads == 0 { device::AUTO_THREADS } else { config.threads };
         device::use_threads(threads);
         Ok(Self {
-            model: Arc::new(Model::load(&config.model, device)?),
+            model: Rc::new(Model::load(&config.model, device)?),
             threads,
             limits: config.limits,
             scratch: Scratch::default(),
@@ -129,7 +129,7 @@ impl Decoder {
         let (width, height) = (width as usize, height as usize);
         let mut reconstructor = match previous {
             Some(stream) if stream.reconstructor.grid(1) == (height, width) => stream.reconstructor,
-            _ => Reconstructor::new(Arc::clone(&self.model), width, height),
+            _ => Reconstructor::new(Rc::clone(&self.model), width, height),
         };
         let quality = unit.header.quality;
         let (rows, cols) = reconstructor.grid(16);

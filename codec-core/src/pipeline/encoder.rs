@@ -1,7 +1,7 @@
 //! Frames to units.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use tch::Tensor;
 
@@ -66,7 +66,7 @@ pub struct Unit {
 
 /// Encodes one stream. One unit for every frame, in order, without delay.
 pub struct Encoder {
-    model: Arc<Model>,
+    model: Rc<Model>,
     sequence: SequenceHeader,
     threads: usize,
     quality: u8,
@@ -85,7 +85,7 @@ pub struct Encoder {
 }
 
 // SAFETY: tensors may move between threads; what keeps the encoder from it is that encoder and reconstructor share the
-// model. No other owner of that `Arc` exists, so both always move together.
+// model. No other owner of that `Rc` exists, so both always move together.
 unsafe impl Send for Encoder {}
 
 impl Encoder {
@@ -101,7 +101,7 @@ impl Encoder {
         let device = device::open(&config.device)?;
         let threads = if config.threads == 0 { device::AUTO_THREADS } else { config.threads };
         device::use_threads(threads);
-        let model = Arc::new(Model::load(&config.model, device)?);
+        let model = Rc::new(Model::load(&config.model, device)?);
         let (width, height) = coded_size(config.video.width as usize, config.video.height as usize);
         let sequence = SequenceHeader {
             model_id: model.id.short(),
@@ -110,7 +110,7 @@ impl Encoder {
             video: config.video,
         };
         Ok(Self {
-            reconstructor: Reconstructor::new(Arc::clone(&model), width, height),
+            reconstructor: Reconstructor::new(Rc::clone(&model), width, height),
             model,
             sequence,
             threads,
@@ -193,7 +193,7 @@ impl Encoder {
         let quality = self.quality.saturating_sub(self.model.config.intra_quality_offset);
         let device = self.model.device;
         let q = quality_tensor(&[quality], device)?;
-        let model = Arc::clone(&self.model);
+        let model = Rc::clone(&self.model);
         let (rows, cols) = self.reconstructor.grid(8);
         let packed = {
             let (current, buffer) = (&self.current, &mut self.buffer);
@@ -217,7 +217,7 @@ impl Encoder {
         let quality = self.quality;
         let device = self.model.device;
         let q = quality_tensor(&[quality], device)?;
-        let model = Arc::clone(&self.model);
+        let model = Rc::clone(&self.model);
         let networks = &model.networks;
 
         let (current, previous) = (self.current.plane(0), &self.previous_luma);

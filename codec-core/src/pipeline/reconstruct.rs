@@ -1,6 +1,6 @@
 //! From decoded integers to frames: what encoder and decoder share, so that both hold the same reference.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use tch::Tensor;
 
@@ -18,7 +18,7 @@ use crate::nn::codec::quality_tensor;
 
 /// Frame memory of a stream and the synthesis side of the networks.
 pub struct Reconstructor {
-    model: Arc<Model>,
+    model: Rc<Model>,
     /// The last reconstruction at coded size, 8 bit: the reference of the next frame.
     reference: Frame,
     compensator: MotionCompensator,
@@ -31,7 +31,7 @@ pub struct Reconstructor {
 
 impl Reconstructor {
     /// For frames of the given coded size (multiples of 64).
-    pub fn new(model: Arc<Model>, width: usize, height: usize) -> Self {
+    pub fn new(model: Rc<Model>, width: usize, height: usize) -> Self {
         Self {
             model,
             reference: Frame::new(width, height),

@@ -155,12 +155,12 @@ impl VideoDecoderImpl for NgcDec {
 
     fn decide_allocation(&self, query: &mut gst::query::Allocation) -> Result<(), gst::LoggableError> {
         self.parent_decide_allocation(query)?;
-        if query.find_allocation_meta::<gst_video::VideoMeta>().is_some() {
-            if let Some((Some(pool), ..)) = query.allocation_pools().next() {
-                let mut config = pool.config();
-                config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
-                pool.set_config(config).map_err(|e| gst::loggable_error!(CAT, "buffer pool: {}", e))?;
-            }
+        if query.find_allocation_meta::<gst_video::VideoMeta>().is_some()
+            && let Some((Some(pool), ..)) = query.allocation_pools().next()
+        {
+            let mut config = pool.config();
+            config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
+            pool.set_config(config).map_err(|e| gst::loggable_error!(CAT, "buffer pool: {}", e))?;
         }
         Ok(())
     }

@@ -305,7 +305,7 @@ impl Sampler {
 impl ClipBatch {
     fn new(batch: usize, frames: usize, crop: usize) -> Result<Self, DataError> {
         let bad = |option, reason: &str| Err(DataError::Option { option, reason: reason.to_owned() });
-        if crop == 0 || crop % 64 != 0 || crop > 1024 {
+        if crop == 0 || !crop.is_multiple_of(64) || crop > 1024 {
             return bad("crop", "must be a multiple of 64 up to 1024");
         }
         if !(1..=1024).contains(&batch) {

@@ -122,7 +122,7 @@ struct Run {
 /// Naming the file, the setting or the step at fault. A usable checkpoint remains.
 pub fn train(config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, device: Device) -> Result<()> {
     std::fs::create_dir_all(&paths.out).with_context(|| paths.out.display().to_string())?;
-    if config.crop % 64 != 0 || config.crop == 0 {
+    if !config.crop.is_multiple_of(64) || config.crop == 0 {
         bail!("--crop {}: a multiple of 64 is needed", config.crop);
     }
     let path = paths.checkpoint();

@@ -1,0 +1,109 @@
+//! What the trainer computes on tensors is what the codec does on integers and 8-bit frames.
+
+use codec_core::bitstream;
+use codec_core::entropy::MEAN_OVERHEAD_BYTES;
+use codec_core::flow::{DisFlow, FlowEstimator, FlowField};
+use codec_core::frame::Frame;
+use codec_core::frame::pad::padded;
+use codec_core::kernels::pack::{PackTarget, pack_frame};
+use codec_core::kernels::{MotionCompensator, PACKED_CHANNELS, Prediction};
+use codec_core::model::{Model, ModelSource};
+use codec_core::nn::codec::quality_tensor;
+use codec_core::nn::entropy::{Arithmetic, Quantiser};
+use codec_core::nn::ops::{Planes, pack, predict};
+use ngc_tests::{encode, encoder_config, real_frames, repository, synthetic_frame};
+use tch::{Device, Kind, Tensor};
+
+fn planes(frame: &Frame) -> Planes {
+    let (h, w) = (frame.height() as i64, frame.width() as i64);
+    let plane = |i: usize, h: i64, w: i64| {
+        let bytes = Tensor::from_slice(&frame.plane(i).data).view([1, 1, h, w]).to_kind(Kind::Float);
+        bytes / 255.0 - 0.5
+    };
+    let uv = Tensor::cat(&[plane(1, h / 2, w / 2), plane(2, h / 2, w / 2)], 1);
+    Planes { y: plane(0, h, w), uv }
+}
+
+fn largest_difference(a: &Tensor, b: &[f32]) -> f64 {
+    let b = Tensor::from_slice(b).view_as(a);
+    (a - b).abs().max().double_value(&[])
+}
+
+#[test]
+fn fused_packing_equals_the_tensors() {
+    let frame = synthetic_frame(128, 64, 3);
+    for shift in [(0, 0), (6, 14)] {
+        let rolled = planes(&frame).rolled(i64::from(shift.0), i64::from(shift.1)).unwrap();
+        let wanted = pack(&rolled).unwrap().permute([0, 2, 3, 1]).contiguous();
+        let mut packed = vec![0f32; 8 * 16 * PACKED_CHANNELS];
+        pack_frame(&frame, shift, PackTarget { data: &mut packed, channels: PACKED_CHANNELS, offset: 0 }, 1).unwrap();
+        assert!(largest_difference(&wanted, &packed) < 1e-6);
+    }
+}
+
+#[test]
+fn fused_warp_and_blur_equal_the_tensors() {
+    let (width, height) = (192usize, 128usize);
+    let frame = synthetic_frame(width, height, 1);
+    let (rows, cols) = (height / 8, width / 8);
+    let wave = |i: usize, k: f32| ((i as f32 * k).sin() * 9.0, (i as f32 * k * 1.7).cos() * 7.0);
+    let motion: Vec<f32> = (0..rows * cols)
+        .flat_map(|i| {
+            let (dx, dy) = wave(i, 0.37);
+            [dx, dy, ((i % 5) as f32 * 0.3 - 0.3).clamp(0.0, 1.0)]
+        })
+        .collect();
+    let field = Tensor::from_slice(&motion).view([1, rows as i64, cols as i64, 3]).permute([0, 3, 1, 2]);
+    let wanted = predict(&planes(&frame), &field.narrow(1, 0, 2), &field.narrow(1, 2, 1)).unwrap().frame;
+    let mut found = Prediction::default();
+    MotionCompensator::default().predict(&frame, &motion, 1, &mut found).unwrap();
+    // grid_sample computes positions in -1..1, which costs it some 1e-4 of a pixel.
+    assert!(largest_difference(&wanted.y, &found.y) < 1e-3);
+    assert!(largest_difference(&wanted.uv, &[found.u, found.v].concat()) < 1e-3);
+}
+
+fn field_tensor(field: &FlowField) -> Tensor {
+    Tensor::from_slice(&field.data).view([1, field.rows as i64, field.cols as i64, 2]).permute([0, 3, 1, 2]).contiguous()
+}
+
+/// The trainer's estimate of a clip in bytes, with the framing that is known beforehand.
+fn estimate(model: &Model, frames: &[Frame], quality: u8) -> f64 {
+    let networks = &model.networks;
+    let prepared = networks.prepare(Arithmetic::Integer).unwrap();
+    let q = quality_tensor(&[quality], Device::Cpu).unwrap();
+    let q_intra = quality_tensor(&[quality - networks.config.intra_quality_offset], Device::Cpu).unwrap();
+    let mut estimator = DisFlow::default();
+    let coded = networks.intra_frame(&prepared, &planes(&frames[0]), &q_intra, &mut Quantiser::Hard).unwrap();
+    let mut bytes = coded.bits.double_value(&[0]) / 8.0 + 56.0 + MEAN_OVERHEAD_BYTES;
+    let mut reference = coded.frame.rounded().unwrap();
+    let mut state = None;
+    for (t, pair) in frames.windows(2).enumerate() {
+        let field = estimator.estimate(pair[1].plane(0), pair[0].plane(0)).unwrap();
+        // The seed that the encoder uses.
+        let (dy, dx) = bitstream::shift(0x4e47_4331, t as u32 + 1);
+        let shift = (i64::from(dy), i64::from(dx));
+        let (target, flow) = (planes(&pair[1]), field_tensor(&field));
+        let coded =
+            networks.inter_frame(&prepared, &target, &reference, &flow, &q, state.as_ref(), shift, &mut Quantiser::Hard).unwrap();
+        bytes += coded.bits.double_value(&[0]) / 8.0 + 14.0 + MEAN_OVERHEAD_BYTES;
+        reference = coded.frame.rounded().unwrap();
+        state = coded.inter;
+    }
+    bytes
+}
+
+#[test]
+fn the_trainers_estimate_is_the_size_of_the_file() {
+    let _no_grad = tch::no_grad_guard();
+    tch::set_num_threads(1);
+    let frames: Vec<Frame> =
+        real_frames(&repository("examples/media/flower.mp4"), 320, 192, 30).iter().map(|f| padded(&f.view()).unwrap()).collect();
+    let model = Model::load(&ModelSource::Embedded, Device::Cpu).unwrap();
+    for quality in [10, 32, 50] {
+        let config = codec_core::EncoderConfig { quality, ..encoder_config(320, 192) };
+        let real: usize = encode(config, &frames).iter().map(|u| u.data.len()).sum();
+        let estimated = estimate(&model, &frames, quality);
+        let error = real as f64 / estimated - 1.0;
+        assert!(error.abs() < 0.01, "quality {quality}: {real} bytes, {estimated:.0} estimated");
+    }
+}
