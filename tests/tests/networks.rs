@@ -107,3 +107,51 @@ fn the_trainers_estimate_is_the_size_of_the_file() {
         assert!(error.abs() < 0.01, "quality {quality}: {real} bytes, {estimated:.0} estimated");
     }
 }
+
+/// A model of the `paper` profile, small enough for a test.
+fn small_paper() -> codec_core::ModelConfig {
+    codec_core::ModelConfig::paper_with(4, 1, 12, 8, 8)
+}
+
+#[test]
+fn the_paper_profile_learns_and_codes() {
+    let config = small_paper();
+    let mut params = codec_core::ParamStore::new();
+    tch::manual_seed(1);
+    let networks = codec_core::Networks::init(&mut params, &config, Device::Cpu).unwrap();
+    let q = quality_tensor(&[20], Device::Cpu).unwrap();
+    let prepared = networks.prepare(Arithmetic::Integer).unwrap();
+    let frames = [0, 1].map(|i| planes(&synthetic_frame(64, 64, i)));
+    let intra = networks.intra_frame(&prepared, &frames[0], &q, &mut Quantiser::Hard).unwrap();
+    let flow = Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu));
+    let reference = frames[0].shallow_clone();
+    let inter = networks.inter_frame(&prepared, &frames[1], &reference, &flow, &q, None, (2, 6), &mut Quantiser::Hard).unwrap();
+    assert_eq!(inter.frame.y.size(), [1, 1, 64, 64]);
+    let loss = inter.frame.y.square().mean(Kind::Float) + intra.frame.y.square().mean(Kind::Float) + inter.bits.mean(Kind::Float);
+    loss.backward();
+    for part in
+        ["intra.analysis", "intra.synthesis", "flow.analysis", "flow.synthesis", "residual.analysis", "residual.synthesis"]
+    {
+        let moved = params.iter().filter(|(name, _)| name.starts_with(part)).any(|(_, t)| {
+            let gradient = t.grad();
+            gradient.defined() && gradient.abs().max().double_value(&[]) > 0.0
+        });
+        assert!(moved, "no gradient reaches {part}");
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("paper.safetensors");
+    let bytes = tch::no_grad(|| codec_core::model::write_model(&config, &params, &networks, &[])).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+    let frames: Vec<_> = (0..3).map(|i| synthetic_frame(70, 50, i)).collect();
+    let model = ModelSource::File(path);
+    let units = encode(codec_core::EncoderConfig { model: model.clone(), ..encoder_config(70, 50) }, &frames);
+    let mut decoder = codec_core::Decoder::new(codec_core::DecoderConfig { threads: 1, model, ..Default::default() }).unwrap();
+    for unit in &units {
+        decoder.send_unit(&unit.data).unwrap();
+        assert_eq!(decoder.receive_frame().unwrap().frame.width(), 70);
+    }
+    // The built-in model refuses the stream and says which model it wants.
+    let error = ngc_tests::decoder(1).send_unit(&units[0].data).unwrap_err();
+    assert!(matches!(&error, codec_core::Error::ModelMismatch(m) if m.contains("model-file")), "{error}");
+}

@@ -2,12 +2,13 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::config::{ModelConfig, PACKED_CHANNELS};
+use super::config::{ModelConfig, PACKED_CHANNELS, Profile, TransformConfig};
 use super::entropy::{Arithmetic, Coded, EntropyNet, Prepared, Quantiser};
 use super::layers::QualityKnots;
-use super::ops::{Planes, Prediction, haar, pack, predict, unpack};
+use super::ops::{Planes, Prediction, haar, pack, predict, predict_full, unpack};
+use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Builder, ParamStore, Scope};
-use super::transform::{Analysis, Synthesis};
+use super::transform::{Analysis, RtAnalysis, RtSynthesis, Synthesis};
 use crate::Result;
 use crate::entropy::EntropyConfig;
 
@@ -104,23 +105,15 @@ pub struct Networks {
 impl Networks {
     fn new(mut p: Scope, config: &ModelConfig) -> Result<Self> {
         config.validate()?;
-        let branch = |mut p: Scope,
-                      cin,
-                      ysyn,
-                      cout,
-                      width,
-                      t: &super::config::TransformConfig,
-                      e,
-                      gain: (f64, f64, f64)|
-         -> Result<Branch> {
+        let c = config;
+        let branch = |mut p: Scope, cin, ysyn, cout, width, t: &TransformConfig, e, gain: (f64, f64, f64)| -> Result<Branch> {
             Ok(Branch {
-                analysis: Analysis::new(p.sub("analysis"), cin, t, gain.2)?,
-                synthesis: Synthesis::new(p.sub("synthesis"), ysyn, cout, width, t, gain.2)?,
+                analysis: analysis(p.sub("analysis"), c.profile, cin, t, gain.2)?,
+                synthesis: synthesis(p.sub("synthesis"), c.profile, ysyn, cout, width, t, gain.2)?,
                 coder: LatentCoder::new(p.sub("coder"), e, gain.0, gain.1)?,
             })
         };
         let free = if config.free_latent { config.intra.latent } else { 0 };
-        let c = config;
         Ok(Self {
             intra: branch(
                 p.sub("intra"),
@@ -197,17 +190,32 @@ impl Networks {
     /// `input` `[N, 200, H/8, W/8]`: flow at 1/4 unshuffled by 2 and divided by 8, packed current frame, packed reference.
     /// `bands` `[N, 8, H/16, W/16]`: Haar split of the flow at 1/8.
     pub fn flow_latent(&self, input: &Tensor, bands: &Tensor, q: &Tensor) -> Result<Tensor> {
-        let pad = [0, 0, 0, 0, 0, self.config.flow.latent - FLOW_BANDS];
-        let y = self.flow.analysis.forward(input, q)?.f_add(&bands.f_constant_pad_nd(pad)?)?;
+        let mut y = self.flow.analysis.forward(input, q)?;
+        if self.config.profile == Profile::Rt {
+            let pad = [0, 0, 0, 0, 0, self.config.flow.latent - FLOW_BANDS];
+            y = y.f_add(&bands.f_constant_pad_nd(pad)?)?;
+        }
         self.flow.coder.quantiser_domain(&y, q)
     }
 
-    /// Decoded motion `[N, 2, H/8, W/8]` (pixels) and blur `[N, 1, H/8, W/8]` (0..=1) of a dequantised flow latent.
+    /// Decoded motion (2 channels, full-resolution pixels) and blur (1 channel) of a dequantised flow latent: at 1/8 with
+    /// blur in 0..=1 in the `rt` profile, at full resolution with blur as a Gaussian's sigma in the `paper` profile.
     pub fn motion(&self, latent: &Tensor, q: &Tensor) -> Result<(Tensor, Tensor)> {
         let correction = self.flow.synthesis.forward(latent, q)?;
+        if self.config.profile == Profile::Paper {
+            return Ok((correction.f_narrow(1, 0, 2)?.f_mul_scalar(8.0)?, correction.f_narrow(1, 2, 1)?.f_relu()?));
+        }
         let bands = haar(&latent.f_narrow(1, 0, FLOW_BANDS)?)?.f_mul_scalar(4.0)?;
         let motion = bands.f_pixel_shuffle(2)?.f_add(&correction.f_narrow(1, 0, 2)?)?;
         Ok((motion, correction.f_narrow(1, 2, 1)?.f_clamp(0.0, 1.0)?))
+    }
+
+    /// Motion-compensated prediction from what [`Self::motion`] gave.
+    pub fn predict(&self, reference: &Planes, motion: &Tensor, sigma: &Tensor) -> Result<Prediction> {
+        match self.config.profile {
+            Profile::Rt => predict(reference, motion, sigma),
+            Profile::Paper => predict_full(reference, motion, sigma),
+        }
     }
 
     /// Latent of E_res in quantiser steps; `input` `[N, 192, H/8, W/8]`: packed residual and packed prediction.
@@ -246,7 +254,7 @@ impl Networks {
         let y = self.flow_latent(&super::ops::channels_last(&input)?, &haar(&flow8.f_pixel_unshuffle(2)?)?, q)?;
         let coded_flow = self.flow.coder.entropy.code(&prepared.flow, &y, q, previous.map(|p| &p.flow_latent), quantiser)?;
         let (motion, sigma) = self.motion(&self.flow.coder.dequantise(&coded_flow.y_hat, q)?, q)?;
-        let prediction = predict(reference, &motion, &sigma)?;
+        let prediction = self.predict(reference, &motion, &sigma)?;
 
         let (dy, dx) = shift;
         let shifted = if shift == (0, 0) { prediction.frame.shallow_clone() } else { prediction.frame.rolled(dy, dx)? };
@@ -301,6 +309,32 @@ impl Networks {
             Ok(())
         })
     }
+}
+
+/// Analysis transform for `cin` packed channels; [`FLOW_INPUT`] of them make it E_flow.
+fn analysis(p: Scope, profile: Profile, cin: i64, config: &TransformConfig, gain: f64) -> Result<Analysis> {
+    Ok(match profile {
+        Profile::Rt => Analysis::Rt(RtAnalysis::new(p, cin, config, gain)?),
+        Profile::Paper if cin == FLOW_INPUT => Analysis::PaperFlow(PaperFlowAnalysis::new(p, config)?),
+        Profile::Paper => Analysis::Paper(PaperAnalysis::new(p, cin / PACKED_CHANNELS, config)?),
+    })
+}
+
+/// Synthesis transform to `cout` channels; 3 of them (motion and blur) make it G_flow.
+fn synthesis(
+    p: Scope,
+    profile: Profile,
+    cin: i64,
+    cout: i64,
+    width: i64,
+    config: &TransformConfig,
+    gain: f64,
+) -> Result<Synthesis> {
+    Ok(match profile {
+        Profile::Rt => Synthesis::Rt(RtSynthesis::new(p, cin, cout, width, config, gain)?),
+        Profile::Paper if cout == 3 => Synthesis::PaperFlow(PaperFlowSynthesis::new(p, config)?),
+        Profile::Paper => Synthesis::Paper(PaperSynthesis::new(p, cin, config)?),
+    })
 }
 
 fn as_i32(shift: (i64, i64)) -> (i32, i32) {

@@ -82,6 +82,45 @@ impl ModelConfig {
         }
     }
 
+    /// The `paper` profile at the article's widths (HiFiC: base 60, 9 residual blocks, latent 220; flow codec 128, 192).
+    pub fn paper() -> Self {
+        Self::paper_with(60, 9, 220, 128, 192)
+    }
+
+    /// The `paper` profile at other widths: base width, residual blocks and latent of the transforms, width and latent of
+    /// the flow codec.
+    pub fn paper_with(width: i64, blocks: usize, latent: i64, flow_width: i64, flow_latent: i64) -> Self {
+        let transform = |width, latent| TransformConfig {
+            width,
+            analysis_blocks: 0,
+            synthesis_blocks: blocks,
+            deep_width: 1,
+            deep_blocks: 0,
+            latent,
+        };
+        // 2 x 128 + 220 inputs are the most whose sums stay within 32 bits whatever the weights.
+        let entropy = |channels: i64, temporal| EntropyConfig {
+            channels: channels as usize,
+            hyper_channels: 64,
+            width: 128,
+            temporal,
+            checkerboard: true,
+        };
+        Self {
+            profile: Profile::Paper,
+            intra: transform(width, latent),
+            flow: transform(flow_width, flow_latent),
+            flow_synthesis_width: flow_width,
+            residual: transform(width, latent),
+            intra_entropy: entropy(latent, false),
+            flow_entropy: entropy(flow_latent, true),
+            residual_entropy: entropy(latent, true),
+            free_latent: true,
+            random_shift: true,
+            intra_quality_offset: 6,
+        }
+    }
+
     /// Checks that the parts fit together.
     ///
     /// # Errors

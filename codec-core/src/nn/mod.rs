@@ -5,6 +5,7 @@ pub mod config;
 pub mod entropy;
 pub mod layers;
 pub mod ops;
+mod paper;
 pub mod params;
 pub mod transform;
 

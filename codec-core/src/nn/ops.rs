@@ -133,3 +133,46 @@ pub fn predict(reference: &Planes, motion: &Tensor, sigma: &Tensor) -> Result<Pr
     let frame = Planes { y: blend(&warped.y, &sigma)?, uv: blend(&warped.uv, &halve(&sigma)?)? };
     Ok(Prediction { frame, flow })
 }
+
+/// Scales of the Gaussian stack, in pixels; the first level is the image itself.
+const STACK_SIGMAS: [f64; 4] = [0.0, 1.5, 3.0, 6.0];
+
+/// Gaussian blur with edge replication, every channel by itself.
+fn gaussian_blur(x: &Tensor, sigma: f64) -> Result<Tensor> {
+    let radius = (3.0 * sigma).ceil() as i64;
+    let taps: Vec<f32> = (-radius..=radius).map(|i| (-0.5 * (i as f64 / sigma).powi(2)).exp() as f32).collect();
+    let taps = Tensor::f_from_slice(&taps)?.f_to_device(x.device())?;
+    let taps = taps.f_div(&taps.f_sum(Kind::Float)?)?;
+    let (n, c, h, w) = x.size4()?;
+    let count = 2 * radius + 1;
+    let planes = x.f_reshape([n * c, 1, h, w])?.f_replication_pad2d([radius; 4])?;
+    let none = None::<Tensor>;
+    let rows = planes.f_conv2d(&taps.f_view([1, 1, 1, count])?, none.as_ref(), [1, 1], [0, 0], [1, 1], 1)?;
+    let both = rows.f_conv2d(&taps.f_view([1, 1, count, 1])?, none, [1, 1], [0, 0], [1, 1], 1)?;
+    Ok(both.f_view([n, c, h, w])?)
+}
+
+/// Blurs each sample with its own sigma: linear in the variance between the levels of a Gaussian stack.
+fn scale_space_blur(x: &Tensor, sigma: &Tensor) -> Result<Tensor> {
+    let variance = sigma.f_square()?;
+    let mut out = x.shallow_clone();
+    let mut level = x.shallow_clone();
+    for pair in STACK_SIGMAS.windows(2) {
+        let (low, high) = (pair[0] * pair[0], pair[1] * pair[1]);
+        let next = gaussian_blur(x, pair[1])?;
+        let share = variance.f_sub_scalar(low)?.f_div_scalar(high - low)?.f_clamp(0.0, 1.0)?;
+        out = out.f_add(&next.f_sub(&level)?.f_mul(&share)?)?;
+        level = next;
+    }
+    Ok(out)
+}
+
+/// Decoupled scale-space warp of the `paper` profile: bicubic warp with full-resolution flow `[N, 2, H, W]`, then a Gaussian
+/// stack driven by `sigma` `[N, 1, H, W]` in pixels (0: exactly no blur).
+pub fn predict_full(reference: &Planes, flow: &Tensor, sigma: &Tensor) -> Result<Prediction> {
+    let halve =
+        |t: &Tensor| -> Result<Tensor> { Ok(t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?.f_mul_scalar(0.5)?) };
+    let warped = Planes { y: warp(&reference.y, flow)?, uv: warp(&reference.uv, &halve(flow)?)? }.clamped()?;
+    let frame = Planes { y: scale_space_blur(&warped.y, sigma)?, uv: scale_space_blur(&warped.uv, &halve(sigma)?)? };
+    Ok(Prediction { frame, flow: flow.shallow_clone() })
+}

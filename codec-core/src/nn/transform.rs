@@ -1,15 +1,55 @@
-//! Analysis and synthesis transforms of the `rt` profile: E_I, E_res, E_flow and G_I, G_res, G_flow.
+//! Analysis and synthesis transforms: E_I, E_res, E_flow and G_I, G_res, G_flow.
 
 use tch::Tensor;
 
 use super::config::TransformConfig;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
+use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::Scope;
 use crate::Result;
 
+/// An analysis transform of either profile.
+#[derive(Debug)]
+pub enum Analysis {
+    Rt(RtAnalysis),
+    Paper(PaperAnalysis),
+    PaperFlow(PaperFlowAnalysis),
+}
+
+impl Analysis {
+    /// Packed input `[N, C, H/8, W/8]` and quality indices `[N]` to a latent `[N, L, H/16, W/16]`.
+    pub fn forward(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Rt(net) => net.forward(x, q),
+            Self::Paper(net) => net.forward(x, q),
+            Self::PaperFlow(net) => net.forward(x),
+        }
+    }
+}
+
+/// A synthesis transform of either profile.
+#[derive(Debug)]
+pub enum Synthesis {
+    Rt(RtSynthesis),
+    Paper(PaperSynthesis),
+    PaperFlow(PaperFlowSynthesis),
+}
+
+impl Synthesis {
+    /// A latent `[N, L, H/16, W/16]` and quality indices `[N]` to a packed frame, or to motion and blur: at 1/8 in the `rt`
+    /// profile, at full resolution in the `paper` profile.
+    pub fn forward(&self, y: &Tensor, q: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Rt(net) => net.forward(y, q),
+            Self::Paper(net) => net.forward(y, q),
+            Self::PaperFlow(net) => net.forward(y),
+        }
+    }
+}
+
 /// `cin` channels at 1/8 to a latent at 1/16.
 #[derive(Debug)]
-pub struct Analysis {
+pub struct RtAnalysis {
     input: Conv,
     gain: QualityKnots,
     blocks: Vec<DwBlock>,
@@ -18,7 +58,7 @@ pub struct Analysis {
     output: Conv,
 }
 
-impl Analysis {
+impl RtAnalysis {
     /// `output_gain` scales the initial weights of the last layer.
     pub fn new(mut p: Scope, cin: i64, config: &TransformConfig, output_gain: f64) -> Result<Self> {
         let c = config.width;
@@ -47,7 +87,7 @@ impl Analysis {
 
 /// A latent at 1/16 to `cout` channels at 1/8.
 #[derive(Debug)]
-pub struct Synthesis {
+pub struct RtSynthesis {
     input: Conv,
     deep: Vec<DwBlock>,
     up: Conv,
@@ -56,7 +96,7 @@ pub struct Synthesis {
     output: Conv,
 }
 
-impl Synthesis {
+impl RtSynthesis {
     /// `width` is the width at 1/8 (`config.width` but for G_flow, which is narrower than E_flow).
     pub fn new(mut p: Scope, cin: i64, cout: i64, width: i64, config: &TransformConfig, output_gain: f64) -> Result<Self> {
         Ok(Self {

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use tch::Tensor;
 
-use super::tensors::{from_latent, from_nhwc, to_nhwc};
+use super::tensors::{from_frame, from_latent, from_nhwc, to_nhwc, to_prediction};
 use super::times::StageTimes;
 use crate::Result;
-use crate::bitstream::prior_cells;
+use crate::bitstream::{Profile, prior_cells};
 use crate::entropy::LatentGrid;
 use crate::frame::Frame;
 use crate::kernels::pack::{PackTarget, pack_prediction};
@@ -92,6 +92,14 @@ impl Reconstructor {
         let networks = &self.model.networks;
         let device = self.model.device;
         let q = quality_tensor(&[quality], device)?;
+        if self.model.config.profile == Profile::Paper {
+            let y = networks.flow.coder.dequantise(&from_latent(&latent, device)?, &q)?;
+            let (motion, sigma) = networks.motion(&y, &q)?;
+            let predicted = networks.predict(&from_frame(&self.reference, device)?, &motion, &sigma)?;
+            to_prediction(&predicted.frame, &mut self.prediction)?;
+            self.flow_prior = Some(latent);
+            return Ok(());
+        }
         let (rows, cols) = self.grid(16);
         let (motion, mut bands) = (&mut self.buffer, Vec::new());
         self.times.measure("flow synthesis", || -> Result<()> {
