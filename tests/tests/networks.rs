@@ -155,3 +155,25 @@ fn the_paper_profile_learns_and_codes() {
     let error = ngc_tests::decoder(1).send_unit(&units[0].data).unwrap_err();
     assert!(matches!(&error, codec_core::Error::ModelMismatch(m) if m.contains("model-file")), "{error}");
 }
+
+#[test]
+fn uflow_estimates_through_the_same_trait_and_can_learn() {
+    use codec_core::nn::uflow::{UFlow, UFlowEstimator};
+    tch::manual_seed(1);
+    let mut params = codec_core::ParamStore::new();
+    let network = UFlow::init(&mut params, Device::Cpu).unwrap();
+    let frames = [0, 1].map(|i| synthetic_frame(128, 64, i));
+    let (a, b) = (planes(&frames[1]), planes(&frames[0]));
+    let flow = network.forward(&a.y, &b.y).unwrap();
+    assert_eq!(flow.size(), [1, 2, 16, 32]);
+    flow.square().mean(Kind::Float).backward();
+    let learns = |t: &Tensor| t.grad().defined() && t.grad().abs().max().double_value(&[]) > 0.0;
+    for part in ["uflow.pyramid.4", "uflow.decoder.5", "uflow.decoder.2", "uflow.context_up.3", "uflow.refinement.0"] {
+        assert!(params.iter().any(|(name, t)| name.starts_with(part) && name.ends_with("weight") && learns(t)), "{part}");
+    }
+    let wanted = tch::no_grad(|| network.forward(&a.y, &b.y)).unwrap().permute([0, 2, 3, 1]).contiguous();
+    let mut estimator = UFlowEstimator::new(network, Device::Cpu);
+    let field = estimator.estimate(frames[1].plane(0), frames[0].plane(0)).unwrap();
+    assert_eq!((field.rows, field.cols), (16, 32));
+    assert!(largest_difference(&wanted, &field.data) < 1e-4);
+}

@@ -29,6 +29,7 @@ pub struct Conv {
     pub bias: Tensor,
     stride: i64,
     padding: i64,
+    dilation: i64,
     groups: i64,
 }
 
@@ -37,25 +38,27 @@ pub struct Conv {
 pub struct ConvConfig {
     pub kernel: i64,
     pub stride: i64,
+    pub dilation: i64,
     pub groups: i64,
     pub gain: f64,
 }
 
 impl Default for ConvConfig {
     fn default() -> Self {
-        Self { kernel: 1, stride: 1, groups: 1, gain: 1.0 }
+        Self { kernel: 1, stride: 1, dilation: 1, groups: 1, gain: 1.0 }
     }
 }
 
 impl Conv {
     pub fn new(mut p: Scope, cin: i64, cout: i64, config: ConvConfig) -> Result<Self> {
-        let ConvConfig { kernel, stride, groups, gain } = config;
+        let ConvConfig { kernel, stride, dilation, groups, gain } = config;
         let fan_in = cin / groups * kernel * kernel;
         Ok(Self {
             weight: p.param("weight", &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?,
             bias: p.param("bias", &[cout], Init::Uniform { fan_in, gain: 1.0 })?,
             stride,
-            padding: kernel / 2,
+            padding: dilation * (kernel / 2),
+            dilation,
             groups,
         })
     }
@@ -76,8 +79,8 @@ impl Conv {
 
     /// The convolution with other values in place of its parameters (fake-quantised ones).
     pub fn forward_with(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        let (s, p) = ([self.stride; 2], [self.padding; 2]);
-        Ok(x.f_conv2d(weight, Some(bias), s, p, [1, 1], self.groups)?)
+        let (s, p, d) = ([self.stride; 2], [self.padding; 2], [self.dilation; 2]);
+        Ok(x.f_conv2d(weight, Some(bias), s, p, d, self.groups)?)
     }
 }
 

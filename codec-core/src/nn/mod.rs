@@ -8,6 +8,7 @@ pub mod ops;
 mod paper;
 pub mod params;
 pub mod transform;
+pub mod uflow;
 
 pub use codec::Networks;
 pub use config::{ModelConfig, Profile, TransformConfig};
