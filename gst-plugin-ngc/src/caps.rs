@@ -11,6 +11,12 @@ pub const MATROSKA_FOURCC: &str = "NGC1";
 /// Smallest side that mp4mux accepts.
 pub const MP4_MIN_SIDE: i32 = 16;
 
+/// Template of the element's only pad of a direction.
+pub fn template(direction: gst::PadDirection, caps: &gst::Caps) -> gst::PadTemplate {
+    let name = if direction == gst::PadDirection::Sink { "sink" } else { "src" };
+    gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("a valid template")
+}
+
 /// NGC as decoders and parsers take it.
 pub fn plain() -> gst::Caps {
     gst::Caps::new_empty_simple(MEDIA_TYPE)

@@ -13,6 +13,7 @@ mod frame;
 mod ngcdec;
 mod ngcenc;
 mod ngcparse;
+mod settings;
 mod typefind;
 
 use gst::glib;

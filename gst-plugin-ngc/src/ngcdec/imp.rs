@@ -11,7 +11,7 @@
 use std::sync::Mutex;
 
 use codec_core::bitstream::VideoInfo;
-use codec_core::{DecodedFrame, Decoder, Error};
+use codec_core::{DecodedFrame, Decoder, DecoderConfig, Error, Limits};
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -20,7 +20,7 @@ use gst_video::video_codec_state::Readable;
 use gst_video::{VideoCodecFrame, VideoCodecState, VideoDecoderRequestSyncPointFlags, VideoFormat};
 use once_cell::sync::Lazy;
 
-use super::settings::Settings;
+use crate::settings::CommonSettings;
 use crate::{caps, colorimetry, error, frame};
 
 static CAT: Lazy<gst::DebugCategory> =
@@ -37,7 +37,7 @@ struct State {
 
 #[derive(Default)]
 pub struct NgcDec {
-    settings: Mutex<Settings>,
+    settings: Mutex<CommonSettings>,
     /// Taken only on the streaming thread.
     state: Mutex<Option<State>>,
 }
@@ -51,7 +51,7 @@ impl ObjectSubclass for NgcDec {
 
 impl ObjectImpl for NgcDec {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(Settings::properties);
+        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(CommonSettings::properties);
         &PROPERTIES
     }
 
@@ -92,10 +92,7 @@ impl ElementImpl for NgcDec {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
             let raw = gst_video::VideoCapsBuilder::new().format(VideoFormat::I420).build();
-            let template = |name, direction, caps: &gst::Caps| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("valid template")
-            };
-            vec![template("sink", gst::PadDirection::Sink, &caps::plain()), template("src", gst::PadDirection::Src, &raw)]
+            vec![caps::template(gst::PadDirection::Sink, &caps::plain()), caps::template(gst::PadDirection::Src, &raw)]
         });
         &TEMPLATES
     }
@@ -112,7 +109,7 @@ impl VideoDecoderImpl for NgcDec {
         // New caps in mid-stream do not disturb decoding: all that counts is in-band.
         let decoder = match guard.take() {
             Some(state) => Ok(state.decoder),
-            None => self.settings.lock().unwrap().clone().decoder_config().and_then(Decoder::new),
+            None => open(&self.settings.lock().unwrap().clone()),
         };
         let decoder = match decoder {
             Ok(decoder) => decoder,
@@ -164,6 +161,15 @@ impl VideoDecoderImpl for NgcDec {
         }
         Ok(())
     }
+}
+
+fn open(settings: &CommonSettings) -> codec_core::Result<Decoder> {
+    Decoder::new(DecoderConfig {
+        threads: settings.threads(),
+        device: settings.device()?,
+        model: settings.model(),
+        limits: Limits::default(),
+    })
 }
 
 fn decode(state: &mut State, frame: &VideoCodecFrame) -> codec_core::Result<DecodedFrame> {

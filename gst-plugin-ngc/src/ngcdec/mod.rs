@@ -1,7 +1,6 @@
 //! The element `ngcdec`.
 
 mod imp;
-mod settings;
 
 use gst::glib;
 use gst::prelude::*;

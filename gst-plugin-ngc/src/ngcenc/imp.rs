@@ -81,10 +81,7 @@ impl ElementImpl for NgcEnc {
                 .width_range(1..=8192)
                 .height_range(1..=8192)
                 .build();
-            let template = |name, direction, caps: &gst::Caps| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("valid template")
-            };
-            vec![template("sink", gst::PadDirection::Sink, &raw), template("src", gst::PadDirection::Src, &caps::plain())]
+            vec![caps::template(gst::PadDirection::Sink, &raw), caps::template(gst::PadDirection::Src, &caps::plain())]
         });
         &TEMPLATES
     }

@@ -3,8 +3,6 @@
 mod imp;
 mod settings;
 
-pub use settings::{common_properties, model_source};
-
 use gst::glib;
 use gst::prelude::*;
 

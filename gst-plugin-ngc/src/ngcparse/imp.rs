@@ -79,10 +79,7 @@ impl ElementImpl for NgcParse {
             let mut src = gst::Caps::builder(caps::MEDIA_TYPE).field("parsed", true).build();
             src.merge(caps::mp4());
             src.merge(caps::matroska());
-            let template = |name, direction, caps: &gst::Caps| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps).expect("valid template")
-            };
-            vec![template("sink", gst::PadDirection::Sink, &sink), template("src", gst::PadDirection::Src, &src)]
+            vec![caps::template(gst::PadDirection::Sink, &sink), caps::template(gst::PadDirection::Src, &src)]
         });
         &TEMPLATES
     }
