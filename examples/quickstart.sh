@@ -13,7 +13,7 @@ quality=${2:-32}
 cd "$here"
 tests/setup.sh
 cargo build --quiet --release -p gst-plugin-ngc -p ngc-examples
-export GST_PLUGIN_PATH=$here/target/release
+export GST_PLUGIN_PATH=$here/target/plugins
 out=$here/target/quickstart
 mkdir -p "$out"
 

@@ -31,7 +31,7 @@ plugin_loads() {
   local registry
   registry=$(mktemp)
   rm -f "$registry"
-  local inspect=(env GST_REGISTRY="$registry" GST_PLUGIN_PATH=target/release gst-inspect-1.0)
+  local inspect=(env GST_REGISTRY="$registry" GST_PLUGIN_PATH=target/plugins gst-inspect-1.0)
   local element
   for element in ngcenc ngcdec ngcparse; do
     "${inspect[@]}" --exists "$element" || {

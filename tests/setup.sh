@@ -89,6 +89,13 @@ need_torch() {
   done
 }
 
+# A folder with the plugin alone: GStreamer scans folders to the bottom, and cargo's own are full of other libraries.
+plugin_folder() {
+  mkdir -p target/plugins
+  ln -sfn ../release/libgstngc.so target/plugins/libgstngc.so
+}
+
 need_rust
 need_packages
 need_torch
+plugin_folder
