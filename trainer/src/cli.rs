@@ -8,7 +8,7 @@ use tch::Device;
 
 use crate::data::{PrepareOptions, prepare};
 use crate::train::checkpoint::Checkpoint;
-use crate::train::loss::Distortion;
+use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{InterLosses, RunPaths, Stage, TrainConfig, load_start, rate_controller, starting_point, train};
 use crate::{bench, export, import, reference};
@@ -84,6 +84,9 @@ struct TrainArgs {
     /// Inter stage: start the residual branch from the I-branch, as the article does.
     #[arg(long)]
     residual_from_intra: bool,
+    /// Let G_res see the packed prediction (conditional coding) where the model to start from does not.
+    #[arg(long)]
+    context: bool,
     /// Length in steps.
     #[arg(long, conflicts_with = "time_budget")]
     steps: Option<u64>,
@@ -95,6 +98,9 @@ struct TrainArgs {
     unroll: String,
     #[arg(long, value_enum, default_value_t)]
     distortion: Distortion,
+    /// Weight of the mean error of U and V beside Y.
+    #[arg(long, default_value_t = 1.0)]
+    chroma_weight: f64,
     /// Peak learning rate.
     #[arg(long, default_value_t = 1e-3)]
     lr: f64,
@@ -219,7 +225,7 @@ fn run_train(args: TrainArgs) -> Result<()> {
     let config = TrainConfig {
         stage,
         budget,
-        distortion: args.distortion,
+        fidelity: Fidelity { kind: args.distortion, chroma_weight: args.chroma_weight },
         learning_rate: args.lr,
         ema_decay: args.ema,
         batch: args.batch,
@@ -230,6 +236,7 @@ fn run_train(args: TrainArgs) -> Result<()> {
     };
     let mut start = args.init.as_deref().map(load_start).transpose()?;
     if let Some(start) = &mut start {
+        start.progress.model.context |= args.context;
         if args.residual_from_intra {
             let mut params = start.averaged_params();
             codec_core::Networks::init(&mut params, &start.progress.model, Device::Cpu)?;

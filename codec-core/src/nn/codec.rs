@@ -114,6 +114,19 @@ impl Networks {
             })
         };
         let free = if config.free_latent { config.intra.latent } else { 0 };
+        let mut residual = branch(
+            p.sub("residual"),
+            2 * PACKED_CHANNELS,
+            c.residual.latent + free,
+            PACKED_CHANNELS,
+            c.residual.width,
+            &c.residual,
+            &c.residual_entropy,
+            (1.6, -2.07, 1.0),
+        )?;
+        if config.context {
+            residual.synthesis.add_context(p.sub("residual").sub("synthesis"), c.residual.width)?;
+        }
         Ok(Self {
             intra: branch(
                 p.sub("intra"),
@@ -136,16 +149,7 @@ impl Networks {
                 &c.flow_entropy,
                 (0.9, -1.2, 0.05),
             )?,
-            residual: branch(
-                p.sub("residual"),
-                2 * PACKED_CHANNELS,
-                c.residual.latent + free,
-                PACKED_CHANNELS,
-                c.residual.width,
-                &c.residual,
-                &c.residual_entropy,
-                (1.6, -2.07, 1.0),
-            )?,
+            residual,
             config: config.clone(),
         })
     }
@@ -223,13 +227,14 @@ impl Networks {
         self.residual.coder.quantiser_domain(&self.residual.analysis.forward(input, q)?, q)
     }
 
-    /// Packed residual that G_res makes of the dequantised latent and of the packed prediction (free latent).
+    /// Packed residual that G_res makes of the dequantised latent and of the packed prediction (free latent, context).
     pub fn residual_synthesis(&self, latent: &Tensor, packed_prediction: &Tensor, q: &Tensor) -> Result<Tensor> {
+        let synthesis = &self.residual.synthesis;
         if !self.config.free_latent {
-            return self.residual.synthesis.forward(latent, q);
+            return synthesis.forward_in(latent, Some(packed_prediction), q);
         }
         let free = self.intra.analysis.forward(packed_prediction, q)?;
-        self.residual.synthesis.forward(&Tensor::f_cat(&[latent.shallow_clone(), free], 1)?, q)
+        synthesis.forward_in(&Tensor::f_cat(&[latent.shallow_clone(), free], 1)?, Some(packed_prediction), q)
     }
 
     /// Codes a frame from a reference. The result is neither clamped nor rounded.

@@ -37,6 +37,10 @@ pub struct ModelConfig {
     pub residual_entropy: EntropyConfig,
     /// G_res also sees E_I of the warped prediction (the article's free latent).
     pub free_latent: bool,
+    /// G_res of the `rt` profile also sees the packed prediction itself at 1/8, so that it can filter what it predicts from
+    /// (conditional coding).
+    #[serde(default)]
+    pub context: bool,
     /// The residual branch works on circularly shifted frames (the article's random shift).
     pub random_shift: bool,
     /// Quality steps by which I-frames are better than the P-frames that follow.
@@ -77,6 +81,7 @@ impl ModelConfig {
             flow_entropy: entropy(16, 8, 32, true),
             residual_entropy: entropy(64, 16, 64, true),
             free_latent: true,
+            context: true,
             random_shift: true,
             intra_quality_offset: 6,
         }
@@ -116,6 +121,7 @@ impl ModelConfig {
             flow_entropy: entropy(flow_latent, true),
             residual_entropy: entropy(latent, true),
             free_latent: true,
+            context: false,
             random_shift: true,
             intra_quality_offset: 6,
         }
@@ -148,6 +154,9 @@ impl ModelConfig {
         }
         if self.intra_entropy.temporal {
             return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));
+        }
+        if self.context && self.profile == Profile::Paper {
+            return Err(Error::ModelMismatch("context must be false: the paper profile has no features at 1/8".into()));
         }
         if self.profile == Profile::Rt && self.flow.latent < 8 {
             return Err(Error::ModelMismatch(

@@ -53,9 +53,11 @@ impl Conv {
     pub fn new(mut p: Scope, cin: i64, cout: i64, config: ConvConfig) -> Result<Self> {
         let ConvConfig { kernel, stride, dilation, groups, gain } = config;
         let fan_in = cin / groups * kernel * kernel;
+        // A layer that starts silent has a silent bias too.
+        let bias_gain = if gain == 0.0 { 0.0 } else { 1.0 };
         Ok(Self {
             weight: p.param("weight", &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?,
-            bias: p.param("bias", &[cout], Init::Uniform { fan_in, gain: 1.0 })?,
+            bias: p.param("bias", &[cout], Init::Uniform { fan_in, gain: bias_gain })?,
             stride,
             padding: dilation * (kernel / 2),
             dilation,

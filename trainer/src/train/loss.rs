@@ -5,8 +5,8 @@ use codec_core::nn::ops::Planes;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Weight of the mean error of U and V beside Y; 2 is about RGB MSE (recipe section 2: 0.5 lets hues drift).
-const CHROMA_WEIGHT: f64 = 2.0;
+/// Weight of U and V beside Y in [`drift`]: what must not accumulate is hue.
+const DRIFT_CHROMA_WEIGHT: f64 = 2.0;
 /// Scale below which Charbonnier behaves like a squared error.
 const CHARBONNIER_EPSILON: f64 = 4e-3;
 
@@ -24,6 +24,27 @@ pub enum Distortion {
     #[default]
     Mse,
     Charbonnier,
+}
+
+/// Distortion of a frame: error(Y) + chroma_weight * error(U, V).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fidelity {
+    pub kind: Distortion,
+    /// Weight of the mean error of U and V beside Y. 0.5 counts every sample alike, 2 is about RGB MSE.
+    pub chroma_weight: f64,
+}
+
+impl Fidelity {
+    /// The same weighting of the squared error.
+    pub fn squared(self) -> Self {
+        Self { kind: Distortion::Mse, ..self }
+    }
+
+    /// Distortion of each example.
+    pub fn distortion(&self, target: &Planes, output: &Planes) -> Result<Tensor> {
+        let chroma = error(&target.uv, &output.uv, self.kind)?.f_mul_scalar(self.chroma_weight)?;
+        Ok(error(&target.y, &output.y, self.kind)?.f_add(&chroma)?)
+    }
 }
 
 /// Lambda of a quality index: weight of the distortion (mean squared error on [0, 1]) against bits per pixel.
@@ -60,18 +81,13 @@ fn error(a: &Tensor, b: &Tensor, kind: Distortion) -> Result<Tensor> {
     }
 }
 
-/// D = error(Y) + 2 error(U, V).
-pub fn distortion(target: &Planes, output: &Planes, kind: Distortion) -> Result<Tensor> {
-    Ok(error(&target.y, &output.y, kind)?.f_add(&error(&target.uv, &output.uv, kind)?.f_mul_scalar(CHROMA_WEIGHT)?)?)
-}
-
 /// Error of the colour averaged over 16x16 luma samples: what accumulates into hue drift.
 pub fn drift(target: &Planes, output: &Planes) -> Result<Tensor> {
     let pooled = |a: &Tensor, b: &Tensor, k: i64| -> Result<Tensor> {
         let difference = a.f_sub(b)?.f_avg_pool2d([k, k], [k, k], [0, 0], false, true, None)?;
         per_example_mean(&difference.f_square()?)
     };
-    Ok(pooled(&target.y, &output.y, 16)?.f_add(&pooled(&target.uv, &output.uv, 8)?.f_mul_scalar(CHROMA_WEIGHT)?)?)
+    Ok(pooled(&target.y, &output.y, 16)?.f_add(&pooled(&target.uv, &output.uv, 8)?.f_mul_scalar(DRIFT_CHROMA_WEIGHT)?)?)
 }
 
 /// Mean PSNR in dB over examples of one plane.
@@ -91,14 +107,18 @@ mod tests {
     }
 
     #[test]
-    fn chroma_counts_twice() {
-        let d = distortion(&flat(0.0, 0.0), &flat(0.1, 0.2), Distortion::Mse).unwrap().double_value(&[0]);
-        assert!((d - (0.01 + 2.0 * 0.04)).abs() < 1e-6, "{d}");
+    fn chroma_counts_by_its_weight() {
+        for chroma_weight in [0.5, 2.0] {
+            let fidelity = Fidelity { kind: Distortion::Mse, chroma_weight };
+            let d = fidelity.distortion(&flat(0.0, 0.0), &flat(0.1, 0.2)).unwrap().double_value(&[0]);
+            assert!((d - (0.01 + chroma_weight * 0.04)).abs() < 1e-6, "{d}");
+        }
     }
 
     #[test]
     fn charbonnier_equals_mse_for_small_errors_and_grows_linearly() {
-        let at = |e| distortion(&flat(0.0, 0.0), &flat(e, 0.0), Distortion::Charbonnier).unwrap().double_value(&[0]);
+        let fidelity = Fidelity { kind: Distortion::Charbonnier, chroma_weight: 1.0 };
+        let at = |e| fidelity.distortion(&flat(0.0, 0.0), &flat(e, 0.0)).unwrap().double_value(&[0]);
         assert!((at(4e-4) / 1.6e-7 - 1.0).abs() < 0.01, "{}", at(4e-4));
         assert!((at(0.4) / at(0.2) - 2.0).abs() < 0.05);
     }

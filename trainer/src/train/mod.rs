@@ -78,7 +78,7 @@ impl Stage {
 pub struct TrainConfig {
     pub stage: Stage,
     pub budget: Budget,
-    pub distortion: loss::Distortion,
+    pub fidelity: loss::Fidelity,
     pub learning_rate: f64,
     pub ema_decay: f64,
     /// Clips per worker and step.

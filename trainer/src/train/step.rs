@@ -9,7 +9,7 @@ use codec_core::nn::ops::Planes;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::loss::{Distortion, distortion, drift, lambda_weights, psnr};
+use super::loss::{Fidelity, drift, lambda_weights, psnr};
 use super::noise::StepRng;
 
 /// Weights of the P-stage's auxiliary losses (recipe section 2).
@@ -53,7 +53,7 @@ pub struct StepResult {
 /// Everything a step needs beside its batch.
 pub struct StepContext<'a> {
     pub networks: &'a Networks,
-    pub distortion: Distortion,
+    pub fidelity: Fidelity,
     /// Share of the stage that is done.
     pub fraction: f64,
     /// Factor on the rate of each quality index, from the rate controller.
@@ -121,7 +121,7 @@ pub fn intra_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) -> Resu
     let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
     let coded = context.networks.intra_frame(&prepared, frame, &examples.q, &mut Quantiser::Noise(&mut noise))?;
     let bpp = coded.bits.f_div_scalar(examples.pixels)?;
-    let d = distortion(frame, &coded.frame, context.distortion)?;
+    let d = context.fidelity.distortion(frame, &coded.frame)?;
     let rate_share = if context.fraction < 0.1 { 0.5 } else { 1.0 };
     Ok(StepResult {
         loss: examples.lagrangian(&bpp, &d, rate_share)?,
@@ -195,11 +195,11 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
         )?;
         let inter = coded.inter.as_ref().expect("a P-frame has an inter state");
         let bpp = coded.bits.f_div_scalar(examples.pixels)?;
-        let d = distortion(frame, &coded.frame, context.distortion)?;
+        let d = context.fidelity.distortion(frame, &coded.frame)?;
         let weight = 1.0 + losses.growth * (t - 1) as f64;
         total = total.f_add(&examples.lagrangian(&bpp, &d, 1.0)?.f_mul_scalar(weight)?)?;
         weights += weight;
-        let prediction_error = distortion(frame, &inter.prediction.frame, Distortion::Mse)?;
+        let prediction_error = context.fidelity.squared().distortion(frame, &inter.prediction.frame)?;
         total = total.f_add(&examples.weighted(&prediction_error)?.f_mul_scalar(warp_weight)?)?;
         if losses.drift > 0.0 {
             let weight = losses.drift * t as f64 / last as f64;

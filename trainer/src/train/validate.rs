@@ -11,7 +11,7 @@ use codec_core::nn::ops::Planes;
 use tch::{Device, Kind, Tensor};
 
 use super::batch::clip_on_device;
-use super::loss::{Distortion, distortion, lambda, psnr};
+use super::loss::{Fidelity, lambda, psnr};
 use super::step::Clip;
 use super::{Stage, TrainConfig};
 use crate::data::{Sampler, SamplerOptions, Split};
@@ -69,13 +69,16 @@ pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: 
     let frames = if config.stage == Stage::Intra { 1 } else { FRAMES };
     let clip = clip_on_device(&sampler.validation_clips(CLIPS, frames, CROP)?, &mut DisFlow::default(), device)?;
     tch::no_grad(|| {
-        let points = QUALITIES.iter().map(|&q| measure(networks, &clip, q, device)).collect::<Result<Vec<_>>>()?;
+        let points = QUALITIES
+            .iter()
+            .map(|&q| measure(networks, &clip, q, config.fidelity.squared(), device))
+            .collect::<Result<Vec<_>>>()?;
         let score = points.iter().map(|(score, _)| score).sum::<f64>() / points.len() as f64;
         Ok(Some(Report { score, points: points.into_iter().map(|(_, p)| p).collect() }))
     })
 }
 
-fn measure(networks: &Networks, clip: &Clip, quality: u8, device: Device) -> Result<(f64, Point)> {
+fn measure(networks: &Networks, clip: &Clip, quality: u8, fidelity: Fidelity, device: Device) -> Result<(f64, Point)> {
     let prepared = networks.prepare(Arithmetic::Integer)?;
     let (examples, _, h, w) = clip.frames[0].y.size4()?;
     let batch = |quality| quality_tensor(&vec![quality; examples as usize], device);
@@ -84,7 +87,7 @@ fn measure(networks: &Networks, clip: &Clip, quality: u8, device: Device) -> Res
     let (mut score, mut bpp, mut psnr_y, mut psnr_uv, mut count) = (0.0, 0.0, 0.0, 0.0, 0.0);
     let mut tally = |target: &Planes, output: &Planes, bits: &Tensor| -> Result<()> {
         let rate = bits.f_div_scalar((h * w) as f64)?;
-        let d = distortion(target, output, Distortion::Mse)?;
+        let d = fidelity.distortion(target, output)?;
         score += rate.f_add(&d.f_mul_scalar(lambda(f64::from(quality)))?)?.f_log()?.f_mean(Kind::Float)?.f_double_value(&[])?;
         bpp += rate.f_mean(Kind::Float)?.f_double_value(&[])?;
         psnr_y += psnr(&target.y, &output.y)?;

@@ -158,7 +158,7 @@ fn compute(setup: &mut WorkerSetup, networks: &Networks, order: &StepOrder) -> R
     let clip = setup.source.clip(order.step, setup.index, order.frames, setup.device)?;
     let context = StepContext {
         networks,
-        distortion: config.distortion,
+        fidelity: config.fidelity,
         fraction: order.fraction,
         rate_multiplier: &order.rate_multiplier,
         device: setup.device,
