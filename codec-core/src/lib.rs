@@ -1,7 +1,7 @@
 //! NGC: a GAN-trained neural video codec.
 //!
 //! Data flows one way: a [`frame`] goes through the networks (`nn`) to integers, which [`entropy`] codes exactly, into the
-//! units of the [`bitstream`]; decoding goes back the same way. `bitstream`, `entropy`, `frame`, `kernels` and `flow` build
+//! units of the [`bitstream`]; decoding goes back the same way. `bitstream`, `entropy`, `frame`, `kernels`, `flow`, `rate` and `scene` build
 //! without libtorch; the networks, `Encoder` and `Decoder` need the feature `torch`.
 
 pub mod bitstream;
@@ -19,6 +19,8 @@ pub mod model;
 pub mod nn;
 #[cfg(feature = "torch")]
 mod pipeline;
+pub mod rate;
+pub mod scene;
 
 #[cfg(feature = "torch")]
 pub use device::DeviceSpec;
@@ -29,4 +31,7 @@ pub use model::ModelSource;
 #[cfg(feature = "torch")]
 pub use nn::{ModelConfig, Networks, ParamStore};
 #[cfg(feature = "torch")]
-pub use pipeline::{DecodedFrame, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameOptions, StageTimes, Unit};
+pub use pipeline::{
+    Concealment, DecodedFrame, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameOptions, Speed, StageTimes, Unit,
+    estimated_memory,
+};

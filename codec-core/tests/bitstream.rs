@@ -4,7 +4,7 @@ use codec_core::bitstream::*;
 use codec_core::{Error, Limits};
 
 fn header(frame_type: FrameType, quality: u8, frame_number: u32) -> FrameHeader {
-    FrameHeader { frame_type, quality, frame_number }
+    FrameHeader::new(frame_type, quality, frame_number)
 }
 
 fn sequence() -> SequenceHeader {
@@ -312,4 +312,19 @@ fn shift_follows_the_sequence_header() {
     let on = sequence();
     assert_eq!(on.shift_of(0x0001_0003), shift(0x0102_0304, 3));
     assert_eq!(hdr_sequence().shift_of(3), (0, 0));
+}
+
+#[test]
+fn a_residual_quality_of_its_own_costs_one_byte() {
+    let plain = header(FrameType::P, 20, 5);
+    let apart = FrameHeader { residual_quality: 41, ..plain.clone() };
+    let write = |header: &FrameHeader| write_unit(header, None, b"payload").unwrap();
+    let (short, long) = (write(&plain), write(&apart));
+    assert_eq!(long.len(), short.len() + 1);
+    assert_eq!(parse_unit(&long, &Limits::default()).unwrap().header, apart);
+    assert_eq!(long[6..10], [20 | 0x40, 5, 0, 41]);
+    let error = write_unit(&FrameHeader { residual_quality: 41, ..header(FrameType::I, 20, 5) }, None, b"").unwrap_err();
+    assert!(matches!(error, Error::InvalidConfig(_)), "{error}");
+    let error = write_unit(&FrameHeader { residual_quality: 64, ..plain }, None, b"").unwrap_err();
+    assert!(error.to_string().contains("64"), "{error}");
 }

@@ -5,12 +5,12 @@ use codec_core::{Error, Limits};
 use proptest::prelude::*;
 
 fn p_unit(number: u32, payload: &[u8]) -> Vec<u8> {
-    let header = FrameHeader { frame_type: FrameType::P, quality: 20, frame_number: number };
+    let header = FrameHeader::new(FrameType::P, 20, number);
     write_unit(&header, None, payload).unwrap()
 }
 
 fn i_unit(number: u32, video: VideoInfo, payload: &[u8]) -> Vec<u8> {
-    let header = FrameHeader { frame_type: FrameType::I, quality: 20, frame_number: number };
+    let header = FrameHeader::new(FrameType::I, 20, number);
     let sequence = SequenceHeader { model_id: [7; 16], profile: Profile::Rt, random_shift: Some(1), video };
     write_unit(&header, Some(&sequence), payload).unwrap()
 }
@@ -187,7 +187,7 @@ proptest! {
         frame_number in any::<u32>(),
         payload in payload(),
     ) {
-        let header = FrameHeader { frame_type: FrameType::I, quality, frame_number };
+        let header = FrameHeader::new(FrameType::I, quality, frame_number);
         let profile = if rt { Profile::Rt } else { Profile::Paper };
         let sequence = SequenceHeader { model_id, profile, random_shift, video };
         let unit = write_unit(&header, Some(&sequence), &payload).unwrap();
@@ -197,7 +197,7 @@ proptest! {
 
     #[test]
     fn p_units_round_trip(quality in 0u8..=63, frame_number in any::<u32>(), payload in payload()) {
-        let header = FrameHeader { frame_type: FrameType::P, quality, frame_number };
+        let header = FrameHeader::new(FrameType::P, quality, frame_number);
         let unit = write_unit(&header, None, &payload).unwrap();
         let parsed = parse_unit(&unit, &Limits::default()).unwrap();
         let header = FrameHeader { frame_number: frame_number & 0xffff, ..header };

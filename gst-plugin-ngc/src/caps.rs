@@ -71,5 +71,11 @@ pub fn ngc(video: &VideoInfo, upstream: Option<&gst::StructureRef>) -> gst::Caps
     if let Some(site) = crate::colorimetry::chroma_site_to_gst(video.chroma_site) {
         s.set("chroma-site", site.to_str());
     }
+    let (mode, order) = crate::colorimetry::interlace_to_gst(video.interlace);
+    s.set("interlace-mode", mode.to_str());
+    if let Some(order) = order {
+        s.set("field-order", order.to_str());
+    }
+    crate::hdr::write(video, s);
     caps
 }

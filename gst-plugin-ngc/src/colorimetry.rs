@@ -2,8 +2,8 @@
 
 use codec_core::bitstream::{ColorInfo, VideoInfo};
 use gst_video::{
-    VideoChromaSite, VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoInfo as GstVideoInfo,
-    VideoInterlaceMode, VideoTransferFunction,
+    VideoChromaSite, VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoFieldOrder,
+    VideoInfo as GstVideoInfo, VideoInterlaceMode, VideoTransferFunction,
 };
 
 /// Code point for "unspecified".
@@ -31,7 +31,7 @@ pub fn video_info(info: &GstVideoInfo) -> VideoInfo {
         chroma_site: chroma_site(info.chroma_site()),
         interlace: match info.interlace_mode() {
             VideoInterlaceMode::Progressive => 0,
-            VideoInterlaceMode::Interleaved if info.field_order() == gst_video::VideoFieldOrder::BottomFieldFirst => 2,
+            VideoInterlaceMode::Interleaved if info.field_order() == VideoFieldOrder::BottomFieldFirst => 2,
             VideoInterlaceMode::Interleaved => 1,
             _ => 3,
         },
@@ -78,4 +78,14 @@ fn chroma_site(site: VideoChromaSite) -> u8 {
 /// Where chroma samples lie, `None` if unknown.
 pub fn chroma_site_to_gst(code: u8) -> Option<VideoChromaSite> {
     SITES.iter().find(|(c, _)| *c == code).map(|(_, site)| *site)
+}
+
+/// Interlace mode and field order of a stream.
+pub fn interlace_to_gst(code: u8) -> (VideoInterlaceMode, Option<VideoFieldOrder>) {
+    match code {
+        0 => (VideoInterlaceMode::Progressive, None),
+        1 => (VideoInterlaceMode::Interleaved, Some(VideoFieldOrder::TopFieldFirst)),
+        2 => (VideoInterlaceMode::Interleaved, Some(VideoFieldOrder::BottomFieldFirst)),
+        _ => (VideoInterlaceMode::Mixed, None),
+    }
 }

@@ -5,13 +5,25 @@ use gst_video::prelude::*;
 use gst_video::{VideoFormat, VideoFrameRef};
 
 /// Raw formats that the encoder takes as they are.
-pub const INPUT_FORMATS: [VideoFormat; 3] = [VideoFormat::I420, VideoFormat::Yv12, VideoFormat::Nv12];
+pub const INPUT_FORMATS: [VideoFormat; 4] = [VideoFormat::I420, VideoFormat::Yv12, VideoFormat::Nv12, VideoFormat::Gray8];
+/// Raw formats that the decoder gives, the cheapest first.
+pub const OUTPUT_FORMATS: [VideoFormat; 4] = INPUT_FORMATS;
+/// Chroma without colour.
+const NEUTRAL: u8 = 128;
 
-/// A readable frame without copying it.
+/// One chroma plane without colour for frames that have none, empty for those that have.
+pub fn neutral_chroma(info: &gst_video::VideoInfo) -> Vec<u8> {
+    match info.format() {
+        VideoFormat::Gray8 => vec![NEUTRAL; info.width().div_ceil(2) as usize * info.height().div_ceil(2) as usize],
+        _ => Vec::new(),
+    }
+}
+
+/// A readable frame without copying it; `neutral` is its [`neutral_chroma`].
 ///
 /// # Errors
 /// If the planes are shorter than the frame needs.
-pub fn view<'a>(frame: &'a VideoFrameRef<&'a gst::BufferRef>) -> codec_core::Result<FrameView<'a>> {
+pub fn view<'a>(frame: &'a VideoFrameRef<&'a gst::BufferRef>, neutral: &'a [u8]) -> codec_core::Result<FrameView<'a>> {
     let failed = |_| codec_core::Error::InvalidConfig("a plane of the frame cannot be mapped".into());
     let plane = |component: u32| -> codec_core::Result<PlaneView<'a>> {
         let format = frame.format_info();
@@ -24,18 +36,34 @@ pub fn view<'a>(frame: &'a VideoFrameRef<&'a gst::BufferRef>) -> codec_core::Res
             pixel_stride: format.pixel_stride()[component as usize] as usize,
         })
     };
-    FrameView::new(frame.width() as usize, frame.height() as usize, plane(0)?, plane(1)?, plane(2)?)
+    let (width, height) = (frame.width() as usize, frame.height() as usize);
+    if frame.format() == VideoFormat::Gray8 {
+        let chroma = PlaneView { data: neutral, stride: width.div_ceil(2), pixel_stride: 1 };
+        return FrameView::new(width, height, plane(0)?, chroma, chroma);
+    }
+    FrameView::new(width, height, plane(0)?, plane(1)?, plane(2)?)
 }
 
-/// Copies a decoded frame into an I420 buffer, whatever its strides.
+/// Copies a decoded frame into a buffer of one of [`OUTPUT_FORMATS`], whatever its strides.
 ///
 /// # Errors
 /// If the buffer's planes are shorter than the frame.
 pub fn copy_out(source: &Frame, target: &mut VideoFrameRef<&mut gst::BufferRef>) -> codec_core::Result<()> {
     let (width, height) = (target.width() as usize, target.height() as usize);
-    let strides = [0, 1, 2].map(|i| target.plane_stride()[i] as usize);
-    let [y, u, v, _] = target.planes_data_mut();
-    let plane = |data, stride| PlaneViewMut { data, stride, pixel_stride: 1 };
-    let mut view = FrameViewMut::new(width, height, plane(y, strides[0]), plane(u, strides[1]), plane(v, strides[2]))?;
-    source.copy_to(&mut view)
+    let strides = [0, 1, 2].map(|i| target.plane_stride().get(i).map_or(0, |&s| s as usize));
+    let format = target.format();
+    let [first, second, third, _] = target.planes_data_mut();
+    let planar = |data, stride| PlaneViewMut { data, stride, pixel_stride: 1 };
+    let y = planar(first, strides[0]);
+    match format {
+        VideoFormat::Gray8 => source.copy_luma_to(width, height, y),
+        VideoFormat::Nv12 => source.copy_to_semiplanar(width, height, y, planar(second, strides[1])),
+        _ => {
+            let (mut u, mut v) = (planar(second, strides[1]), planar(third, strides[2]));
+            if format == VideoFormat::Yv12 {
+                std::mem::swap(&mut u, &mut v);
+            }
+            source.copy_to(&mut FrameViewMut::new(width, height, y, u, v)?)
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod caps;
 mod colorimetry;
 mod error;
 mod frame;
+mod hdr;
 mod ngcdec;
 mod ngcenc;
 mod ngcparse;

@@ -14,6 +14,8 @@ pub const MODEL_ID_BYTES: usize = 16;
 /// Worst quality index; 0 is the best.
 pub const QUALITY_MAX: u8 = 63;
 
+/// In the quality byte of a P-frame: the residual's quality index follows the frame number.
+const RESIDUAL_QUALITY_FLAG: u8 = 0x40;
 const SHIFT_FLAG: u8 = 0x10;
 const PROFILE_MASK: u8 = 0x0f;
 
@@ -37,12 +39,20 @@ pub struct FrameHeader {
     pub frame_type: FrameType,
     /// Quality index `0..=63`, lower is better.
     pub quality: u8,
+    /// Quality index of a P-frame's residual latent; the same as `quality` where rate control did not have to quantise it
+    /// again. Always the same in I-frames.
+    pub residual_quality: u8,
     /// Position in coding order. I units carry all 32 bits, P units the low 16: a parsed P header holds only those, see
     /// [`Self::number_after`].
     pub frame_number: u32,
 }
 
 impl FrameHeader {
+    /// A frame with one quality index.
+    pub fn new(frame_type: FrameType, quality: u8, frame_number: u32) -> Self {
+        Self { frame_type, quality, residual_quality: quality, frame_number }
+    }
+
     pub fn is_keyframe(&self) -> bool {
         self.frame_type == FrameType::I
     }
@@ -61,30 +71,52 @@ impl FrameHeader {
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<()> {
-        if self.quality > QUALITY_MAX {
-            return Err(Error::InvalidConfig(format!("the quality index is {}, it must be in 0..={QUALITY_MAX}", self.quality)));
+        for quality in [self.quality, self.residual_quality] {
+            if quality > QUALITY_MAX {
+                return Err(Error::InvalidConfig(format!("the quality index is {quality}, it must be in 0..={QUALITY_MAX}")));
+            }
         }
-        out.push(self.quality);
+        let apart = self.residual_quality != self.quality;
+        if apart && self.is_keyframe() {
+            return Err(Error::InvalidConfig("an I-frame has no residual quality of its own".into()));
+        }
+        out.push(self.quality | if apart { RESIDUAL_QUALITY_FLAG } else { 0 });
         match self.frame_type {
             FrameType::I => out.extend(self.frame_number.to_le_bytes()),
             FrameType::P => out.extend((self.frame_number as u16).to_le_bytes()),
+        }
+        if apart {
+            out.push(self.residual_quality);
         }
         Ok(())
     }
 
     pub(super) fn read(reader: &mut Reader, frame_type: FrameType) -> Result<Self> {
-        let quality = reader.u8("the quality index")?;
-        if quality > QUALITY_MAX {
-            return Err(Error::Unsupported(format!(
-                "frame flags {:#04x}: made by a newer encoder, update this decoder",
-                quality & !QUALITY_MAX
-            )));
+        let flags = reader.u8("the quality index")?;
+        let known = match frame_type {
+            FrameType::I => QUALITY_MAX,
+            FrameType::P => QUALITY_MAX | RESIDUAL_QUALITY_FLAG,
+        };
+        let newer =
+            |bits: u8| Error::Unsupported(format!("frame flags {bits:#04x}: made by a newer encoder, update this decoder"));
+        if flags & !known != 0 {
+            return Err(newer(flags & !known));
         }
+        let quality = flags & QUALITY_MAX;
         let frame_number = match frame_type {
             FrameType::I => reader.u32("the frame number")?,
             FrameType::P => reader.u16("the frame number")?.into(),
         };
-        Ok(Self { frame_type, quality, frame_number })
+        let residual_quality = if flags & RESIDUAL_QUALITY_FLAG == 0 {
+            quality
+        } else {
+            let residual = reader.u8("the residual's quality index")?;
+            if residual > QUALITY_MAX {
+                return Err(newer(residual & !QUALITY_MAX));
+            }
+            residual
+        };
+        Ok(Self { frame_type, quality, residual_quality, frame_number })
     }
 }
 

@@ -80,6 +80,18 @@ impl Coder for Writing<'_> {
     }
 }
 
+/// Writes nothing but zeros: every element becomes its mean.
+struct Silent<'a> {
+    writer: &'a mut SymbolWriter,
+}
+
+impl Coder for Silent<'_> {
+    fn code(&mut self, tables: &Tables, k: usize, _: usize, _: i32) -> i32 {
+        self.writer.put(tables, k, 0);
+        0
+    }
+}
+
 impl Coder for SymbolReader<'_> {
     fn code(&mut self, tables: &Tables, k: usize, _: usize, _: i32) -> i32 {
         self.get(tables, k)
@@ -170,6 +182,24 @@ pub fn encode_latent(
     }
     let z = code_z(model, tables, quality, input.rows / 4, input.cols / 4, &mut Writing { values: input.z, writer });
     Ok(code_y(model, tables, quality, &z, prior, &mut Writing { values: input.y, writer }, scratch))
+}
+
+/// Writes the cheapest latent of `rows` x `cols` cells, that of zeros alone, and returns what the decoder will see.
+///
+/// # Errors
+/// [`Error::InvalidConfig`] if sizes do not fit.
+pub fn encode_silence(
+    model: &EntropyModel,
+    tables: &Tables,
+    quality: u8,
+    (rows, cols): (usize, usize),
+    prior: Option<&LatentGrid>,
+    writer: &mut SymbolWriter,
+    scratch: &mut Scratch,
+) -> Result<LatentGrid> {
+    check(model, quality, rows, cols, prior)?;
+    let z = code_z(model, tables, quality, rows / 4, cols / 4, &mut Silent { writer });
+    Ok(code_y(model, tables, quality, &z, prior, &mut Silent { writer }, scratch))
 }
 
 /// Reads a latent of `rows` x `cols` cells.

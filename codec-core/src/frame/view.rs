@@ -106,6 +106,11 @@ impl PlaneView<'_> {
 }
 
 impl PlaneViewMut<'_> {
+    /// Checks that the plane holds `width` x `height` samples.
+    pub(super) fn check(&self, name: &str, width: usize, height: usize) -> Result<()> {
+        check_plane(name, (self.data.len(), self.stride, self.pixel_stride), (width, height))
+    }
+
     /// Overwrites the first `samples.len()` samples of a row.
     pub(super) fn write_row(&mut self, row: usize, samples: &[u8]) {
         let line = &mut self.data[row * self.stride..];
@@ -121,21 +126,24 @@ impl PlaneViewMut<'_> {
 
 /// Checks (length, stride, pixel stride) of the planes Y, U, V.
 fn check_frame(width: usize, height: usize, layouts: [(usize, usize, usize); 3]) -> Result<()> {
-    if width == 0 || height == 0 {
-        return Err(Error::InvalidConfig(format!("frame of {width}x{height} samples: both sides must be at least 1")));
-    }
     let chroma = chroma_size(width, height);
     let sizes = [(width, height), chroma, chroma];
-    for ((name, (len, stride, step)), (w, h)) in ["Y", "U", "V"].iter().zip(layouts).zip(sizes) {
-        let row = (w - 1).checked_mul(step).and_then(|n| n.checked_add(1));
-        let needed = row.and_then(|n| (h - 1).checked_mul(stride)?.checked_add(n));
-        let separate = step >= 1 && row.is_some_and(|n| h == 1 || n <= stride);
-        if !separate || needed.is_none_or(|n| n > len) {
-            return Err(Error::InvalidConfig(format!(
-                "plane {name} of {w}x{h} samples: {len} bytes with stride {stride} and pixel stride {step} \
-                 cannot hold it; give the whole plane and its true strides"
-            )));
-        }
+    ["Y", "U", "V"].iter().zip(layouts).zip(sizes).try_for_each(|((name, layout), size)| check_plane(name, layout, size))
+}
+
+/// Checks (length, stride, pixel stride) of a plane of (width, height) samples.
+fn check_plane(name: &str, (len, stride, step): (usize, usize, usize), (w, h): (usize, usize)) -> Result<()> {
+    if w == 0 || h == 0 {
+        return Err(Error::InvalidConfig(format!("frame of {w}x{h} samples: both sides must be at least 1")));
+    }
+    let row = (w - 1).checked_mul(step).and_then(|n| n.checked_add(1));
+    let needed = row.and_then(|n| (h - 1).checked_mul(stride)?.checked_add(n));
+    let separate = step >= 1 && row.is_some_and(|n| h == 1 || n <= stride);
+    if !separate || needed.is_none_or(|n| n > len) {
+        return Err(Error::InvalidConfig(format!(
+            "plane {name} of {w}x{h} samples: {len} bytes with stride {stride} and pixel stride {step} \
+             cannot hold it; give the whole plane and its true strides"
+        )));
     }
     Ok(())
 }

@@ -189,17 +189,17 @@ impl Networks {
         Ok(CodedFrame { frame: unpack(&self.intra.synthesis.forward(&latent, q)?)?, bits: coded.bits, inter: None })
     }
 
-    /// Latent of E_flow in quantiser steps.
+    /// Latent of E_flow in the transform's domain.
     ///
     /// `input` `[N, 200, H/8, W/8]`: flow at 1/4 unshuffled by 2 and divided by 8, packed current frame, packed reference.
     /// `bands` `[N, 8, H/16, W/16]`: Haar split of the flow at 1/8.
-    pub fn flow_latent(&self, input: &Tensor, bands: &Tensor, q: &Tensor) -> Result<Tensor> {
+    pub fn flow_transform(&self, input: &Tensor, bands: &Tensor, q: &Tensor) -> Result<Tensor> {
         let mut y = self.flow.analysis.forward(input, q)?;
         if self.config.profile == Profile::Rt {
             let pad = [0, 0, 0, 0, 0, self.config.flow.latent - FLOW_BANDS];
             y = y.f_add(&bands.f_constant_pad_nd(pad)?)?;
         }
-        self.flow.coder.quantiser_domain(&y, q)
+        Ok(y)
     }
 
     /// Decoded motion (2 channels, full-resolution pixels) and blur (1 channel) of a dequantised flow latent: at 1/8 with
@@ -220,11 +220,6 @@ impl Networks {
             Profile::Rt => predict(reference, motion, sigma),
             Profile::Paper => predict_full(reference, motion, sigma),
         }
-    }
-
-    /// Latent of E_res in quantiser steps; `input` `[N, 192, H/8, W/8]`: packed residual and packed prediction.
-    pub fn residual_latent(&self, input: &Tensor, q: &Tensor) -> Result<Tensor> {
-        self.residual.coder.quantiser_domain(&self.residual.analysis.forward(input, q)?, q)
     }
 
     /// Packed residual that G_res makes of the dequantised latent and of the packed prediction (free latent, context).
@@ -256,8 +251,8 @@ impl Networks {
         let flow4 = flow.f_pixel_unshuffle(2)?.f_div_scalar(8.0)?;
         let input = Tensor::f_cat(&[flow4, pack(frame)?, pack(reference)?], 1)?;
         let flow8 = flow.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
-        let y = self.flow_latent(&super::ops::channels_last(&input)?, &haar(&flow8.f_pixel_unshuffle(2)?)?, q)?;
-        let coded_flow = self.flow.coder.entropy.code(&prepared.flow, &y, q, previous.map(|p| &p.flow_latent), quantiser)?;
+        let y = self.flow_transform(&super::ops::channels_last(&input)?, &haar(&flow8.f_pixel_unshuffle(2)?)?, q)?;
+        let coded_flow = self.flow.coder.code(&prepared.flow, &y, q, previous.map(|p| &p.flow_latent), quantiser)?;
         let (motion, sigma) = self.motion(&self.flow.coder.dequantise(&coded_flow.y_hat, q)?, q)?;
         let prediction = self.predict(reference, &motion, &sigma)?;
 
@@ -266,7 +261,7 @@ impl Networks {
         let target = if shift == (0, 0) { frame.shallow_clone() } else { frame.rolled(dy, dx)? };
         let packed = pack(&shifted)?;
         let input = Tensor::f_cat(&[pack(&target.sub(&shifted)?)?, packed.shallow_clone()], 1)?;
-        let y = self.residual_latent(&input, q)?;
+        let y = self.residual.analysis.forward(&input, q)?;
         let prior = previous.map(|p| -> Result<Tensor> {
             let (my, mx) = crate::bitstream::prior_cells(as_i32(p.shift), as_i32(shift));
             Ok(if (my, mx) == (0, 0) {
@@ -275,7 +270,7 @@ impl Networks {
                 p.residual_latent.f_roll([my as i64, mx as i64], [2, 3])?
             })
         });
-        let coded = self.residual.coder.entropy.code(&prepared.residual, &y, q, prior.transpose()?.as_ref(), quantiser)?;
+        let coded = self.residual.coder.code(&prepared.residual, &y, q, prior.transpose()?.as_ref(), quantiser)?;
         let latent = self.residual.coder.dequantise(&coded.y_hat, q)?;
         let residual = unpack(&self.residual_synthesis(&latent, &packed, q)?)?;
         let residual = if shift == (0, 0) { residual } else { residual.rolled(-dy, -dx)? };

@@ -5,12 +5,15 @@ use std::rc::Rc;
 
 use super::reconstruct::Reconstructor;
 use super::times::StageTimes;
-use crate::bitstream::{ParsedUnit, SequenceHeader, VideoInfo, parse_unit};
+use crate::bitstream::{ParsedUnit, SequenceHeader, VideoInfo, parse_unit, prior_cells};
 use crate::device::{self, DeviceSpec};
-use crate::entropy::{Scratch, SymbolReader, decode_latent};
+use crate::entropy::{LatentGrid, Scratch, SymbolReader, decode_latent};
 use crate::frame::Frame;
 use crate::model::{Model, ModelId, ModelSource};
 use crate::{Error, Limits, Result};
+
+/// Frames whose synthesis is put off at most; each holds its latents.
+const MAX_PENDING: usize = 64;
 
 /// How to decode a stream.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,15 @@ pub struct DecoderConfig {
     pub limits: Limits,
 }
 
+/// What stands in for a frame that is lost or damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concealment {
+    /// The last frame again.
+    Freeze,
+    /// The last frame, moved on as it moved before.
+    Predict,
+}
+
 /// One decoded frame at display size.
 #[derive(Clone, Debug)]
 pub struct DecodedFrame {
@@ -29,8 +41,17 @@ pub struct DecodedFrame {
     pub video: VideoInfo,
     pub keyframe: bool,
     pub frame_number: u32,
-    /// CRC-32C of the frame's symbols: equal on every machine.
+    /// CRC-32C of the frame's symbols: equal on every machine. 0 for a stand-in.
     pub checksum: u32,
+}
+
+/// A P-frame's latents.
+struct InterLatents {
+    flow: LatentGrid,
+    quality: u8,
+    residual: LatentGrid,
+    residual_quality: u8,
+    shift: (i32, i32),
 }
 
 /// What a decoded keyframe leaves for the frames after it.
@@ -38,6 +59,8 @@ struct Stream {
     sequence: SequenceHeader,
     reconstructor: Reconstructor,
     last_number: u32,
+    /// Frames whose latents are decoded and whose synthesis no one has needed yet.
+    pending: VecDeque<InterLatents>,
 }
 
 /// Decodes one stream. One frame for every unit, in order, without delay.
@@ -46,8 +69,10 @@ pub struct Decoder {
     threads: usize,
     limits: Limits,
     scratch: Scratch,
-    /// `None` until a keyframe, and again after damage.
+    /// `None` until a keyframe.
     stream: Option<Stream>,
+    /// The stream's reference is what the encoder had; not so after damage, until a keyframe.
+    intact: bool,
     times: StageTimes,
     frames: VecDeque<DecodedFrame>,
 }
@@ -68,6 +93,7 @@ impl Decoder {
             limits: config.limits,
             scratch: Scratch::default(),
             stream: None,
+            intact: false,
             times: StageTimes::default(),
             frames: VecDeque::new(),
         })
@@ -80,15 +106,19 @@ impl Decoder {
     /// [`Error::ModelMismatch`] for a stream of another model, [`Error::Limit`], [`Error::Unsupported`]. After any error
     /// decoding goes on at the next keyframe.
     pub fn send_unit(&mut self, data: &[u8]) -> Result<()> {
-        device::use_threads(self.threads);
-        let _no_grad = tch::no_grad_guard();
-        let stream = self.stream.take();
-        let unit = parse_unit(data, &self.limits)?;
-        let (stream, frame) =
-            if unit.header.is_keyframe() { self.decode_intra(stream, &unit)? } else { self.decode_inter(stream, &unit)? };
-        self.stream = Some(stream);
-        self.frames.push_back(frame);
+        let checksum = self.decode(data, false)?;
+        let stream = self.stream.as_ref().expect("a decoded unit leaves a stream");
+        self.frames.push_back(stream.output(Some(checksum))?);
         Ok(())
+    }
+
+    /// Decodes a unit whose frame nobody wants any more. Its symbols are checked, and it serves as reference, but the
+    /// networks run only if a later frame needs them: with a keyframe next, never.
+    ///
+    /// # Errors
+    /// As [`Self::send_unit`].
+    pub fn skip_unit(&mut self, data: &[u8]) -> Result<()> {
+        self.decode(data, true).map(|_| ())
     }
 
     /// The next frame, `None` if there is none yet.
@@ -96,18 +126,38 @@ impl Decoder {
         self.frames.pop_front()
     }
 
+    /// A stand-in for a frame that could not be decoded, `None` if nothing was decoded before. It is not what the encoder
+    /// had, so decoding goes on at the next keyframe.
+    pub fn conceal(&mut self, how: Concealment) -> Result<Option<DecodedFrame>> {
+        self.intact = false;
+        let Some(stream) = &mut self.stream else { return Ok(None) };
+        let _no_grad = tch::no_grad_guard();
+        stream.catch_up()?;
+        if how == Concealment::Predict {
+            stream.reconstructor.extrapolate()?;
+        }
+        stream.last_number = stream.last_number.wrapping_add(1);
+        Ok(Some(stream.output(None)?))
+    }
+
     /// Ends the stream. Nothing is held back at present, so there is nothing to wait for.
     pub fn flush(&mut self) {}
 
-    /// Drops frames not received and waits for a keyframe.
+    /// Something before the next unit is missing: unless that is a keyframe, it cannot be decoded.
+    pub fn lose_reference(&mut self) {
+        self.intact = false;
+    }
+
+    /// Drops frames not received, forgets the past and waits for a keyframe.
     pub fn reset(&mut self) {
         self.frames.clear();
         self.stream = None;
+        self.intact = false;
     }
 
     /// Whether the next unit must be a keyframe.
     pub fn needs_keyframe(&self) -> bool {
-        self.stream.is_none()
+        !self.intact
     }
 
     pub fn model(&self) -> &Model {
@@ -122,42 +172,64 @@ impl Decoder {
         }
     }
 
-    fn decode_intra(&mut self, previous: Option<Stream>, unit: &ParsedUnit) -> Result<(Stream, DecodedFrame)> {
+    /// Decodes a unit into the stream and gives back the checksum of its symbols. `lazily`: leave synthesis for later.
+    fn decode(&mut self, data: &[u8], lazily: bool) -> Result<u32> {
+        device::use_threads(self.threads);
+        let _no_grad = tch::no_grad_guard();
+        let intact = std::mem::replace(&mut self.intact, false);
+        let unit = parse_unit(data, &self.limits)?;
+        let checksum = if unit.header.is_keyframe() {
+            self.decode_intra(&unit)?
+        } else {
+            let needed = Error::NeedKeyframe { frame_number: unit.header.frame_number };
+            let number = match &self.stream {
+                Some(stream) if intact => unit.header.number_after(stream.last_number).ok_or(needed)?,
+                _ => return Err(needed),
+            };
+            self.decode_inter(&unit, number, lazily)?
+        };
+        self.intact = true;
+        Ok(checksum)
+    }
+
+    fn decode_intra(&mut self, unit: &ParsedUnit) -> Result<u32> {
         let sequence = unit.sequence.clone().ok_or_else(|| Error::Corrupt("a keyframe without sequence header".into()))?;
         self.check_model(&sequence)?;
         let (width, height) = sequence.video.coded_size();
         let (width, height) = (width as usize, height as usize);
-        let mut reconstructor = match previous {
+        let quality = unit.header.quality;
+        let mut reader = SymbolReader::new(unit.payload)?;
+        // Parsed and checked before anything of the last picture is given up.
+        let latent = decode_latent(
+            &self.model.intra_entropy,
+            &self.model.tables,
+            quality,
+            height / 16,
+            width / 16,
+            None,
+            &mut reader,
+            &mut self.scratch,
+        )?;
+        let checksum = reader.finish()?;
+        let mut reconstructor = match self.stream.take() {
             Some(stream) if stream.reconstructor.grid(1) == (height, width) => stream.reconstructor,
             _ => Reconstructor::new(Rc::clone(&self.model), width, height),
         };
-        let quality = unit.header.quality;
-        let (rows, cols) = reconstructor.grid(16);
-        let mut reader = SymbolReader::new(unit.payload)?;
-        let (model, scratch) = (&self.model, &mut self.scratch);
-        let latent = reconstructor.times.measure("entropy", || {
-            decode_latent(&model.intra_entropy, &model.tables, quality, rows, cols, None, &mut reader, scratch)
-        })?;
-        let checksum = reader.finish()?;
         reconstructor.intra(&latent, quality)?;
-        let stream = Stream { sequence, reconstructor, last_number: unit.header.frame_number };
-        let frame = stream.output(true, checksum)?;
-        Ok((stream, frame))
+        let last_number = unit.header.frame_number;
+        self.stream = Some(Stream { sequence, reconstructor, last_number, pending: VecDeque::new() });
+        Ok(checksum)
     }
 
-    fn decode_inter(&mut self, stream: Option<Stream>, unit: &ParsedUnit) -> Result<(Stream, DecodedFrame)> {
-        let lost = || Error::NeedKeyframe { frame_number: unit.header.frame_number };
-        let mut stream = stream.ok_or_else(lost)?;
-        let number = unit.header.number_after(stream.last_number).ok_or_else(lost)?;
+    fn decode_inter(&mut self, unit: &ParsedUnit, number: u32, lazily: bool) -> Result<u32> {
+        let stream = self.stream.as_mut().expect("checked by the caller");
         let shift = stream.sequence.shift_of(number);
-        let quality = unit.header.quality;
-        let reconstructor = &mut stream.reconstructor;
-        let (rows, cols) = reconstructor.grid(16);
-        let flow_prior = reconstructor.flow_prior().cloned();
-        let residual_prior = reconstructor.residual_prior(shift);
+        let (quality, residual_quality) = (unit.header.quality, unit.header.residual_quality);
+        let (rows, cols) = stream.reconstructor.grid(16);
+        let (flow_prior, residual_prior) = stream.priors(shift);
         let (model, scratch) = (&self.model, &mut self.scratch);
         // Everything is parsed and checked before anything is reconstructed.
-        let (flow, residual, checksum) = reconstructor.times.measure("entropy", || -> Result<_> {
+        let (latents, checksum) = stream.reconstructor.times.measure("entropy", || -> Result<_> {
             let mut reader = SymbolReader::new(unit.payload)?;
             let flow = decode_latent(
                 &model.flow_entropy,
@@ -172,20 +244,21 @@ impl Decoder {
             let residual = decode_latent(
                 &model.residual_entropy,
                 &model.tables,
-                quality,
+                residual_quality,
                 rows,
                 cols,
                 residual_prior.as_ref(),
                 &mut reader,
                 scratch,
             )?;
-            Ok((flow, residual, reader.finish()?))
+            Ok((InterLatents { flow, quality, residual, residual_quality, shift }, reader.finish()?))
         })?;
-        reconstructor.predict(flow, quality)?;
-        reconstructor.residual(residual, quality, shift)?;
+        stream.pending.push_back(latents);
         stream.last_number = number;
-        let frame = stream.output(false, checksum)?;
-        Ok((stream, frame))
+        if !lazily || stream.pending.len() > MAX_PENDING {
+            stream.catch_up()?;
+        }
+        Ok(checksum)
     }
 
     fn check_model(&self, sequence: &SequenceHeader) -> Result<()> {
@@ -203,14 +276,35 @@ impl Decoder {
 }
 
 impl Stream {
-    fn output(&self, keyframe: bool, checksum: u32) -> Result<DecodedFrame> {
+    /// Temporal priors of the next frame, whose residual is shifted by `shift`.
+    fn priors(&self, shift: (i32, i32)) -> (Option<LatentGrid>, Option<LatentGrid>) {
+        match self.pending.back() {
+            Some(last) => {
+                let (dy, dx) = prior_cells(last.shift, shift);
+                (Some(last.flow.clone()), Some(last.residual.rolled(dy, dx)))
+            }
+            None => (self.reconstructor.flow_prior().cloned(), self.reconstructor.residual_prior(shift)),
+        }
+    }
+
+    /// Runs the synthesis that was put off.
+    fn catch_up(&mut self) -> Result<()> {
+        while let Some(latents) = self.pending.pop_front() {
+            self.reconstructor.predict(latents.flow, latents.quality)?;
+            self.reconstructor.residual(latents.residual, latents.residual_quality, latents.shift)?;
+        }
+        Ok(())
+    }
+
+    /// The reference as it is shown.
+    fn output(&self, checksum: Option<u32>) -> Result<DecodedFrame> {
         let video = self.sequence.video.clone();
         Ok(DecodedFrame {
             frame: self.reconstructor.reference().crop_copy(video.width as usize, video.height as usize)?,
+            keyframe: checksum.is_some() && self.reconstructor.flow_prior().is_none(),
             video,
-            keyframe,
             frame_number: self.last_number,
-            checksum,
+            checksum: checksum.unwrap_or(0),
         })
     }
 }

@@ -2,67 +2,37 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tch::Tensor;
 
+use super::config::{EncoderConfig, FrameOptions, Speed, Unit, check_quality, check_video};
 use super::reconstruct::Reconstructor;
-use super::tensors::{from_nhwc, to_nhwc};
+use super::symbols::{FrameSymbols, LatentJob};
+use super::tensors::from_nhwc;
 use super::times::StageTimes;
-use crate::bitstream::{self, FrameHeader, FrameType, QUALITY_MAX, SequenceHeader, VideoInfo};
-use crate::device::{self, DeviceSpec};
-use crate::entropy::{EntropyModel, LatentGrid, LatentInput, Scratch, SymbolWriter, encode_latent};
-use crate::flow::{DisFlow, FlowEstimator, FlowField};
+use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
+use crate::device;
+use crate::entropy::{MEAN_OVERHEAD_BYTES, SymbolWriter};
+use crate::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
 use crate::frame::pad::{coded_size, pad_into};
 use crate::frame::{Frame, FrameView, Plane};
 use crate::kernels::haar::{self, FLOW_BANDS};
 use crate::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
 use crate::kernels::{PACKED_CHANNELS, Prediction};
-use crate::model::{Model, ModelSource};
+use crate::model::Model;
 use crate::nn::codec::{FLOW_INPUT, quality_tensor};
-use crate::nn::entropy::EntropyNet;
-use crate::{Error, Limits, Result};
+use crate::rate::{RateController, RateMode};
+use crate::scene::{CutDetector, Thumbnail};
+use crate::{Error, Result};
 
 /// Seed of the random shifts. Any value does; a fixed one makes streams repeatable.
 const SHIFT_SEED: u32 = 0x4e47_4331;
 
-/// How to encode a stream.
-#[derive(Clone, Debug)]
-pub struct EncoderConfig {
-    pub video: VideoInfo,
-    /// Quality index 0..=63 of P-frames, lower is better.
-    pub quality: u8,
-    /// Largest distance between keyframes in frames; 0: only the first frame is one.
-    pub key_int_max: u32,
-    /// Threads of the networks; 0: automatic, which is 1 (see [`device::AUTO_THREADS`]).
-    pub threads: usize,
-    pub device: DeviceSpec,
-    pub model: ModelSource,
-}
-
-impl EncoderConfig {
-    /// Defaults for a video: quality 32, a keyframe every 250 frames, best device, built-in model.
-    pub fn new(video: VideoInfo) -> Self {
-        Self { video, quality: 32, key_int_max: 250, threads: 0, device: DeviceSpec::Auto, model: ModelSource::Embedded }
-    }
-}
-
-/// What differs from frame to frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FrameOptions {
-    pub force_keyframe: bool,
-    /// Quality index of this frame and all later ones.
-    pub quality: Option<u8>,
-}
-
-/// One coded frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unit {
-    pub data: Vec<u8>,
-    pub keyframe: bool,
-    pub frame_number: u32,
-    /// Bits that the entropy model estimated for the symbols; the unit has some bytes of framing more.
-    pub estimated_bits: u64,
-}
+/// Bytes of a unit around its payload: P-frames, I-frames.
+const FRAMING_BYTES: [f64; 2] = [15.0, 64.0];
+/// Motion may take this share of what a P-frame may have at most.
+const MOTION_SHARE: f64 = 0.6;
 
 /// Encodes one stream. One unit for every frame, in order, without delay.
 pub struct Encoder {
@@ -71,12 +41,15 @@ pub struct Encoder {
     threads: usize,
     quality: u8,
     key_int_max: u32,
+    max_memory: Option<u64>,
     reconstructor: Reconstructor,
     estimator: Box<dyn FlowEstimator>,
     current: Frame,
     previous_luma: Plane,
-    writer: SymbolWriter,
-    scratch: Scratch,
+    rate: RateController,
+    last_time: Option<Duration>,
+    cuts: Option<CutDetector>,
+    symbols: FrameSymbols,
     buffer: Vec<f32>,
     frame_number: u32,
     /// Frames since the last keyframe; `None` before the first one and after a reset.
@@ -95,14 +68,14 @@ impl Encoder {
     /// [`Error::InvalidConfig`] and [`Error::Limit`] naming the value and its range; what [`Model::load`] and
     /// [`device::open`] say.
     pub fn new(config: EncoderConfig) -> Result<Self> {
-        check_quality(config.quality)?;
-        config.video.validate()?;
-        Limits::default().check_size(config.video.width, config.video.height)?;
+        config.validate()?;
         let device = device::open(&config.device)?;
         let threads = if config.threads == 0 { device::AUTO_THREADS } else { config.threads };
         device::use_threads(threads);
         let model = Rc::new(Model::load(&config.model, device)?);
         let (width, height) = coded_size(config.video.width as usize, config.video.height as usize);
+        let pixels = f64::from(config.video.width) * f64::from(config.video.height);
+        let rate = RateController::new(config.rate, pixels, model.config.intra_quality_offset);
         let sequence = SequenceHeader {
             model_id: model.id.short(),
             profile: model.config.profile,
@@ -116,11 +89,17 @@ impl Encoder {
             threads,
             quality: config.quality,
             key_int_max: config.key_int_max,
-            estimator: Box::new(DisFlow::default()),
+            max_memory: config.max_memory,
+            estimator: Box::new(DisFlow::new(match config.speed {
+                Speed::Fast => DisConfig::fast(),
+                Speed::Medium => DisConfig::medium(),
+            })?),
             current: Frame::new(width, height),
             previous_luma: Plane::new(width, height),
-            writer: SymbolWriter::new(),
-            scratch: Scratch::default(),
+            rate,
+            last_time: None,
+            cuts: config.scene_cut.then(CutDetector::default),
+            symbols: FrameSymbols::default(),
             buffer: Vec::new(),
             frame_number: 0,
             since_keyframe: None,
@@ -146,13 +125,31 @@ impl Encoder {
             self.quality = quality;
         }
         pad_into(frame, &mut self.current)?;
+        let luma = self.current.plane(0);
+        let picture = || Thumbnail::new(&luma.data, frame.width, frame.height, luma.stride);
+        let new_scene = self.cuts.as_mut().is_some_and(|cuts| cuts.push(picture()));
         let keyframe = options.force_keyframe
+            || new_scene
             || self.since_keyframe.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
+        let elapsed = match (self.last_time, options.time) {
+            (Some(last), Some(now)) => now.checked_sub(last).map(|d| d.as_secs_f64()),
+            _ => None,
+        };
+        self.last_time = options.time.or(self.last_time);
         device::use_threads(self.threads);
         let _no_grad = tch::no_grad_guard();
         let since = self.since_keyframe.take();
-        self.writer = SymbolWriter::new();
-        let unit = if keyframe { self.encode_intra() } else { self.encode_inter() }?;
+        self.symbols.writer = SymbolWriter::new();
+        let plan = self.rate.plan(keyframe, elapsed);
+        let overhead = 8.0 * (MEAN_OVERHEAD_BYTES + FRAMING_BYTES[usize::from(keyframe)]);
+        let bound = plan.and_then(|p| p.max_bits).map(|bits| (bits - overhead).max(0.0));
+        let unit = if keyframe {
+            let better = self.quality.saturating_sub(self.model.config.intra_quality_offset);
+            self.encode_intra(plan.map_or(better, |p| p.quality), bound)
+        } else {
+            self.encode_inter(plan.map_or(self.quality, |p| p.quality), bound)
+        }?;
+        self.rate.report(keyframe, unit.quality, 8.0 * unit.data.len() as f64);
         self.units.push_back(unit);
         self.since_keyframe = Some(if keyframe { 0 } else { since.map_or(0, |s| s + 1) });
         let luma = self.current.plane(0);
@@ -173,6 +170,53 @@ impl Encoder {
     pub fn reset(&mut self) {
         self.units.clear();
         self.since_keyframe = None;
+        self.last_time = None;
+        self.rate.reset();
+        if let Some(cuts) = &mut self.cuts {
+            cuts.reset();
+        }
+    }
+
+    /// Goes on with another video; the next frame is a keyframe. Frame numbers and what rate control learned go on.
+    ///
+    /// # Errors
+    /// As [`Self::new`], for the video's values.
+    pub fn set_video(&mut self, video: VideoInfo) -> Result<()> {
+        check_video(&video, self.max_memory)?;
+        let (width, height) = coded_size(video.width as usize, video.height as usize);
+        if self.reconstructor.grid(1) != (height, width) {
+            self.reconstructor = Reconstructor::new(Rc::clone(&self.model), width, height);
+            self.current = Frame::new(width, height);
+            self.previous_luma = Plane::new(width, height);
+        }
+        self.sequence.video = video;
+        self.since_keyframe = None;
+        self.cuts = self.cuts.is_some().then(CutDetector::default);
+        Ok(())
+    }
+
+    /// Holds another rate from the next frame on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] naming the value and its range.
+    pub fn set_rate(&mut self, rate: RateMode) -> Result<()> {
+        rate.validate()?;
+        if rate != *self.rate.mode() {
+            self.rate.set_mode(rate);
+        }
+        Ok(())
+    }
+
+    /// Largest distance between keyframes from now on, in frames; 0: no largest.
+    pub fn set_key_int_max(&mut self, frames: u32) {
+        self.key_int_max = frames;
+    }
+
+    /// Turns keyframes at scene cuts on or off.
+    pub fn set_scene_cut(&mut self, on: bool) {
+        if on != self.cuts.is_some() {
+            self.cuts = on.then(CutDetector::default);
+        }
     }
 
     /// The last reconstruction at coded size, as the decoder has it.
@@ -189,8 +233,7 @@ impl Encoder {
         &mut self.reconstructor.times
     }
 
-    fn encode_intra(&mut self) -> Result<Unit> {
-        let quality = self.quality.saturating_sub(self.model.config.intra_quality_offset);
+    fn encode_intra(&mut self, quality: u8, bound: Option<f64>) -> Result<Unit> {
         let device = self.model.device;
         let q = quality_tensor(&[quality], device)?;
         let model = Rc::clone(&self.model);
@@ -204,19 +247,15 @@ impl Encoder {
             })?
         };
         let branch = &model.networks.intra;
-        let y = self
-            .reconstructor
-            .times
-            .measure("analysis", || branch.coder.quantiser_domain(&branch.analysis.forward(&packed, &q)?, &q))?;
-        let latent = self.code_latent(&y, &branch.coder.entropy, &model.intra_entropy, quality, None)?;
+        let y = self.reconstructor.times.measure("analysis", || branch.analysis.forward(&packed, &q))?;
+        let job = LatentJob { coder: &branch.coder, entropy: &model.intra_entropy, tables: &model.tables, y: &y, prior: None };
+        let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
         self.reconstructor.intra(&latent, quality)?;
-        self.finish_unit(FrameType::I, quality)
+        self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
     }
 
-    fn encode_inter(&mut self) -> Result<Unit> {
-        let quality = self.quality;
+    fn encode_inter(&mut self, quality: u8, bound: Option<f64>) -> Result<Unit> {
         let device = self.model.device;
-        let q = quality_tensor(&[quality], device)?;
         let model = Rc::clone(&self.model);
         let networks = &model.networks;
 
@@ -224,18 +263,36 @@ impl Encoder {
         let estimator = &mut self.estimator;
         let field = self.reconstructor.times.measure("flow estimation", || estimator.estimate(current, previous))?;
         let (input, bands) = self.flow_input(&field)?;
-        let y = self.reconstructor.times.measure("flow analysis", || networks.flow_latent(&input, &bands, &q))?;
+        let q = quality_tensor(&[quality], device)?;
+        let y = self.reconstructor.times.measure("flow analysis", || networks.flow_transform(&input, &bands, &q))?;
         let prior = self.reconstructor.flow_prior().cloned();
-        let latent = self.code_latent(&y, &networks.flow.coder.entropy, &model.flow_entropy, quality, prior.as_ref())?;
+        let job = LatentJob {
+            coder: &networks.flow.coder,
+            entropy: &model.flow_entropy,
+            tables: &model.tables,
+            y: &y,
+            prior: prior.as_ref(),
+        };
+        let motion_bound = bound.map(|bits| bits * MOTION_SHARE);
+        let (latent, quality) = self.symbols.code(job, quality, motion_bound, &mut self.reconstructor.times)?;
         self.reconstructor.predict(latent, quality)?;
 
         let shift = self.sequence.shift_of(self.frame_number);
         let input = self.residual_input(shift)?;
-        let y = self.reconstructor.times.measure("analysis", || networks.residual_latent(&input, &q))?;
+        let branch = &networks.residual;
+        let q = quality_tensor(&[quality], device)?;
+        let y = self.reconstructor.times.measure("analysis", || branch.analysis.forward(&input, &q))?;
         let prior = self.reconstructor.residual_prior(shift);
-        let latent = self.code_latent(&y, &networks.residual.coder.entropy, &model.residual_entropy, quality, prior.as_ref())?;
-        self.reconstructor.residual(latent, quality, shift)?;
-        self.finish_unit(FrameType::P, quality)
+        let job = LatentJob {
+            coder: &branch.coder,
+            entropy: &model.residual_entropy,
+            tables: &model.tables,
+            y: &y,
+            prior: prior.as_ref(),
+        };
+        let (latent, residual_quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
+        self.reconstructor.residual(latent, residual_quality, shift)?;
+        self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, quality, self.frame_number) })
     }
 
     /// Inputs of E_flow: `[1, 200, H/8, W/8]` and the Haar bands `[1, 8, H/16, W/16]`.
@@ -267,40 +324,13 @@ impl Encoder {
         from_nhwc(buffer, rows, cols, CHANNELS, self.model.device)
     }
 
-    /// Turns a latent into symbols and gives back what the decoder will see.
-    fn code_latent(
-        &mut self,
-        y: &Tensor,
-        net: &EntropyNet,
-        entropy: &EntropyModel,
-        quality: u8,
-        prior: Option<&LatentGrid>,
-    ) -> Result<LatentGrid> {
-        let (_, _, rows, cols) = y.size4()?;
-        let (mut y_values, mut z_values) = (Vec::new(), Vec::new());
-        self.reconstructor.times.measure("hyper analysis", || -> Result<()> {
-            to_nhwc(&net.hyper_analysis(y)?, &mut z_values)?;
-            to_nhwc(y, &mut y_values)
-        })?;
-        let input = LatentInput { rows: rows as usize, cols: cols as usize, z: &z_values, y: &y_values };
-        let (tables, writer, scratch) = (&self.model.tables, &mut self.writer, &mut self.scratch);
-        self.reconstructor.times.measure("entropy", || encode_latent(entropy, tables, quality, &input, prior, writer, scratch))
-    }
-
-    fn finish_unit(&mut self, frame_type: FrameType, quality: u8) -> Result<Unit> {
-        let estimated_bits = self.writer.bits().ceil() as u64;
-        let writer = &mut self.writer;
+    fn finish_unit(&mut self, header: FrameHeader) -> Result<Unit> {
+        let writer = &mut self.symbols.writer;
+        let estimated_bits = writer.bits().ceil() as u64;
         let payload = self.reconstructor.times.measure("range coding", || writer.finish());
-        let header = FrameHeader { frame_type, quality, frame_number: self.frame_number };
         let keyframe = header.is_keyframe();
         let data = bitstream::write_unit(&header, keyframe.then_some(&self.sequence), &payload)?;
-        Ok(Unit { data, keyframe, frame_number: self.frame_number, estimated_bits })
+        let (quality, frame_number) = (header.residual_quality, header.frame_number);
+        Ok(Unit { data, keyframe, frame_number, quality, estimated_bits })
     }
-}
-
-fn check_quality(quality: u8) -> Result<()> {
-    if quality > QUALITY_MAX {
-        return Err(Error::InvalidConfig(format!("quality {quality}: the range is 0..={QUALITY_MAX}, lower is better")));
-    }
-    Ok(())
 }

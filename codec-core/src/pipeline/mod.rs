@@ -2,12 +2,15 @@
 //!
 //! The API follows rav1e: `send_frame` / `receive_unit` / `flush`, and the mirror image for decoding.
 
+mod config;
 mod decoder;
 mod encoder;
 mod reconstruct;
+mod symbols;
 mod tensors;
 mod times;
 
-pub use decoder::{DecodedFrame, Decoder, DecoderConfig};
-pub use encoder::{Encoder, EncoderConfig, FrameOptions, Unit};
+pub use config::{EncoderConfig, FrameOptions, Speed, Unit, estimated_memory};
+pub use decoder::{Concealment, DecodedFrame, Decoder, DecoderConfig};
+pub use encoder::Encoder;
 pub use times::StageTimes;

@@ -25,6 +25,8 @@ pub struct Reconstructor {
     prediction: Prediction,
     flow_prior: Option<LatentGrid>,
     residual_prior: Option<(LatentGrid, (i32, i32))>,
+    /// Motion and blur of the last P-frame at 1/8, empty after an I-frame.
+    motion: Vec<f32>,
     buffer: Vec<f32>,
     pub times: StageTimes,
 }
@@ -39,6 +41,7 @@ impl Reconstructor {
             prediction: Prediction::new(width, height),
             flow_prior: None,
             residual_prior: None,
+            motion: Vec::new(),
             buffer: Vec::new(),
             times: StageTimes::default(),
         }
@@ -84,6 +87,7 @@ impl Reconstructor {
         self.times.measure("unpack", || unpack_frame(buffer, None, (0, 0), reference, 1))?;
         self.flow_prior = None;
         self.residual_prior = None;
+        self.motion.clear();
         Ok(())
     }
 
@@ -101,7 +105,7 @@ impl Reconstructor {
             return Ok(());
         }
         let (rows, cols) = self.grid(16);
-        let (motion, mut bands) = (&mut self.buffer, Vec::new());
+        let (motion, mut bands) = (&mut self.motion, Vec::new());
         self.times.measure("flow synthesis", || -> Result<()> {
             let y = networks.flow.coder.dequantise(&from_latent(&latent, device)?, &q)?;
             to_nhwc(&networks.flow.synthesis.forward(&y, &q)?, motion)?;
@@ -135,5 +139,18 @@ impl Reconstructor {
         self.times.measure("unpack", || unpack_frame(buffer, Some(prediction), shift, reference, 1))?;
         self.residual_prior = Some((latent, shift));
         Ok(())
+    }
+
+    /// Moves the reference on as the last frame moved: a guess at a frame that is lost. Without motion it stays as it is.
+    pub fn extrapolate(&mut self) -> Result<()> {
+        if self.motion.is_empty() {
+            return Ok(());
+        }
+        let (rows, cols) = self.grid(8);
+        let (compensator, reference, prediction) = (&mut self.compensator, &mut self.reference, &mut self.prediction);
+        compensator.predict(reference, &self.motion, 1, prediction)?;
+        self.buffer.clear();
+        self.buffer.resize(rows * cols * PACKED_CHANNELS, 0.0);
+        unpack_frame(&self.buffer, Some(prediction), (0, 0), reference, 1)
     }
 }

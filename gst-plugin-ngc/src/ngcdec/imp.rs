@@ -1,7 +1,9 @@
 //! SECTION:element-ngcdec
 //!
-//! `ngcdec` decodes NGC streams. Damage never stops it: frames that cannot be decoded are dropped, a keyframe is asked for
-//! upstream, and output goes on with it.
+//! `ngcdec` decodes NGC streams. Damage never stops it: frames that cannot be decoded are concealed and flagged as corrupted
+//! (or dropped, see `conceal`), a keyframe is asked for upstream, and clean output goes on with it.
+//!
+//! A frame that comes too late to be shown is not synthesised unless a later frame needs it.
 //!
 //! ```shell
 //! gst-launch-1.0 filesrc location=test.ngc ! ngcparse ! ngcdec ! videoconvert ! autovideosink
@@ -11,17 +13,18 @@
 use std::sync::Mutex;
 
 use codec_core::bitstream::VideoInfo;
-use codec_core::{DecodedFrame, Decoder, DecoderConfig, Error, Limits};
+use codec_core::{DecodedFrame, Decoder, Error};
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
 use gst_video::subclass::prelude::*;
 use gst_video::video_codec_state::Readable;
-use gst_video::{VideoCodecFrame, VideoCodecState, VideoDecoderRequestSyncPointFlags, VideoFormat};
+use gst_video::{VideoCodecFrame, VideoCodecFrameFlags, VideoCodecState, VideoDecoderRequestSyncPointFlags};
 use once_cell::sync::Lazy;
 
-use crate::settings::CommonSettings;
-use crate::{caps, colorimetry, error, frame};
+use super::output;
+use super::settings::Settings;
+use crate::{caps, error, frame};
 
 static CAT: Lazy<gst::DebugCategory> =
     Lazy::new(|| gst::DebugCategory::new("ngcdec", gst::DebugColorFlags::empty(), Some("NGC video decoder")));
@@ -37,7 +40,7 @@ struct State {
 
 #[derive(Default)]
 pub struct NgcDec {
-    settings: Mutex<CommonSettings>,
+    settings: Mutex<Settings>,
     /// Taken only on the streaming thread.
     state: Mutex<Option<State>>,
 }
@@ -51,7 +54,7 @@ impl ObjectSubclass for NgcDec {
 
 impl ObjectImpl for NgcDec {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(CommonSettings::properties);
+        static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(Settings::properties);
         &PROPERTIES
     }
 
@@ -91,7 +94,7 @@ impl ElementImpl for NgcDec {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
-            let raw = gst_video::VideoCapsBuilder::new().format(VideoFormat::I420).build();
+            let raw = gst_video::VideoCapsBuilder::new().format_list(frame::OUTPUT_FORMATS).build();
             vec![caps::template(gst::PadDirection::Sink, &caps::plain()), caps::template(gst::PadDirection::Src, &raw)]
         });
         &TEMPLATES
@@ -109,7 +112,7 @@ impl VideoDecoderImpl for NgcDec {
         // New caps in mid-stream do not disturb decoding: all that counts is in-band.
         let decoder = match guard.take() {
             Some(state) => Ok(state.decoder),
-            None => open(&self.settings.lock().unwrap().clone()),
+            None => self.settings.lock().unwrap().decoder_config().and_then(Decoder::new),
         };
         let decoder = match decoder {
             Ok(decoder) => decoder,
@@ -127,12 +130,17 @@ impl VideoDecoderImpl for NgcDec {
     }
 
     fn handle_frame(&self, frame: VideoCodecFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let late = self.obj().max_decode_time(&frame) < 0 && !frame.flags().contains(VideoCodecFrameFlags::SYNC_POINT);
         let decoded = match &mut *self.state.lock().unwrap() {
-            Some(state) => decode(state, &frame),
+            Some(state) => decode(state, &frame, late),
             None => return Err(gst::FlowError::NotNegotiated),
         };
         match decoded {
-            Ok(decoded) => self.output(frame, &decoded),
+            Ok(Some(decoded)) => self.output(frame, &decoded),
+            Ok(None) => {
+                gst::debug!(CAT, imp = self, "too late to be shown");
+                self.obj().drop_frame(frame)
+            }
             Err(e @ (Error::Corrupt(_) | Error::NeedKeyframe { .. } | Error::InvalidConfig(_))) => self.lost(frame, &e),
             Err(e) => {
                 self.obj().release_frame(frame);
@@ -163,37 +171,50 @@ impl VideoDecoderImpl for NgcDec {
     }
 }
 
-fn open(settings: &CommonSettings) -> codec_core::Result<Decoder> {
-    Decoder::new(DecoderConfig {
-        threads: settings.threads(),
-        device: settings.device()?,
-        model: settings.model(),
-        limits: Limits::default(),
-    })
-}
-
-fn decode(state: &mut State, frame: &VideoCodecFrame) -> codec_core::Result<DecodedFrame> {
+/// Decodes a frame; one that is `late` only as far as later ones need it.
+fn decode(state: &mut State, frame: &VideoCodecFrame, late: bool) -> codec_core::Result<Option<DecodedFrame>> {
     let unreadable = || Error::Corrupt("a buffer cannot be read".into());
     let buffer = frame.input_buffer().ok_or_else(unreadable)?;
     if buffer.flags().contains(gst::BufferFlags::DISCONT) && buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
         // Something before this frame is missing, so its reference is not what the encoder had.
-        state.decoder.reset();
+        state.decoder.lose_reference();
     }
-    state.decoder.send_unit(&buffer.map_readable().map_err(|_| unreadable())?)?;
+    let data = buffer.map_readable().map_err(|_| unreadable())?;
+    if late {
+        state.decoder.skip_unit(&data)?;
+    } else {
+        state.decoder.send_unit(&data)?;
+    }
     state.asked = false;
-    Ok(state.decoder.receive_frame().expect("one frame for every unit"))
+    Ok(state.decoder.receive_frame())
 }
 
 impl NgcDec {
-    /// Drops a frame that cannot be decoded, and asks once for a keyframe.
-    fn lost(&self, frame: VideoCodecFrame, why: &Error) -> Result<gst::FlowSuccess, gst::FlowError> {
+    /// Conceals or drops a frame that cannot be decoded, and asks once for a keyframe.
+    fn lost(&self, mut frame: VideoCodecFrame, why: &Error) -> Result<gst::FlowSuccess, gst::FlowError> {
         let ask = self.state.lock().unwrap().as_mut().is_some_and(|state| !std::mem::replace(&mut state.asked, true));
         if ask {
-            gst::element_imp_warning!(self, gst::StreamError::Decode, ("{why}; output goes on at the next keyframe"));
+            gst::element_imp_warning!(self, gst::StreamError::Decode, ("{why}; clean output goes on at the next keyframe"));
             self.obj().request_sync_point(&frame, VideoDecoderRequestSyncPointFlags::empty());
         }
-        gst::debug!(CAT, imp = self, "dropped: {}", why);
-        self.obj().drop_frame(frame)
+        gst::debug!(CAT, imp = self, "lost: {}", why);
+        let concealment = self.settings.lock().unwrap().concealment();
+        let stand_in = match (concealment, &mut *self.state.lock().unwrap()) {
+            (Some(how), Some(state)) => state.decoder.conceal(how),
+            _ => Ok(None),
+        };
+        match stand_in {
+            Ok(Some(picture)) => {
+                frame.set_flags(VideoCodecFrameFlags::CORRUPTED);
+                self.output(frame, &picture)
+            }
+            Ok(None) => self.obj().drop_frame(frame),
+            Err(e) => {
+                self.obj().release_frame(frame);
+                error::post(&*self.obj(), &e);
+                Err(gst::FlowError::Error)
+            }
+        }
     }
 
     fn output(&self, mut frame: VideoCodecFrame, decoded: &DecodedFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -226,35 +247,14 @@ impl NgcDec {
             None => return Err(gst::FlowError::NotNegotiated),
         };
         let element = self.obj();
-        let mut output = element.set_output_state(VideoFormat::I420, video.width, video.height, Some(&input))?;
-        let fallback = input.info();
-        let framerate = if video.framerate.0 == 0 {
-            fallback.fps()
-        } else {
-            gst::Fraction::new(video.framerate.0 as i32, video.framerate.1 as i32)
-        };
-        let mut builder = gst_video::VideoInfo::builder(VideoFormat::I420, video.width, video.height)
-            .fps(framerate)
-            .par(gst::Fraction::new(video.par.0 as i32, video.par.1 as i32))
-            .interlace_mode(match video.interlace {
-                0 => gst_video::VideoInterlaceMode::Progressive,
-                1 | 2 => gst_video::VideoInterlaceMode::Interleaved,
-                _ => gst_video::VideoInterlaceMode::Mixed,
-            });
-        let colorimetry = colorimetry::to_gst(&video.color);
-        if let Some(colorimetry) = &colorimetry {
-            builder = builder.colorimetry(colorimetry);
-        }
-        if let Some(site) = colorimetry::chroma_site_to_gst(video.chroma_site) {
-            builder = builder.chroma_site(site);
-        }
-        match video.interlace {
-            1 => builder = builder.field_order(gst_video::VideoFieldOrder::TopFieldFirst),
-            2 => builder = builder.field_order(gst_video::VideoFieldOrder::BottomFieldFirst),
-            _ => {}
-        }
-        let info = builder.build().map_err(|_| gst::FlowError::NotNegotiated)?;
+        let format = output::choose_format(element.src_pad());
+        let mut output = element.set_output_state(format, video.width, video.height, Some(&input))?;
+        let (info, caps) = output::describe(video, format, input.info()).map_err(|e| {
+            gst::error!(CAT, imp = self, "output caps: {}", e);
+            gst::FlowError::NotNegotiated
+        })?;
         output.set_info(info);
+        output.set_caps(&caps);
         element.negotiate(output)
     }
 }

@@ -1,6 +1,10 @@
 //! SECTION:element-ngcenc
 //!
-//! `ngcenc` encodes raw 4:2:0 video with the NGC neural codec.
+//! `ngcenc` encodes raw 8-bit 4:2:0 or grey video with the NGC neural codec.
+//!
+//! Every frame becomes one unit at once: there is no lookahead and no reordering. Keyframes carry all that a decoder needs
+//! to start, so headers never have to be asked for. With `rate-control=cbr` or `vbr` a frame that would overrun the rate
+//! buffer is quantised again, without running the networks again.
 //!
 //! ```shell
 //! gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! ngcenc quality=32 ! ngcparse ! mp4mux ! filesink location=out.mp4
@@ -8,6 +12,7 @@
 //! ```
 
 use std::sync::Mutex;
+use std::time::Instant;
 
 use codec_core::{Encoder, FrameOptions};
 use gst::glib;
@@ -17,8 +22,15 @@ use gst_video::subclass::prelude::*;
 use gst_video::{VideoCodecFrame, VideoCodecFrameFlags, VideoCodecState, VideoInfo};
 use once_cell::sync::Lazy;
 
+use super::RateControl;
 use super::settings::Settings;
-use crate::{caps, colorimetry, error, frame};
+use super::stats::Stats;
+use crate::{caps, colorimetry, error, frame, hdr};
+
+/// Version as a number: 1.2.3 is 10203.
+fn version() -> u32 {
+    env!("CARGO_PKG_VERSION").split('.').fold(0, |sum, part| sum * 100 + part.parse::<u32>().unwrap_or(0))
+}
 
 static CAT: Lazy<gst::DebugCategory> =
     Lazy::new(|| gst::DebugCategory::new("ngcenc", gst::DebugColorFlags::empty(), Some("NGC video encoder")));
@@ -26,11 +38,16 @@ static CAT: Lazy<gst::DebugCategory> =
 struct State {
     encoder: Encoder,
     info: VideoInfo,
+    /// What the sequence header says, with the HDR metadata of the caps.
+    video: codec_core::bitstream::VideoInfo,
+    /// Chroma of grey frames.
+    neutral: Vec<u8>,
 }
 
 #[derive(Default)]
 pub struct NgcEnc {
     settings: Mutex<Settings>,
+    stats: Mutex<Stats>,
     /// Taken only on the streaming thread.
     state: Mutex<Option<State>>,
 }
@@ -54,7 +71,10 @@ impl ObjectImpl for NgcEnc {
     }
 
     fn property(&self, _: usize, spec: &glib::ParamSpec) -> glib::Value {
-        self.settings.lock().unwrap().get(spec.name())
+        match spec.name() {
+            "stats" => self.stats.lock().unwrap().structure().to_value(),
+            name => self.settings.lock().unwrap().get(name),
+        }
     }
 }
 
@@ -88,6 +108,11 @@ impl ElementImpl for NgcEnc {
 }
 
 impl VideoEncoderImpl for NgcEnc {
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        *self.stats.lock().unwrap() = Stats::default();
+        Ok(())
+    }
+
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *self.state.lock().unwrap() = None;
         Ok(())
@@ -98,27 +123,35 @@ impl VideoEncoderImpl for NgcEnc {
         state: &VideoCodecState<'static, gst_video::video_codec_state::Readable>,
     ) -> Result<(), gst::LoggableError> {
         let info = state.info().clone();
-        let video = colorimetry::video_info(&info);
-        let settings = self.settings.lock().unwrap().clone();
-        let encoder = settings.encoder_config(video.clone()).and_then(Encoder::new).map_err(|e| {
+        let mut video = colorimetry::video_info(&info);
+        if let Some(caps) = state.caps().and_then(|caps| caps.structure(0).map(|s| s.to_owned())) {
+            hdr::read(&caps, &mut video);
+        }
+        self.configure(&info, &video).map_err(|e| {
             error::post(&*self.obj(), &e);
             gst::loggable_error!(CAT, "{}", e)
         })?;
-        gst::info!(CAT, imp = self, "model {} on {:?}", encoder.model().id, encoder.model().device);
-        *self.state.lock().unwrap() = Some(State { encoder, info });
-
         let element = self.obj();
         let output = element
             .set_output_state(caps::ngc(&video, None), Some(state))
             .map_err(|_| gst::loggable_error!(CAT, "cannot set the output state"))?;
         element.negotiate(output).map_err(|_| gst::loggable_error!(CAT, "downstream does not take video/x-ngc"))?;
-        self.obj().set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
-        let mut tags = gst::TagList::new();
-        let list = tags.make_mut();
-        list.add::<gst::tags::VideoCodec>(&"NGC", gst::TagMergeMode::Replace);
-        list.add::<gst::tags::Encoder>(&"ngcenc", gst::TagMergeMode::Replace);
-        self.obj().merge_tags(Some(&tags), gst::TagMergeMode::Replace);
+        element.set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
+        element.merge_tags(Some(&self.tags()), gst::TagMergeMode::Replace);
         self.parent_set_format(state)
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        // The base class compares only what its video info holds, and would miss new HDR metadata.
+        let hdr = match event.view() {
+            gst::EventView::Caps(caps) => caps.caps().structure(0).map(|s| s.to_owned()),
+            _ => None,
+        };
+        let handled = self.parent_sink_event(event);
+        match hdr {
+            Some(caps) if handled => self.update_hdr(&caps),
+            _ => handled,
+        }
     }
 
     fn propose_allocation(&self, query: &mut gst::query::Allocation) -> Result<(), gst::LoggableError> {
@@ -127,26 +160,26 @@ impl VideoEncoderImpl for NgcEnc {
     }
 
     fn handle_frame(&self, mut frame: VideoCodecFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let options = FrameOptions {
-            force_keyframe: frame.flags().contains(VideoCodecFrameFlags::FORCE_KEYFRAME),
-            quality: Some(self.settings.lock().unwrap().quality as u8),
-        };
+        let settings = self.settings.lock().unwrap().clone();
+        let start = Instant::now();
         // The lock is released before the base class is called again.
         let unit = match &mut *self.state.lock().unwrap() {
-            Some(state) => encode(state, &frame, options),
+            Some(state) => encode(state, &frame, &settings),
             None => return Err(gst::FlowError::NotNegotiated),
         };
         match unit {
             Ok(unit) => {
+                self.stats.lock().unwrap().add(&unit, start.elapsed());
                 if unit.keyframe {
                     frame.set_flags(VideoCodecFrameFlags::SYNC_POINT);
                 }
                 gst::trace!(
                     CAT,
                     imp = self,
-                    "frame {}: {} bytes, keyframe {}",
+                    "frame {}: {} bytes, quality {}, keyframe {}",
                     unit.frame_number,
                     unit.data.len(),
+                    unit.quality,
                     unit.keyframe
                 );
                 frame.set_output_buffer(gst::Buffer::from_mut_slice(unit.data));
@@ -169,11 +202,78 @@ impl VideoEncoderImpl for NgcEnc {
     }
 }
 
-fn encode(state: &mut State, frame: &VideoCodecFrame, options: FrameOptions) -> codec_core::Result<codec_core::Unit> {
+impl NgcEnc {
+    /// Makes an encoder, or tells the one that is there of the new video: the model stays loaded.
+    fn configure(&self, info: &VideoInfo, video: &codec_core::bitstream::VideoInfo) -> codec_core::Result<()> {
+        let mut guard = self.state.lock().unwrap();
+        let encoder = match guard.take() {
+            Some(mut state) => {
+                state.encoder.set_video(video.clone())?;
+                state.encoder
+            }
+            None => {
+                let settings = self.settings.lock().unwrap().clone();
+                let encoder = Encoder::new(settings.encoder_config(video.clone())?)?;
+                gst::info!(CAT, imp = self, "model {} on {:?}", encoder.model().id, encoder.model().device);
+                encoder
+            }
+        };
+        *guard = Some(State { encoder, info: info.clone(), video: video.clone(), neutral: frame::neutral_chroma(info) });
+        Ok(())
+    }
+
+    /// Takes HDR metadata that came with caps which are the same for the base class. False if downstream refuses.
+    fn update_hdr(&self, caps: &gst::StructureRef) -> bool {
+        let video = {
+            let mut guard = self.state.lock().unwrap();
+            let Some(state) = &mut *guard else { return true };
+            let mut video = state.video.clone();
+            hdr::read(caps, &mut video);
+            if video == state.video {
+                return true;
+            }
+            state.video = video.clone();
+            if let Err(e) = state.encoder.set_video(video.clone()) {
+                drop(guard);
+                error::post(&*self.obj(), &e);
+                return false;
+            }
+            video
+        };
+        let element = self.obj();
+        let input = element.output_state();
+        element.set_output_state(caps::ngc(&video, None), input.as_ref()).is_ok_and(|output| element.negotiate(output).is_ok())
+    }
+
+    fn tags(&self) -> gst::TagList {
+        let settings = self.settings.lock().unwrap();
+        let mut tags = gst::TagList::new();
+        let list = tags.make_mut();
+        list.add::<gst::tags::VideoCodec>(&"NGC", gst::TagMergeMode::Replace);
+        list.add::<gst::tags::Encoder>(&"ngcenc", gst::TagMergeMode::Replace);
+        list.add::<gst::tags::EncoderVersion>(&version(), gst::TagMergeMode::Replace);
+        if settings.rate_control != RateControl::Quality {
+            let bits = |kilobits: u32| kilobits.saturating_mul(1000);
+            list.add::<gst::tags::NominalBitrate>(&bits(settings.bitrate), gst::TagMergeMode::Replace);
+        }
+        tags
+    }
+}
+
+fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> codec_core::Result<codec_core::Unit> {
+    let encoder = &mut state.encoder;
+    encoder.set_rate(settings.rate())?;
+    encoder.set_key_int_max(settings.key_int_max);
+    encoder.set_scene_cut(settings.scene_cut);
+    let options = FrameOptions {
+        force_keyframe: frame.flags().contains(VideoCodecFrameFlags::FORCE_KEYFRAME),
+        quality: Some(settings.quality as u8),
+        time: frame.pts().map(Into::into),
+    };
     let unmapped = |what: &str| codec_core::Error::InvalidConfig(format!("{what}: the buffer is smaller than its caps say"));
     let buffer = frame.input_buffer().ok_or_else(|| unmapped("a frame without a buffer"))?;
     let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
         .map_err(|_| unmapped("a frame cannot be mapped"))?;
-    state.encoder.send_frame(&frame::view(&mapped)?, options)?;
-    Ok(state.encoder.receive_unit().expect("one unit for every frame"))
+    encoder.send_frame(&frame::view(&mapped, &state.neutral)?, options)?;
+    Ok(encoder.receive_unit().expect("one unit for every frame"))
 }

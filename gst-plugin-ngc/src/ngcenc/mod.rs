@@ -1,10 +1,14 @@
 //! The element `ngcenc`.
 
+mod enums;
 mod imp;
 mod settings;
+mod stats;
 
 use gst::glib;
 use gst::prelude::*;
+
+pub use enums::{RateControl, SpeedPreset};
 
 glib::wrapper! {
     pub struct NgcEnc(ObjectSubclass<imp::NgcEnc>) @extends gst_video::VideoEncoder, gst::Element, gst::Object, @implements gst::Preset;

@@ -1,43 +1,115 @@
 //! Properties of `ngcenc`.
 
-use codec_core::EncoderConfig;
+use codec_core::rate::RateMode;
+use codec_core::{EncoderConfig, Speed};
 use gst::glib;
 use gst::prelude::*;
 
+use super::{RateControl, SpeedPreset};
 use crate::settings::CommonSettings;
 
 const DEFAULT_QUALITY: u32 = 32;
 const DEFAULT_KEY_INT_MAX: u32 = 250;
+const DEFAULT_BITRATE: u32 = 500;
+const DEFAULT_BUFFER: u32 = 1000;
+/// In kbit/s; the product with 1000 still is exact in every type used.
+const MAX_BITRATE: u32 = 10_000_000;
 
 /// Values of the properties.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub quality: u32,
+    pub rate_control: RateControl,
+    pub bitrate: u32,
+    pub max_bitrate: u32,
+    pub vbv_buffer: u32,
     pub key_int_max: u32,
+    pub scene_cut: bool,
+    pub speed_preset: SpeedPreset,
+    pub max_memory: u32,
     pub common: CommonSettings,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { quality: DEFAULT_QUALITY, key_int_max: DEFAULT_KEY_INT_MAX, common: CommonSettings::default() }
+        Self {
+            quality: DEFAULT_QUALITY,
+            rate_control: RateControl::default(),
+            bitrate: DEFAULT_BITRATE,
+            max_bitrate: 0,
+            vbv_buffer: DEFAULT_BUFFER,
+            key_int_max: DEFAULT_KEY_INT_MAX,
+            scene_cut: true,
+            speed_preset: SpeedPreset::default(),
+            max_memory: 0,
+            common: CommonSettings::default(),
+        }
     }
 }
 
 impl Settings {
     pub fn properties() -> Vec<glib::ParamSpec> {
         let mut specs = vec![
+            glib::ParamSpecEnum::builder_with_default("rate-control", RateControl::default())
+                .nick("Rate control")
+                .blurb("What is held: the quality, the average bitrate, or a constant bitrate")
+                .mutable_playing()
+                .build(),
             glib::ParamSpecUInt::builder("quality")
                 .nick("Quality")
-                .blurb("Quality index, 0 (best, largest) to 63 (smallest)")
+                .blurb("Quality index, 0 (best, largest) to 63 (smallest); used with rate-control=quality")
                 .maximum(63)
                 .default_value(DEFAULT_QUALITY)
                 .mutable_playing()
                 .build(),
+            glib::ParamSpecUInt::builder("bitrate")
+                .nick("Bitrate")
+                .blurb("Bitrate in kbit/s; used with rate-control=vbr and cbr")
+                .minimum(1)
+                .maximum(MAX_BITRATE)
+                .default_value(DEFAULT_BITRATE)
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecUInt::builder("max-bitrate")
+                .nick("Largest bitrate")
+                .blurb("Largest bitrate over vbv-buffer in kbit/s, with rate-control=vbr; 0 = twice the bitrate, less than the bitrate counts as the bitrate")
+                .maximum(MAX_BITRATE)
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecUInt::builder("vbv-buffer")
+                .nick("Rate buffer")
+                .blurb("Size of the decoder's rate buffer in milliseconds of the (largest) bitrate, with rate-control=vbr and cbr")
+                .minimum(50)
+                .maximum(60_000)
+                .default_value(DEFAULT_BUFFER)
+                .mutable_playing()
+                .build(),
             glib::ParamSpecUInt::builder("key-int-max")
                 .nick("Largest keyframe distance")
-                .blurb("Largest distance between keyframes in frames; 0 = only the first frame and those asked for")
+                .blurb("Largest distance between keyframes in frames; 0 = only the first frame, scene cuts and those asked for")
                 .default_value(DEFAULT_KEY_INT_MAX)
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecBoolean::builder("scene-cut")
+                .nick("Scene cuts")
+                .blurb("Make the first frame of a new scene a keyframe")
+                .default_value(true)
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("speed-preset", SpeedPreset::default())
+                .nick("Speed")
+                .blurb("How much time the encoder takes to find motion")
                 .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("max-memory")
+                .nick("Largest memory")
+                .blurb("Refuse videos whose encoding would need more than so many MiB for frames and networks; 0 = no limit")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+                .nick("Statistics")
+                .blurb("Frames, keyframes, bytes, average quality index, median and 95th percentile of the time per frame in microseconds")
+                .read_only()
                 .build(),
         ];
         specs.extend(CommonSettings::properties());
@@ -48,7 +120,14 @@ impl Settings {
         let number = || value.get().expect("type checked by GObject");
         match name {
             "quality" => self.quality = number(),
+            "rate-control" => self.rate_control = value.get().expect("type checked by GObject"),
+            "bitrate" => self.bitrate = number(),
+            "max-bitrate" => self.max_bitrate = number(),
+            "vbv-buffer" => self.vbv_buffer = number(),
             "key-int-max" => self.key_int_max = number(),
+            "scene-cut" => self.scene_cut = value.get().expect("type checked by GObject"),
+            "speed-preset" => self.speed_preset = value.get().expect("type checked by GObject"),
+            "max-memory" => self.max_memory = number(),
             _ => self.common.set(name, value),
         }
     }
@@ -56,8 +135,32 @@ impl Settings {
     pub fn get(&self, name: &str) -> glib::Value {
         match name {
             "quality" => self.quality.to_value(),
+            "rate-control" => self.rate_control.to_value(),
+            "bitrate" => self.bitrate.to_value(),
+            "max-bitrate" => self.max_bitrate.to_value(),
+            "vbv-buffer" => self.vbv_buffer.to_value(),
             "key-int-max" => self.key_int_max.to_value(),
+            "scene-cut" => self.scene_cut.to_value(),
+            "speed-preset" => self.speed_preset.to_value(),
+            "max-memory" => self.max_memory.to_value(),
             _ => self.common.get(name),
+        }
+    }
+
+    /// What rate control shall hold.
+    pub fn rate(&self) -> RateMode {
+        let bitrate = f64::from(self.bitrate) * 1000.0;
+        let buffer = f64::from(self.vbv_buffer) / 1000.0;
+        match self.rate_control {
+            RateControl::Quality => RateMode::Quality,
+            RateControl::Cbr => RateMode::Constant { bitrate, buffer },
+            RateControl::Vbr => {
+                let max_bitrate = match self.max_bitrate {
+                    0 => 2.0 * bitrate,
+                    max => (f64::from(max) * 1000.0).max(bitrate),
+                };
+                RateMode::Variable { bitrate, max_bitrate, buffer }
+            }
         }
     }
 
@@ -67,7 +170,17 @@ impl Settings {
         Ok(EncoderConfig {
             video,
             quality: self.quality as u8,
+            rate: self.rate(),
+            speed: match self.speed_preset {
+                SpeedPreset::Fast => Speed::Fast,
+                SpeedPreset::Medium => Speed::Medium,
+            },
+            scene_cut: self.scene_cut,
             key_int_max: self.key_int_max,
+            max_memory: match self.max_memory {
+                0 => None,
+                mebibytes => Some(u64::from(mebibytes) << 20),
+            },
             threads: self.common.threads(),
             device: self.common.device()?,
             model: self.common.model(),

@@ -1,14 +1,11 @@
 //! What of a clip is worth storing: scenes without cuts, duplicates, fades and letterbox bars.
 
+use codec_core::scene::{CUT_WINDOW, Thumbnail, is_cut};
+
 use super::i420::{Rect, Size};
 
 /// A frame this close to the last kept one (mean absolute luma difference of 8x8 means) is a copy.
 const DUPLICATE: f32 = 0.02;
-/// A cut changes the 8x8 means by this many grey levels at least.
-const CUT_FLOOR: f32 = 10.0;
-/// ... and by this multiple of the usual change around it, so that fast motion is no cut.
-const CUT_RATIO: f32 = 3.0;
-const CUT_WINDOW: usize = 8;
 /// Standard deviation of the 8x8 means below which a frame shows nothing.
 const FLAT: f32 = 4.0;
 /// Contrast grows or falls by this factor per frame in a fade.
@@ -22,7 +19,7 @@ const BAR_MARGIN: usize = 2;
 /// Frame numbers of each scene of at least `min_frames` frames, ascending. Copies of the frame
 /// before, blank frames and the fades next to them belong to no scene.
 pub fn find_scenes(size: Size, frames: &[Vec<u8>], min_frames: usize) -> Vec<Vec<usize>> {
-    let thumbnails: Vec<Thumbnail> = frames.iter().map(|f| Thumbnail::new(size, f)).collect();
+    let thumbnails: Vec<Thumbnail> = frames.iter().map(|f| Thumbnail::new(f, size.width, size.height, size.width)).collect();
     let faded = fades(&thumbnails);
 
     let mut kept: Vec<usize> = Vec::new();
@@ -36,7 +33,7 @@ pub fn find_scenes(size: Size, frames: &[Vec<u8>], min_frames: usize) -> Vec<Vec
 
     let mut scenes = vec![Vec::new()];
     for (k, &frame) in kept.iter().enumerate() {
-        if faded[frame] || (k > 0 && is_cut(&change, k - 1)) {
+        if faded[frame] || (k > 0 && starts_scene(&change, k - 1)) {
             scenes.push(Vec::new());
         }
         if let (false, Some(scene)) = (faded[frame], scenes.last_mut()) {
@@ -89,34 +86,6 @@ fn bars(lines: &[(f32, u8)]) -> (usize, usize) {
     (width(lines.iter().take_while(dark).count()), width(lines.iter().rev().take_while(dark).count()))
 }
 
-/// 8x8 means of the luma plane.
-struct Thumbnail {
-    means: Vec<f32>,
-    contrast: f32,
-}
-
-impl Thumbnail {
-    fn new(size: Size, frame: &[u8]) -> Self {
-        let (cols, rows) = ((size.width / 8).max(1), (size.height / 8).max(1));
-        let mut means = vec![0.0; cols * rows];
-        for y in 0..(rows * 8).min(size.height) {
-            let line = &frame[y * size.width..(y + 1) * size.width];
-            for (mean, block) in means[y / 8 * cols..][..cols].iter_mut().zip(line.chunks(8)) {
-                *mean += block.iter().map(|&p| u32::from(p)).sum::<u32>() as f32 / 64.0;
-            }
-        }
-        let n = means.len() as f32;
-        let mean = means.iter().sum::<f32>() / n;
-        let variance = means.iter().map(|m| (m - mean).powi(2)).sum::<f32>() / n;
-        Thumbnail { means, contrast: variance.sqrt() }
-    }
-
-    fn difference(&self, other: &Self) -> f32 {
-        let pairs = self.means.iter().zip(&other.means);
-        pairs.map(|(a, b)| (a - b).abs()).sum::<f32>() / self.means.len() as f32
-    }
-}
-
 /// Marks blank frames and the frames on either side of them while contrast still falls towards them.
 fn fades(thumbnails: &[Thumbnail]) -> Vec<bool> {
     let mut faded: Vec<bool> = thumbnails.iter().map(|t| t.contrast < FLAT).collect();
@@ -134,14 +103,11 @@ fn fades(thumbnails: &[Thumbnail]) -> Vec<bool> {
     faded
 }
 
-/// Whether the change number `i` stands out of the changes around it.
-fn is_cut(change: &[f32], i: usize) -> bool {
+/// Whether the change number `i` stands out of the changes on both sides of it.
+fn starts_scene(change: &[f32], i: usize) -> bool {
     let from = i.saturating_sub(CUT_WINDOW);
     let to = (i + CUT_WINDOW + 1).min(change.len());
-    let mut around: Vec<f32> = (from..to).filter(|&k| k != i).map(|k| change[k]).collect();
-    around.sort_by(f32::total_cmp);
-    let usual = around.get(around.len() / 2).copied().unwrap_or(0.0);
-    change[i] > CUT_FLOOR && change[i] > CUT_RATIO * usual + 4.0
+    is_cut(change[i], (from..to).filter(|&k| k != i).map(|k| change[k]))
 }
 
 #[cfg(test)]

@@ -1,0 +1,124 @@
+//! What an encoder is told, and what it gives back.
+
+use std::time::Duration;
+
+use crate::bitstream::{QUALITY_MAX, VideoInfo};
+use crate::device::DeviceSpec;
+use crate::frame::pad::coded_size;
+use crate::model::ModelSource;
+use crate::rate::RateMode;
+use crate::{Error, Limits, Result};
+
+/// Memory of networks and libraries, and of frames and activations for a luma sample of the coded size: measured resident
+/// sizes at 640x384 to 1920x1088, rounded up.
+const BASE_BYTES: u64 = 400 << 20;
+const BYTES_PER_SAMPLE: u64 = 220;
+
+/// How much time the encoder takes for a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Speed {
+    /// Motion is searched at a quarter of the resolution.
+    Fast,
+    /// Motion is searched at half the resolution.
+    #[default]
+    Medium,
+}
+
+/// How to encode a stream.
+#[derive(Clone, Debug)]
+pub struct EncoderConfig {
+    pub video: VideoInfo,
+    /// Quality index 0..=63 of P-frames, lower is better; without effect while `rate` holds a bitrate.
+    pub quality: u8,
+    pub rate: RateMode,
+    pub speed: Speed,
+    /// Make the first frame of a new scene a keyframe.
+    pub scene_cut: bool,
+    /// Refuse videos whose [`estimated_memory`] is larger, in bytes.
+    pub max_memory: Option<u64>,
+    /// Largest distance between keyframes in frames; 0: only the first frame is one.
+    pub key_int_max: u32,
+    /// Threads of the networks; 0: automatic, which is 1 (see [`device::AUTO_THREADS`]).
+    pub threads: usize,
+    pub device: DeviceSpec,
+    pub model: ModelSource,
+}
+
+impl EncoderConfig {
+    /// Defaults for a video: quality 32, a keyframe every 250 frames and at scene cuts, best device, built-in model.
+    pub fn new(video: VideoInfo) -> Self {
+        Self {
+            video,
+            quality: 32,
+            rate: RateMode::Quality,
+            speed: Speed::Medium,
+            scene_cut: true,
+            max_memory: None,
+            key_int_max: 250,
+            threads: 0,
+            device: DeviceSpec::Auto,
+            model: ModelSource::Embedded,
+        }
+    }
+}
+
+/// What differs from frame to frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameOptions {
+    pub force_keyframe: bool,
+    /// Quality index of this frame and all later ones.
+    pub quality: Option<u8>,
+    /// Presentation time from any origin, for rate control; without it frames count as equally spaced.
+    pub time: Option<Duration>,
+}
+
+/// One coded frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    pub data: Vec<u8>,
+    pub keyframe: bool,
+    pub frame_number: u32,
+    /// Quality index of the frame, of its residual in P-frames.
+    pub quality: u8,
+    /// Bits that the entropy model estimated for the symbols; the unit has some bytes of framing more.
+    pub estimated_bits: u64,
+}
+
+impl EncoderConfig {
+    /// Checks all values.
+    pub(super) fn validate(&self) -> Result<()> {
+        check_quality(self.quality)?;
+        self.rate.validate()?;
+        check_video(&self.video, self.max_memory)
+    }
+}
+
+/// Memory that encoding a video of this display size needs in all, in bytes, as measured on a CPU.
+pub fn estimated_memory(width: u32, height: u32) -> u64 {
+    let (width, height) = coded_size(width as usize, height as usize);
+    BASE_BYTES + BYTES_PER_SAMPLE * (width as u64 * height as u64)
+}
+
+/// Checks a description of the video and the memory that it needs.
+pub(super) fn check_video(video: &VideoInfo, max_memory: Option<u64>) -> Result<()> {
+    video.validate()?;
+    Limits::default().check_size(video.width, video.height)?;
+    let needed = estimated_memory(video.width, video.height);
+    match max_memory.filter(|&max| needed > max) {
+        Some(max) => Err(Error::Limit(format!(
+            "encoding {}x{} takes about {} MiB, the limit is {} MiB: raise max-memory or scale the video down",
+            video.width,
+            video.height,
+            needed >> 20,
+            max >> 20
+        ))),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn check_quality(quality: u8) -> Result<()> {
+    if quality > QUALITY_MAX {
+        return Err(Error::InvalidConfig(format!("quality {quality}: the range is 0..={QUALITY_MAX}, lower is better")));
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! From a latent of the analysis transforms to symbols, within a bound if there is one.
+
+use tch::Tensor;
+
+use super::tensors::to_nhwc;
+use super::times::StageTimes;
+use crate::Result;
+use crate::bitstream::QUALITY_MAX;
+use crate::entropy::{EntropyModel, LatentGrid, LatentInput, Scratch, SymbolWriter, Tables, encode_latent, encode_silence};
+use crate::nn::codec::{LatentCoder, quality_tensor};
+use crate::rate::LOG_SIZE_PER_STEP;
+
+/// Quantising again more often than this gives way to the cheapest latent.
+const MAX_ATTEMPTS: usize = 5;
+
+/// One branch's latent and all that is needed to code it.
+#[derive(Clone, Copy)]
+pub(super) struct LatentJob<'a> {
+    pub coder: &'a LatentCoder,
+    pub entropy: &'a EntropyModel,
+    pub tables: &'a Tables,
+    /// Output of the analysis transform, `[1, C, H/16, W/16]`.
+    pub y: &'a Tensor,
+    pub prior: Option<&'a LatentGrid>,
+}
+
+/// The symbols of a frame, and the memory that coding them needs.
+#[derive(Default)]
+pub(super) struct FrameSymbols {
+    pub writer: SymbolWriter,
+    scratch: Scratch,
+    y: Vec<f32>,
+    z: Vec<f32>,
+}
+
+impl FrameSymbols {
+    /// Codes a latent at `quality`, or at the best quality that keeps all symbols so far within `max_bits`; what no quality
+    /// can hold becomes the cheapest latent. Gives back what the decoder will see and the quality.
+    ///
+    /// The analysis is not run again: the same latent is scaled by the gains of another quality.
+    pub fn code(
+        &mut self,
+        job: LatentJob,
+        quality: u8,
+        max_bits: Option<f64>,
+        times: &mut StageTimes,
+    ) -> Result<(LatentGrid, u8)> {
+        let before = self.writer.bits();
+        let mut quality = quality;
+        for attempt in 1.. {
+            let mark = self.writer.mark();
+            let latent = self.quantise(job, quality, times)?;
+            let Some(excess) = max_bits.map(|max| self.writer.bits() - max).filter(|&excess| excess > 0.0) else {
+                return Ok((latent, quality));
+            };
+            let own = self.writer.bits() - before;
+            self.writer.rewind(mark);
+            if quality == QUALITY_MAX || attempt == MAX_ATTEMPTS {
+                break;
+            }
+            let steps = ((own / (own - excess).max(1.0)).ln() / LOG_SIZE_PER_STEP).ceil();
+            quality = (f64::from(quality) + steps.max(1.0)).min(QUALITY_MAX.into()) as u8;
+        }
+        let (_, _, rows, cols) = job.y.size4()?;
+        let grid = (rows as usize, cols as usize);
+        let (writer, scratch) = (&mut self.writer, &mut self.scratch);
+        let latent = times
+            .measure("entropy", || encode_silence(job.entropy, job.tables, QUALITY_MAX, grid, job.prior, writer, scratch))?;
+        Ok((latent, QUALITY_MAX))
+    }
+
+    fn quantise(&mut self, job: LatentJob, quality: u8, times: &mut StageTimes) -> Result<LatentGrid> {
+        let (_, _, rows, cols) = job.y.size4()?;
+        let (y_values, z_values) = (&mut self.y, &mut self.z);
+        times.measure("hyper analysis", || -> Result<()> {
+            let q = quality_tensor(&[quality], job.y.device())?;
+            let scaled = job.coder.quantiser_domain(job.y, &q)?;
+            to_nhwc(&job.coder.entropy.hyper_analysis(&scaled)?, z_values)?;
+            to_nhwc(&scaled, y_values)
+        })?;
+        let input = LatentInput { rows: rows as usize, cols: cols as usize, z: &self.z, y: &self.y };
+        let (writer, scratch) = (&mut self.writer, &mut self.scratch);
+        times.measure("entropy", || encode_latent(job.entropy, job.tables, quality, &input, job.prior, writer, scratch))
+    }
+}

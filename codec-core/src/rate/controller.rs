@@ -1,0 +1,159 @@
+//! Feedback from sizes to quality indices.
+
+use super::{LeakyBucket, RateMode};
+use crate::bitstream::QUALITY_MAX;
+
+/// A quality index more makes a frame smaller by this factor's logarithm (measured over 16..=56: between 0.042 and 0.050).
+pub const LOG_SIZE_PER_STEP: f64 = 0.045;
+/// Time between frames while nothing is known of it, in seconds, and its bounds.
+const FIRST_INTERVAL: f64 = 1.0 / 30.0;
+const INTERVALS: std::ops::RangeInclusive<f64> = 1e-3..=10.0;
+/// Bits per pixel that P- and I-frames are expected to have at quality 32 before one was seen.
+const FIRST_BPP: [f64; 2] = [0.1, 0.25];
+/// Seconds in which a deviation from the average is made up for.
+const CONSTANT_HORIZON: f64 = 1.0;
+const VARIABLE_HORIZON: f64 = 3.0;
+/// A P-frame changes the quality index by at most this much on its own account, so that quality does not pulse.
+const LARGEST_STEP: f64 = 3.0;
+/// Share of the room that one frame may take: the frames after it need some too.
+const P_SHARE: f64 = 0.5;
+const I_SHARE: f64 = 0.8;
+/// A P-frame that comes out larger than this multiple of its target is quantised again.
+const TOLERANCE: f64 = 1.6;
+
+/// What a frame shall be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FramePlan {
+    /// Quality index.
+    pub quality: u8,
+    /// Bits that the unit may have at most, as far as any quality can reach that.
+    pub max_bits: Option<f64>,
+}
+
+/// Holds a bitrate by choosing quality indices (a log-linear model of size against quality for each frame type, corrected
+/// by what came out), and a buffer by bounding sizes.
+#[derive(Clone, Debug)]
+pub struct RateController {
+    mode: RateMode,
+    bucket: LeakyBucket,
+    /// Logarithm of the size in bits at quality 0, for P- and I-frames.
+    log_size: [f64; 2],
+    seen: [bool; 2],
+    /// Smoothed time between frames.
+    interval: f64,
+    /// Bits given out beyond the average.
+    debt: f64,
+    /// Quality index of P-frames; not rounded, so that slow corrections add up.
+    quality: f64,
+    /// By so many steps I-frames are better.
+    intra_offset: f64,
+    started: bool,
+}
+
+impl RateController {
+    /// For frames of `pixels` luma samples, I-frames `intra_offset` quality steps better than P-frames. `mode` is valid.
+    pub fn new(mode: RateMode, pixels: f64, intra_offset: u8) -> Self {
+        let log_size = FIRST_BPP.map(|bpp| (bpp * pixels).ln() + 32.0 * LOG_SIZE_PER_STEP);
+        let mut controller = Self {
+            mode,
+            bucket: LeakyBucket::new(0.0, 0.0),
+            log_size,
+            seen: [false; 2],
+            interval: FIRST_INTERVAL,
+            debt: 0.0,
+            quality: 32.0,
+            intra_offset: intra_offset.into(),
+            started: false,
+        };
+        controller.set_mode(mode);
+        controller
+    }
+
+    /// Another aim from the next frame on. What was learned of sizes stays.
+    pub fn set_mode(&mut self, mode: RateMode) {
+        if let Some((_, rate, buffer)) = parameters(&mode) {
+            self.bucket.resize(rate, buffer);
+        }
+        if mode != self.mode {
+            self.debt = 0.0;
+        }
+        self.mode = mode;
+    }
+
+    pub fn mode(&self) -> &RateMode {
+        &self.mode
+    }
+
+    /// What the buffer holds for later, in bits that still fit in.
+    pub fn room(&self) -> f64 {
+        self.bucket.room()
+    }
+
+    /// Plans the next frame, `elapsed` seconds after the one before (`None`: unknown). `None` in the mode `Quality`.
+    pub fn plan(&mut self, keyframe: bool, elapsed: Option<f64>) -> Option<FramePlan> {
+        let (bitrate, ..) = parameters(&self.mode)?;
+        if self.started {
+            let elapsed = elapsed.filter(|e| e.is_finite()).unwrap_or(self.interval).clamp(0.0, *INTERVALS.end());
+            self.bucket.drain(elapsed);
+            self.debt -= bitrate * elapsed;
+            self.interval += (elapsed.clamp(*INTERVALS.start(), *INTERVALS.end()) - self.interval) * 0.2;
+        }
+        let horizon = match self.mode {
+            RateMode::Constant { buffer, .. } => CONSTANT_HORIZON.min(buffer),
+            _ => VARIABLE_HORIZON,
+        };
+        // What quiet seconds left over is not owed for ever: a burst of several seconds' bits would overrun any buffer.
+        self.debt = self.debt.max(-bitrate * horizon);
+        let per_frame = bitrate * self.interval;
+        let target = (per_frame - self.debt * (self.interval / horizon).min(0.5)).clamp(0.1 * per_frame, 4.0 * per_frame);
+        let wanted = (self.log_size[0] - target.ln()) / LOG_SIZE_PER_STEP;
+        self.quality = if self.started && self.seen[0] {
+            wanted.clamp(self.quality - LARGEST_STEP, self.quality + LARGEST_STEP)
+        } else {
+            wanted
+        }
+        .clamp(0.0, f64::from(QUALITY_MAX));
+        let share = if keyframe { I_SHARE } else { P_SHARE };
+        let mut max_bits = (self.bucket.room() * share).max(0.0);
+        let mut quality = self.quality;
+        if keyframe {
+            // The model's size of an I-frame tells early what the bound will demand.
+            let needed = (self.log_size[1] - max_bits.max(1.0).ln()) / LOG_SIZE_PER_STEP;
+            quality = (quality - self.intra_offset).max(needed).clamp(0.0, f64::from(QUALITY_MAX));
+        } else if self.seen[0] {
+            max_bits = max_bits.min(TOLERANCE * target.max(0.5 * per_frame));
+        }
+        Some(FramePlan { quality: quality.round() as u8, max_bits: Some(max_bits) })
+    }
+
+    /// Learns what a planned frame has become.
+    pub fn report(&mut self, keyframe: bool, quality: u8, bits: f64) {
+        self.started = true;
+        self.bucket.add(bits);
+        self.debt += bits;
+        let kind = usize::from(keyframe);
+        let observed = bits.max(1.0).ln() + f64::from(quality) * LOG_SIZE_PER_STEP;
+        let rate = if self.seen[kind] { 0.3 } else { 1.0 };
+        self.log_size[kind] += (observed - self.log_size[kind]) * rate;
+        self.seen[kind] = true;
+    }
+
+    /// After a flush: time starts anew, what was learned of sizes stays.
+    pub fn reset(&mut self) {
+        self.started = false;
+        self.debt = 0.0;
+        self.bucket.drain(f64::INFINITY);
+    }
+}
+
+/// Average bitrate, rate of the bucket and its length in seconds.
+fn parameters(mode: &RateMode) -> Option<(f64, f64, f64)> {
+    match *mode {
+        RateMode::Quality => None,
+        RateMode::Variable { bitrate, max_bitrate, buffer } => Some((bitrate, max_bitrate, buffer)),
+        RateMode::Constant { bitrate, buffer } => Some((bitrate, bitrate, buffer)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

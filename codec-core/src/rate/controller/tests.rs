@@ -1,0 +1,120 @@
+use super::*;
+
+/// A source whose frames have `bpp` at quality 32, and an encoder that quantises again where a frame is too large.
+struct Source {
+    pixels: f64,
+    seed: u32,
+}
+
+impl Source {
+    fn size(&mut self, bpp: f64, quality: u8) -> f64 {
+        // Sizes vary by a third from frame to frame.
+        self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let noise = 0.7 + 0.6 * f64::from(self.seed >> 8) / f64::from(1 << 24);
+        bpp * self.pixels * (-(f64::from(quality) - 32.0) * 0.048).exp() * noise
+    }
+}
+
+struct Outcome {
+    bits: f64,
+    seconds: f64,
+    /// Smallest room that the buffer ever had.
+    room: f64,
+    /// Largest change of quality between P-frames.
+    step: i32,
+}
+
+/// Codes frames at the given times; complexity grows fourfold in the middle third.
+fn run(mode: RateMode, times: impl Iterator<Item = f64>, end: f64, keyframe_every: usize) -> Outcome {
+    let mut source = Source { pixels: 640.0 * 360.0, seed: 1 };
+    let mut controller = RateController::new(mode, source.pixels, 6);
+    let mut outcome = Outcome { bits: 0.0, seconds: end, room: f64::MAX, step: 0 };
+    let (mut last, mut last_quality) = (None, None::<u8>);
+    for (i, time) in times.take_while(|&t| t < end).enumerate() {
+        let keyframe = i % keyframe_every == 0;
+        let plan = controller.plan(keyframe, last.map(|l| time - l)).unwrap();
+        let busy = if (end / 3.0..end / 1.5).contains(&time) { 4.0 } else { 1.0 };
+        let bpp = busy * if keyframe { 0.2 } else { 0.04 };
+        let bits = source.size(bpp, plan.quality).min(plan.max_bits.unwrap());
+        controller.report(keyframe, plan.quality, bits);
+        if !keyframe {
+            if let Some(last) = last_quality.filter(|_| i > 30) {
+                outcome.step = outcome.step.max((i32::from(plan.quality) - i32::from(last)).abs());
+            }
+            last_quality = Some(plan.quality);
+        }
+        outcome.bits += bits;
+        outcome.room = outcome.room.min(controller.room());
+        last = Some(time);
+    }
+    outcome
+}
+
+fn regular(fps: f64) -> impl Iterator<Item = f64> {
+    (0..).map(move |i| f64::from(i) / fps)
+}
+
+/// Gaps from 1/60 to 1/5 second.
+fn irregular() -> impl Iterator<Item = f64> {
+    let mut time = 0.0;
+    (0..).map(move |i: u32| {
+        let now = time;
+        time += [1.0 / 60.0, 1.0 / 24.0, 1.0 / 30.0, 1.0 / 5.0, 1.0 / 50.0][i as usize % 5];
+        now
+    })
+}
+
+#[test]
+fn constant_rate_is_within_five_percent_and_never_overflows() {
+    for bitrate in [80e3, 150e3, 300e3, 600e3, 1200e3] {
+        let mode = RateMode::Constant { bitrate, buffer: 1.0 };
+        for (name, outcome) in [("30 fps", run(mode, regular(30.0), 10.0, 250)), ("irregular", run(mode, irregular(), 10.0, 60))]
+        {
+            let reached = outcome.bits / outcome.seconds / bitrate;
+            assert!((0.95..=1.05).contains(&reached), "{bitrate} {name}: {reached}");
+            assert!(outcome.room >= 0.0, "{bitrate} {name}: overflow by {}", -outcome.room);
+            // Three a frame, and a keyframe may lie between.
+            assert!(outcome.step <= 7, "{bitrate} {name}: quality jumps by {}", outcome.step);
+        }
+    }
+}
+
+#[test]
+fn variable_rate_holds_its_average_and_its_ceiling() {
+    for bitrate in [100e3, 400e3, 1000e3] {
+        let mode = RateMode::Variable { bitrate, max_bitrate: 2.0 * bitrate, buffer: 2.0 };
+        let outcome = run(mode, regular(25.0), 20.0, 100);
+        let reached = outcome.bits / outcome.seconds / bitrate;
+        assert!((0.95..=1.05).contains(&reached), "{bitrate}: {reached}");
+        assert!(outcome.room >= 0.0, "{bitrate}: overflow by {}", -outcome.room);
+    }
+}
+
+#[test]
+fn a_new_bitrate_is_reached() {
+    let mut controller = RateController::new(RateMode::Constant { bitrate: 300e3, buffer: 1.0 }, 230_400.0, 6);
+    let mut source = Source { pixels: 230_400.0, seed: 7 };
+    let mut second = |controller: &mut RateController, keyframe: bool| {
+        (0..30).fold(0.0, |sum, i| {
+            let plan = controller.plan(keyframe && i == 0, Some(1.0 / 30.0)).unwrap();
+            let bits = source.size(0.05, plan.quality).min(plan.max_bits.unwrap());
+            controller.report(false, plan.quality, bits);
+            sum + bits
+        })
+    };
+    let before = (0..5).fold(0.0, |_, i| second(&mut controller, i == 0));
+    assert!((before / 300e3 - 1.0).abs() < 0.1, "{before}");
+    controller.set_mode(RateMode::Constant { bitrate: 900e3, buffer: 1.0 });
+    second(&mut controller, false);
+    let after = second(&mut controller, false);
+    assert!((after / 900e3 - 1.0).abs() < 0.1, "{after}");
+}
+
+#[test]
+fn quality_mode_plans_nothing_and_settings_are_checked() {
+    assert_eq!(RateController::new(RateMode::Quality, 1e5, 6).plan(true, None), None);
+    assert!(RateMode::Constant { bitrate: 10.0, buffer: 1.0 }.validate().is_err());
+    assert!(RateMode::Constant { bitrate: 1e5, buffer: 0.0 }.validate().is_err());
+    let error = RateMode::Variable { bitrate: 2e5, max_bitrate: 1e5, buffer: 1.0 }.validate().unwrap_err();
+    assert!(error.to_string().contains("200000"), "{error}");
+}

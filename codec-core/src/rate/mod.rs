@@ -1,0 +1,55 @@
+//! Rate control: which quality index a frame gets, and how many bits it may have at most.
+//!
+//! Works on times and sizes alone. The time between frames is measured, never derived from a frame rate, so variable and
+//! unknown frame rates need nothing special.
+
+mod buffer;
+mod controller;
+
+pub use buffer::LeakyBucket;
+pub use controller::{FramePlan, LOG_SIZE_PER_STEP, RateController};
+
+use crate::{Error, Result};
+
+/// Longest and shortest buffer in seconds.
+const BUFFER_RANGE: std::ops::RangeInclusive<f64> = 0.05..=60.0;
+
+/// What rate control holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum RateMode {
+    /// The quality index; the size follows.
+    #[default]
+    Quality,
+    /// `bitrate` on average, at most `max_bitrate` over the buffer.
+    Variable { bitrate: f64, max_bitrate: f64, buffer: f64 },
+    /// `bitrate`, with deviations that the buffer takes up.
+    Constant { bitrate: f64, buffer: f64 },
+}
+
+impl RateMode {
+    /// # Errors
+    /// [`Error::InvalidConfig`] naming the value and its range. Bitrates are in bits per second, the buffer in seconds.
+    pub fn validate(&self) -> Result<()> {
+        let (bitrate, max_bitrate, buffer) = match *self {
+            Self::Quality => return Ok(()),
+            Self::Variable { bitrate, max_bitrate, buffer } => (bitrate, max_bitrate, buffer),
+            Self::Constant { bitrate, buffer } => (bitrate, bitrate, buffer),
+        };
+        if !(1000.0..=1e10).contains(&bitrate) {
+            return Err(Error::InvalidConfig(format!("the bitrate is {bitrate} bit/s, it must be in 1000..=10000000000")));
+        }
+        if !(bitrate..=1e10).contains(&max_bitrate) {
+            return Err(Error::InvalidConfig(format!(
+                "the largest bitrate is {max_bitrate} bit/s, it must be at least the bitrate, {bitrate}"
+            )));
+        }
+        if !BUFFER_RANGE.contains(&buffer) {
+            return Err(Error::InvalidConfig(format!(
+                "the rate buffer is {buffer} s, it must be in {}..={} s",
+                BUFFER_RANGE.start(),
+                BUFFER_RANGE.end()
+            )));
+        }
+        Ok(())
+    }
+}

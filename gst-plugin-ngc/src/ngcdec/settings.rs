@@ -1,0 +1,82 @@
+//! Properties of `ngcdec`.
+
+use codec_core::{Concealment, DecoderConfig, Limits};
+use gst::glib;
+use gst::prelude::*;
+
+use super::Conceal;
+use crate::settings::CommonSettings;
+
+/// Luma samples of a frame: 8192 x 4352.
+const DEFAULT_MAX_RESOLUTION: u64 = 8192 * 4352;
+
+/// Values of the properties.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    conceal: Conceal,
+    max_resolution: u64,
+    pub common: CommonSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { conceal: Conceal::default(), max_resolution: DEFAULT_MAX_RESOLUTION, common: CommonSettings::default() }
+    }
+}
+
+impl Settings {
+    pub fn properties() -> Vec<glib::ParamSpec> {
+        let mut specs = vec![
+            glib::ParamSpecEnum::builder_with_default("conceal", Conceal::default())
+                .nick("Concealment")
+                .blurb("What stands in for frames that are lost or damaged, flagged as corrupted, until the next keyframe")
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecUInt64::builder("max-resolution")
+                .nick("Largest resolution")
+                .blurb("Refuse videos with more luma samples a frame than this")
+                .minimum(1)
+                .default_value(DEFAULT_MAX_RESOLUTION)
+                .mutable_ready()
+                .build(),
+        ];
+        specs.extend(CommonSettings::properties());
+        specs
+    }
+
+    pub fn set(&mut self, name: &str, value: &glib::Value) {
+        match name {
+            "conceal" => self.conceal = value.get().expect("type checked by GObject"),
+            "max-resolution" => self.max_resolution = value.get().expect("type checked by GObject"),
+            _ => self.common.set(name, value),
+        }
+    }
+
+    pub fn get(&self, name: &str) -> glib::Value {
+        match name {
+            "conceal" => self.conceal.to_value(),
+            "max-resolution" => self.max_resolution.to_value(),
+            _ => self.common.get(name),
+        }
+    }
+
+    /// What stands in for lost frames, `None`: nothing.
+    pub fn concealment(&self) -> Option<Concealment> {
+        match self.conceal {
+            Conceal::None => None,
+            Conceal::Freeze => Some(Concealment::Freeze),
+            Conceal::Predict => Some(Concealment::Predict),
+        }
+    }
+
+    /// # Errors
+    /// If the device's name is not one.
+    pub fn decoder_config(&self) -> codec_core::Result<DecoderConfig> {
+        Ok(DecoderConfig {
+            threads: self.common.threads(),
+            device: self.common.device()?,
+            model: self.common.model(),
+            limits: Limits { max_pixels: self.max_resolution, ..Limits::default() },
+        })
+    }
+}
