@@ -293,3 +293,24 @@ fn times_that_run_backwards_or_are_missing_do_no_harm() {
         harness.pull().unwrap();
     }
 }
+
+#[test]
+fn every_preset_loads() {
+    // Read once per process, before the first preset is asked for.
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/presets");
+    // SAFETY: no other test of this binary reads this variable, and GStreamer reads it through its own lock.
+    unsafe { std::env::set_var("GST_PRESET_PATH", folder) };
+    init();
+    let element = element("ngcenc");
+    let preset = element.dynamic_cast_ref::<gst::Preset>().unwrap();
+    let names = preset.preset_names();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in &names {
+        preset.load_preset(name).unwrap();
+        assert!(preset.meta(name, "comment").is_some_and(|c| !c.is_empty()), "{name} has no comment");
+    }
+    preset.load_preset("Profile Live").unwrap();
+    assert_eq!(element.property::<u32>("vbv-buffer"), 600);
+    assert_eq!(element.property::<u32>("bitrate"), 500);
+    assert_eq!(element.property_value("rate-control").serialize().unwrap(), "cbr");
+}

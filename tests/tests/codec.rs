@@ -24,7 +24,7 @@ fn decoder_holds_the_encoders_reconstruction() {
     let mut encoder = Encoder::new(encoder_config(130, 70)).unwrap();
     let mut decoder = decoder(1);
     for i in 0..8 {
-        let options = FrameOptions { force_keyframe: i == 5, quality: Some(8 * i as u8) };
+        let options = FrameOptions { force_keyframe: i == 5, quality: Some(8 * i as u8), time: None };
         encoder.send_frame(&synthetic_frame(130, 70, i).view(), options).unwrap();
         let unit = encoder.receive_unit().unwrap();
         assert_eq!(unit.keyframe, i == 0 || i == 5);
