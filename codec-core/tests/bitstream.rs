@@ -12,6 +12,7 @@ fn sequence() -> SequenceHeader {
         model_id: std::array::from_fn(|i| i as u8),
         profile: Profile::Rt,
         random_shift: Some(0x0102_0304),
+        detail: 0,
         video: VideoInfo {
             width: 640,
             height: 360,

@@ -11,7 +11,7 @@ fn p_unit(number: u32, payload: &[u8]) -> Vec<u8> {
 
 fn i_unit(number: u32, video: VideoInfo, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader::new(FrameType::I, 20, number);
-    let sequence = SequenceHeader { model_id: [7; 16], profile: Profile::Rt, random_shift: Some(1), video };
+    let sequence = SequenceHeader { model_id: [7; 16], profile: Profile::Rt, random_shift: Some(1), detail: 0, video };
     write_unit(&header, Some(&sequence), payload).unwrap()
 }
 
@@ -183,21 +183,22 @@ proptest! {
         model_id in any::<[u8; 16]>(),
         rt in any::<bool>(),
         random_shift in any::<Option<u32>>(),
+        detail in any::<u8>(),
         quality in 0u8..=63,
         frame_number in any::<u32>(),
         payload in payload(),
     ) {
         let header = FrameHeader::new(FrameType::I, quality, frame_number);
         let profile = if rt { Profile::Rt } else { Profile::Paper };
-        let sequence = SequenceHeader { model_id, profile, random_shift, video };
+        let sequence = SequenceHeader { model_id, profile, random_shift, detail, video };
         let unit = write_unit(&header, Some(&sequence), &payload).unwrap();
         let parsed = parse_unit(&unit, &Limits::default()).unwrap();
         prop_assert_eq!(parsed, ParsedUnit { header, sequence: Some(sequence), payload: &payload });
     }
 
     #[test]
-    fn p_units_round_trip(quality in 0u8..=63, frame_number in any::<u32>(), payload in payload()) {
-        let header = FrameHeader::new(FrameType::P, quality, frame_number);
+    fn p_units_round_trip(quality in 0u8..=63, residual_quality in 0u8..=63, frame_number in any::<u32>(), payload in payload()) {
+        let header = FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, quality, frame_number) };
         let unit = write_unit(&header, None, &payload).unwrap();
         let parsed = parse_unit(&unit, &Limits::default()).unwrap();
         let header = FrameHeader { frame_number: frame_number & 0xffff, ..header };

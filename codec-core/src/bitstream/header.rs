@@ -21,6 +21,7 @@ const PROFILE_MASK: u8 = 0x0f;
 
 const TLV_MASTERING_DISPLAY: u8 = 1;
 const TLV_CONTENT_LIGHT: u8 = 2;
+const TLV_DETAIL: u8 = TLV_MUST_UNDERSTAND | 1;
 /// Types with this bit set change how frames decode, so a decoder that does not know them must refuse.
 const TLV_MUST_UNDERSTAND: u8 = 0x80;
 
@@ -138,6 +139,8 @@ pub struct SequenceHeader {
     pub profile: Profile,
     /// Seed of [`shift`](super::shift()), `None` if P-frames are not shifted.
     pub random_shift: Option<u32>,
+    /// Where the synthesis transforms lie between the faithful (0) and the detailed (255) ones of the model.
+    pub detail: u8,
     pub video: VideoInfo,
 }
 
@@ -168,6 +171,9 @@ impl SequenceHeader {
             let [a, b] = light.max_content.to_le_bytes();
             let [c, d] = light.max_frame_average.to_le_bytes();
             put_tlv(&mut fields, TLV_CONTENT_LIGHT, &[a, b, c, d]);
+        }
+        if self.detail != 0 {
+            put_tlv(&mut fields, TLV_DETAIL, &[self.detail]);
         }
         put_varint(out, fields.len() as u32);
         out.extend(fields);
@@ -211,8 +217,8 @@ impl SequenceHeader {
         video.interlace = r.u8("the interlace mode")?;
         // The CRC fits, so this is no damage.
         video.check().map_err(|e| Error::Unsupported(format!("sequence header: {e}")))?;
-        read_tlvs(&mut r, &mut video)?;
-        Ok(Self { model_id, profile, random_shift, video })
+        let detail = read_tlvs(&mut r, &mut video)?;
+        Ok(Self { model_id, profile, random_shift, detail, video })
     }
 }
 
@@ -234,7 +240,9 @@ fn mastering_display_bytes(display: &MasteringDisplay) -> Vec<u8> {
     out
 }
 
-fn read_tlvs(r: &mut Reader, video: &mut VideoInfo) -> Result<()> {
+/// Reads the extensions: those of the video into `video`, and the detail, 0 if there is none.
+fn read_tlvs(r: &mut Reader, video: &mut VideoInfo) -> Result<u8> {
+    let mut detail = None;
     while !r.is_empty() {
         let kind = r.u8("an extension")?;
         let length = r.varint("the length of an extension")?;
@@ -248,6 +256,7 @@ fn read_tlvs(r: &mut Reader, video: &mut VideoInfo) -> Result<()> {
                 };
                 video.content_light.replace(light).is_some()
             }
+            TLV_DETAIL => detail.replace(value.u8("the detail")?).is_some(),
             _ if kind & TLV_MUST_UNDERSTAND != 0 => {
                 return Err(Error::Unsupported(format!("extension {kind}: update this decoder")));
             }
@@ -260,7 +269,7 @@ fn read_tlvs(r: &mut Reader, video: &mut VideoInfo) -> Result<()> {
             return Err(Error::Corrupt(format!("extension {kind} is too long")));
         }
     }
-    Ok(())
+    Ok(detail.unwrap_or(0))
 }
 
 fn read_mastering_display(value: &mut Reader) -> Result<MasteringDisplay> {

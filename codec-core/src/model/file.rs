@@ -63,7 +63,13 @@ pub struct Model {
     pub residual_entropy: EntropyModel,
     pub tables: Tables,
     pub device: Device,
+    /// All float parameters, the faithful ones under their own names, the detailed ones below [`DETAIL_PREFIX`].
+    params: ParamStore,
+    detail: u8,
 }
+
+/// Where a model file keeps the detailed synthesis transforms: `detail.intra.synthesis...`, `detail.residual.synthesis...`.
+pub const DETAIL_PREFIX: &str = "detail.";
 
 impl Model {
     /// Loads a model and moves its networks to `device`.
@@ -101,6 +107,43 @@ impl Model {
             flow_entropy,
             residual_entropy,
             device,
+            params,
+            detail: 0,
+        })
+    }
+
+    /// Where the synthesis transforms lie between the faithful (0) and the detailed (255) ones.
+    pub fn detail(&self) -> u8 {
+        self.detail
+    }
+
+    /// Moves the synthesis transforms to a point between the faithful (0) and the detailed (255) ones.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] if the model has no detailed ones and `detail` is not 0.
+    pub fn set_detail(&mut self, detail: u8) -> Result<()> {
+        if detail == self.detail {
+            return Ok(());
+        }
+        if detail != 0 && !self.config.detail {
+            return Err(Error::ModelMismatch(format!(
+                "model {} has no detailed synthesis transforms: use detail 0 or a model trained with the stage \"detail\"",
+                self.id
+            )));
+        }
+        let share = f64::from(detail) / 255.0;
+        let mut params = ParamStore::new();
+        tch::no_grad(|| {
+            for (name, faithful) in self.params.iter().filter(|(name, _)| !name.starts_with(DETAIL_PREFIX)) {
+                let mixed = match self.params.get(&format!("{DETAIL_PREFIX}{name}")) {
+                    Some(detailed) if share > 0.0 => faithful.f_lerp(&detailed.f_to_device(self.device)?, share)?,
+                    _ => faithful.shallow_clone(),
+                };
+                params.insert(name, mixed);
+            }
+            self.networks = Networks::load(&mut params, &self.config, self.device)?;
+            self.detail = detail;
+            Ok(())
         })
     }
 }

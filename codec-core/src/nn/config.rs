@@ -41,6 +41,9 @@ pub struct ModelConfig {
     /// (conditional coding).
     #[serde(default)]
     pub context: bool,
+    /// The model file holds detailed synthesis transforms, trained with discriminators, beside the faithful ones.
+    #[serde(default)]
+    pub detail: bool,
     /// The residual branch works on circularly shifted frames (the article's random shift).
     pub random_shift: bool,
     /// Quality steps by which I-frames are better than the P-frames that follow.
@@ -82,6 +85,7 @@ impl ModelConfig {
             residual_entropy: entropy(64, 16, 64, true),
             free_latent: true,
             context: true,
+            detail: false,
             random_shift: true,
             intra_quality_offset: 6,
         }
@@ -122,6 +126,7 @@ impl ModelConfig {
             residual_entropy: entropy(latent, true),
             free_latent: true,
             context: false,
+            detail: false,
             random_shift: true,
             intra_quality_offset: 6,
         }

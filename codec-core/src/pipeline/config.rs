@@ -31,6 +31,8 @@ pub struct EncoderConfig {
     /// Quality index 0..=63 of P-frames, lower is better; without effect while `rate` holds a bitrate.
     pub quality: u8,
     pub rate: RateMode,
+    /// From the faithful (0) to the detailed (1) synthesis transforms of the model.
+    pub detail: f32,
     pub speed: Speed,
     /// Make the first frame of a new scene a keyframe.
     pub scene_cut: bool,
@@ -51,6 +53,7 @@ impl EncoderConfig {
             video,
             quality: 32,
             rate: RateMode::Quality,
+            detail: 0.0,
             speed: Speed::Medium,
             scene_cut: true,
             max_memory: None,
@@ -89,6 +92,9 @@ impl EncoderConfig {
     pub(super) fn validate(&self) -> Result<()> {
         check_quality(self.quality)?;
         self.rate.validate()?;
+        if !(0.0..=1.0).contains(&self.detail) {
+            return Err(Error::InvalidConfig(format!("the detail is {}, it must be in 0..=1", self.detail)));
+        }
         check_video(&self.video, self.max_memory)
     }
 }

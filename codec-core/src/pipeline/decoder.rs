@@ -212,8 +212,16 @@ impl Decoder {
         )?;
         let checksum = reader.finish()?;
         let mut reconstructor = match self.stream.take() {
-            Some(stream) if stream.reconstructor.grid(1) == (height, width) => stream.reconstructor,
-            _ => Reconstructor::new(Rc::clone(&self.model), width, height),
+            Some(stream) if stream.reconstructor.grid(1) == (height, width) && sequence.detail == self.model.detail() => {
+                stream.reconstructor
+            }
+            _ => {
+                // The reconstructor, the only other owner, is gone.
+                if let Some(model) = Rc::get_mut(&mut self.model) {
+                    model.set_detail(sequence.detail)?;
+                }
+                Reconstructor::new(Rc::clone(&self.model), width, height)
+            }
         };
         reconstructor.intra(&latent, quality)?;
         let last_number = unit.header.frame_number;

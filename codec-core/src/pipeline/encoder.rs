@@ -72,7 +72,9 @@ impl Encoder {
         let device = device::open(&config.device)?;
         let threads = if config.threads == 0 { device::AUTO_THREADS } else { config.threads };
         device::use_threads(threads);
-        let model = Rc::new(Model::load(&config.model, device)?);
+        let mut model = Model::load(&config.model, device)?;
+        model.set_detail((config.detail * 255.0).round() as u8)?;
+        let model = Rc::new(model);
         let (width, height) = coded_size(config.video.width as usize, config.video.height as usize);
         let pixels = f64::from(config.video.width) * f64::from(config.video.height);
         let rate = RateController::new(config.rate, pixels, model.config.intra_quality_offset);
@@ -80,6 +82,7 @@ impl Encoder {
             model_id: model.id.short(),
             profile: model.config.profile,
             random_shift: model.config.random_shift.then_some(SHIFT_SEED),
+            detail: model.detail(),
             video: config.video,
         };
         Ok(Self {

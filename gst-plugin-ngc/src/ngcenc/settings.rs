@@ -25,6 +25,7 @@ pub struct Settings {
     pub vbv_buffer: u32,
     pub key_int_max: u32,
     pub scene_cut: bool,
+    pub detail: f64,
     pub speed_preset: SpeedPreset,
     pub max_memory: u32,
     pub common: CommonSettings,
@@ -40,6 +41,7 @@ impl Default for Settings {
             vbv_buffer: DEFAULT_BUFFER,
             key_int_max: DEFAULT_KEY_INT_MAX,
             scene_cut: true,
+            detail: 0.0,
             speed_preset: SpeedPreset::default(),
             max_memory: 0,
             common: CommonSettings::default(),
@@ -96,6 +98,12 @@ impl Settings {
                 .default_value(true)
                 .mutable_playing()
                 .build(),
+            glib::ParamSpecDouble::builder("detail")
+                .nick("Synthesised detail")
+                .blurb("From 0 (faithful: least error) to 1 (detail that looks real); needs a model with detailed synthesis transforms")
+                .maximum(1.0)
+                .mutable_ready()
+                .build(),
             glib::ParamSpecEnum::builder_with_default("speed-preset", SpeedPreset::default())
                 .nick("Speed")
                 .blurb("How much time the encoder takes to find motion")
@@ -126,6 +134,7 @@ impl Settings {
             "vbv-buffer" => self.vbv_buffer = number(),
             "key-int-max" => self.key_int_max = number(),
             "scene-cut" => self.scene_cut = value.get().expect("type checked by GObject"),
+            "detail" => self.detail = value.get().expect("type checked by GObject"),
             "speed-preset" => self.speed_preset = value.get().expect("type checked by GObject"),
             "max-memory" => self.max_memory = number(),
             _ => self.common.set(name, value),
@@ -141,6 +150,7 @@ impl Settings {
             "vbv-buffer" => self.vbv_buffer.to_value(),
             "key-int-max" => self.key_int_max.to_value(),
             "scene-cut" => self.scene_cut.to_value(),
+            "detail" => self.detail.to_value(),
             "speed-preset" => self.speed_preset.to_value(),
             "max-memory" => self.max_memory.to_value(),
             _ => self.common.get(name),
@@ -171,6 +181,7 @@ impl Settings {
             video,
             quality: self.quality as u8,
             rate: self.rate(),
+            detail: self.detail as f32,
             speed: match self.speed_preset {
                 SpeedPreset::Fast => Speed::Fast,
                 SpeedPreset::Medium => Speed::Medium,
