@@ -10,7 +10,9 @@ use crate::data::{PrepareOptions, prepare};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
-use crate::train::{InterLosses, RunPaths, Stage, TrainConfig, load_start, rate_controller, starting_point, train};
+use crate::train::{
+    FlowSource, GanLosses, InterLosses, RunPaths, Stage, TrainConfig, load_start, rate_controller, starting_point, train,
+};
 use crate::{bench, export, import, reference};
 
 /// Trains, exports and measures NGC models.
@@ -67,6 +69,10 @@ enum StageName {
     Intra,
     /// Flow and residual codec on unrolled clips, the I-branch frozen.
     Inter,
+    /// G_I and G_res alone, against discriminators: the economical GAN stage.
+    Detail,
+    /// UFlow, without labels.
+    Flow,
 }
 
 #[derive(Args)]
@@ -129,12 +135,67 @@ struct TrainArgs {
     /// Weight of the low-pass colour error.
     #[arg(long, default_value_t = InterLosses::default().drift)]
     drift: f64,
+    /// Weight of blur and its changes (inter stage).
+    #[arg(long, default_value_t = InterLosses::default().sigma)]
+    sigma: f64,
+    /// Weight of the L1 between decoded and estimated flow, faded out over the inter stage.
+    #[arg(long, default_value_t = InterLosses::default().flow)]
+    flow_loss: f64,
+    /// Flow that the flow codec learns to pass on: dis, or a checkpoint of the stage flow.
+    #[arg(long, default_value = "dis")]
+    flow: FlowSource,
+    #[command(flatten)]
+    gan: GanArgs,
     /// Hold these bits per pixel at qualities 0 and 63 with the proportional rate controller: BEST,WORST.
     #[arg(long, value_parser = parse_pair)]
     target_bpp: Option<(f64, f64)>,
     /// Compute device: cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: codec_core::DeviceSpec,
+}
+
+/// Losses beside rate and distortion. The stage detail has its own defaults.
+#[derive(Args)]
+struct GanArgs {
+    /// Weight of the adversarial loss; 0: no discriminators unless features are matched.
+    #[arg(long)]
+    adversarial: Option<f64>,
+    /// Weight of the L1 between the discriminator's features of real and decoded frames.
+    #[arg(long)]
+    feature_matching: Option<f64>,
+    /// Weight of LPIPS; needs --lpips-weights.
+    #[arg(long)]
+    lpips: Option<f64>,
+    /// LPIPS weights (AlexNet or VGG16), as safetensors in torchvision's naming.
+    #[arg(long)]
+    lpips_weights: Option<PathBuf>,
+    /// Weight of the multi-scale loss on local statistics.
+    #[arg(long)]
+    statistics: Option<f64>,
+    /// The discriminators see the image alone, not the latent.
+    #[arg(long)]
+    unconditional: bool,
+    /// Width of the discriminators' first layer.
+    #[arg(long, default_value_t = GanLosses::default().width)]
+    discriminator_width: i64,
+    /// Learning rate of the discriminators relative to --lr.
+    #[arg(long, default_value_t = 1.0)]
+    discriminator_rate: f64,
+}
+
+impl GanArgs {
+    fn losses(self, stage: StageName) -> GanLosses {
+        let defaults = if stage == StageName::Detail { GanLosses::detail() } else { GanLosses::default() };
+        GanLosses {
+            adversarial: self.adversarial.unwrap_or(defaults.adversarial),
+            feature_matching: self.feature_matching.unwrap_or(defaults.feature_matching),
+            lpips: self.lpips.unwrap_or(if self.lpips_weights.is_some() { defaults.lpips } else { 0.0 }),
+            statistics: self.statistics.unwrap_or(defaults.statistics),
+            conditional: !self.unconditional,
+            width: self.discriminator_width,
+            lpips_weights: self.lpips_weights,
+        }
+    }
 }
 
 fn parse_pair(text: &str) -> Result<(f64, f64), String> {
@@ -214,8 +275,16 @@ fn run_train(args: TrainArgs) -> Result<()> {
         StageName::Intra => Stage::Intra,
         StageName::Inter => Stage::Inter {
             unroll: Unroll::parse(&args.unroll)?,
-            losses: InterLosses { shift: args.shift, drift: args.drift, ..InterLosses::default() },
+            losses: InterLosses {
+                shift: args.shift,
+                drift: args.drift,
+                sigma: args.sigma,
+                flow: args.flow_loss,
+                ..InterLosses::default()
+            },
         },
+        StageName::Detail => Stage::Detail { unroll: Unroll::parse(&args.unroll)?, shift: args.shift },
+        StageName::Flow => Stage::Flow,
     };
     let budget = match (args.steps, args.time_budget) {
         (Some(steps), _) => Budget::Steps(steps),
@@ -227,6 +296,9 @@ fn run_train(args: TrainArgs) -> Result<()> {
         budget,
         fidelity: Fidelity { kind: args.distortion, chroma_weight: args.chroma_weight },
         learning_rate: args.lr,
+        discriminator_rate: args.gan.discriminator_rate,
+        gan: args.gan.losses(args.stage),
+        flow: args.flow,
         ema_decay: args.ema,
         batch: args.batch,
         crop: args.crop,

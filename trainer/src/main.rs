@@ -5,6 +5,7 @@ mod cli;
 mod data;
 mod export;
 mod import;
+mod perceptual;
 mod reference;
 mod train;
 

@@ -80,12 +80,16 @@ pub struct CodedFrame {
     pub frame: Planes,
     /// Bits of the whole frame, `[N]`.
     pub bits: Tensor,
+    /// Dequantised latent of the I- or residual branch: what discriminators are conditioned on.
+    pub latent: Tensor,
     pub inter: Option<InterState>,
 }
 
 /// The parts of a P-frame that losses and the next frame need.
 pub struct InterState {
     pub prediction: Prediction,
+    /// Blur, as [`Networks::motion`] gives it.
+    pub sigma: Tensor,
     pub flow_bits: Tensor,
     /// Quantised latents without gradient: the temporal priors of the next frame.
     pub flow_latent: Tensor,
@@ -186,7 +190,8 @@ impl Networks {
         let y = self.intra.analysis.forward(&pack(frame)?, q)?;
         let coded = self.intra.coder.code(&prepared.intra, &y, q, None, quantiser)?;
         let latent = self.intra.coder.dequantise(&coded.y_hat, q)?;
-        Ok(CodedFrame { frame: unpack(&self.intra.synthesis.forward(&latent, q)?)?, bits: coded.bits, inter: None })
+        let frame = unpack(&self.intra.synthesis.forward(&latent, q)?)?;
+        Ok(CodedFrame { frame, bits: coded.bits, latent, inter: None })
     }
 
     /// Latent of E_flow in the transform's domain.
@@ -277,8 +282,10 @@ impl Networks {
         Ok(CodedFrame {
             frame: prediction.frame.add(&residual)?,
             bits: coded_flow.bits.f_add(&coded.bits)?,
+            latent,
             inter: Some(InterState {
                 prediction,
+                sigma,
                 flow_bits: coded_flow.bits,
                 flow_latent: coded_flow.y_hat.detach(),
                 residual_latent: coded.y_hat.detach(),

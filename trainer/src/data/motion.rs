@@ -6,6 +6,8 @@ use super::rng::Rng;
 
 /// Camera speeds in pixels a frame; one is drawn and scaled by a normal deviate in x and y.
 const SPEEDS: [f32; 4] = [0.0, 0.7, 2.5, 6.0];
+/// Cameras on a tripod: a codec must learn to code nothing where nothing moves.
+const STILL_CHANCE: f32 = 0.3;
 /// Standard deviation of the relative zoom and of the rotation (radians) a frame.
 const ZOOM_RATE: f32 = 0.006;
 const TURN_RATE: f32 = 0.006;
@@ -50,11 +52,12 @@ pub struct Camera {
 impl Camera {
     /// A random path whose middle lies where a view of `crop` pixels fits into the picture.
     fn random(size: Size, frames: usize, crop: usize, rng: &mut Rng) -> Self {
-        let speed = rng.choose(&SPEEDS);
+        let moving = if rng.chance(STILL_CHANCE) { 0.0 } else { 1.0 };
+        let speed = rng.choose(&SPEEDS) * moving;
         let velocity = [speed * rng.normal(), speed * rng.normal()];
         let change = speed * ACCELERATION;
         let acceleration = [change * rng.normal(), change * rng.normal()];
-        let shake = if rng.chance(SHAKE_CHANCE) { SHAKE } else { 0.0 };
+        let shake = if rng.chance(SHAKE_CHANCE) { SHAKE * moving } else { 0.0 };
         let middle = (frames - 1) as f32 / 2.0;
         let start = |length: usize, axis: usize, rng: &mut Rng| {
             let half = crop as f32 / 2.0;
@@ -65,8 +68,8 @@ impl Camera {
             centre: [start(size.width, 0, rng), start(size.height, 1, rng)],
             velocity,
             acceleration,
-            zoom_rate: ZOOM_RATE * rng.normal(),
-            turn_rate: TURN_RATE * rng.normal(),
+            zoom_rate: ZOOM_RATE * rng.normal() * moving,
+            turn_rate: TURN_RATE * rng.normal() * moving,
             shake: (0..frames).map(|_| [shake * rng.normal(), shake * rng.normal()]).collect(),
         }
     }

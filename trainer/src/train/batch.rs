@@ -1,33 +1,71 @@
 //! Batches on the device, with the flow that the encoder's estimator would give.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use codec_core::flow::{DisFlow, FlowEstimator};
 use codec_core::frame::Plane;
 use codec_core::nn::ops::Planes;
+use codec_core::nn::uflow::{UFlow, UFlowEstimator};
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::checkpoint::Checkpoint;
 use super::step::Clip;
 use crate::data::{ClipBatch, Sampler};
 
 /// Where a worker's batches come from.
 pub struct BatchSource {
     sampler: Arc<Sampler>,
-    estimator: DisFlow,
+    estimator: Box<dyn FlowEstimator>,
     batch: usize,
     crop: usize,
 }
 
 impl BatchSource {
-    pub fn new(sampler: Arc<Sampler>, batch: usize, crop: usize) -> Self {
-        Self { sampler, estimator: DisFlow::default(), batch, crop }
+    pub fn new(sampler: Arc<Sampler>, estimator: Box<dyn FlowEstimator>, batch: usize, crop: usize) -> Self {
+        Self { sampler, estimator, batch, crop }
     }
 
     /// The batch of (step, worker): always the same one.
     pub fn clip(&mut self, step: u64, worker: usize, frames: usize, device: Device) -> Result<Clip> {
         let batch = self.sampler.sample((step, worker as u32), self.batch, frames, self.crop)?;
-        clip_on_device(&batch, &mut self.estimator, device)
+        clip_on_device(&batch, self.estimator.as_mut(), device)
+    }
+}
+
+/// Where the flow comes from that the flow codec learns to pass on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlowSource {
+    /// Dense inverse search, the encoder's own.
+    #[default]
+    Dis,
+    /// A checkpoint of the stage `flow`.
+    UFlow(PathBuf),
+}
+
+impl std::str::FromStr for FlowSource {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(if text == "dis" { Self::Dis } else { Self::UFlow(text.into()) })
+    }
+}
+
+impl FlowSource {
+    /// # Errors
+    /// Naming the checkpoint if it holds no flow network.
+    pub fn open(&self, device: Device) -> Result<Box<dyn FlowEstimator>> {
+        Ok(match self {
+            Self::Dis => Box::new(DisFlow::default()),
+            Self::UFlow(path) => {
+                let mut params = Checkpoint::load(path)?.averaged_params();
+                let network = UFlow::load(&mut params, device).with_context(|| path.display().to_string())?;
+                Box::new(UFlowEstimator::new(network, device))
+            }
+        })
     }
 }
 

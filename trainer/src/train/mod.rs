@@ -2,6 +2,8 @@
 
 mod batch;
 pub mod checkpoint;
+mod flow_step;
+pub mod gan;
 mod log;
 pub mod loss;
 mod noise;
@@ -17,15 +19,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use codec_core::nn::uflow::UFlow;
 use codec_core::nn::{ModelConfig, Networks, ParamStore};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+pub use batch::FlowSource;
+pub use gan::GanLosses;
 pub use step::InterLosses;
 
 use crate::data::{Sampler, SamplerOptions, Split};
 use batch::BatchSource;
 use checkpoint::{Checkpoint, Progress};
+use gan::{Adversary, DivergenceWatch};
 use log::RunLog;
 use optimiser::{Optimiser, share_out};
 use rate::RateController;
@@ -47,6 +53,10 @@ pub enum Stage {
     Intra,
     /// Flow and residual branches over unrolled clips; the I-branch is frozen.
     Inter { unroll: Unroll, losses: InterLosses },
+    /// G_I and G_res alone, over unrolled clips: the economical GAN stage. `shift`: share of frames with a random shift.
+    Detail { unroll: Unroll, shift: f64 },
+    /// UFlow, without labels.
+    Flow,
 }
 
 impl Stage {
@@ -54,21 +64,27 @@ impl Stage {
         match self {
             Self::Intra => "intra",
             Self::Inter { .. } => "inter",
+            Self::Detail { .. } => "detail",
+            Self::Flow => "flow",
         }
     }
 
     /// Whether the parameter `name` learns in this stage.
     fn trains(&self, name: &str) -> bool {
-        match self {
-            Self::Intra => name.starts_with("intra."),
-            Self::Inter { .. } => name.starts_with("flow.") || name.starts_with("residual."),
-        }
+        let prefixes: &[&str] = match self {
+            Self::Intra => &["intra.", "discriminator.intra."],
+            Self::Inter { .. } => &["flow.", "residual.", "discriminator.inter."],
+            Self::Detail { .. } => &["intra.synthesis.", "residual.synthesis.", gan::PREFIX],
+            Self::Flow => &["uflow."],
+        };
+        prefixes.iter().any(|prefix| name.starts_with(prefix))
     }
 
     fn frames(&self, fraction: f64) -> usize {
         match self {
             Self::Intra => 1,
-            Self::Inter { unroll, .. } => unroll.at(fraction),
+            Self::Inter { unroll, .. } | Self::Detail { unroll, .. } => unroll.at(fraction),
+            Self::Flow => 2,
         }
     }
 }
@@ -79,6 +95,13 @@ pub struct TrainConfig {
     pub stage: Stage,
     pub budget: Budget,
     pub fidelity: loss::Fidelity,
+    #[serde(default)]
+    pub gan: GanLosses,
+    /// Learning rate of the discriminators relative to `learning_rate`.
+    #[serde(default = "one")]
+    pub discriminator_rate: f64,
+    #[serde(default)]
+    pub flow: FlowSource,
     pub learning_rate: f64,
     pub ema_decay: f64,
     /// Clips per worker and step.
@@ -88,6 +111,10 @@ pub struct TrainConfig {
     pub photo_share: f32,
     pub workers: usize,
     pub seed: u64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// Where a run reads and writes.
@@ -112,6 +139,7 @@ struct Run {
     networks: Networks,
     trainable: Vec<String>,
     workers: Vec<Worker>,
+    watch: DivergenceWatch,
     device: Device,
 }
 
@@ -176,6 +204,11 @@ impl Run {
         tch::manual_seed(config.seed as i64);
         let model: ModelConfig = progress.model.clone();
         let networks = Networks::init(&mut params, &model, device)?;
+        // The replicas build theirs on the parameters that this creates.
+        Adversary::new(&mut params, &model, &config.gan, device)?;
+        if config.stage == Stage::Flow {
+            UFlow::init(&mut params, device)?;
+        }
         let mut trainable = Vec::new();
         for (name, tensor) in params.iter() {
             let learns = config.stage.trains(name);
@@ -191,7 +224,7 @@ impl Run {
         let named = trainable.iter().map(|n| (n.clone(), params.get(n).expect("listed above").shallow_clone())).collect();
         let mut workers = Vec::new();
         for (index, share) in share_out(named, config.workers).into_iter().enumerate() {
-            let mut optimiser = Optimiser::new(share, config.ema_decay);
+            let mut optimiser = Optimiser::new(share, config.ema_decay, config.discriminator_rate);
             if let Some(checkpoint) = state {
                 optimiser.restore(progress.step, &|name| checkpoint.tensors.get(name).map(Tensor::shallow_clone))?;
             }
@@ -202,11 +235,11 @@ impl Run {
                 params: params.replica(),
                 trainable: trainable.clone(),
                 optimiser,
-                source: BatchSource::new(Arc::clone(&sampler), config.batch, config.crop),
+                source: BatchSource::new(Arc::clone(&sampler), config.flow.open(device)?, config.batch, config.crop),
                 device,
             })?);
         }
-        Ok(Self { progress, config, params, networks, trainable, workers, device })
+        Ok(Self { progress, config, params, networks, trainable, workers, watch: DivergenceWatch::default(), device })
     }
 
     fn drive(&mut self, paths: &RunPaths) -> Result<()> {
@@ -243,7 +276,7 @@ impl Run {
                 log.say(&format!("{} stage done: {}", self.config.stage.name(), paths.checkpoint().display()));
                 return Ok(());
             }
-            if self.step(fraction, &mut log)? {
+            if self.step(fraction, &mut log, paths)? {
                 bad_steps = 0;
             } else {
                 bad_steps += 1;
@@ -259,7 +292,7 @@ impl Run {
     }
 
     /// One step of all workers. False where the gradient was not finite and nothing changed.
-    fn step(&mut self, fraction: f64, log: &mut RunLog) -> Result<bool> {
+    fn step(&mut self, fraction: f64, log: &mut RunLog, paths: &RunPaths) -> Result<bool> {
         let mut multipliers = [1.0; 64];
         if let Some(controller) = &self.progress.rate {
             multipliers.iter_mut().enumerate().for_each(|(q, m)| *m = controller.multiplier(q as u8));
@@ -277,12 +310,19 @@ impl Run {
         self.progress.step += 1;
         for report in &reports {
             log.add("loss", report.loss);
-            report.metrics.iter().for_each(|(name, value)| log.add(name, *value));
+            for (name, value) in &report.metrics {
+                log.add(name, *value);
+                if *name == "loss_discriminator" {
+                    self.watch.observe(*value).with_context(|| {
+                        format!("step {}; {} is from before", self.progress.step, paths.checkpoint().display())
+                    })?;
+                }
+            }
             if let Some(controller) = &mut self.progress.rate {
                 report.rates.iter().for_each(|(quality, rate)| controller.observe(*quality, *rate));
             }
         }
-        let (gradients, norm) = average(reports)?;
+        let (gradients, norm) = average(reports, &self.trainable)?;
         log.add("gradient_norm", norm);
         if !norm.is_finite() {
             return Ok(false);
@@ -311,8 +351,9 @@ impl Run {
     }
 }
 
-/// Mean gradients of the workers, clipped to [`CLIP_NORM`], and their norm before clipping.
-fn average(reports: Vec<StepReport>) -> Result<(Vec<Option<Tensor>>, f64)> {
+/// Mean gradients of the workers, those of the codec and those of the discriminators each clipped to [`CLIP_NORM`], and the
+/// norm of the codec's before clipping (not finite if either is not).
+fn average(reports: Vec<StepReport>, names: &[String]) -> Result<(Vec<Option<Tensor>>, f64)> {
     let workers = reports.len() as f64;
     let mut lists = reports.into_iter().map(|r| r.gradients);
     let mut sum = lists.next().expect("at least one worker");
@@ -326,18 +367,29 @@ fn average(reports: Vec<StepReport>) -> Result<(Vec<Option<Tensor>>, f64)> {
                 }
             }
         }
-        let squares = sum.iter().flatten().map(|g| Ok(g.f_square()?.f_sum(Kind::Float)?)).collect::<Result<Vec<_>>>()?;
-        let norm = if squares.is_empty() {
-            0.0
-        } else {
-            Tensor::f_stack(&squares, 0)?.f_sum(Kind::Float)?.f_double_value(&[])?.sqrt() / workers
-        };
-        let scale = (CLIP_NORM / norm).min(1.0) / workers;
-        for gradient in sum.iter_mut().flatten() {
-            let _ = gradient.f_mul_scalar_(scale)?;
+        let (mut codec, mut discriminators) = (Vec::new(), Vec::new());
+        for (gradient, name) in sum.iter_mut().zip(names) {
+            let group = if name.starts_with(gan::PREFIX) { &mut discriminators } else { &mut codec };
+            group.extend(gradient.as_mut());
         }
-        Ok((sum, norm))
+        let other = clip(&mut discriminators, workers)?;
+        let norm = clip(&mut codec, workers)?;
+        Ok((sum, if other.is_finite() { norm } else { other }))
     })
+}
+
+/// Divides summed gradients by the number of `workers` and clips them to [`CLIP_NORM`]; gives back their norm before.
+fn clip(gradients: &mut [&mut Tensor], workers: f64) -> Result<f64> {
+    let squares = gradients.iter().map(|g| Ok(g.f_square()?.f_sum(Kind::Float)?)).collect::<Result<Vec<_>>>()?;
+    if squares.is_empty() {
+        return Ok(0.0);
+    }
+    let norm = Tensor::f_stack(&squares, 0)?.f_sum(Kind::Float)?.f_double_value(&[])?.sqrt() / workers;
+    let scale = (CLIP_NORM / norm).min(1.0) / workers;
+    for gradient in gradients {
+        let _ = gradient.f_mul_scalar_(scale)?;
+    }
+    Ok(norm)
 }
 
 /// A rate controller that holds `best` and `worst` bits per pixel at qualities 0 and 63.

@@ -3,8 +3,12 @@
 use anyhow::Result;
 use tch::Tensor;
 
+use super::gan;
+
 const MOMENTUM: f64 = 0.95;
 const BETAS: (f64, f64) = (0.9, 0.99);
+/// Discriminators follow a moving target: little momentum.
+const DISCRIMINATOR_BETAS: (f64, f64) = (0.5, 0.9);
 const EPSILON: f64 = 1e-8;
 /// Muon's orthogonal steps are unit-norm, so they take a larger rate than Adam's.
 const MATRIX_RATE: f64 = 10.0;
@@ -15,7 +19,7 @@ const NEWTON_SCHULZ: (f64, f64, f64) = (3.4445, -4.7750, 2.0315);
 
 enum Rule {
     Muon { momentum: Tensor },
-    Adam { first: Tensor, second: Tensor, rate: f64 },
+    Adam { first: Tensor, second: Tensor, rate: f64, betas: (f64, f64) },
 }
 
 struct Slot {
@@ -63,16 +67,20 @@ pub fn share_out(mut params: Vec<(String, Tensor)>, shares: usize) -> Vec<Vec<(S
 
 impl Optimiser {
     /// A fresh optimiser; the moving average starts at the parameters' values.
-    pub fn new(params: Vec<(String, Tensor)>, ema_decay: f64) -> Self {
+    ///
+    /// `discriminator_rate`: learning rate of discriminators relative to that of the rest.
+    pub fn new(params: Vec<(String, Tensor)>, ema_decay: f64, discriminator_rate: f64) -> Self {
         let slots = params
             .into_iter()
             .map(|(name, param)| {
                 let zeros = || param.detach().zeros_like();
-                let rule = if is_matrix(&param.size()) {
+                let adam = |rate, betas| Rule::Adam { first: zeros(), second: zeros(), rate, betas };
+                let rule = if name.starts_with(gan::PREFIX) {
+                    adam(discriminator_rate, DISCRIMINATOR_BETAS)
+                } else if is_matrix(&param.size()) {
                     Rule::Muon { momentum: zeros() }
                 } else {
-                    let rate = if name.ends_with("knots") { GAIN_RATE } else { 1.0 };
-                    Rule::Adam { first: zeros(), second: zeros(), rate }
+                    adam(if name.ends_with("knots") { GAIN_RATE } else { 1.0 }, BETAS)
                 };
                 Slot { ema: param.detach().copy(), name, param, rule }
             })
@@ -155,10 +163,10 @@ impl Slot {
                 let direction = orthogonalised(&nesterov.f_flatten(1, -1)?)?.f_mul_scalar(scale)?;
                 let _ = self.param.f_sub_(&direction.f_view_as(&self.param)?)?;
             }
-            Rule::Adam { first, second, rate } => {
-                let _ = first.f_lerp_(gradient, 1.0 - BETAS.0)?;
-                let _ = second.f_lerp_(&gradient.f_square()?, 1.0 - BETAS.1)?;
-                let (c1, c2) = (1.0 - BETAS.0.powf(steps as f64), 1.0 - BETAS.1.powf(steps as f64));
+            Rule::Adam { first, second, rate, betas: (b1, b2) } => {
+                let _ = first.f_lerp_(gradient, 1.0 - *b1)?;
+                let _ = second.f_lerp_(&gradient.f_square()?, 1.0 - *b2)?;
+                let (c1, c2) = (1.0 - b1.powf(steps as f64), 1.0 - b2.powf(steps as f64));
                 let denominator = second.f_div_scalar(c2)?.f_sqrt()?.f_add_scalar(EPSILON)?;
                 let _ = self.param.f_sub_(&first.f_mul_scalar(lr * *rate / c1)?.f_div(&denominator)?)?;
             }
@@ -209,7 +217,7 @@ mod tests {
         let (target, param, gain) = make();
         let loss = |p: &Tensor| (p - &target).square().mean(Kind::Float).double_value(&[]);
         let named = |p: &Tensor, g: &Tensor| vec![("w".to_owned(), p.shallow_clone()), ("a.knots".to_owned(), g.shallow_clone())];
-        let mut optimiser = Optimiser::new(named(&param, &gain), 0.9);
+        let mut optimiser = Optimiser::new(named(&param, &gain), 0.9, 1.0);
         let gradients = |p: &Tensor, g: &Tensor| vec![Some((p - &target) * 2.0), Some(g - 1.0)];
         let before = loss(&param);
         for _ in 0..100 {
@@ -219,7 +227,7 @@ mod tests {
         assert!(gain.min().double_value(&[]) > 0.5, "gains move at five times the rate");
 
         let (p2, g2) = (param.copy(), gain.copy());
-        let mut second = Optimiser::new(named(&p2, &g2), 0.9);
+        let mut second = Optimiser::new(named(&p2, &g2), 0.9, 1.0);
         let state = optimiser.state();
         second.restore(100, &|name| state.iter().find(|(n, _)| n == name).map(|(_, t)| t.copy())).unwrap();
         for _ in 0..3 {

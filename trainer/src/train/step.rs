@@ -9,11 +9,13 @@ use codec_core::nn::ops::Planes;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::gan::{Adversary, Judge};
 use super::loss::{Fidelity, drift, lambda_weights, psnr};
 use super::noise::StepRng;
 
 /// Weights of the P-stage's auxiliary losses (recipe section 2).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct InterLosses {
     /// Distortion of the prediction, faded to a tenth over the stage.
     pub warp: f64,
@@ -25,11 +27,13 @@ pub struct InterLosses {
     pub growth: f64,
     /// Share of frames whose residual branch is shifted.
     pub shift: f64,
+    /// Blur and its changes from place to place: blur is for what cannot be predicted.
+    pub sigma: f64,
 }
 
 impl Default for InterLosses {
     fn default() -> Self {
-        Self { warp: 0.3, flow: 0.02, drift: 1.0, growth: 0.1, shift: 0.75 }
+        Self { warp: 0.3, flow: 0.02, drift: 1.0, growth: 0.1, shift: 0.75, sigma: 0.002 }
     }
 }
 
@@ -53,6 +57,7 @@ pub struct StepResult {
 /// Everything a step needs beside its batch.
 pub struct StepContext<'a> {
     pub networks: &'a Networks,
+    pub adversary: Option<&'a Adversary>,
     pub fidelity: Fidelity,
     /// Share of the stage that is done.
     pub fraction: f64,
@@ -123,16 +128,24 @@ pub fn intra_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) -> Resu
     let bpp = coded.bits.f_div_scalar(examples.pixels)?;
     let d = context.fidelity.distortion(frame, &coded.frame)?;
     let rate_share = if context.fraction < 0.1 { 0.5 } else { 1.0 };
-    Ok(StepResult {
-        loss: examples.lagrangian(&bpp, &d, rate_share)?,
-        metrics: vec![
-            ("bpp", mean(&bpp)?),
-            ("score", examples.score(&bpp, &d)?),
-            ("psnr_y", psnr(&frame.y, &coded.frame.y)?),
-            ("psnr_uv", psnr(&frame.uv, &coded.frame.uv)?),
-        ],
-        rates: examples.rates(&bpp)?,
-    })
+    let mut loss = examples.lagrangian(&bpp, &d, rate_share)?;
+    let mut metrics = vec![
+        ("bpp", mean(&bpp)?),
+        ("score", examples.score(&bpp, &d)?),
+        ("psnr_y", psnr(&frame.y, &coded.frame.y)?),
+        ("psnr_uv", psnr(&frame.uv, &coded.frame.uv)?),
+    ];
+    if let Some(adversary) = context.adversary {
+        loss = loss.f_add(&adversary.losses(Judge::Intra, frame, &coded.frame, &coded.latent, true, &mut metrics)?)?;
+    }
+    Ok(StepResult { loss, metrics, rates: examples.rates(&bpp)? })
+}
+
+/// Mean blur and mean change of blur between neighbours (total variation).
+fn sigma_loss(sigma: &Tensor) -> Result<Tensor> {
+    let change =
+        |dim| -> Result<Tensor> { Ok(sigma.f_diff(1, dim, None::<Tensor>, None::<Tensor>)?.f_abs()?.f_mean(Kind::Float)?) };
+    Ok(sigma.f_mean(Kind::Float)?.f_add(&change(2)?)?.f_add(&change(3)?)?)
 }
 
 /// A frame as it serves as the reference of the next: clamped, as 8 bits clamp it.
@@ -140,8 +153,8 @@ fn reference(coded: &CodedFrame) -> Result<Planes> {
     Ok(coded.frame.clamped()?)
 }
 
-fn draw_shift(networks: &Networks, losses: &InterLosses, rng: &mut StepRng) -> (i64, i64) {
-    if networks.config.random_shift && rng.chance(losses.shift) {
+fn draw_shift(networks: &Networks, share: f64, rng: &mut StepRng) -> (i64, i64) {
+    if networks.config.random_shift && rng.chance(share) {
         let (dy, dx) = bitstream::shift(rng.below(u32::MAX), 0);
         (i64::from(dy), i64::from(dx))
     } else {
@@ -177,10 +190,11 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
     let mut metrics = Metrics::new();
     let mut bpp_sum: Option<Tensor> = None;
     let last = clip.frames.len() - 1;
+    let perceptual = 1 + rng.below(last as u32) as usize;
     for t in 1..=last {
         let frame = &clip.frames[t];
         let flow = &clip.flows[t - 1];
-        let shift = draw_shift(context.networks, losses, rng);
+        let shift = draw_shift(context.networks, losses.shift, rng);
         let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
         let mut quantiser = Quantiser::Noise(&mut noise);
         let coded = context.networks.inter_frame(
@@ -211,6 +225,15 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
             let l1 = difference.f_square()?.f_add_scalar(1e-4)?.f_sqrt()?.f_mean(Kind::Float)?;
             total = total.f_add(&l1.f_mul_scalar(flow_weight)?)?;
         }
+        if losses.sigma > 0.0 {
+            total = total.f_add(&sigma_loss(&inter.sigma)?.f_mul_scalar(losses.sigma)?)?;
+        }
+        if let Some(adversary) = context.adversary {
+            // The discriminator's latent belongs to the shifted frame.
+            let (real, fake) = (frame.rolled(shift.0, shift.1)?, coded.frame.rolled(shift.0, shift.1)?);
+            total =
+                total.f_add(&adversary.losses(Judge::Inter, &real, &fake, &coded.latent, t == perceptual, &mut metrics)?)?;
+        }
         if t == 1 {
             metrics.push(("psnr_warp", psnr(&frame.y, &inter.prediction.frame.y)?));
             metrics.push(("bpp_flow", mean(&inter.flow_bits)? / examples.pixels));
@@ -230,4 +253,62 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
     }
     let mean_bpp = bpp_sum.expect("at least one P-frame").f_div_scalar(last as f64)?;
     Ok(StepResult { loss: total.f_div_scalar(weights)?, metrics, rates: examples.rates(&mean_bpp)? })
+}
+
+/// Weight of the distortion beside the perceptual losses, at [`DETAIL_PIVOT`] (MS-ILLM's economical stage uses 150).
+const DETAIL_DISTORTION: f64 = 150.0;
+const DETAIL_PIVOT: f64 = 300.0;
+
+/// Economical GAN stage: encoders and entropy model are frozen, so the rate stays that of the faithful twin, and only the
+/// synthesis transforms of I- and P-frames learn, with back-propagation through time.
+pub fn detail_step(context: &StepContext, clip: &Clip, shift_share: f64, rng: &mut StepRng) -> Result<StepResult> {
+    let examples = Examples::draw(context, &clip.frames[0], rng)?;
+    let prepared = context.networks.prepare(Arithmetic::Integer)?;
+    let better: Vec<u8> =
+        examples.qualities.iter().map(|q| q.saturating_sub(context.networks.config.intra_quality_offset)).collect();
+    let weight = examples.lambda.f_div_scalar(DETAIL_PIVOT)?.f_sqrt()?.f_mul_scalar(DETAIL_DISTORTION)?;
+    let last = clip.frames.len() - 1;
+    let perceptual = rng.below(last as u32 + 1) as usize;
+    let mut total = Tensor::zeros([], (Kind::Float, context.device));
+    let mut metrics = Metrics::new();
+    let mut rates: Option<Tensor> = None;
+    let mut previous: Option<(Planes, Option<InterState>)> = None;
+    for (t, frame) in clip.frames.iter().enumerate() {
+        let shift = if t == 0 { (0, 0) } else { draw_shift(context.networks, shift_share, rng) };
+        let (coded, judge) = match &previous {
+            None => {
+                let q = quality_tensor(&better, context.device)?;
+                (context.networks.intra_frame(&prepared, frame, &q, &mut Quantiser::Hard)?, Judge::Intra)
+            }
+            Some((reference, state)) => {
+                let flow = &clip.flows[t - 1];
+                let coded = context.networks.inter_frame(
+                    &prepared,
+                    frame,
+                    reference,
+                    flow,
+                    &examples.q,
+                    state.as_ref(),
+                    shift,
+                    &mut Quantiser::Hard,
+                )?;
+                (coded, Judge::Inter)
+            }
+        };
+        let d = context.fidelity.distortion(frame, &coded.frame)?;
+        total = total.f_add(&weight.f_mul(&d)?.f_mean(Kind::Float)?)?;
+        if let Some(adversary) = context.adversary {
+            let (real, fake) = (frame.rolled(shift.0, shift.1)?, coded.frame.rolled(shift.0, shift.1)?);
+            total = total.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, t == perceptual, &mut metrics)?)?;
+        }
+        if t == last {
+            metrics.push(("psnr_y", psnr(&frame.y, &coded.frame.y)?));
+            metrics.push(("psnr_uv", psnr(&frame.uv, &coded.frame.uv)?));
+            metrics.push(("bpp", mean(&coded.bits)? / examples.pixels));
+            rates = Some(coded.bits.f_div_scalar(examples.pixels)?);
+        }
+        previous = Some((reference(&coded)?, coded.inter));
+    }
+    let rates = examples.rates(&rates.expect("a clip has frames"))?;
+    Ok(StepResult { loss: total.f_div_scalar(clip.frames.len() as f64)?, metrics, rates })
 }

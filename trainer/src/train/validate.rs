@@ -61,6 +61,10 @@ impl std::fmt::Display for Report {
 
 /// Codes the held-out clips (`None` if the data hold none): I-frames only in the I-stage, P-frames with shifts and 8-bit references in the P-stage.
 pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: Device) -> Result<Option<Report>> {
+    if config.stage == Stage::Flow {
+        // Its own loss is all there is to see.
+        return Ok(None);
+    }
     let options =
         SamplerOptions { photo_share: if config.stage == Stage::Intra { 1.0 } else { 0.0 }, seed: 0, split: Split::Validation };
     let Some(sampler) = Sampler::open_if_any(data, options)? else {

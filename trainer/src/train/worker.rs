@@ -8,13 +8,16 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use anyhow::{Result, anyhow};
+use codec_core::nn::uflow::UFlow;
 use codec_core::nn::{Networks, ParamStore};
 use tch::{Device, Tensor};
 
 use super::batch::BatchSource;
+use super::flow_step::flow_step;
+use super::gan::Adversary;
 use super::noise::StepRng;
 use super::optimiser::Optimiser;
-use super::step::{Metrics, StepContext, StepResult, inter_step, intra_step};
+use super::step::{Metrics, StepContext, StepResult, detail_step, inter_step, intra_step};
 use super::{Stage, TrainConfig};
 
 /// Position of a step, the same for all workers.
@@ -127,18 +130,36 @@ impl Drop for Worker {
     }
 }
 
+/// What a replica computes with.
+struct Replica {
+    networks: Networks,
+    adversary: Option<Adversary>,
+    flow: Option<UFlow>,
+}
+
+impl Replica {
+    fn new(setup: &mut WorkerSetup) -> Result<Self> {
+        let (params, device) = (&mut setup.params, setup.device);
+        Ok(Self {
+            networks: Networks::load(params, &setup.model, device)?,
+            adversary: Adversary::new(params, &setup.model, &setup.config.gan, device)?,
+            flow: (setup.config.stage == Stage::Flow).then(|| UFlow::load(params, device)).transpose()?,
+        })
+    }
+}
+
 fn run(mut setup: WorkerSetup, orders: &Receiver<Order>, replies: &Sender<Result<Reply>>) {
     tch::set_num_threads(1);
-    let networks = match Networks::load(&mut setup.params, &setup.model, setup.device) {
-        Ok(networks) => networks,
+    let replica = match Replica::new(&mut setup) {
+        Ok(replica) => replica,
         Err(error) => {
-            let _ = replies.send(Err(error.into()));
+            let _ = replies.send(Err(error));
             return;
         }
     };
     while let Ok(order) = orders.recv() {
         let reply = match order {
-            Order::Step(order) => compute(&mut setup, &networks, &order).map(Reply::Step),
+            Order::Step(order) => compute(&mut setup, &replica, &order).map(Reply::Step),
             Order::Apply { gradients, lr } => setup.optimiser.step(&gradients, lr).map(|()| Reply::Applied),
             Order::State => Ok(Reply::State(setup.optimiser.state())),
         };
@@ -148,7 +169,7 @@ fn run(mut setup: WorkerSetup, orders: &Receiver<Order>, replies: &Sender<Result
     }
 }
 
-fn compute(setup: &mut WorkerSetup, networks: &Networks, order: &StepOrder) -> Result<StepReport> {
+fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Result<StepReport> {
     for name in &setup.trainable {
         if let Some(param) = setup.params.get(name) {
             param.shallow_clone().zero_grad();
@@ -157,7 +178,8 @@ fn compute(setup: &mut WorkerSetup, networks: &Networks, order: &StepOrder) -> R
     let config = &setup.config;
     let clip = setup.source.clip(order.step, setup.index, order.frames, setup.device)?;
     let context = StepContext {
-        networks,
+        networks: &replica.networks,
+        adversary: replica.adversary.as_ref(),
         fidelity: config.fidelity,
         fraction: order.fraction,
         rate_multiplier: &order.rate_multiplier,
@@ -167,6 +189,8 @@ fn compute(setup: &mut WorkerSetup, networks: &Networks, order: &StepOrder) -> R
     let StepResult { loss, metrics, rates } = match &config.stage {
         Stage::Intra => intra_step(&context, &clip, &mut rng)?,
         Stage::Inter { losses, .. } => inter_step(&context, &clip, losses, &mut rng)?,
+        Stage::Detail { shift, .. } => detail_step(&context, &clip, *shift, &mut rng)?,
+        Stage::Flow => flow_step(replica.flow.as_ref().expect("made for this stage"), &clip)?,
     };
     loss.f_backward()?;
     let gradients = setup

@@ -1,0 +1,186 @@
+//! The adversarial side of training: discriminators, and the losses that make detail look real.
+
+mod discriminator;
+mod statistics;
+mod watch;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use codec_core::nn::ops::Planes;
+use codec_core::nn::params::Builder;
+use codec_core::{ModelConfig, ParamStore};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+pub use discriminator::{Discriminator, Verdict};
+pub use statistics::statistics_loss;
+pub use watch::DivergenceWatch;
+
+use super::step::Metrics;
+use crate::perceptual::{Lpips, to_rgb};
+
+/// Names of all discriminator parameters start so.
+pub const PREFIX: &str = "discriminator.";
+
+/// Weights of the losses beside rate and distortion. A weight of 0 switches a loss off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GanLosses {
+    /// Non-saturating adversarial loss.
+    pub adversarial: f64,
+    /// L1 between the discriminator's features of real and decoded frames.
+    pub feature_matching: f64,
+    pub lpips: f64,
+    /// Local statistics, see [`statistics_loss`].
+    pub statistics: f64,
+    /// The discriminators see the latent.
+    pub conditional: bool,
+    /// Width of the discriminators' first layer: 64 in the article, half of it for the `rt` profile.
+    pub width: i64,
+    /// Weights file of LPIPS.
+    pub lpips_weights: Option<PathBuf>,
+}
+
+impl Default for GanLosses {
+    /// Everything off.
+    fn default() -> Self {
+        Self {
+            adversarial: 0.0,
+            feature_matching: 0.0,
+            lpips: 0.0,
+            statistics: 0.0,
+            conditional: true,
+            width: 32,
+            lpips_weights: None,
+        }
+    }
+}
+
+impl GanLosses {
+    /// Weights of the economical stage.
+    pub fn detail() -> Self {
+        Self { adversarial: 0.06, feature_matching: 0.1, lpips: 1.0, statistics: 2.0, ..Self::default() }
+    }
+
+    /// Whether discriminators are trained.
+    pub fn has_discriminators(&self) -> bool {
+        self.adversarial > 0.0 || self.feature_matching > 0.0
+    }
+
+    fn is_off(&self) -> bool {
+        !self.has_discriminators() && self.lpips <= 0.0 && self.statistics <= 0.0
+    }
+}
+
+/// Which discriminator judges a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judge {
+    /// D_I, conditioned on the I-frame's latent.
+    Intra,
+    /// D_P, conditioned on the residual latent.
+    Inter,
+}
+
+/// Discriminators and perceptual networks of one replica.
+pub struct Adversary {
+    losses: GanLosses,
+    intra: Option<Discriminator>,
+    inter: Option<Discriminator>,
+    lpips: Option<Lpips>,
+}
+
+impl Adversary {
+    /// Builds what `losses` ask for on the parameters of `store`, creating those that are missing. `None` if all is off.
+    ///
+    /// # Errors
+    /// If LPIPS has a weight but no file.
+    pub fn new(store: &mut ParamStore, model: &ModelConfig, losses: &GanLosses, device: Device) -> Result<Option<Self>> {
+        if losses.is_off() {
+            return Ok(None);
+        }
+        let mut builder = Builder::init(store, device);
+        let mut discriminator = |name: &str, latent: i64| -> Result<Option<Discriminator>> {
+            let condition = losses.conditional.then_some(latent);
+            let mut root = builder.root();
+            let mut scope = root.sub(PREFIX.trim_end_matches('.'));
+            losses.has_discriminators().then(|| Discriminator::new(scope.sub(name), condition, losses.width)).transpose()
+        };
+        Ok(Some(Self {
+            intra: discriminator("intra", model.intra.latent)?,
+            inter: discriminator("inter", model.residual.latent)?,
+            lpips: (losses.lpips > 0.0).then(|| load_lpips(losses.lpips_weights.as_deref(), device)).transpose()?,
+            losses: losses.clone(),
+        }))
+    }
+
+    /// The losses of a decoded frame. `perceptual`: whether the costly LPIPS is taken of this one.
+    ///
+    /// One backward pass serves both sides: the generator's part sees frozen discriminators, the discriminator's part sees
+    /// detached frames.
+    pub fn losses(
+        &self,
+        judge: Judge,
+        target: &Planes,
+        output: &Planes,
+        latent: &Tensor,
+        perceptual: bool,
+        metrics: &mut Metrics,
+    ) -> Result<Tensor> {
+        let mut total = Tensor::zeros([], (Kind::Float, target.y.device()));
+        let mut add = |weight: f64, loss: &Tensor, name: &'static str, metrics: &mut Metrics| -> Result<()> {
+            metrics.push((name, loss.f_double_value(&[])?));
+            total = total.f_add(&loss.f_mul_scalar(weight)?)?;
+            Ok(())
+        };
+        let (real, fake) = (to_rgb(target)?, to_rgb(output)?);
+        if let (Some(lpips), true) = (&self.lpips, perceptual) {
+            add(self.losses.lpips, &lpips.distance(&real, &fake)?.f_mean(Kind::Float)?, "lpips", metrics)?;
+        }
+        if self.losses.statistics > 0.0 {
+            let loss = statistics_loss(&target.y, &output.y)?.f_mean(Kind::Float)?;
+            add(self.losses.statistics, &loss, "statistics", metrics)?;
+        }
+        let discriminator = match judge {
+            Judge::Intra => &self.intra,
+            Judge::Inter => &self.inter,
+        };
+        let Some(discriminator) = discriminator else { return Ok(total) };
+        let of_real = discriminator.forward(&real, latent, false)?;
+        let of_fake = discriminator.forward(&fake.detach(), latent, false)?;
+        let through = discriminator.forward(&fake, latent, true)?;
+        if self.losses.adversarial > 0.0 {
+            add(self.losses.adversarial, &softplus(&through.logits.f_neg()?)?, "loss_generator", metrics)?;
+        }
+        if self.losses.feature_matching > 0.0 {
+            add(self.losses.feature_matching, &feature_matching(&of_real, &through)?, "feature_matching", metrics)?;
+        }
+        let loss = softplus(&of_real.logits.f_neg()?)?.f_add(&softplus(&of_fake.logits)?)?.f_mul_scalar(0.5)?;
+        add(1.0, &loss, "loss_discriminator", metrics)?;
+        Ok(total)
+    }
+}
+
+fn load_lpips(path: Option<&Path>, device: Device) -> Result<Lpips> {
+    Lpips::load(path.context("the LPIPS loss needs its weights: give --lpips-weights FILE, or --lpips 0")?, device)
+}
+
+/// mean ln(1 + e^x): the non-saturating loss of either side.
+fn softplus(x: &Tensor) -> Result<Tensor> {
+    Ok(x.f_softplus()?.f_mean(Kind::Float)?)
+}
+
+fn feature_matching(real: &Verdict, fake: &Verdict) -> Result<Tensor> {
+    let mut total: Option<Tensor> = None;
+    for (a, b) in real.features.iter().zip(&fake.features) {
+        let difference = a.detach().f_sub(b)?.f_abs()?.f_mean(Kind::Float)?;
+        total = Some(match total {
+            Some(sum) => sum.f_add(&difference)?,
+            None => difference,
+        });
+    }
+    Ok(total.expect("a discriminator has layers"))
+}
+
+#[cfg(test)]
+mod tests;

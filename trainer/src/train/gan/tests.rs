@@ -1,0 +1,144 @@
+use codec_core::nn::Networks;
+use codec_core::nn::ops::Planes;
+use tch::{Device, Kind, Tensor};
+
+use super::*;
+use crate::train::Stage;
+use crate::train::loss::{Distortion, Fidelity};
+use crate::train::noise::StepRng;
+use crate::train::schedule::Unroll;
+use crate::train::step::{Clip, InterLosses, StepContext, detail_step, inter_step, intra_step};
+
+/// A model with parameters of its own, as a stage sees it: what the stage does not train is frozen.
+struct Setup {
+    params: ParamStore,
+    networks: Networks,
+    adversary: Option<Adversary>,
+}
+
+fn setup(stage: &Stage, losses: &GanLosses) -> Setup {
+    tch::manual_seed(11);
+    let model = ModelConfig::rt();
+    let mut params = ParamStore::new();
+    let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
+    let adversary = Adversary::new(&mut params, &model, losses, Device::Cpu).unwrap();
+    for (name, tensor) in params.iter() {
+        let _ = tensor.set_requires_grad(stage.trains(name));
+    }
+    Setup { params, networks, adversary }
+}
+
+fn clip(frames: usize) -> Clip {
+    tch::manual_seed(12);
+    let options = (Kind::Float, Device::Cpu);
+    let smooth = |c: i64, side: i64| {
+        (Tensor::rand([2, c, side, side], options) - 0.5).avg_pool2d([3, 3], [1, 1], [1, 1], false, true, None)
+    };
+    let first = Planes { y: smooth(1, 64), uv: smooth(2, 32) };
+    let frames: Vec<Planes> = (0..frames as i64).map(|t| first.rolled(2 * t, 0).unwrap()).collect();
+    let flows = (1..frames.len()).map(|_| Tensor::zeros([2, 2, 16, 16], options)).collect();
+    Clip { frames, flows }
+}
+
+fn all_on() -> GanLosses {
+    GanLosses { adversarial: 0.1, feature_matching: 0.1, statistics: 1.0, width: 8, ..GanLosses::default() }
+}
+
+/// Runs one step and gives back the names of parameters that get a gradient which is not zero.
+fn reached(stage: &Stage, losses: &GanLosses) -> Vec<String> {
+    let setup = setup(stage, losses);
+    let multipliers = [1.0; 64];
+    let context = StepContext {
+        networks: &setup.networks,
+        adversary: setup.adversary.as_ref(),
+        fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
+        fraction: 0.5,
+        rate_multiplier: &multipliers,
+        device: Device::Cpu,
+    };
+    let mut rng = StepRng::new(1, 0, 0);
+    let result = match stage {
+        Stage::Intra => intra_step(&context, &clip(1), &mut rng),
+        Stage::Inter { losses, .. } => inter_step(&context, &clip(3), losses, &mut rng),
+        Stage::Detail { shift, .. } => detail_step(&context, &clip(3), *shift, &mut rng),
+        Stage::Flow => unreachable!("has a test of its own"),
+    };
+    result.unwrap().loss.backward();
+    let moved = |t: &Tensor| t.grad().defined() && t.grad().abs().max().double_value(&[]) > 0.0;
+    setup.params.iter().filter(|(_, t)| moved(t)).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn inter() -> Stage {
+    Stage::Inter { unroll: Unroll::parse("3:1").unwrap(), losses: InterLosses::default() }
+}
+
+fn detail() -> Stage {
+    Stage::Detail { unroll: Unroll::parse("3:1").unwrap(), shift: 0.75 }
+}
+
+/// Asserts that gradients reach some parameter below each of `wanted`, and none below any other part.
+fn assert_reached(names: &[String], wanted: &[&str]) {
+    for prefix in wanted {
+        assert!(names.iter().any(|n| n.starts_with(prefix)), "nothing below {prefix} learns");
+    }
+    for name in names {
+        assert!(wanted.iter().any(|prefix| name.starts_with(prefix)), "{name} learns and should be frozen");
+    }
+}
+
+#[test]
+fn the_intra_stage_reaches_the_i_branch_and_its_discriminator() {
+    let parts = ["intra.analysis.", "intra.synthesis.", "intra.coder."];
+    assert_reached(&reached(&Stage::Intra, &GanLosses::default()), &parts);
+    assert_reached(&reached(&Stage::Intra, &all_on()), &[&parts[..], &["discriminator.intra."]].concat());
+}
+
+#[test]
+fn the_inter_stage_reaches_flow_and_residual_codec_and_its_discriminator() {
+    let parts =
+        ["flow.analysis.", "flow.synthesis.", "flow.coder.", "residual.analysis.", "residual.synthesis.", "residual.coder."];
+    assert_reached(&reached(&inter(), &GanLosses::default()), &parts);
+    assert_reached(&reached(&inter(), &all_on()), &[&parts[..], &["discriminator.inter."]].concat());
+}
+
+#[test]
+fn the_detail_stage_reaches_the_synthesis_transforms_and_both_discriminators_alone() {
+    let parts = ["intra.synthesis.", "residual.synthesis."];
+    assert_reached(&reached(&detail(), &GanLosses::default()), &parts);
+    assert_reached(&reached(&detail(), &all_on()), &[&parts[..], &["discriminator.intra.", "discriminator.inter."]].concat());
+}
+
+/// The loss of one frame with the given weights, and its gradient with respect to the output.
+fn frame_loss(losses: &GanLosses) -> (f64, f64) {
+    let setup = setup(&detail(), losses);
+    let clip = clip(1);
+    let target = &clip.frames[0];
+    let output = Planes { y: (&target.y * 0.8).set_requires_grad(true), uv: target.uv.shallow_clone() };
+    let latent = Tensor::zeros([2, 64, 4, 4], (Kind::Float, Device::Cpu));
+    let Some(adversary) = &setup.adversary else { return (0.0, 0.0) };
+    let loss = adversary.losses(Judge::Inter, target, &output, &latent, true, &mut Vec::new()).unwrap();
+    loss.backward();
+    let gradient = output.y.grad();
+    (loss.double_value(&[]), if gradient.defined() { gradient.abs().max().double_value(&[]) } else { 0.0 })
+}
+
+#[test]
+fn every_loss_has_an_effect_on_the_frame() {
+    assert_eq!(frame_loss(&GanLosses::default()), (0.0, 0.0));
+    let off = || GanLosses { width: 8, ..GanLosses::default() };
+    for (name, losses) in [
+        ("adversarial", GanLosses { adversarial: 1.0, ..off() }),
+        ("feature matching", GanLosses { feature_matching: 1.0, ..off() }),
+        ("statistics", GanLosses { statistics: 1.0, ..off() }),
+    ] {
+        let (loss, gradient) = frame_loss(&losses);
+        assert!(loss > 0.0 && gradient > 0.0, "{name}: loss {loss}, gradient {gradient}");
+    }
+}
+
+#[test]
+fn lpips_without_weights_is_refused_with_the_cure() {
+    let losses = GanLosses { lpips: 1.0, ..GanLosses::default() };
+    let error = Adversary::new(&mut ParamStore::new(), &ModelConfig::rt(), &losses, Device::Cpu).err().unwrap();
+    assert!(error.to_string().contains("--lpips-weights"), "{error}");
+}
