@@ -1,12 +1,14 @@
 //! Command line of `ngc-trainer`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use codec_core::{ModelConfig, Networks, ParamStore};
 use tch::Device;
 
 use crate::data::{PrepareOptions, prepare};
+use crate::schedule_file::{self, Folders, Schedule};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
@@ -27,6 +29,10 @@ pub struct Cli {
 enum Command {
     /// Make training shards of photos and clips.
     Prepare(PrepareArgs),
+    /// Make a starting point with fresh networks.
+    Init(InitArgs),
+    /// Run all stages of a TOML schedule, or go on where they were left.
+    Schedule(ScheduleArgs),
     /// Run a training stage, or go on with the one in --out.
     Train(Box<TrainArgs>),
     /// Write a model file from a checkpoint.
@@ -61,6 +67,43 @@ struct PrepareArgs {
     max_size_mib: Option<u64>,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum ProfileName {
+    /// Real time on a CPU: depthwise-separable blocks on space-to-depth frames.
+    Rt,
+    /// The article's widths; for GPUs.
+    Paper,
+}
+
+#[derive(Args)]
+struct InitArgs {
+    #[arg(long, value_enum)]
+    profile: ProfileName,
+    #[arg(long)]
+    out: PathBuf,
+    /// Seed of the random weights.
+    #[arg(long, default_value_t = 1)]
+    seed: i64,
+}
+
+#[derive(Args)]
+struct ScheduleArgs {
+    /// The schedule, such as trainer/schedules/rt.toml.
+    file: PathBuf,
+    /// Shards made by `prepare`.
+    #[arg(long)]
+    data: PathBuf,
+    /// Folder of the runs, one below it for each stage.
+    #[arg(long)]
+    out: PathBuf,
+    /// Factor on all lengths; 1 is the schedule as it stands.
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+    /// Where to start in place of fresh networks.
+    #[arg(long)]
+    init: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -210,6 +253,9 @@ fn parse_pair(text: &str) -> Result<(f64, f64), String> {
 struct ExportArgs {
     #[arg(long)]
     checkpoint: PathBuf,
+    /// Checkpoint of the stage detail that started from --checkpoint: its synthesis transforms become the detailed ones.
+    #[arg(long)]
+    detail: Option<PathBuf>,
     #[arg(long)]
     out: PathBuf,
     /// A line for the file's metadata, such as the data's licences.
@@ -240,8 +286,13 @@ impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Prepare(args) => run_prepare(args),
+            Command::Init(args) => init(args.profile, args.seed, &args.out),
+            Command::Schedule(args) => run_schedule(&args),
             Command::Train(args) => run_train(*args),
-            Command::Export(args) => export::export(&Checkpoint::load(&args.checkpoint)?, &args.out, &args.notes),
+            Command::Export(args) => {
+                let detail = args.detail.as_deref().map(Checkpoint::load).transpose()?;
+                export::export(&Checkpoint::load(&args.checkpoint)?, detail.as_ref(), &args.out, &args.notes)
+            }
             Command::ImportReference(args) => {
                 let (model, params) = import::import_prototype(&args.weights)?;
                 starting_point(model, &params).save(&args.out)
@@ -267,6 +318,45 @@ fn run_prepare(args: PrepareArgs) -> Result<()> {
     };
     let summary = prepare(&options, &mut |line| eprintln!("{line}"))?;
     println!("{summary}");
+    Ok(())
+}
+
+fn init(profile: ProfileName, seed: i64, out: &Path) -> Result<()> {
+    let model = match profile {
+        ProfileName::Rt => ModelConfig::rt(),
+        ProfileName::Paper => ModelConfig::paper(),
+    };
+    tch::manual_seed(seed);
+    let mut params = ParamStore::new();
+    Networks::init(&mut params, &model, Device::Cpu)?;
+    starting_point(model, &params).save(out)
+}
+
+fn run_schedule(args: &ScheduleArgs) -> Result<()> {
+    if !(args.scale.is_finite() && args.scale > 0.0) {
+        bail!("--scale {}: a positive factor is needed", args.scale);
+    }
+    let schedule = Schedule::read(&args.file)?;
+    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
+    let start = args.init.clone().unwrap_or_else(|| args.out.join("start.safetensors"));
+    if args.init.is_none() && !start.exists() {
+        let profile = match schedule.profile {
+            codec_core::bitstream::Profile::Rt => ProfileName::Rt,
+            codec_core::bitstream::Profile::Paper => ProfileName::Paper,
+        };
+        init(profile, 1, &start)?;
+    }
+    let folders = Folders { data: &args.data, out: &args.out, start: &start };
+    for stage in schedule.commands(&folders, args.scale)? {
+        let path = schedule_file::checkpoint(&args.out, &stage.name);
+        if path.exists() && Checkpoint::load(&path)?.is_finished() {
+            println!("{}: done before", stage.name);
+            continue;
+        }
+        let in_stage = || format!("stage {} of {}", stage.name, args.file.display());
+        let cli = Cli::try_parse_from(std::iter::once("ngc-trainer".to_owned()).chain(stage.arguments)).with_context(in_stage)?;
+        cli.run().with_context(in_stage)?;
+    }
     Ok(())
 }
 

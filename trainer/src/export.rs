@@ -1,31 +1,65 @@
-//! From a checkpoint to a model file.
+//! From checkpoints to a model file.
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use codec_core::Networks;
-use codec_core::model::write_model;
-use tch::Device;
+use anyhow::{Context, Result, bail};
+use codec_core::model::{DETAIL_PREFIX, write_model};
+use codec_core::{Networks, ParamStore};
+use tch::{Device, Kind};
 
 use crate::train::checkpoint::Checkpoint;
 
-/// Writes the averaged weights of a checkpoint as a model file, with the integer entropy networks made from them.
+/// Parts of a checkpoint that only training needs.
+const TRAINING_ONLY: [&str; 2] = [crate::train::gan::PREFIX, "uflow."];
+/// What the stage `detail` trains.
+const SYNTHESIS: [&str; 2] = ["intra.synthesis.", "residual.synthesis."];
+
+/// Writes the averaged weights of a checkpoint as a model file, with the integer entropy networks made from them, and the
+/// synthesis transforms of `detail` as the detailed ones.
 ///
 /// # Errors
-/// Naming the tensor that does not fit its integer range, or the file that cannot be written.
-pub fn export(checkpoint: &Checkpoint, out: &Path, notes: &str) -> Result<()> {
-    let mut params = checkpoint.averaged_params();
-    let model = &checkpoint.progress.model;
-    let networks = Networks::load(&mut params, model, Device::Cpu)?;
-    let hours = (checkpoint.progress.earlier_seconds + checkpoint.progress.seconds) / 3600.0;
-    let mut metadata = vec![("training_hours", format!("{hours:.2}"))];
+/// Naming the tensor that does not fit its integer range or shows that the two checkpoints are no twins, or the file that
+/// cannot be written.
+pub fn export(checkpoint: &Checkpoint, detail: Option<&Checkpoint>, out: &Path, notes: &str) -> Result<()> {
+    let mut params = ParamStore::new();
+    for (name, tensor) in checkpoint.averaged_params().iter() {
+        if !TRAINING_ONLY.iter().any(|prefix| name.starts_with(prefix)) {
+            params.insert(name, tensor.shallow_clone());
+        }
+    }
+    let mut model = checkpoint.progress.model.clone();
+    let networks = Networks::load(&mut params, &model, Device::Cpu)?;
+    let hours = |c: &Checkpoint| (c.progress.earlier_seconds + c.progress.seconds) / 3600.0;
+    let mut metadata = vec![("training_hours", format!("{:.2}", hours(detail.unwrap_or(checkpoint))))];
     if !notes.is_empty() {
         metadata.push(("notes", notes.to_owned()));
     }
-    let bytes = tch::no_grad(|| write_model(model, &params, &networks, &metadata))?;
+    if let Some(detail) = detail {
+        add_detail(&mut params, &detail.averaged_params())?;
+        model.detail = true;
+    }
+    let bytes = tch::no_grad(|| write_model(&model, &params, &networks, &metadata))?;
     let partial = out.with_extension("partial");
     std::fs::write(&partial, &bytes).with_context(|| format!("cannot write {}", partial.display()))?;
     std::fs::rename(&partial, out).with_context(|| format!("cannot write {}", out.display()))?;
-    println!("{}: {} bytes, {hours:.2} h of training", out.display(), bytes.len());
+    println!("{}: {} bytes, {:.2} h of training", out.display(), bytes.len(), hours(detail.unwrap_or(checkpoint)));
+    Ok(())
+}
+
+/// Adds the synthesis transforms of `detail`, whose other parts must be those of `params`.
+fn add_detail(params: &mut ParamStore, detail: &ParamStore) -> Result<()> {
+    let names: Vec<String> = params.iter().map(|(name, _)| name.to_owned()).collect();
+    for name in names {
+        let Some(other) = detail.get(&name) else { bail!("the detail checkpoint lacks the tensor {name}: not of this model") };
+        if SYNTHESIS.iter().any(|prefix| name.starts_with(prefix)) {
+            params.insert(format!("{DETAIL_PREFIX}{name}"), other.shallow_clone());
+            continue;
+        }
+        let own = params.get(&name).expect("listed above");
+        let same = own.size() == other.size() && own.f_sub(other)?.f_abs()?.f_sum(Kind::Float)?.f_double_value(&[])? == 0.0;
+        if !same {
+            bail!("tensor {name} differs between the two checkpoints: the detail stage must start from the other one");
+        }
+    }
     Ok(())
 }

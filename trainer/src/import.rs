@@ -122,11 +122,6 @@ pub fn prototype_params(path: &Path) -> Result<ParamStore> {
     Ok(params)
 }
 
-/// The prototype's networks: the `rt` profile without the context layer.
-pub fn prototype_config() -> ModelConfig {
-    ModelConfig { context: false, ..ModelConfig::rt() }
-}
-
 /// Reads the prototype as a starting point: the same lambda gets the same gains, the rest of the axis is extrapolated, the
 /// logistic z prior becomes the nearest Gaussian.
 pub fn import_prototype(path: &Path) -> Result<(ModelConfig, ParamStore)> {
@@ -140,7 +135,7 @@ pub fn import_prototype(path: &Path) -> Result<(ModelConfig, ParamStore)> {
         }
         params.insert(name, value.detach().set_requires_grad(true));
     }
-    Ok((prototype_config(), params))
+    Ok((ModelConfig::rt(), params))
 }
 
 /// Moves knots `[8, C]` to an axis on which the old one is the first `span` (0..1) of the new one.

@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod perceptual;
 mod reference;
+mod schedule_file;
 mod train;
 
 use clap::Parser;

@@ -10,7 +10,7 @@ use codec_core::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::nn::ops::Planes;
 use tch::{Device, Tensor};
 
-use crate::import::{prototype_config, prototype_params, read_tensors};
+use crate::import::{prototype_params, read_tensors};
 
 /// Largest difference that counts as the same, on the scale where white minus black is 1.
 const TOLERANCE: f64 = 1e-4;
@@ -23,7 +23,7 @@ const TOLERANCE: f64 = 1e-4;
 /// Naming the tensor that differs and by how much.
 pub fn check(weights: &Path, vectors: &Path) -> Result<()> {
     let mut params = prototype_params(weights)?;
-    let networks = Networks::load(&mut params, &prototype_config(), Device::Cpu)?;
+    let networks = Networks::load(&mut params, &codec_core::ModelConfig::rt(), Device::Cpu)?;
     let vectors = read_tensors(vectors)?;
     let found = tch::no_grad(|| run(&networks, &vectors))?;
     let mut worst = Vec::new();

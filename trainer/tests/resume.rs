@@ -1,31 +1,11 @@
 //! The whole trainer from the command line: prepare, train, kill, resume, export, bench.
 
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-fn trainer() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ngc-trainer"));
-    command.env("OMP_NUM_THREADS", "1");
-    command
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{text}");
-    text
-}
-
-fn prepare(out: &Path) {
-    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/media/flower.mp4");
-    let text =
-        run(trainer().args(["prepare", "--short-side", "180", "--max-frames", "40", "--out"]).arg(out).arg("--clips").arg(clip));
-    assert!(text.contains("scenes"), "{text}");
-}
-
-fn model() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/rt.safetensors")
-}
+use common::{model, prepare, run, trainer};
 
 fn train(stage: &str, data: &Path, out: &Path, init: &Path, steps: &str) -> Command {
     let mut command = trainer();

@@ -84,7 +84,7 @@ impl ModelConfig {
             flow_entropy: entropy(16, 8, 32, true),
             residual_entropy: entropy(64, 16, 64, true),
             free_latent: true,
-            context: true,
+            context: false,
             detail: false,
             random_shift: true,
             intra_quality_offset: 6,

@@ -49,6 +49,12 @@ impl Checkpoint {
         params
     }
 
+    /// Whether its stage has run its whole length.
+    pub fn is_finished(&self) -> bool {
+        let progress = &self.progress;
+        progress.train.as_ref().is_some_and(|train| train.budget.fraction(progress.step, progress.seconds) >= 1.0)
+    }
+
     /// Parameters exactly as they were.
     pub fn raw_params(&self) -> ParamStore {
         let mut params = ParamStore::new();

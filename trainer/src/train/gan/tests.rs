@@ -142,3 +142,34 @@ fn lpips_without_weights_is_refused_with_the_cure() {
     let error = Adversary::new(&mut ParamStore::new(), &ModelConfig::rt(), &losses, Device::Cpu).err().unwrap();
     assert!(error.to_string().contains("--lpips-weights"), "{error}");
 }
+
+#[test]
+fn the_full_width_of_the_article_takes_a_step() {
+    tch::manual_seed(13);
+    let model = ModelConfig::paper();
+    let mut params = ParamStore::new();
+    let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
+    let clip = clip(2);
+    let multipliers = [1.0; 64];
+    let context = StepContext {
+        networks: &networks,
+        adversary: None,
+        fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
+        fraction: 0.5,
+        rate_multiplier: &multipliers,
+        device: Device::Cpu,
+    };
+    let mut rng = StepRng::new(1, 0, 0);
+    for (stage, part) in [(Stage::Intra, "intra.synthesis."), (inter(), "residual.synthesis.")] {
+        for (name, tensor) in params.iter() {
+            let _ = tensor.set_requires_grad(stage.trains(name));
+        }
+        let result = match &stage {
+            Stage::Inter { losses, .. } => inter_step(&context, &clip, losses, &mut rng),
+            _ => intra_step(&context, &clip, &mut rng),
+        };
+        result.unwrap().loss.backward();
+        let reached = params.iter().filter(|(name, t)| name.starts_with(part) && t.grad().defined()).count();
+        assert!(reached > 20, "{part}: {reached} parameters reached");
+    }
+}

@@ -1,0 +1,28 @@
+//! What the trainer's tests share: the program, and a small data set made of the sample clip.
+
+use std::path::Path;
+use std::process::Command;
+
+pub fn trainer() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ngc-trainer"));
+    command.env("OMP_NUM_THREADS", "1");
+    command
+}
+
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+pub fn prepare(out: &Path) {
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/media/flower.mp4");
+    let text =
+        run(trainer().args(["prepare", "--short-side", "180", "--max-frames", "40", "--out"]).arg(out).arg("--clips").arg(clip));
+    assert!(text.contains("scenes"), "{text}");
+}
+
+pub fn model() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/rt.safetensors")
+}
