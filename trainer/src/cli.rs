@@ -15,7 +15,7 @@ use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{
     FlowSource, GanLosses, InterLosses, RunPaths, Stage, TrainConfig, load_start, rate_controller, starting_point, train,
 };
-use crate::{bench, export, import, reference};
+use crate::{bench, eval, export, import, reference};
 
 /// Trains, exports and measures NGC models.
 #[derive(Parser)]
@@ -41,6 +41,8 @@ enum Command {
     ImportReference(ImportArgs),
     /// Compare the networks with the prototype's vectors.
     CheckReference(CheckArgs),
+    /// Measure models on clips, beside classical encoders.
+    Eval(Box<eval::EvalArgs>),
     /// Measure encoding and decoding speed.
     Bench(bench::BenchArgs),
 }
@@ -298,6 +300,7 @@ impl Cli {
                 starting_point(model, &params).save(&args.out)
             }
             Command::CheckReference(args) => reference::check(&args.weights, &args.vectors),
+            Command::Eval(args) => eval::run(&args),
             Command::Bench(args) => bench::run(&args),
         }
     }

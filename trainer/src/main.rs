@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod data;
+mod eval;
 mod export;
 mod import;
 mod perceptual;

@@ -17,6 +17,7 @@ mod sampler;
 mod scenes;
 mod shard;
 
+pub use decode::{ScalePolicy, decode_clip};
 pub use prepare::{PrepareOptions, prepare};
 pub use sampler::{ClipBatch, Sampler, SamplerOptions};
 pub use shard::Split;

@@ -7,5 +7,8 @@ mod lpips;
 mod rgb;
 
 pub use dists::Dists;
-pub use lpips::{Backbone, Lpips};
+pub use lpips::Lpips;
 pub use rgb::to_rgb;
+
+#[cfg(test)]
+mod reference;

@@ -1,0 +1,56 @@
+//! Clips through the codec itself: units are written and read back, nothing is estimated.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use codec_core::bitstream::VideoInfo;
+use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource};
+
+use super::{Clip, Coded};
+
+/// How to encode.
+pub struct Settings {
+    pub quality: u8,
+    pub detail: f32,
+    pub threads: usize,
+    pub device: DeviceSpec,
+}
+
+/// Encodes with one keyframe and decodes.
+pub fn code(clip: &Clip, model: &ModelSource, settings: &Settings) -> Result<Coded> {
+    let video = VideoInfo { width: clip.width as u32, height: clip.height as u32, ..VideoInfo::default() };
+    let mut encoder = Encoder::new(EncoderConfig {
+        quality: settings.quality,
+        detail: settings.detail,
+        key_int_max: 0,
+        scene_cut: false,
+        threads: settings.threads,
+        device: settings.device.clone(),
+        model: model.clone(),
+        ..EncoderConfig::new(video)
+    })?;
+    let start = Instant::now();
+    let mut units = Vec::with_capacity(clip.frames.len());
+    for frame in &clip.frames {
+        encoder.send_frame(&frame.view(), FrameOptions::default())?;
+        units.extend(encoder.receive_unit());
+    }
+    let encode_seconds = start.elapsed().as_secs_f64();
+    ensure!(units.len() == clip.frames.len(), "{} units for {} frames", units.len(), clip.frames.len());
+    let (threads, device, model) = (settings.threads, settings.device.clone(), model.clone());
+    let mut decoder = Decoder::new(DecoderConfig { threads, device, model, ..DecoderConfig::default() })?;
+    let start = Instant::now();
+    let mut frames = Vec::with_capacity(units.len());
+    for unit in &units {
+        decoder.send_unit(&unit.data)?;
+        frames.extend(decoder.receive_frame().map(|f| f.frame));
+    }
+    let decode_seconds = start.elapsed().as_secs_f64();
+    let count = units.len() as f64;
+    Ok(Coded {
+        bytes: units.iter().map(|u| u.data.len() as u64).sum(),
+        frames,
+        encode_fps: Some(count / encode_seconds),
+        decode_fps: Some(count / decode_seconds),
+    })
+}

@@ -1,0 +1,105 @@
+//! All that is measured of a decoded clip.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use codec_core::frame::{Frame, Plane};
+use codec_core::nn::ops::Planes;
+use tch::{Device, Kind, Tensor};
+
+use super::fidelity::{drift, flicker, mean, psnrs};
+use super::msssim::ms_ssim;
+use super::{Clip, Coded};
+use crate::perceptual::{Dists, Lpips, to_rgb};
+
+const LPIPS_FILE: &str = "lpips_vgg16_backbone_v0.1_fp16.safetensors";
+const DISTS_FILE: &str = "dists_alpha_beta.safetensors";
+
+/// Means over a clip.
+#[derive(Clone, Debug)]
+pub struct Measurement {
+    /// Bits per luma sample.
+    pub bpp: f64,
+    /// dB, of Y, U and V.
+    pub psnr: [f64; 3],
+    /// 0..=1.
+    pub ms_ssim: Option<f64>,
+    pub lpips: Option<f64>,
+    pub dists: Option<f64>,
+    /// Grey levels, see [`flicker`].
+    pub flicker: f64,
+    /// Change from frame to frame relative to the original's.
+    pub liveliness: f64,
+    /// Fall over the clip in dB, of Y, U and V.
+    pub drift: [f64; 3],
+}
+
+/// Measures decoded clips.
+pub struct Scorer {
+    vgg: Option<Lpips>,
+    weights: Option<std::path::PathBuf>,
+    step: usize,
+}
+
+impl Scorer {
+    /// `weights`: folder with the weights of LPIPS and DISTS, without which these are left out.
+    ///
+    /// # Errors
+    /// Naming the file that is missing.
+    pub fn new(weights: Option<&Path>, step: usize) -> Result<Self> {
+        if weights.is_none() {
+            eprintln!("no --weights: LPIPS and DISTS are left out");
+        }
+        let vgg = weights.map(|folder| Lpips::load(&folder.join(LPIPS_FILE), Device::Cpu)).transpose()?;
+        Ok(Self { vgg, weights: weights.map(Path::to_owned), step: step.max(1) })
+    }
+
+    pub fn measure(&self, clip: &Clip, coded: &Coded) -> Result<Measurement> {
+        let psnr = psnrs(&clip.frames, &coded.frames);
+        let (flicker, liveliness) = flicker(&clip.frames, &coded.frames);
+        let sampled: Vec<(&Frame, &Frame)> =
+            clip.frames.iter().zip(&coded.frames).skip(self.step / 2).step_by(self.step).collect();
+        let sampled = if sampled.is_empty() { vec![(&clip.frames[0], &coded.frames[0])] } else { sampled };
+        let ms_ssim = if clip.width.min(clip.height) >= 11 {
+            let values: Vec<f64> = sampled.iter().map(|(a, b)| ms_ssim(a.plane(0), b.plane(0))).collect::<Result<_>>()?;
+            Some(mean(&values))
+        } else {
+            None
+        };
+        let (lpips, dists) = self.perceptual(&sampled)?;
+        Ok(Measurement {
+            bpp: Measurement::bpp(coded, clip),
+            drift: psnr.each_ref().map(|values| drift(values)),
+            psnr: psnr.map(|values| mean(&values)),
+            ms_ssim,
+            lpips,
+            dists,
+            flicker,
+            liveliness,
+        })
+    }
+
+    fn perceptual(&self, pairs: &[(&Frame, &Frame)]) -> Result<(Option<f64>, Option<f64>)> {
+        let (Some(vgg), Some(folder)) = (&self.vgg, &self.weights) else { return Ok((None, None)) };
+        let dists = Dists::load(&folder.join(DISTS_FILE), vgg, Device::Cpu).context("DISTS")?;
+        tch::no_grad(|| {
+            let (mut lpips_values, mut dists_values) = (Vec::new(), Vec::new());
+            for (original, decoded) in pairs {
+                let (a, b) = (to_rgb(&planes(original)?)?, to_rgb(&planes(decoded)?)?);
+                lpips_values.push(vgg.distance(&a, &b)?.f_double_value(&[0])?);
+                dists_values.push(dists.distance(&a, &b)?.f_double_value(&[0])?);
+            }
+            Ok((Some(mean(&lpips_values)), Some(mean(&dists_values))))
+        })
+    }
+}
+
+/// A frame as tensors.
+fn planes(frame: &Frame) -> Result<Planes> {
+    let tensor = |plane: &Plane| -> Result<Tensor> {
+        let samples: Vec<u8> = (0..plane.height).flat_map(|row| plane.row(row)).copied().collect();
+        let tensor = Tensor::f_from_slice(&samples)?.f_view([1, 1, plane.height as i64, plane.width as i64])?;
+        Ok(tensor.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
+    };
+    Ok(Planes { y: tensor(frame.plane(0))?, uv: Tensor::f_cat(&[tensor(frame.plane(1))?, tensor(frame.plane(2))?], 1)? })
+}
