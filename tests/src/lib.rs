@@ -1,5 +1,7 @@
 //! What the cross-crate tests share: synthetic and real frames, streams, quality.
 
+pub mod soak;
+
 use std::path::{Path, PathBuf};
 
 use codec_core::bitstream::VideoInfo;
