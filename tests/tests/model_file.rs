@@ -1,0 +1,94 @@
+//! Model files that are damaged, foreign or poisoned: a clear error, never a panic.
+
+use codec_core::model::Model;
+use codec_core::{Error, ModelSource};
+use ngc_tests::repository;
+use tch::Device;
+
+fn load(bytes: &[u8]) -> codec_core::Result<Model> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    Model::load(&ModelSource::File(file.path().to_owned()), Device::Cpu)
+}
+
+fn shipped() -> Vec<u8> {
+    std::fs::read(repository("models/rt.safetensors")).unwrap()
+}
+
+/// Length of the JSON header, which starts at byte 8.
+fn header_length(bytes: &[u8]) -> usize {
+    u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize
+}
+
+/// The file with one text in its header replaced by another of the same length.
+fn with_header(find: &str, replace: &str) -> Vec<u8> {
+    assert_eq!(find.len(), replace.len());
+    let mut bytes = shipped();
+    let end = 8 + header_length(&bytes);
+    let at = bytes[8..end].windows(find.len()).position(|w| w == find.as_bytes()).expect("the header holds the text") + 8;
+    bytes[at..at + replace.len()].copy_from_slice(replace.as_bytes());
+    bytes
+}
+
+#[test]
+fn random_damage_never_panics() {
+    let whole = shipped();
+    let header = 8 + header_length(&whole);
+    let mut seed = 1u64;
+    let mut below = |bound: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % bound
+    };
+    let mut refused = 0;
+    for i in 0..60 {
+        let mut bytes = whole.clone();
+        // Most of the damage goes to the header, where it hurts most.
+        let range = if i % 4 == 0 { whole.len() } else { header };
+        for _ in 0..1 + below(3) {
+            bytes[below(range)] = below(256) as u8;
+        }
+        if i % 10 == 9 {
+            bytes.truncate(below(whole.len()));
+        }
+        refused += usize::from(load(&bytes).is_err());
+    }
+    assert!(refused > 30, "{refused} of 60 refused");
+}
+
+#[test]
+fn absurd_headers_are_refused() {
+    let mut huge = shipped();
+    huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    for (name, bytes) in [
+        ("a header longer than any file", huge),
+        ("nothing", Vec::new()),
+        ("a header without tensors", [&2u64.to_le_bytes()[..], b"{}"].concat()),
+        ("another format", b"PK\x03\x04 a pickled checkpoint, perhaps".to_vec()),
+        ("a newer format", with_header("ngc-model-1", "ngc-model-9")),
+        ("a width of its own", with_header("\\\"width\\\":64", "\\\"width\\\":96")),
+    ] {
+        match load(&bytes) {
+            Err(Error::ModelMismatch(_) | Error::Unsupported(_)) => {}
+            Err(other) => panic!("{name}: {other}"),
+            Ok(_) => panic!("{name} was loaded"),
+        }
+    }
+}
+
+#[test]
+fn values_that_are_no_numbers_are_refused_by_name() {
+    let mut bytes = shipped();
+    let start = 8 + header_length(&bytes);
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..start]).unwrap();
+    let (name, offset) = header
+        .as_object()
+        .unwrap()
+        .iter()
+        .find(|(_, tensor)| tensor["dtype"] == "F16")
+        .map(|(name, tensor)| (name.clone(), tensor["data_offsets"][0].as_u64().unwrap() as usize))
+        .unwrap();
+    // A half-precision NaN.
+    bytes[start + offset..start + offset + 2].copy_from_slice(&0x7e00u16.to_le_bytes());
+    let error = load(&bytes).err().expect("a poisoned model").to_string();
+    assert!(error.contains(&name) && error.contains("not finite"), "{error}");
+}
