@@ -201,3 +201,33 @@ fn larger_videos_than_allowed_are_refused_by_name() {
     let gst::MessageView::Error(error) = message.view() else { unreachable!() };
     assert!(error.error().message().contains("3072"), "{}", error.error().message());
 }
+
+#[test]
+fn a_keyframe_that_does_not_come_is_asked_for_again() {
+    let caps = raw_caps("I420", 64, 48, 30);
+    let mut encoder = encoder(&caps);
+    let units: Vec<_> = (0..70)
+        .map(|i| {
+            encoder.push(raw_buffer(&caps, i, FRAME * i)).unwrap();
+            encoder.pull().unwrap()
+        })
+        .collect();
+    let caps = encoder.sinkpad().unwrap().current_caps().unwrap();
+    let mut harness = decoder(&caps, "freeze");
+    // One frame is lost, and no keyframe follows: after 25 more frames, and 25 more, the decoder asks again.
+    decode_damaged(&mut harness, &units, 5, None);
+    assert_eq!(keyframe_requests(&mut harness), 3);
+
+    // Another loss while waiting is a request of its own.
+    let mut harness = decoder(&caps, "freeze");
+    for (i, unit) in units[..12].iter().enumerate() {
+        let mut unit = unit.clone();
+        match i {
+            3 | 7 => continue,
+            4 | 8 => unit.make_mut().set_flags(gst::BufferFlags::DISCONT),
+            _ => {}
+        }
+        harness.push(unit).unwrap();
+    }
+    assert_eq!(keyframe_requests(&mut harness), 2);
+}

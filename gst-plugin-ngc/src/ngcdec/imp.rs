@@ -34,9 +34,12 @@ struct State {
     input: VideoCodecState<'static, Readable>,
     /// What the output caps were made from.
     video: Option<VideoInfo>,
-    /// A keyframe has been asked for and has not come yet.
-    asked: bool,
+    /// Frames since a keyframe was asked for that has not come yet.
+    waiting: Option<u32>,
 }
+
+/// Lost frames after which a keyframe is asked for again: the one that was asked for may be lost itself.
+const ASK_AGAIN: u32 = 25;
 
 #[derive(Default)]
 pub struct NgcDec {
@@ -123,7 +126,7 @@ impl VideoDecoderImpl for NgcDec {
             }
         };
         gst::info!(CAT, imp = self, "model {} on {:?}", decoder.model().id, decoder.model().device);
-        *guard = Some(State { decoder, input: input.clone(), video: None, asked: false });
+        *guard = Some(State { decoder, input: input.clone(), video: None, waiting: None });
         drop(guard);
         self.obj().set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
         self.parent_set_format(input)
@@ -153,7 +156,7 @@ impl VideoDecoderImpl for NgcDec {
     fn flush(&self) -> bool {
         if let Some(state) = &mut *self.state.lock().unwrap() {
             state.decoder.reset();
-            state.asked = false;
+            state.waiting = None;
         }
         true
     }
@@ -185,14 +188,19 @@ fn decode(state: &mut State, frame: &VideoCodecFrame, late: bool) -> codec_core:
     } else {
         state.decoder.send_unit(&data)?;
     }
-    state.asked = false;
+    state.waiting = None;
     Ok(state.decoder.receive_frame())
 }
 
 impl NgcDec {
-    /// Conceals or drops a frame that cannot be decoded, and asks once for a keyframe.
+    /// Conceals or drops a frame that cannot be decoded, and asks for a keyframe: once for each loss.
     fn lost(&self, mut frame: VideoCodecFrame, why: &Error) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let ask = self.state.lock().unwrap().as_mut().is_some_and(|state| !std::mem::replace(&mut state.asked, true));
+        let another = frame.input_buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::DISCONT));
+        let ask = self.state.lock().unwrap().as_mut().is_some_and(|state| {
+            let ask = another || state.waiting.is_none_or(|frames| frames >= ASK_AGAIN);
+            state.waiting = Some(if ask { 0 } else { state.waiting.map_or(0, |frames| frames + 1) });
+            ask
+        });
         if ask {
             gst::element_imp_warning!(self, gst::StreamError::Decode, ("{why}; clean output goes on at the next keyframe"));
             self.obj().request_sync_point(&frame, VideoDecoderRequestSyncPointFlags::empty());
