@@ -20,6 +20,7 @@ use gst_base::subclass::prelude::*;
 use gst_base::{BaseParseFrame, BaseParseFrameFlags};
 use once_cell::sync::Lazy;
 
+use super::duration;
 use crate::caps;
 
 static CAT: Lazy<gst::DebugCategory> =
@@ -151,7 +152,11 @@ impl NgcParse {
     ) -> Result<(gst::FlowSuccess, u32), gst::FlowError> {
         let keyframe = summary.header.is_keyframe();
         if let Some(sequence) = &summary.sequence {
+            let first = !self.state.lock().unwrap().started;
             self.update_caps(sequence)?;
+            if first {
+                self.find_duration(sequence, summary.header.frame_number);
+            }
         }
         if !self.state.lock().unwrap().started {
             gst::debug!(CAT, imp = self, "dropping a frame before the first keyframe");
@@ -170,6 +175,28 @@ impl NgcParse {
             _ => {}
         }
         self.obj().finish_frame(frame, len as u32).map(|success| (success, 0))
+    }
+
+    /// Tells the base class how long a raw file is, where there is one to look into and its frame rate is known.
+    fn find_duration(&self, sequence: &SequenceHeader, first: u32) {
+        let pad = self.obj().sink_pad().clone();
+        let (numerator, denominator) = sequence.video.framerate;
+        let Some(size) = pad.peer_query_duration::<gst::format::Bytes>().map(|size| *size).filter(|_| numerator > 0) else {
+            return;
+        };
+        let length = size.min(duration::TAIL_BYTES);
+        if pad.mode() != gst::PadMode::Pull {
+            return;
+        }
+        let Ok(tail) = pad.pull_range(size - length, length as u32) else { return };
+        let frames = tail.map_readable().ok().and_then(|tail| duration::frames(first, size, &tail));
+        let time = frames.and_then(|frames| {
+            frames.mul_div_round(1_000_000_000 * u64::from(denominator), numerator.into()).map(gst::ClockTime::from_nseconds)
+        });
+        gst::debug!(CAT, imp = self, "{:?} frames, {:?}", frames, time);
+        if let Some(time) = time {
+            self.obj().set_duration(time, 0);
+        }
     }
 
     /// Sets the output caps when the sequence changes: the first form that downstream takes.

@@ -1,5 +1,6 @@
 //! The element `ngcparse`.
 
+mod duration;
 mod imp;
 
 use gst::glib;
