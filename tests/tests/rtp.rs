@@ -14,8 +14,11 @@ fn frames() -> u32 {
     if std::env::var_os("NGC_LONG").is_some() { 1500 } else { 250 }
 }
 
+/// Units with their times, shared with a pad's probe.
+type Units = Arc<Mutex<Vec<(gst::ClockTime, Vec<u8>)>>>;
+
 /// Remembers the units that pass a pad, by their times.
-fn record(pad: &gst::Pad) -> Arc<Mutex<Vec<(gst::ClockTime, Vec<u8>)>>> {
+fn record(pad: &gst::Pad) -> Units {
     let units = Arc::new(Mutex::new(Vec::new()));
     let store = Arc::clone(&units);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
@@ -33,7 +36,7 @@ fn lose(pad: &gst::Pad) -> Arc<Mutex<u32>> {
     let mut seed = 1u32;
     let mut keep = move || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (seed >> 16) % LOSS != 0
+        !(seed >> 16).is_multiple_of(LOSS)
     };
     let filter = Mutex::new(move |number: &mut u32| {
         *number += 1;
@@ -42,7 +45,7 @@ fn lose(pad: &gst::Pad) -> Arc<Mutex<u32>> {
     });
     let number = Mutex::new(0);
     pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
-        let mut pass = || {
+        let pass = || {
             let kept = filter.lock().unwrap()(&mut number.lock().unwrap());
             *count.lock().unwrap() += u32::from(!kept);
             kept

@@ -1,6 +1,6 @@
 //! Command line of `ngc-trainer`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -88,6 +88,9 @@ struct InitArgs {
     /// Seed of the random weights.
     #[arg(long, default_value_t = 1)]
     seed: i64,
+    /// G_res sees the residual latent alone.
+    #[arg(long)]
+    no_free_latent: bool,
 }
 
 #[derive(Args)]
@@ -288,7 +291,7 @@ impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Prepare(args) => run_prepare(args),
-            Command::Init(args) => init(args.profile, args.seed, &args.out),
+            Command::Init(args) => init(&args),
             Command::Schedule(args) => run_schedule(&args),
             Command::Train(args) => run_train(*args),
             Command::Export(args) => {
@@ -324,15 +327,16 @@ fn run_prepare(args: PrepareArgs) -> Result<()> {
     Ok(())
 }
 
-fn init(profile: ProfileName, seed: i64, out: &Path) -> Result<()> {
-    let model = match profile {
+fn init(args: &InitArgs) -> Result<()> {
+    let mut model = match args.profile {
         ProfileName::Rt => ModelConfig::rt(),
         ProfileName::Paper => ModelConfig::paper(),
     };
-    tch::manual_seed(seed);
+    model.free_latent = !args.no_free_latent;
+    tch::manual_seed(args.seed);
     let mut params = ParamStore::new();
     Networks::init(&mut params, &model, Device::Cpu)?;
-    starting_point(model, &params).save(out)
+    starting_point(model, &params).save(&args.out)
 }
 
 fn run_schedule(args: &ScheduleArgs) -> Result<()> {
@@ -347,7 +351,7 @@ fn run_schedule(args: &ScheduleArgs) -> Result<()> {
             codec_core::bitstream::Profile::Rt => ProfileName::Rt,
             codec_core::bitstream::Profile::Paper => ProfileName::Paper,
         };
-        init(profile, 1, &start)?;
+        init(&InitArgs { profile, out: start.clone(), seed: 1, no_free_latent: false })?;
     }
     let folders = Folders { data: &args.data, out: &args.out, start: &start };
     for stage in schedule.commands(&folders, args.scale)? {

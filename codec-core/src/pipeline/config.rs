@@ -108,7 +108,8 @@ pub fn estimated_memory(width: u32, height: u32) -> u64 {
 /// Checks a description of the video and the memory that it needs.
 pub(super) fn check_video(video: &VideoInfo, max_memory: Option<u64>) -> Result<()> {
     video.validate()?;
-    Limits::default().check_size(video.width, video.height)?;
+    // What is encoded here is no stranger's stream: only the sides are bounded, and memory by `max_memory`.
+    Limits { max_pixels: u64::MAX, ..Limits::default() }.check_size(video.width, video.height)?;
     let needed = estimated_memory(video.width, video.height);
     match max_memory.filter(|&max| needed > max) {
         Some(max) => Err(Error::Limit(format!(

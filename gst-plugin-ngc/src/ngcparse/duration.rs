@@ -36,7 +36,7 @@ pub fn frames(first: u32, size: u64, tail: &[u8]) -> Option<u64> {
             // P units carry 16 bits; the mean size tells which of the numbers that end so it is.
             let estimate = size / (bytes / units.max(1)).max(1);
             let low = u64::from(low.wrapping_sub(first as u16));
-            low + (estimate.saturating_sub(low) + (1 << 15) >> 16 << 16)
+            low + (((estimate.saturating_sub(low) + (1 << 15)) >> 16) << 16)
         }
     };
     Some(span + 1)

@@ -49,10 +49,10 @@ pub fn ms_ssim(original: &Plane, decoded: &Plane) -> Result<f64> {
     let taps = taps.f_div(&taps.f_sum(Kind::Float)?)?.f_to_device(Device::Cpu)?;
     let (mut a, mut b) = (tensor(original)?, tensor(decoded)?);
     let mut product = 1.0;
-    for scale in 0..scales {
+    for (scale, weight) in WEIGHTS[..scales].iter().enumerate() {
         let (whole, structure) = ssim(&a, &b, &taps)?;
         let part = if scale + 1 == scales { whole } else { structure };
-        product *= part.max(0.0).powf(WEIGHTS[scale] / total);
+        product *= part.max(0.0).powf(weight / total);
         let halve = |t: &Tensor| t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
         if scale + 1 < scales {
             (a, b) = (halve(&a)?, halve(&b)?);
@@ -85,8 +85,8 @@ mod tests {
     fn constant_pictures_differ_in_luminance_alone() {
         // Only the coarsest scale sees luminance: (2ab + C1) / (a^2 + b^2 + C1) to the power of its weight.
         let flat = |v: u8| Plane::from_vec(vec![v; 200 * 200], 200, 200).unwrap();
-        let (a, b) = (100.0 / 255.0, 150.0 / 255.0);
-        let expected = ((2.0 * a * b + C1) / (a * a + b * b + C1) as f64).powf(WEIGHTS[4] / WEIGHTS.iter().sum::<f64>());
+        let (a, b) = (100.0f64 / 255.0, 150.0f64 / 255.0);
+        let expected = ((2.0 * a * b + C1) / (a * a + b * b + C1)).powf(WEIGHTS[4] / WEIGHTS.iter().sum::<f64>());
         let found = ms_ssim(&flat(100), &flat(150)).unwrap();
         assert!((found - expected).abs() < 1e-4, "{found} {expected}");
     }
