@@ -1,4 +1,5 @@
 //! What the trainer's tests share: the program, and a small data set made of the sample clip.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::path::Path;
 use std::process::Command;
