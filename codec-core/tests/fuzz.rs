@@ -153,7 +153,7 @@ impl Fuzzer {
 }
 
 /// Makes header check and CRC fit what they cover, and the length the rest.
-fn repair(unit: &mut Vec<u8>) {
+fn repair(unit: &mut [u8]) {
     if unit.len() < 12 {
         return;
     }

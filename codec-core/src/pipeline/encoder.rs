@@ -8,7 +8,7 @@ use tch::Tensor;
 
 use super::config::{EncoderConfig, FrameOptions, Speed, Unit, check_quality, check_video};
 use super::reconstruct::Reconstructor;
-use super::symbols::{FrameSymbols, LatentJob};
+use super::symbols::{Bound, FrameSymbols, LatentJob};
 use super::tensors::from_nhwc;
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
@@ -145,7 +145,8 @@ impl Encoder {
         self.symbols.writer = SymbolWriter::new();
         let plan = self.rate.plan(keyframe, elapsed);
         let overhead = 8.0 * (MEAN_OVERHEAD_BYTES + FRAMING_BYTES[usize::from(keyframe)]);
-        let bound = plan.and_then(|p| p.max_bits).map(|bits| (bits - overhead).max(0.0));
+        let less = |bits: f64| (bits - overhead).max(0.0);
+        let bound = plan.map(|p| Bound { wanted: less(p.wanted_bits), most: less(p.max_bits) });
         let unit = if keyframe {
             let better = self.quality.saturating_sub(self.model.config.intra_quality_offset);
             self.encode_intra(plan.map_or(better, |p| p.quality), bound)
@@ -236,7 +237,7 @@ impl Encoder {
         &mut self.reconstructor.times
     }
 
-    fn encode_intra(&mut self, quality: u8, bound: Option<f64>) -> Result<Unit> {
+    fn encode_intra(&mut self, quality: u8, bound: Option<Bound>) -> Result<Unit> {
         let device = self.model.device;
         let q = quality_tensor(&[quality], device)?;
         let model = Rc::clone(&self.model);
@@ -257,7 +258,7 @@ impl Encoder {
         self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
     }
 
-    fn encode_inter(&mut self, quality: u8, bound: Option<f64>) -> Result<Unit> {
+    fn encode_inter(&mut self, quality: u8, bound: Option<Bound>) -> Result<Unit> {
         let device = self.model.device;
         let model = Rc::clone(&self.model);
         let networks = &model.networks;
@@ -276,7 +277,7 @@ impl Encoder {
             y: &y,
             prior: prior.as_ref(),
         };
-        let motion_bound = bound.map(|bits| bits * MOTION_SHARE);
+        let motion_bound = bound.map(|bound| bound.part(MOTION_SHARE));
         let (latent, quality) = self.symbols.code(job, quality, motion_bound, &mut self.reconstructor.times)?;
         self.reconstructor.predict(latent, quality)?;
 

@@ -10,8 +10,24 @@ use crate::entropy::{EntropyModel, LatentGrid, LatentInput, Scratch, SymbolWrite
 use crate::nn::codec::{LatentCoder, quality_tensor};
 use crate::rate::LOG_SIZE_PER_STEP;
 
-/// Quantising again more often than this gives way to the cheapest latent.
-const MAX_ATTEMPTS: usize = 5;
+/// After so many attempts the worst quality is taken.
+const MAX_ATTEMPTS: usize = 4;
+
+/// Bits of a frame's symbols.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    /// Beyond these a worse quality is taken.
+    pub wanted: f64,
+    /// Beyond these nothing but zeros is coded.
+    pub most: f64,
+}
+
+impl Bound {
+    /// A share of both.
+    pub fn part(self, share: f64) -> Self {
+        Self { wanted: self.wanted * share, most: self.most * share }
+    }
+}
 
 /// One branch's latent and all that is needed to code it.
 #[derive(Clone, Copy)]
@@ -34,15 +50,16 @@ pub(super) struct FrameSymbols {
 }
 
 impl FrameSymbols {
-    /// Codes a latent at `quality`, or at the best quality that keeps all symbols so far within `max_bits`; what no quality
-    /// can hold becomes the cheapest latent. Gives back what the decoder will see and the quality.
+    /// Codes a latent at `quality`, or at the best quality that keeps all symbols so far within the wanted bits of `bound`;
+    /// what no quality can hold within the most becomes the cheapest latent. Gives back what the decoder will see and the
+    /// quality.
     ///
     /// The analysis is not run again: the same latent is scaled by the gains of another quality.
     pub fn code(
         &mut self,
         job: LatentJob,
         quality: u8,
-        max_bits: Option<f64>,
+        bound: Option<Bound>,
         times: &mut StageTimes,
     ) -> Result<(LatentGrid, u8)> {
         let before = self.writer.bits();
@@ -50,16 +67,21 @@ impl FrameSymbols {
         for attempt in 1.. {
             let mark = self.writer.mark();
             let latent = self.quantise(job, quality, times)?;
-            let Some(excess) = max_bits.map(|max| self.writer.bits() - max).filter(|&excess| excess > 0.0) else {
+            let bits = self.writer.bits();
+            let Some(bound) = bound.filter(|bound| bits > bound.wanted) else { return Ok((latent, quality)) };
+            if quality == QUALITY_MAX && bits <= bound.most {
                 return Ok((latent, quality));
-            };
-            let own = self.writer.bits() - before;
+            }
             self.writer.rewind(mark);
-            if quality == QUALITY_MAX || attempt == MAX_ATTEMPTS {
+            if quality == QUALITY_MAX {
                 break;
             }
-            let steps = ((own / (own - excess).max(1.0)).ln() / LOG_SIZE_PER_STEP).ceil();
-            quality = (f64::from(quality) + steps.max(1.0)).min(QUALITY_MAX.into()) as u8;
+            let own = bits - before;
+            let steps = ((own / (own - (bits - bound.wanted)).max(1.0)).ln() / LOG_SIZE_PER_STEP).ceil();
+            quality = match attempt {
+                MAX_ATTEMPTS.. => QUALITY_MAX,
+                _ => (f64::from(quality) + steps.max(1.0)).min(QUALITY_MAX.into()) as u8,
+            };
         }
         let (_, _, rows, cols) = job.y.size4()?;
         let grid = (rows as usize, cols as usize);

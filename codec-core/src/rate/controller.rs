@@ -18,6 +18,8 @@ const LARGEST_STEP: f64 = 3.0;
 /// Share of the room that one frame may take: the frames after it need some too.
 const P_SHARE: f64 = 0.5;
 const I_SHARE: f64 = 0.8;
+/// Seconds of the bitrate that P-frames of the worst quality may run up.
+const LARGEST_DEBT: f64 = 0.3;
 /// A P-frame that comes out larger than this multiple of its target is quantised again.
 const TOLERANCE: f64 = 1.6;
 
@@ -26,8 +28,10 @@ const TOLERANCE: f64 = 1.6;
 pub struct FramePlan {
     /// Quality index.
     pub quality: u8,
-    /// Bits that the unit may have at most, as far as any quality can reach that.
-    pub max_bits: Option<f64>,
+    /// Bits beyond which a worse quality is to be taken, if there is one.
+    pub wanted_bits: f64,
+    /// Bits that the unit may have at most, even if nothing but zeros can reach that.
+    pub max_bits: f64,
 }
 
 /// Holds a bitrate by choosing quality indices (a log-linear model of size against quality for each frame type, corrected
@@ -114,16 +118,18 @@ impl RateController {
         }
         .clamp(0.0, f64::from(QUALITY_MAX));
         let share = if keyframe { I_SHARE } else { P_SHARE };
-        let mut max_bits = (self.bucket.room() * share).max(0.0);
-        let mut quality = self.quality;
+        let room = (self.bucket.room() * share).max(0.0);
+        let (mut quality, mut wanted_bits, mut max_bits) = (self.quality, room, room);
         if keyframe {
             // The model's size of an I-frame tells early what the bound will demand.
-            let needed = (self.log_size[1] - max_bits.max(1.0).ln()) / LOG_SIZE_PER_STEP;
+            let needed = (self.log_size[1] - room.max(1.0).ln()) / LOG_SIZE_PER_STEP;
             quality = (quality - self.intra_offset).max(needed).clamp(0.0, f64::from(QUALITY_MAX));
         } else if self.seen[0] {
-            max_bits = max_bits.min(TOLERANCE * target.max(0.5 * per_frame));
+            wanted_bits = room.min(TOLERANCE * target.max(0.5 * per_frame));
+            // Where even the worst quality is too large for every frame, some frames get it and the others nothing.
+            max_bits = room.min(wanted_bits.max(LARGEST_DEBT * bitrate - self.debt));
         }
-        Some(FramePlan { quality: quality.round() as u8, max_bits: Some(max_bits) })
+        Some(FramePlan { quality: quality.round() as u8, wanted_bits, max_bits })
     }
 
     /// Learns what a planned frame has become.

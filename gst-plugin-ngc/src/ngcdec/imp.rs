@@ -226,7 +226,7 @@ impl NgcDec {
     }
 
     fn output(&self, mut frame: VideoCodecFrame, decoded: &DecodedFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
-        self.negotiate_for(&decoded.video)?;
+        self.describe_output(&decoded.video)?;
         if let Err(flow) = self.obj().allocate_output_frame(&mut frame, None) {
             self.obj().release_frame(frame);
             return Err(flow);
@@ -245,7 +245,7 @@ impl NgcDec {
     }
 
     /// Sets the output caps from the sequence header; the input caps fill in what it leaves unknown.
-    fn negotiate_for(&self, video: &VideoInfo) -> Result<(), gst::FlowError> {
+    fn describe_output(&self, video: &VideoInfo) -> Result<(), gst::FlowError> {
         let input = match &mut *self.state.lock().unwrap() {
             Some(state) if state.video.as_ref() != Some(video) => {
                 state.video = Some(video.clone());
@@ -263,6 +263,7 @@ impl NgcDec {
         })?;
         output.set_info(info);
         output.set_caps(&caps);
-        element.negotiate(output)
+        // The base class negotiates with the frame, where it can tell a flush from a refusal.
+        Ok(())
     }
 }

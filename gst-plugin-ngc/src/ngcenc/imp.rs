@@ -132,10 +132,10 @@ impl VideoEncoderImpl for NgcEnc {
             gst::loggable_error!(CAT, "{}", e)
         })?;
         let element = self.obj();
-        let output = element
+        // The base class negotiates with the first frame, where it can tell a flush from a refusal.
+        element
             .set_output_state(caps::ngc(&video, None), Some(state))
             .map_err(|_| gst::loggable_error!(CAT, "cannot set the output state"))?;
-        element.negotiate(output).map_err(|_| gst::loggable_error!(CAT, "downstream does not take video/x-ngc"))?;
         element.set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
         element.merge_tags(Some(&self.tags()), gst::TagMergeMode::Replace);
         self.parent_set_format(state)
@@ -222,7 +222,7 @@ impl NgcEnc {
         Ok(())
     }
 
-    /// Takes HDR metadata that came with caps which are the same for the base class. False if downstream refuses.
+    /// Takes HDR metadata that came with caps which are the same for the base class. False if that fails.
     fn update_hdr(&self, caps: &gst::StructureRef) -> bool {
         let video = {
             let mut guard = self.state.lock().unwrap();
@@ -242,7 +242,7 @@ impl NgcEnc {
         };
         let element = self.obj();
         let input = element.output_state();
-        element.set_output_state(caps::ngc(&video, None), input.as_ref()).is_ok_and(|output| element.negotiate(output).is_ok())
+        element.set_output_state(caps::ngc(&video, None), input.as_ref()).is_ok()
     }
 
     fn tags(&self) -> gst::TagList {

@@ -221,6 +221,11 @@ impl NgcParse {
             candidate
         });
         let Some(chosen) = candidates.into_iter().find(|c| c.can_intersect(&allowed)) else {
+            if pad.pad_flags().contains(gst::PadFlags::FLUSHING) {
+                // Asked again with the next keyframe.
+                self.state.lock().unwrap().video = None;
+                return Err(gst::FlowError::Flushing);
+            }
             let side = video.width.min(video.height) as i32;
             if side < caps::MP4_MIN_SIDE && caps::mp4().can_intersect(&allowed) {
                 gst::element_imp_error!(

@@ -15,6 +15,27 @@ impl Source {
     }
 }
 
+/// What a frame of zeros takes.
+const SILENCE: f64 = 800.0;
+
+impl Source {
+    /// As the encoder does it: a worse quality beyond the wanted size, zeros beyond the largest.
+    fn bounded(&mut self, bpp: f64, plan: &FramePlan) -> f64 {
+        let bits = self.size(bpp, plan.quality);
+        if bits <= plan.wanted_bits {
+            return bits;
+        }
+        let least = bits * (-(63.0 - f64::from(plan.quality)) * 0.048).exp();
+        if least <= plan.wanted_bits {
+            plan.wanted_bits
+        } else if least <= plan.max_bits {
+            least
+        } else {
+            SILENCE
+        }
+    }
+}
+
 struct Outcome {
     bits: f64,
     seconds: f64,
@@ -35,7 +56,7 @@ fn run(mode: RateMode, times: impl Iterator<Item = f64>, end: f64, keyframe_ever
         let plan = controller.plan(keyframe, last.map(|l| time - l)).unwrap();
         let busy = if (end / 3.0..end / 1.5).contains(&time) { 4.0 } else { 1.0 };
         let bpp = busy * if keyframe { 0.2 } else { 0.04 };
-        let bits = source.size(bpp, plan.quality).min(plan.max_bits.unwrap());
+        let bits = source.bounded(bpp, &plan);
         controller.report(keyframe, plan.quality, bits);
         if !keyframe {
             if let Some(last) = last_quality.filter(|_| i > 30) {
@@ -98,7 +119,7 @@ fn a_new_bitrate_is_reached() {
     let mut second = |controller: &mut RateController, keyframe: bool| {
         (0..30).fold(0.0, |sum, i| {
             let plan = controller.plan(keyframe && i == 0, Some(1.0 / 30.0)).unwrap();
-            let bits = source.size(0.05, plan.quality).min(plan.max_bits.unwrap());
+            let bits = source.bounded(0.05, &plan);
             controller.report(false, plan.quality, bits);
             sum + bits
         })
@@ -118,4 +139,13 @@ fn quality_mode_plans_nothing_and_settings_are_checked() {
     assert!(RateMode::Constant { bitrate: 1e5, buffer: 0.0 }.validate().is_err());
     let error = RateMode::Variable { bitrate: 2e5, max_bitrate: 1e5, buffer: 1.0 }.validate().unwrap_err();
     assert!(error.to_string().contains("200000"), "{error}");
+}
+
+#[test]
+fn a_rate_below_the_worst_quality_is_held_by_leaving_frames_out() {
+    // At quality 63 the source takes about 120 kbit/s in its quiet parts.
+    let outcome = run(RateMode::Constant { bitrate: 50e3, buffer: 1.0 }, regular(30.0), 20.0, 600);
+    let reached = outcome.bits / outcome.seconds / 50e3;
+    assert!((0.9..=1.05).contains(&reached), "{reached}");
+    assert!(outcome.room >= 0.0, "overflow by {}", -outcome.room);
 }
