@@ -15,7 +15,7 @@ use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{
     FlowSource, GanLosses, InterLosses, RunPaths, Stage, TrainConfig, load_start, rate_controller, starting_point, train,
 };
-use crate::{bench, eval, export, import, reference};
+use crate::{bench, eval, export, import, reference, study};
 
 /// Trains, exports and measures NGC models.
 #[derive(Parser)]
@@ -43,6 +43,10 @@ enum Command {
     CheckReference(CheckArgs),
     /// Measure models on clips, beside classical encoders.
     Eval(Box<eval::EvalArgs>),
+    /// Build the page of a blind study: which of two methods is closer to the original?
+    Study(study::StudyArgs),
+    /// Count the answers of a study.
+    StudyTable(study::TableArgs),
     /// Measure encoding and decoding speed.
     Bench(bench::BenchArgs),
 }
@@ -304,6 +308,8 @@ impl Cli {
             }
             Command::CheckReference(args) => reference::check(&args.weights, &args.vectors),
             Command::Eval(args) => eval::run(&args),
+            Command::Study(args) => study::run(&args),
+            Command::StudyTable(args) => study::table(&args),
             Command::Bench(args) => bench::run(&args),
         }
     }

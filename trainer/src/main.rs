@@ -9,6 +9,7 @@ mod import;
 mod perceptual;
 mod reference;
 mod schedule_file;
+mod study;
 mod train;
 
 use clap::Parser;
