@@ -2,6 +2,8 @@
 # Sets up and runs all tests. `--quick` leaves out the checks in the dev profile and the quickstart.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+# Distributed training is tested where its packages can be installed, or are there.
+if [ "$(id -u)" -eq 0 ]; then export NGC_MPI=${NGC_MPI:-1}; fi
 tests/setup.sh || exit 1
 
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1 G_DEBUG=fatal_warnings
@@ -72,6 +74,11 @@ fi
 if [ $quick -eq 0 ]; then
   stage 'exactness, dev profile' cargo test --quiet -p ngc-tests --test golden
   stage 'quickstart' quickstart
+fi
+if command -v mpirun mpicc >/dev/null; then
+  stage 'distributed training' cargo test --quiet --release -p ngc-trainer --features mpi --test distributed
+else
+  echo 'skipped: distributed training (NGC_MPI=1 tests/setup.sh installs OpenMPI)'
 fi
 if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
   stage 'GPU' gpu

@@ -3,6 +3,7 @@
 #
 #   tests/setup.sh              libtorch for the CPU
 #   NGC_CUDA=1 tests/setup.sh   libtorch with CUDA
+#   NGC_MPI=1 tests/setup.sh    also what distributed training needs
 #   NGC_TORCH_LIB=DIR ...       use the libtorch 2.11 in DIR instead (the folder of libtorch_cpu.so)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +12,8 @@ TORCH_VERSION=2.11.0
 TARGET=${NGC_TARGET:-target}/libtorch
 PACKAGES="build-essential pkg-config python3 libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+
+MPI_PACKAGES="libopenmpi-dev openmpi-bin libclang-dev"
 
 fail() {
   printf 'setup: %s\n' "$*" >&2
@@ -26,8 +29,9 @@ need_rust() {
 }
 
 need_packages() {
-  local missing=()
-  for package in $PACKAGES; do
+  local missing=() wanted=$PACKAGES
+  [ "${NGC_MPI:-0}" = 1 ] && wanted="$wanted $MPI_PACKAGES"
+  for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
   done
   python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)

@@ -4,6 +4,7 @@ mod batch;
 pub mod checkpoint;
 mod flow_step;
 pub mod gan;
+mod group;
 mod log;
 pub mod loss;
 mod noise;
@@ -32,6 +33,7 @@ use crate::data::{Sampler, SamplerOptions, Split};
 use batch::BatchSource;
 use checkpoint::{Checkpoint, Progress};
 use gan::{Adversary, DivergenceWatch};
+use group::Group;
 use log::RunLog;
 use optimiser::{Optimiser, share_out};
 use rate::RateController;
@@ -132,7 +134,8 @@ impl RunPaths {
     }
 }
 
-struct Run {
+struct Run<'g> {
+    group: &'g Group,
     progress: Progress,
     config: TrainConfig,
     params: ParamStore,
@@ -149,6 +152,18 @@ struct Run {
 /// # Errors
 /// Naming the file, the setting or the step at fault. A usable checkpoint remains.
 pub fn train(config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, device: Device) -> Result<()> {
+    let group = Group::join();
+    let result = train_in(&group, config, start, paths, device);
+    if let Err(error) = &result
+        && group.size() > 1
+    {
+        eprintln!("ngc-trainer: rank {}: {error:#}", group.rank());
+        group.abort();
+    }
+    result
+}
+
+fn train_in(group: &Group, config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, device: Device) -> Result<()> {
     std::fs::create_dir_all(&paths.out).with_context(|| paths.out.display().to_string())?;
     if !config.crop.is_multiple_of(64) || config.crop == 0 {
         bail!("--crop {}: a multiple of 64 is needed", config.crop);
@@ -156,15 +171,15 @@ pub fn train(config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, d
     let path = paths.checkpoint();
     let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
     let mut run = match (&resumed, start) {
-        (Some(checkpoint), _) => Run::resume(checkpoint, &config, paths, device)?,
-        (None, Some(start)) => Run::begin(start, config, paths, device)?,
+        (Some(checkpoint), _) => Run::resume(checkpoint, &config, paths, device, group)?,
+        (None, Some(start)) => Run::begin(start, config, paths, device, group)?,
         (None, None) => bail!("{} holds no checkpoint: say where to start with --init", paths.out.display()),
     };
     run.drive(paths)
 }
 
-impl Run {
-    fn begin(start: Checkpoint, config: TrainConfig, paths: &RunPaths, device: Device) -> Result<Self> {
+impl<'g> Run<'g> {
+    fn begin(start: Checkpoint, config: TrainConfig, paths: &RunPaths, device: Device, group: &'g Group) -> Result<Self> {
         let before = &start.progress;
         let progress = Progress {
             model: before.model.clone(),
@@ -174,11 +189,11 @@ impl Run {
             earlier_seconds: before.earlier_seconds + before.seconds,
             rate: before.rate.clone(),
         };
-        Self::assemble(start.averaged_params(), progress, config, paths, device, None)
+        Self::assemble(start.averaged_params(), progress, config, paths, device, None, group)
     }
 
     /// The stage's settings come from the checkpoint; only the budget and the number of workers may change.
-    fn resume(checkpoint: &Checkpoint, wanted: &TrainConfig, paths: &RunPaths, device: Device) -> Result<Self> {
+    fn resume(checkpoint: &Checkpoint, wanted: &TrainConfig, paths: &RunPaths, device: Device, group: &'g Group) -> Result<Self> {
         let Some(stored) = &checkpoint.progress.train else {
             bail!("{}: a starting point, not a run; give it to --init and another --out", paths.checkpoint().display());
         };
@@ -190,7 +205,7 @@ impl Run {
                 serde_json::to_string(stored)?
             );
         }
-        Self::assemble(checkpoint.raw_params(), checkpoint.progress.clone(), config, paths, device, Some(checkpoint))
+        Self::assemble(checkpoint.raw_params(), checkpoint.progress.clone(), config, paths, device, Some(checkpoint), group)
     }
 
     fn assemble(
@@ -200,6 +215,7 @@ impl Run {
         paths: &RunPaths,
         device: Device,
         state: Option<&Checkpoint>,
+        group: &'g Group,
     ) -> Result<Self> {
         tch::manual_seed(config.seed as i64);
         let model: ModelConfig = progress.model.clone();
@@ -229,7 +245,8 @@ impl Run {
                 optimiser.restore(progress.step, &|name| checkpoint.tensors.get(name).map(Tensor::shallow_clone))?;
             }
             workers.push(Worker::start(WorkerSetup {
-                index,
+                // Counted over all processes: it decides what a worker draws.
+                index: group.rank() * config.workers + index,
                 config: config.clone(),
                 model: model.clone(),
                 params: params.replica(),
@@ -239,11 +256,12 @@ impl Run {
                 device,
             })?);
         }
-        Ok(Self { progress, config, params, networks, trainable, workers, watch: DivergenceWatch::default(), device })
+        Ok(Self { group, progress, config, params, networks, trainable, workers, watch: DivergenceWatch::default(), device })
     }
 
     fn drive(&mut self, paths: &RunPaths) -> Result<()> {
-        let mut log = RunLog::open(&paths.out, self.config.stage.name())?;
+        let root = self.group.is_root();
+        let mut log = RunLog::open(&paths.out, self.config.stage.name(), root)?;
         let clock = Instant::now();
         let seconds_before = self.progress.seconds;
         let (mut recorded, mut saved, mut validated) = (0.0, 0.0, -VALIDATE_SECONDS);
@@ -251,10 +269,10 @@ impl Run {
         log.say(&format!("{} stage: step {}, {:.0} s so far", self.config.stage.name(), self.progress.step, seconds_before));
         loop {
             let elapsed = clock.elapsed().as_secs_f64();
-            self.progress.seconds = seconds_before + elapsed;
+            self.progress.seconds = self.group.from_root(seconds_before + elapsed);
             let fraction = self.config.budget.fraction(self.progress.step, self.progress.seconds);
             let done = fraction >= 1.0;
-            if done || elapsed - validated >= VALIDATE_SECONDS {
+            if root && (done || elapsed - validated >= VALIDATE_SECONDS) {
                 validated = elapsed;
                 match validate::validate(&self.networks, &self.config, &paths.data, self.device)? {
                     Some(report) => {
@@ -264,11 +282,11 @@ impl Run {
                     None => log.say("the data hold nothing for validation: only the training loss is known"),
                 }
             }
-            if done || elapsed - recorded >= RECORD_SECONDS {
+            if root && (done || elapsed - recorded >= RECORD_SECONDS) {
                 recorded = elapsed;
                 log.record(self.progress.step, fraction.min(1.0), self.progress.seconds)?;
             }
-            if done || elapsed - saved >= paths.checkpoint_seconds {
+            if root && (done || elapsed - saved >= paths.checkpoint_seconds) {
                 saved = elapsed;
                 self.checkpoint()?.save(&paths.checkpoint())?;
             }
@@ -308,21 +326,8 @@ impl Run {
         }
         let reports = self.workers.iter().map(Worker::finish_step).collect::<Result<Vec<_>>>()?;
         self.progress.step += 1;
-        for report in &reports {
-            log.add("loss", report.loss);
-            for (name, value) in &report.metrics {
-                log.add(name, *value);
-                if *name == "loss_discriminator" {
-                    self.watch.observe(*value).with_context(|| {
-                        format!("step {}; {} is from before", self.progress.step, paths.checkpoint().display())
-                    })?;
-                }
-            }
-            if let Some(controller) = &mut self.progress.rate {
-                report.rates.iter().for_each(|(quality, rate)| controller.observe(*quality, *rate));
-            }
-        }
-        let (gradients, norm) = average(reports, &self.trainable)?;
+        self.observe(&reports, log, paths)?;
+        let (gradients, norm) = self.average(reports)?;
         log.add("gradient_norm", norm);
         if !norm.is_finite() {
             return Ok(false);
@@ -339,6 +344,64 @@ impl Run {
         Ok(true)
     }
 
+    /// Logs what all workers of all processes report, and lets the controllers learn from it.
+    fn observe(&mut self, reports: &[StepReport], log: &mut RunLog, paths: &RunPaths) -> Result<()> {
+        let mut sums: std::collections::BTreeMap<&str, (f64, f64)> = Default::default();
+        for report in reports {
+            for (name, value) in report.metrics.iter().copied().chain([("loss", report.loss)]) {
+                let (sum, count) = sums.entry(name).or_default();
+                *sum += value;
+                *count += 1.0;
+            }
+        }
+        // Every process takes the same kind of step, so the names are the same everywhere.
+        let mut flat: Vec<f64> = sums.values().flat_map(|(sum, count)| [*sum, *count]).collect();
+        self.group.sum(&mut flat);
+        for (name, pair) in sums.keys().zip(flat.chunks_exact(2)) {
+            let mean = pair[0] / pair[1];
+            log.add(name, mean);
+            if *name == "loss_discriminator" {
+                self.watch
+                    .observe(mean)
+                    .with_context(|| format!("step {}; {} is from before", self.progress.step, paths.checkpoint().display()))?;
+            }
+        }
+        if let Some(controller) = &mut self.progress.rate {
+            let own: Vec<f64> = reports.iter().flat_map(|r| &r.rates).flat_map(|(q, rate)| [f64::from(*q), *rate]).collect();
+            self.group.gather(&own).chunks_exact(2).for_each(|pair| controller.observe(pair[0] as u8, pair[1]));
+        }
+        Ok(())
+    }
+
+    /// Mean gradients of all workers of all processes, those of the codec and those of the discriminators each clipped to
+    /// [`CLIP_NORM`], and the norm of the codec's before clipping (not finite if either is not).
+    fn average(&self, reports: Vec<StepReport>) -> Result<(Vec<Option<Tensor>>, f64)> {
+        let workers = (reports.len() * self.group.size()) as f64;
+        let mut lists = reports.into_iter().map(|r| r.gradients);
+        let mut sum = lists.next().expect("at least one worker");
+        tch::no_grad(|| {
+            for list in lists {
+                for (total, part) in sum.iter_mut().zip(list) {
+                    match (total.as_mut(), part) {
+                        (Some(total), Some(part)) => drop(total.f_add_(&part)?),
+                        (None, part) => *total = part,
+                        (Some(_), None) => {}
+                    }
+                }
+            }
+            let like: Vec<&Tensor> = self.trainable.iter().filter_map(|name| self.params.get(name)).collect();
+            self.group.sum_gradients(&mut sum, &like)?;
+            let (mut codec, mut discriminators) = (Vec::new(), Vec::new());
+            for (gradient, name) in sum.iter_mut().zip(&self.trainable) {
+                let part = if name.starts_with(gan::PREFIX) { &mut discriminators } else { &mut codec };
+                part.extend(gradient.as_mut());
+            }
+            let other = clip(&mut discriminators, workers)?;
+            let norm = clip(&mut codec, workers)?;
+            Ok((sum, if other.is_finite() { norm } else { other }))
+        })
+    }
+
     fn checkpoint(&self) -> Result<Checkpoint> {
         let mut tensors = std::collections::BTreeMap::new();
         for (name, tensor) in self.params.iter() {
@@ -349,33 +412,6 @@ impl Run {
         }
         Ok(Checkpoint { progress: self.progress.clone(), tensors })
     }
-}
-
-/// Mean gradients of the workers, those of the codec and those of the discriminators each clipped to [`CLIP_NORM`], and the
-/// norm of the codec's before clipping (not finite if either is not).
-fn average(reports: Vec<StepReport>, names: &[String]) -> Result<(Vec<Option<Tensor>>, f64)> {
-    let workers = reports.len() as f64;
-    let mut lists = reports.into_iter().map(|r| r.gradients);
-    let mut sum = lists.next().expect("at least one worker");
-    tch::no_grad(|| {
-        for list in lists {
-            for (total, part) in sum.iter_mut().zip(list) {
-                match (total.as_mut(), part) {
-                    (Some(total), Some(part)) => drop(total.f_add_(&part)?),
-                    (None, part) => *total = part,
-                    (Some(_), None) => {}
-                }
-            }
-        }
-        let (mut codec, mut discriminators) = (Vec::new(), Vec::new());
-        for (gradient, name) in sum.iter_mut().zip(names) {
-            let group = if name.starts_with(gan::PREFIX) { &mut discriminators } else { &mut codec };
-            group.extend(gradient.as_mut());
-        }
-        let other = clip(&mut discriminators, workers)?;
-        let norm = clip(&mut codec, workers)?;
-        Ok((sum, if other.is_finite() { norm } else { other }))
-    })
 }
 
 /// Divides summed gradients by the number of `workers` and clips them to [`CLIP_NORM`]; gives back their norm before.
