@@ -45,7 +45,7 @@ impl Group {
     }
 
     /// Rank 0's value, on every rank.
-    pub fn from_root(&self, value: f64) -> f64 {
+    pub fn root_value(&self, value: f64) -> f64 {
         let mut values = [if self.is_root() { value } else { 0.0 }];
         self.sum(&mut values);
         values[0]

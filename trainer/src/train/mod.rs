@@ -269,7 +269,7 @@ impl<'g> Run<'g> {
         log.say(&format!("{} stage: step {}, {:.0} s so far", self.config.stage.name(), self.progress.step, seconds_before));
         loop {
             let elapsed = clock.elapsed().as_secs_f64();
-            self.progress.seconds = self.group.from_root(seconds_before + elapsed);
+            self.progress.seconds = self.group.root_value(seconds_before + elapsed);
             let fraction = self.config.budget.fraction(self.progress.step, self.progress.seconds);
             let done = fraction >= 1.0;
             if root && (done || elapsed - validated >= VALIDATE_SECONDS) {

@@ -1,119 +1,14 @@
-//! Command line of `ngc-trainer`.
+//! The subcommand `train`.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use codec_core::{ModelConfig, Networks, ParamStore};
+use clap::{Args, ValueEnum};
 use tch::Device;
 
-use crate::data::{PrepareOptions, prepare};
-use crate::schedule_file::{self, Folders, Schedule};
-use crate::train::checkpoint::Checkpoint;
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
-use crate::train::{
-    FlowSource, GanLosses, InterLosses, RunPaths, Stage, TrainConfig, load_start, rate_controller, starting_point, train,
-};
-use crate::{bench, eval, export, import, reference, study};
-
-/// Trains, exports and measures NGC models.
-#[derive(Parser)]
-#[command(name = "ngc-trainer", version)]
-pub struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Make training shards of photos and clips.
-    Prepare(PrepareArgs),
-    /// Make a starting point with fresh networks.
-    Init(InitArgs),
-    /// Run all stages of a TOML schedule, or go on where they were left.
-    Schedule(ScheduleArgs),
-    /// Run a training stage, or go on with the one in --out.
-    Train(Box<TrainArgs>),
-    /// Write a model file from a checkpoint.
-    Export(ExportArgs),
-    /// Turn the prototype's weights into a starting checkpoint.
-    ImportReference(ImportArgs),
-    /// Compare the networks with the prototype's vectors.
-    CheckReference(CheckArgs),
-    /// Measure models on clips, beside classical encoders.
-    Eval(Box<eval::EvalArgs>),
-    /// Build the page of a blind study: which of two methods is closer to the original?
-    Study(study::StudyArgs),
-    /// Count the answers of a study.
-    StudyTable(study::TableArgs),
-    /// Measure encoding and decoding speed.
-    Bench(bench::BenchArgs),
-}
-
-#[derive(Args)]
-struct PrepareArgs {
-    /// Photo files or folders.
-    #[arg(long, num_args = 0..)]
-    photos: Vec<PathBuf>,
-    /// Clip files or folders; anything that GStreamer can decode.
-    #[arg(long, num_args = 0..)]
-    clips: Vec<PathBuf>,
-    /// Folder of the shards.
-    #[arg(long)]
-    out: PathBuf,
-    /// Short side that clips are downscaled to, in pixels.
-    #[arg(long, default_value_t = 360)]
-    short_side: usize,
-    /// Frames taken from a clip at most.
-    #[arg(long, default_value_t = 240)]
-    max_frames: usize,
-    /// Keep the shards below so many MiB.
-    #[arg(long)]
-    max_size_mib: Option<u64>,
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum ProfileName {
-    /// Real time on a CPU: depthwise-separable blocks on space-to-depth frames.
-    Rt,
-    /// The article's widths; for GPUs.
-    Paper,
-}
-
-#[derive(Args)]
-struct InitArgs {
-    #[arg(long, value_enum)]
-    profile: ProfileName,
-    #[arg(long)]
-    out: PathBuf,
-    /// Seed of the random weights.
-    #[arg(long, default_value_t = 1)]
-    seed: i64,
-    /// G_res sees the residual latent alone.
-    #[arg(long)]
-    no_free_latent: bool,
-}
-
-#[derive(Args)]
-struct ScheduleArgs {
-    /// The schedule, such as trainer/schedules/rt.toml.
-    file: PathBuf,
-    /// Shards made by `prepare`.
-    #[arg(long)]
-    data: PathBuf,
-    /// Folder of the runs, one below it for each stage.
-    #[arg(long)]
-    out: PathBuf,
-    /// Factor on all lengths; 1 is the schedule as it stands.
-    #[arg(long, default_value_t = 1.0)]
-    scale: f64,
-    /// Where to start in place of fresh networks.
-    #[arg(long)]
-    init: Option<PathBuf>,
-}
+use crate::train::{FlowSource, GanLosses, InterLosses, RunPaths, Stage, TrainConfig, load_start, rate_controller, train};
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum StageName {
@@ -128,7 +23,7 @@ enum StageName {
 }
 
 #[derive(Args)]
-struct TrainArgs {
+pub struct TrainArgs {
     stage: StageName,
     /// Shards made by `prepare`.
     #[arg(long)]
@@ -258,122 +153,8 @@ fn parse_pair(text: &str) -> Result<(f64, f64), String> {
     }
 }
 
-#[derive(Args)]
-struct ExportArgs {
-    #[arg(long)]
-    checkpoint: PathBuf,
-    /// Checkpoint of the stage detail that started from --checkpoint: its synthesis transforms become the detailed ones.
-    #[arg(long)]
-    detail: Option<PathBuf>,
-    #[arg(long)]
-    out: PathBuf,
-    /// A line for the file's metadata, such as the data's licences.
-    #[arg(long, default_value = "")]
-    notes: String,
-}
-
-#[derive(Args)]
-struct ImportArgs {
-    /// The prototype's safetensors file.
-    #[arg(long)]
-    weights: PathBuf,
-    #[arg(long)]
-    out: PathBuf,
-}
-
-#[derive(Args)]
-struct CheckArgs {
-    /// The prototype's safetensors file.
-    #[arg(long)]
-    weights: PathBuf,
-    /// Its test vectors.
-    #[arg(long)]
-    vectors: PathBuf,
-}
-
-impl Cli {
-    pub fn run(self) -> Result<()> {
-        match self.command {
-            Command::Prepare(args) => run_prepare(args),
-            Command::Init(args) => init(&args),
-            Command::Schedule(args) => run_schedule(&args),
-            Command::Train(args) => run_train(*args),
-            Command::Export(args) => {
-                let detail = args.detail.as_deref().map(Checkpoint::load).transpose()?;
-                export::export(&Checkpoint::load(&args.checkpoint)?, detail.as_ref(), &args.out, &args.notes)
-            }
-            Command::ImportReference(args) => {
-                let (model, params) = import::import_prototype(&args.weights)?;
-                starting_point(model, &params).save(&args.out)
-            }
-            Command::CheckReference(args) => reference::check(&args.weights, &args.vectors),
-            Command::Eval(args) => eval::run(&args),
-            Command::Study(args) => study::run(&args),
-            Command::StudyTable(args) => study::table(&args),
-            Command::Bench(args) => bench::run(&args),
-        }
-    }
-}
-
-fn run_prepare(args: PrepareArgs) -> Result<()> {
-    if args.photos.is_empty() && args.clips.is_empty() {
-        bail!("nothing to prepare: give --photos or --clips");
-    }
-    let options = PrepareOptions {
-        photos: args.photos,
-        clips: args.clips,
-        out: args.out,
-        short_side: args.short_side,
-        max_frames_per_clip: args.max_frames,
-        max_size: args.max_size_mib.map(|m| m << 20),
-        seed: args.seed,
-    };
-    let summary = prepare(&options, &mut |line| eprintln!("{line}"))?;
-    println!("{summary}");
-    Ok(())
-}
-
-fn init(args: &InitArgs) -> Result<()> {
-    let mut model = match args.profile {
-        ProfileName::Rt => ModelConfig::rt(),
-        ProfileName::Paper => ModelConfig::paper(),
-    };
-    model.free_latent = !args.no_free_latent;
-    tch::manual_seed(args.seed);
-    let mut params = ParamStore::new();
-    Networks::init(&mut params, &model, Device::Cpu)?;
-    starting_point(model, &params).save(&args.out)
-}
-
-fn run_schedule(args: &ScheduleArgs) -> Result<()> {
-    if !(args.scale.is_finite() && args.scale > 0.0) {
-        bail!("--scale {}: a positive factor is needed", args.scale);
-    }
-    let schedule = Schedule::read(&args.file)?;
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let start = args.init.clone().unwrap_or_else(|| args.out.join("start.safetensors"));
-    if args.init.is_none() && !start.exists() {
-        let profile = match schedule.profile {
-            codec_core::bitstream::Profile::Rt => ProfileName::Rt,
-            codec_core::bitstream::Profile::Paper => ProfileName::Paper,
-        };
-        init(&InitArgs { profile, out: start.clone(), seed: 1, no_free_latent: false })?;
-    }
-    let folders = Folders { data: &args.data, out: &args.out, start: &start };
-    for stage in schedule.commands(&folders, args.scale)? {
-        let path = schedule_file::checkpoint(&args.out, &stage.name);
-        if path.exists() && Checkpoint::load(&path)?.is_finished() {
-            println!("{}: done before", stage.name);
-            continue;
-        }
-        let in_stage = || format!("stage {} of {}", stage.name, args.file.display());
-        let cli = Cli::try_parse_from(std::iter::once("ngc-trainer".to_owned()).chain(stage.arguments)).with_context(in_stage)?;
-        cli.run().with_context(in_stage)?;
-    }
-    Ok(())
-}
-
-fn run_train(args: TrainArgs) -> Result<()> {
+/// Runs or goes on with a stage.
+pub fn run(args: TrainArgs) -> Result<()> {
     let stage = match args.stage {
         StageName::Intra => Stage::Intra,
         StageName::Inter => Stage::Inter {
