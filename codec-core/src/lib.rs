@@ -32,6 +32,6 @@ pub use model::ModelSource;
 pub use nn::{ModelConfig, Networks, ParamStore};
 #[cfg(feature = "torch")]
 pub use pipeline::{
-    Concealment, DecodedFrame, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameOptions, Speed, StageTimes, Unit,
+    Concealment, DecodedFrame, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameOptions, Picture, Speed, StageTimes, Unit,
     estimated_memory,
 };

@@ -45,6 +45,18 @@ pub struct DecodedFrame {
     pub checksum: u32,
 }
 
+/// The frame decoded last, where the decoder keeps it.
+#[derive(Debug)]
+pub struct Picture<'a> {
+    /// At coded size: display size and some padding on the right and at the bottom.
+    pub frame: &'a Frame,
+    pub video: &'a VideoInfo,
+    pub keyframe: bool,
+    pub frame_number: u32,
+    /// As in [`DecodedFrame`].
+    pub checksum: u32,
+}
+
 /// A P-frame's latents.
 struct InterLatents {
     flow: LatentGrid,
@@ -74,7 +86,10 @@ pub struct Decoder {
     /// The stream's reference is what the encoder had; not so after damage, until a keyframe.
     intact: bool,
     times: StageTimes,
+    /// Frames that were not taken before the next unit came.
     frames: VecDeque<DecodedFrame>,
+    /// Checksum of the stream's picture while it has not been taken.
+    untaken: Option<u32>,
 }
 
 // SAFETY: tensors may move between threads; what keeps the decoder from it is that decoder and reconstructor share the
@@ -96,6 +111,7 @@ impl Decoder {
             intact: false,
             times: StageTimes::default(),
             frames: VecDeque::new(),
+            untaken: None,
         })
     }
 
@@ -106,9 +122,7 @@ impl Decoder {
     /// [`Error::ModelMismatch`] for a stream of another model, [`Error::Limit`], [`Error::Unsupported`]. After any error
     /// decoding goes on at the next keyframe.
     pub fn send_unit(&mut self, data: &[u8]) -> Result<()> {
-        let checksum = self.decode(data, false)?;
-        let stream = self.stream.as_ref().expect("a decoded unit leaves a stream");
-        self.frames.push_back(stream.output(Some(checksum))?);
+        self.untaken = Some(self.decode(data, false)?);
         Ok(())
     }
 
@@ -121,23 +135,60 @@ impl Decoder {
         self.decode(data, true).map(|_| ())
     }
 
-    /// The next frame, `None` if there is none yet.
+    /// The next frame, a copy at display size; `None` if there is none yet.
     pub fn receive_frame(&mut self) -> Option<DecodedFrame> {
+        self.keep_untaken();
         self.frames.pop_front()
     }
 
-    /// A stand-in for a frame that could not be decoded, `None` if nothing was decoded before. It is not what the encoder
-    /// had, so decoding goes on at the next keyframe.
-    pub fn conceal(&mut self, how: Concealment) -> Result<Option<DecodedFrame>> {
+    /// The frame of the last unit or of [`Self::conceal`], in place, if it has not been taken: takes it without a copy. It
+    /// stays until the next unit.
+    pub fn take_picture(&mut self) -> Option<Picture<'_>> {
+        let checksum = self.untaken.take()?;
+        self.picture().map(|picture| Picture { checksum, ..picture })
+    }
+
+    /// The frame shown last, whether it has been taken or not; its checksum is not known any more (0).
+    pub fn picture(&self) -> Option<Picture<'_>> {
+        let stream = self.stream.as_ref()?;
+        Some(Picture {
+            frame: stream.reconstructor.reference(),
+            video: &stream.sequence.video,
+            keyframe: self.intact && stream.reconstructor.flow_prior().is_none(),
+            frame_number: stream.last_number,
+            checksum: 0,
+        })
+    }
+
+    /// Copies a frame that is still wanted before its place is used again.
+    fn keep_untaken(&mut self) {
+        let frame = self.take_picture().and_then(|picture| {
+            let (width, height) = (picture.video.width as usize, picture.video.height as usize);
+            Some(DecodedFrame {
+                frame: picture.frame.crop_copy(width, height).ok()?,
+                video: picture.video.clone(),
+                keyframe: picture.keyframe,
+                frame_number: picture.frame_number,
+                checksum: picture.checksum,
+            })
+        });
+        self.frames.extend(frame);
+    }
+
+    /// Makes a stand-in for a frame that could not be decoded, to be taken like a frame; false if nothing was decoded before.
+    /// It is not what the encoder had, so decoding goes on at the next keyframe.
+    pub fn conceal(&mut self, how: Concealment) -> Result<bool> {
+        self.keep_untaken();
         self.intact = false;
-        let Some(stream) = &mut self.stream else { return Ok(None) };
+        let Some(stream) = &mut self.stream else { return Ok(false) };
         let _no_grad = tch::no_grad_guard();
         stream.catch_up()?;
         if how == Concealment::Predict {
             stream.reconstructor.extrapolate()?;
         }
         stream.last_number = stream.last_number.wrapping_add(1);
-        Ok(Some(stream.output(None)?))
+        self.untaken = Some(0);
+        Ok(true)
     }
 
     /// Ends the stream. Nothing is held back at present, so there is nothing to wait for.
@@ -151,6 +202,7 @@ impl Decoder {
     /// Drops frames not received, forgets the past and waits for a keyframe.
     pub fn reset(&mut self) {
         self.frames.clear();
+        self.untaken = None;
         self.stream = None;
         self.intact = false;
     }
@@ -176,6 +228,7 @@ impl Decoder {
     fn decode(&mut self, data: &[u8], lazily: bool) -> Result<u32> {
         device::use_threads(self.threads);
         let _no_grad = tch::no_grad_guard();
+        self.keep_untaken();
         let intact = std::mem::replace(&mut self.intact, false);
         let unit = parse_unit(data, &self.limits)?;
         let checksum = if unit.header.is_keyframe() {
@@ -302,17 +355,5 @@ impl Stream {
             self.reconstructor.residual(latents.residual, latents.residual_quality, latents.shift)?;
         }
         Ok(())
-    }
-
-    /// The reference as it is shown.
-    fn output(&self, checksum: Option<u32>) -> Result<DecodedFrame> {
-        let video = self.sequence.video.clone();
-        Ok(DecodedFrame {
-            frame: self.reconstructor.reference().crop_copy(video.width as usize, video.height as usize)?,
-            keyframe: checksum.is_some() && self.reconstructor.flow_prior().is_none(),
-            video,
-            frame_number: self.last_number,
-            checksum: checksum.unwrap_or(0),
-        })
     }
 }

@@ -11,6 +11,6 @@ mod tensors;
 mod times;
 
 pub use config::{EncoderConfig, FrameOptions, Speed, Unit, estimated_memory};
-pub use decoder::{Concealment, DecodedFrame, Decoder, DecoderConfig};
+pub use decoder::{Concealment, DecodedFrame, Decoder, DecoderConfig, Picture};
 pub use encoder::Encoder;
 pub use times::StageTimes;

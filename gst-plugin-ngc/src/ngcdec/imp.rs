@@ -13,7 +13,7 @@
 use std::sync::Mutex;
 
 use codec_core::bitstream::VideoInfo;
-use codec_core::{DecodedFrame, Decoder, Error};
+use codec_core::{Decoder, Error};
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -139,8 +139,8 @@ impl VideoDecoderImpl for NgcDec {
             None => return Err(gst::FlowError::NotNegotiated),
         };
         match decoded {
-            Ok(Some(decoded)) => self.output(frame, &decoded),
-            Ok(None) => {
+            Ok(true) => self.output(frame),
+            Ok(false) => {
                 gst::debug!(CAT, imp = self, "too late to be shown");
                 self.obj().drop_frame(frame)
             }
@@ -174,8 +174,8 @@ impl VideoDecoderImpl for NgcDec {
     }
 }
 
-/// Decodes a frame; one that is `late` only as far as later ones need it.
-fn decode(state: &mut State, frame: &VideoCodecFrame, late: bool) -> codec_core::Result<Option<DecodedFrame>> {
+/// Decodes a frame; one that is `late` only as far as later ones need it, and gives back false.
+fn decode(state: &mut State, frame: &VideoCodecFrame, late: bool) -> codec_core::Result<bool> {
     let unreadable = || Error::Corrupt("a buffer cannot be read".into());
     let buffer = frame.input_buffer().ok_or_else(unreadable)?;
     if buffer.flags().contains(gst::BufferFlags::DISCONT) && buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
@@ -189,7 +189,7 @@ fn decode(state: &mut State, frame: &VideoCodecFrame, late: bool) -> codec_core:
         state.decoder.send_unit(&data)?;
     }
     state.waiting = None;
-    Ok(state.decoder.receive_frame())
+    Ok(!late)
 }
 
 impl NgcDec {
@@ -209,14 +209,14 @@ impl NgcDec {
         let concealment = self.settings.lock().unwrap().concealment();
         let stand_in = match (concealment, &mut *self.state.lock().unwrap()) {
             (Some(how), Some(state)) => state.decoder.conceal(how),
-            _ => Ok(None),
+            _ => Ok(false),
         };
         match stand_in {
-            Ok(Some(picture)) => {
+            Ok(true) => {
                 frame.set_flags(VideoCodecFrameFlags::CORRUPTED);
-                self.output(frame, &picture)
+                self.output(frame)
             }
-            Ok(None) => self.obj().drop_frame(frame),
+            Ok(false) => self.obj().drop_frame(frame),
             Err(e) => {
                 self.obj().release_frame(frame);
                 error::post(&*self.obj(), &e);
@@ -225,23 +225,34 @@ impl NgcDec {
         }
     }
 
-    fn output(&self, mut frame: VideoCodecFrame, decoded: &DecodedFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
-        self.describe_output(&decoded.video)?;
-        if let Err(flow) = self.obj().allocate_output_frame(&mut frame, None) {
+    /// Copies the decoder's picture into a buffer of downstream's pool: the only copy on the way.
+    fn output(&self, mut frame: VideoCodecFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let video = match &*self.state.lock().unwrap() {
+            Some(state) => state.decoder.picture().map(|picture| picture.video.clone()),
+            None => None,
+        };
+        let described = video.ok_or(gst::FlowError::Error).and_then(|video| self.describe_output(&video));
+        if let Err(flow) = described.and_then(|()| self.obj().allocate_output_frame(&mut frame, None)) {
             self.obj().release_frame(frame);
             return Err(flow);
         }
-        let info = self.obj().output_state().ok_or(gst::FlowError::NotNegotiated)?.info().clone();
-        let buffer = frame.output_buffer_mut().ok_or(gst::FlowError::Error)?;
-        let copied = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info)
-            .map_err(|_| Error::InvalidConfig("the output buffer cannot be mapped".into()))
-            .and_then(|mut mapped| frame::copy_out(&decoded.frame, &mut mapped));
+        let copied = self.copy_picture(&mut frame);
         if let Err(e) = copied {
             self.obj().release_frame(frame);
             error::post(&*self.obj(), &e);
             return Err(gst::FlowError::Error);
         }
         self.obj().finish_frame(frame)
+    }
+
+    fn copy_picture(&self, frame: &mut VideoCodecFrame) -> codec_core::Result<()> {
+        let unmapped = || Error::InvalidConfig("the output buffer cannot be mapped".into());
+        let info = self.obj().output_state().ok_or_else(unmapped)?.info().clone();
+        let buffer = frame.output_buffer_mut().ok_or_else(unmapped)?;
+        let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info).map_err(|_| unmapped())?;
+        let mut guard = self.state.lock().unwrap();
+        let picture = guard.as_mut().and_then(|state| state.decoder.take_picture()).ok_or_else(unmapped)?;
+        frame::copy_out(picture.frame, &mut mapped)
     }
 
     /// Sets the output caps from the sequence header; the input caps fill in what it leaves unknown.
