@@ -119,7 +119,7 @@ impl Encoder {
         let video = &self.sequence.video;
         if (frame.width, frame.height) != (video.width as usize, video.height as usize) {
             return Err(Error::InvalidConfig(format!(
-                "a frame of {}x{} in a stream of {}x{}: make a new encoder for another size",
+                "a frame of {}x{} in a stream of {}x{}: announce another size with set_video",
                 frame.width, frame.height, video.width, video.height
             )));
         }
@@ -134,25 +134,12 @@ impl Encoder {
         let keyframe = options.force_keyframe
             || new_scene
             || self.since_keyframe.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
-        let elapsed = match (self.last_time, options.time) {
-            (Some(last), Some(now)) => now.checked_sub(last).map(|d| d.as_secs_f64()),
-            _ => None,
-        };
-        self.last_time = options.time.or(self.last_time);
         device::use_threads(self.threads);
         let _no_grad = tch::no_grad_guard();
         let since = self.since_keyframe.take();
         self.symbols.writer = SymbolWriter::new();
-        let plan = self.rate.plan(keyframe, elapsed);
-        let overhead = 8.0 * (MEAN_OVERHEAD_BYTES + FRAMING_BYTES[usize::from(keyframe)]);
-        let less = |bits: f64| (bits - overhead).max(0.0);
-        let bound = plan.map(|p| Bound { wanted: less(p.wanted_bits), most: less(p.max_bits) });
-        let unit = if keyframe {
-            let better = self.quality.saturating_sub(self.model.config.intra_quality_offset);
-            self.encode_intra(plan.map_or(better, |p| p.quality), bound)
-        } else {
-            self.encode_inter(plan.map_or(self.quality, |p| p.quality), bound)
-        }?;
+        let (quality, bound) = self.plan(keyframe, options.time);
+        let unit = if keyframe { self.encode_intra(quality, bound) } else { self.encode_inter(quality, bound) }?;
         self.rate.report(keyframe, unit.quality, 8.0 * unit.data.len() as f64);
         self.units.push_back(unit);
         self.since_keyframe = Some(if keyframe { 0 } else { since.map_or(0, |s| s + 1) });
@@ -235,6 +222,22 @@ impl Encoder {
     /// Time spent in each stage so far.
     pub fn times(&mut self) -> &mut StageTimes {
         &mut self.reconstructor.times
+    }
+
+    /// Quality index of the next frame, and what rate control lets its symbols take.
+    fn plan(&mut self, keyframe: bool, time: Option<Duration>) -> (u8, Option<Bound>) {
+        let elapsed = match (self.last_time, time) {
+            (Some(last), Some(now)) => now.checked_sub(last).map(|d| d.as_secs_f64()),
+            _ => None,
+        };
+        self.last_time = time.or(self.last_time);
+        let Some(plan) = self.rate.plan(keyframe, elapsed) else {
+            let offset = if keyframe { self.model.config.intra_quality_offset } else { 0 };
+            return (self.quality.saturating_sub(offset), None);
+        };
+        let overhead = 8.0 * (MEAN_OVERHEAD_BYTES + FRAMING_BYTES[usize::from(keyframe)]);
+        let less = |bits: f64| (bits - overhead).max(0.0);
+        (plan.quality, Some(Bound { wanted: less(plan.wanted_bits), most: less(plan.max_bits) }))
     }
 
     fn encode_intra(&mut self, quality: u8, bound: Option<Bound>) -> Result<Unit> {
