@@ -62,13 +62,26 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     let export = |faithful: &str, detail: &str| {
         let mut command = trainer();
         command.arg("export").arg("--checkpoint").arg(out.join(faithful)).arg("--detail").arg(out.join(detail));
-        command.arg("--out").arg(&exported);
+        command.arg("--out").arg(&exported).args(["--intra-offset", "11"]);
         command
     };
     run(&mut export("inter/checkpoint.safetensors", "detail/checkpoint.safetensors"));
     let other = export("intra/checkpoint.safetensors", "detail/checkpoint.safetensors").output().unwrap();
     assert!(!other.status.success() && String::from_utf8_lossy(&other.stderr).contains("must start from"));
     detail_is_signalled(&exported);
+    assert_eq!(qualities(&exported, 32), [21, 32]);
+}
+
+/// Qualities of the I-frame and of the P-frame of a stream encoded at `quality`.
+fn qualities(path: &Path, quality: u8) -> [u8; 2] {
+    let video = VideoInfo { width: 96, height: 80, ..VideoInfo::default() };
+    let model = ModelSource::File(path.to_owned());
+    let mut encoder =
+        Encoder::new(EncoderConfig { quality, model, device: DeviceSpec::Cpu, ..EncoderConfig::new(video) }).unwrap();
+    [0, 1].map(|i| {
+        encoder.send_frame(&frame(i).view(), FrameOptions::default()).unwrap();
+        encoder.receive_unit().unwrap().quality
+    })
 }
 
 fn frame(number: usize) -> Frame {

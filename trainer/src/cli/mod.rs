@@ -135,6 +135,9 @@ struct ExportArgs {
     detail: Option<PathBuf>,
     #[arg(long)]
     out: PathBuf,
+    /// Quality steps by which I-frames are better than the P-frames after them; by default as in the checkpoint.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(..=63))]
+    intra_offset: Option<u8>,
     /// A line for the file's metadata, such as the data's licences.
     #[arg(long, default_value = "")]
     notes: String,
@@ -168,7 +171,10 @@ impl Cli {
             Command::Train(args) => train::run(*args),
             Command::Export(args) => {
                 let detail = args.detail.as_deref().map(Checkpoint::load).transpose()?;
-                export::export(&Checkpoint::load(&args.checkpoint)?, detail.as_ref(), &args.out, &args.notes)
+                let mut checkpoint = Checkpoint::load(&args.checkpoint)?;
+                let model = &mut checkpoint.progress.model;
+                model.intra_quality_offset = args.intra_offset.unwrap_or(model.intra_quality_offset);
+                export::export(&checkpoint, detail.as_ref(), &args.out, &args.notes)
             }
             Command::ImportReference(args) => {
                 let (model, params) = import::import_prototype(&args.weights)?;

@@ -88,6 +88,12 @@ pub struct TrainArgs {
     /// Weight of the L1 between decoded and estimated flow, faded out over the inter stage.
     #[arg(long, default_value_t = InterLosses::default().flow)]
     flow_loss: f64,
+    /// Quality steps by which I-frames are better than the P-frames of a clip (inter stage): LEAST,MOST.
+    #[arg(long, default_value = "4,8", value_parser = parse_range)]
+    intra_offset: (u8, u8),
+    /// Most quality steps between a clip and its single P-frames, in half of the clips (inter stage).
+    #[arg(long, default_value_t = InterLosses::default().swing, value_parser = clap::value_parser!(u8).range(..=63))]
+    quality_swing: u8,
     /// Flow that the flow codec learns to pass on: dis, or a checkpoint of the stage flow.
     #[arg(long, default_value = "dis")]
     flow: FlowSource,
@@ -153,6 +159,14 @@ fn parse_pair(text: &str) -> Result<(f64, f64), String> {
     }
 }
 
+fn parse_range(text: &str) -> Result<(u8, u8), String> {
+    let parts: Option<Vec<u8>> = text.split(',').map(|p| p.trim().parse().ok()).collect();
+    match parts.as_deref() {
+        Some(&[a, b]) if a <= b && b <= 63 => Ok((a, b)),
+        _ => Err(format!("{text}: write two numbers of 0 to 63, the smaller first, such as 4,20")),
+    }
+}
+
 /// Runs or goes on with a stage.
 pub fn run(args: TrainArgs) -> Result<()> {
     let stage = match args.stage {
@@ -164,6 +178,8 @@ pub fn run(args: TrainArgs) -> Result<()> {
                 drift: args.drift,
                 sigma: args.sigma,
                 flow: args.flow_loss,
+                intra_offset: args.intra_offset,
+                swing: args.quality_swing,
                 ..InterLosses::default()
             },
         },

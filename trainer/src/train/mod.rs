@@ -2,6 +2,8 @@
 
 mod batch;
 pub mod checkpoint;
+#[cfg(test)]
+mod fixtures;
 mod flow_step;
 pub mod gan;
 mod group;

@@ -29,11 +29,16 @@ pub struct InterLosses {
     pub shift: f64,
     /// Blur and its changes from place to place: blur is for what cannot be predicted.
     pub sigma: f64,
+    /// Quality steps by which a clip's I-frame is better than its P-frames: least and most. A wide range teaches P-frames
+    /// to keep a good reference.
+    pub intra_offset: (u8, u8),
+    /// Most quality steps by which single P-frames of half of the clips are better or worse than the clip, as under rate control.
+    pub swing: u8,
 }
 
 impl Default for InterLosses {
     fn default() -> Self {
-        Self { warp: 0.3, flow: 0.02, drift: 1.0, growth: 0.1, shift: 0.75, sigma: 0.002 }
+        Self { warp: 0.3, flow: 0.02, drift: 1.0, growth: 0.1, shift: 0.75, sigma: 0.002, intra_offset: (4, 8), swing: 0 }
     }
 }
 
@@ -78,8 +83,11 @@ struct Examples {
 
 impl Examples {
     fn draw(context: &StepContext, frame: &Planes, rng: &mut StepRng) -> Result<Self> {
-        let (n, _, h, w) = frame.y.size4()?;
-        let qualities = rng.qualities(n as usize);
+        Self::of(context, frame, rng.qualities(frame.y.size()[0] as usize))
+    }
+
+    fn of(context: &StepContext, frame: &Planes, qualities: Vec<u8>) -> Result<Self> {
+        let (_, _, h, w) = frame.y.size4()?;
         let (lambda, weight) = lambda_weights(&qualities);
         let multipliers: Vec<f32> = qualities.iter().map(|&q| context.rate_multiplier[usize::from(q)] as f32).collect();
         let device = context.device;
@@ -91,6 +99,13 @@ impl Examples {
             pixels: (h * w) as f64,
             qualities,
         })
+    }
+
+    /// The same examples, each at a quality up to `most` steps away.
+    fn swung(&self, context: &StepContext, frame: &Planes, most: u8, rng: &mut StepRng) -> Result<Self> {
+        let most = i32::from(most);
+        let mut swing = |&q: &u8| (i32::from(q) + rng.below(2 * most as u32 + 1) as i32 - most).clamp(0, 63) as u8;
+        Self::of(context, frame, self.qualities.iter().map(&mut swing).collect())
     }
 
     /// mean over examples of weight * (rate_share * bpp + lambda * D).
@@ -162,26 +177,27 @@ fn draw_shift(networks: &Networks, share: f64, rng: &mut StepRng) -> (i64, i64) 
     }
 }
 
-/// I-frame of an unrolled clip: frozen, a few quality steps better than the P-frames, rounded as in the codec.
+/// I-frame of an unrolled clip: frozen, some quality steps better than the P-frames, rounded as in the codec.
 fn frozen_intra(
     context: &StepContext,
     prepared: &PreparedModel,
     frame: &Planes,
     qualities: &[u8],
+    (least, most): (u8, u8),
     rng: &mut StepRng,
 ) -> Result<Planes> {
-    let offset = i32::from(context.networks.config.intra_quality_offset);
     let better: Vec<u8> =
-        qualities.iter().map(|&q| (i32::from(q) - offset + rng.below(5) as i32 - 2).clamp(0, 63) as u8).collect();
+        qualities.iter().map(|q| q.saturating_sub(least + rng.below(u32::from(most - least) + 1) as u8)).collect();
     let q = quality_tensor(&better, context.device)?;
     Ok(tch::no_grad(|| context.networks.intra_frame(prepared, frame, &q, &mut Quantiser::Hard)?.frame.rounded())?)
 }
 
 /// P-stage: an I-frame without gradient, then T - 1 P-frames with back-propagation through time.
 pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng: &mut StepRng) -> Result<StepResult> {
-    let examples = Examples::draw(context, &clip.frames[0], rng)?;
+    let clip_examples = Examples::draw(context, &clip.frames[0], rng)?;
     let prepared = context.networks.prepare(Arithmetic::Integer)?;
-    let mut previous = frozen_intra(context, &prepared, &clip.frames[0], &examples.qualities, rng)?;
+    let mut previous = frozen_intra(context, &prepared, &clip.frames[0], &clip_examples.qualities, losses.intra_offset, rng)?;
+    let swings = losses.swing > 0 && rng.chance(0.5);
     let warp_weight = losses.warp * (1.0 - context.fraction).max(0.1);
     let flow_weight = losses.flow * (1.0 - context.fraction / 0.6).max(0.0);
     let mut state: Option<InterState> = None;
@@ -194,6 +210,8 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
     for t in 1..=last {
         let frame = &clip.frames[t];
         let flow = &clip.flows[t - 1];
+        let swung = swings.then(|| clip_examples.swung(context, frame, losses.swing, rng)).transpose()?;
+        let examples = swung.as_ref().unwrap_or(&clip_examples);
         let shift = draw_shift(context.networks, losses.shift, rng);
         let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
         let mut quantiser = Quantiser::Noise(&mut noise);
@@ -252,7 +270,7 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
         state = coded.inter;
     }
     let mean_bpp = bpp_sum.expect("at least one P-frame").f_div_scalar(last as f64)?;
-    Ok(StepResult { loss: total.f_div_scalar(weights)?, metrics, rates: examples.rates(&mean_bpp)? })
+    Ok(StepResult { loss: total.f_div_scalar(weights)?, metrics, rates: clip_examples.rates(&mean_bpp)? })
 }
 
 /// Weight of the distortion beside the perceptual losses, at [`DETAIL_PIVOT`] (MS-ILLM's economical stage uses 150).
@@ -312,3 +330,6 @@ pub fn detail_step(context: &StepContext, clip: &Clip, shift_share: f64, rng: &m
     let rates = examples.rates(&rates.expect("a clip has frames"))?;
     Ok(StepResult { loss: total.f_div_scalar(clip.frames.len() as f64)?, metrics, rates })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,72 +4,22 @@ use tch::{Device, Kind, Tensor};
 
 use super::*;
 use crate::train::Stage;
+use crate::train::fixtures::{clip, inter, setup};
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::noise::StepRng;
 use crate::train::schedule::Unroll;
-use crate::train::step::{Clip, InterLosses, StepContext, detail_step, inter_step, intra_step};
-
-/// A model with parameters of its own, as a stage sees it: what the stage does not train is frozen.
-struct Setup {
-    params: ParamStore,
-    networks: Networks,
-    adversary: Option<Adversary>,
-}
-
-fn setup(stage: &Stage, losses: &GanLosses) -> Setup {
-    tch::manual_seed(11);
-    let model = ModelConfig::rt();
-    let mut params = ParamStore::new();
-    let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
-    let adversary = Adversary::new(&mut params, &model, losses, Device::Cpu).unwrap();
-    for (name, tensor) in params.iter() {
-        let _ = tensor.set_requires_grad(stage.trains(name));
-    }
-    Setup { params, networks, adversary }
-}
-
-fn clip(frames: usize) -> Clip {
-    tch::manual_seed(12);
-    let options = (Kind::Float, Device::Cpu);
-    let smooth = |c: i64, side: i64| {
-        (Tensor::rand([2, c, side, side], options) - 0.5).avg_pool2d([3, 3], [1, 1], [1, 1], false, true, None)
-    };
-    let first = Planes { y: smooth(1, 64), uv: smooth(2, 32) };
-    let frames: Vec<Planes> = (0..frames as i64).map(|t| first.rolled(2 * t, 0).unwrap()).collect();
-    let flows = (1..frames.len()).map(|_| Tensor::zeros([2, 2, 16, 16], options)).collect();
-    Clip { frames, flows }
-}
-
-fn all_on() -> GanLosses {
-    GanLosses { adversarial: 0.1, feature_matching: 0.1, statistics: 1.0, width: 8, ..GanLosses::default() }
-}
+use crate::train::step::{InterLosses, StepContext, inter_step, intra_step};
 
 /// Runs one step and gives back the names of parameters that get a gradient which is not zero.
 fn reached(stage: &Stage, losses: &GanLosses) -> Vec<String> {
     let setup = setup(stage, losses);
-    let multipliers = [1.0; 64];
-    let context = StepContext {
-        networks: &setup.networks,
-        adversary: setup.adversary.as_ref(),
-        fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
-        fraction: 0.5,
-        rate_multiplier: &multipliers,
-        device: Device::Cpu,
-    };
-    let mut rng = StepRng::new(1, 0, 0);
-    let result = match stage {
-        Stage::Intra => intra_step(&context, &clip(1), &mut rng),
-        Stage::Inter { losses, .. } => inter_step(&context, &clip(3), losses, &mut rng),
-        Stage::Detail { shift, .. } => detail_step(&context, &clip(3), *shift, &mut rng),
-        Stage::Flow => unreachable!("has a test of its own"),
-    };
-    result.unwrap().loss.backward();
+    setup.step(stage).loss.backward();
     let moved = |t: &Tensor| t.grad().defined() && t.grad().abs().max().double_value(&[]) > 0.0;
     setup.params.iter().filter(|(_, t)| moved(t)).map(|(name, _)| name.to_owned()).collect()
 }
 
-fn inter() -> Stage {
-    Stage::Inter { unroll: Unroll::parse("3:1").unwrap(), losses: InterLosses::default() }
+fn all_on() -> GanLosses {
+    GanLosses { adversarial: 0.1, feature_matching: 0.1, statistics: 1.0, width: 8, ..GanLosses::default() }
 }
 
 fn detail() -> Stage {
@@ -97,8 +47,8 @@ fn the_intra_stage_reaches_the_i_branch_and_its_discriminator() {
 fn the_inter_stage_reaches_flow_and_residual_codec_and_its_discriminator() {
     let parts =
         ["flow.analysis.", "flow.synthesis.", "flow.coder.", "residual.analysis.", "residual.synthesis.", "residual.coder."];
-    assert_reached(&reached(&inter(), &GanLosses::default()), &parts);
-    assert_reached(&reached(&inter(), &all_on()), &[&parts[..], &["discriminator.inter."]].concat());
+    assert_reached(&reached(&inter(InterLosses::default()), &GanLosses::default()), &parts);
+    assert_reached(&reached(&inter(InterLosses::default()), &all_on()), &[&parts[..], &["discriminator.inter."]].concat());
 }
 
 #[test]
@@ -160,7 +110,7 @@ fn the_full_width_of_the_article_takes_a_step() {
         device: Device::Cpu,
     };
     let mut rng = StepRng::new(1, 0, 0);
-    for (stage, part) in [(Stage::Intra, "intra.synthesis."), (inter(), "residual.synthesis.")] {
+    for (stage, part) in [(Stage::Intra, "intra.synthesis."), (inter(InterLosses::default()), "residual.synthesis.")] {
         for (name, tensor) in params.iter() {
             let _ = tensor.set_requires_grad(stage.trains(name));
         }

@@ -1,0 +1,71 @@
+//! A small model, a small clip and one step of training, for the tests of the stages.
+
+use codec_core::nn::ops::Planes;
+use codec_core::nn::{ModelConfig, Networks, ParamStore};
+use tch::{Device, Kind, Tensor};
+
+use super::Stage;
+use super::gan::{Adversary, GanLosses};
+use super::loss::{Distortion, Fidelity};
+use super::noise::StepRng;
+use super::schedule::Unroll;
+use super::step::{Clip, InterLosses, StepContext, StepResult, detail_step, inter_step, intra_step};
+
+/// A model with parameters of its own, as a stage sees it: what the stage does not train is frozen.
+pub struct Setup {
+    pub params: ParamStore,
+    pub networks: Networks,
+    pub adversary: Option<Adversary>,
+}
+
+pub fn setup(stage: &Stage, losses: &GanLosses) -> Setup {
+    tch::manual_seed(11);
+    let model = ModelConfig::rt();
+    let mut params = ParamStore::new();
+    let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
+    let adversary = Adversary::new(&mut params, &model, losses, Device::Cpu).unwrap();
+    for (name, tensor) in params.iter() {
+        let _ = tensor.set_requires_grad(stage.trains(name));
+    }
+    Setup { params, networks, adversary }
+}
+
+impl Setup {
+    /// One step on a clip of three frames, the first one alone in the I-stage.
+    pub fn step(&self, stage: &Stage) -> StepResult {
+        let multipliers = [1.0; 64];
+        let context = StepContext {
+            networks: &self.networks,
+            adversary: self.adversary.as_ref(),
+            fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
+            fraction: 0.5,
+            rate_multiplier: &multipliers,
+            device: Device::Cpu,
+        };
+        let mut rng = StepRng::new(1, 0, 0);
+        match stage {
+            Stage::Intra => intra_step(&context, &clip(1), &mut rng),
+            Stage::Inter { losses, .. } => inter_step(&context, &clip(3), losses, &mut rng),
+            Stage::Detail { shift, .. } => detail_step(&context, &clip(3), *shift, &mut rng),
+            Stage::Flow => unreachable!("has a test of its own"),
+        }
+        .unwrap()
+    }
+}
+
+/// Two clips of 64x64 pixels that move by two pixels a frame.
+pub fn clip(frames: usize) -> Clip {
+    tch::manual_seed(12);
+    let options = (Kind::Float, Device::Cpu);
+    let smooth = |c: i64, side: i64| {
+        (Tensor::rand([2, c, side, side], options) - 0.5).avg_pool2d([3, 3], [1, 1], [1, 1], false, true, None)
+    };
+    let first = Planes { y: smooth(1, 64), uv: smooth(2, 32) };
+    let frames: Vec<Planes> = (0..frames as i64).map(|t| first.rolled(2 * t, 0).unwrap()).collect();
+    let flows = (1..frames.len()).map(|_| Tensor::zeros([2, 2, 16, 16], options)).collect();
+    Clip { frames, flows }
+}
+
+pub fn inter(losses: InterLosses) -> Stage {
+    Stage::Inter { unroll: Unroll::parse("3:1").unwrap(), losses }
+}

@@ -1,0 +1,28 @@
+use super::*;
+use crate::train::GanLosses;
+use crate::train::fixtures::{inter, setup};
+
+/// Loss of one step of the P-stage, the same draws every time.
+fn loss(losses: InterLosses) -> f64 {
+    let stage = inter(losses);
+    setup(&stage, &GanLosses::default()).step(&stage).loss.double_value(&[])
+}
+
+#[test]
+fn every_setting_of_the_p_stage_has_an_effect() {
+    let plain = || InterLosses { shift: 0.0, ..InterLosses::default() };
+    let base = loss(plain());
+    assert_eq!(loss(plain()), base);
+    for (name, losses) in [
+        ("warp", InterLosses { warp: 3.0, ..plain() }),
+        ("flow", InterLosses { flow: 2.0, ..plain() }),
+        ("drift", InterLosses { drift: 10.0, ..plain() }),
+        ("growth", InterLosses { growth: 1.0, ..plain() }),
+        ("shift", InterLosses { shift: 1.0, ..plain() }),
+        ("sigma", InterLosses { sigma: 0.5, ..plain() }),
+        ("intra_offset", InterLosses { intra_offset: (40, 40), ..plain() }),
+        ("swing", InterLosses { swing: 30, ..plain() }),
+    ] {
+        assert!((loss(losses) - base).abs() > 1e-6 * base.abs(), "{name} changes nothing");
+    }
+}
