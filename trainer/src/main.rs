@@ -10,6 +10,8 @@ mod perceptual;
 mod reference;
 mod schedule_file;
 mod study;
+#[cfg(test)]
+mod testing;
 mod train;
 
 use clap::Parser;

@@ -7,6 +7,7 @@
 //! averaged, weighted by photometric error, into a dense field (section 2.2, equation 3).
 
 mod densify;
+mod median;
 mod patch;
 mod pyramid;
 mod search;
@@ -31,12 +32,14 @@ pub struct DisConfig {
     pub mean_normalised: bool,
     /// Offer each patch its neighbours' vectors, in a pass downwards and one upwards.
     pub propagate: bool,
+    /// Passes of a 3x3 median over the result.
+    pub median_passes: usize,
 }
 
 impl DisConfig {
     /// Down to half resolution: the encoder's default.
     pub const fn medium() -> Self {
-        Self { finest_scale: 1, iterations: 16, mean_normalised: true, propagate: true }
+        Self { finest_scale: 1, iterations: 16, mean_normalised: true, propagate: true, median_passes: 4 }
     }
 
     /// Down to a quarter of the resolution: about a third of the time.
@@ -114,7 +117,9 @@ impl FlowEstimator for DisFlow {
             densify(&mut self.field, &self.grid, to, from);
             std::mem::swap(&mut self.field, &mut self.coarser);
         }
-        Ok(quarter_field(&self.coarser, self.config.finest_scale))
+        let mut field = quarter_field(&self.coarser, self.config.finest_scale);
+        median::smooth(&mut field, self.config.median_passes);
+        Ok(field)
     }
 }
 

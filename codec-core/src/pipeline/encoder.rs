@@ -16,7 +16,7 @@ use crate::device;
 use crate::entropy::{MEAN_OVERHEAD_BYTES, SymbolWriter};
 use crate::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
 use crate::frame::pad::{coded_size, pad_into};
-use crate::frame::{Frame, FrameView, Plane};
+use crate::frame::{Frame, FrameView};
 use crate::kernels::haar::{self, FLOW_BANDS};
 use crate::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
 use crate::kernels::{PACKED_CHANNELS, Prediction};
@@ -45,7 +45,6 @@ pub struct Encoder {
     reconstructor: Reconstructor,
     estimator: Box<dyn FlowEstimator>,
     current: Frame,
-    previous_luma: Plane,
     rate: RateController,
     last_time: Option<Duration>,
     cuts: Option<CutDetector>,
@@ -98,7 +97,6 @@ impl Encoder {
                 Speed::Medium => DisConfig::medium(),
             })?),
             current: Frame::new(width, height),
-            previous_luma: Plane::new(width, height),
             rate,
             last_time: None,
             cuts: config.scene_cut.then(CutDetector::default),
@@ -143,8 +141,6 @@ impl Encoder {
         self.rate.report(keyframe, unit.quality, 8.0 * unit.data.len() as f64);
         self.units.push_back(unit);
         self.since_keyframe = Some(if keyframe { 0 } else { since.map_or(0, |s| s + 1) });
-        let luma = self.current.plane(0);
-        self.previous_luma.data.copy_from_slice(&luma.data);
         self.frame_number = self.frame_number.wrapping_add(1);
         Ok(())
     }
@@ -178,7 +174,6 @@ impl Encoder {
         if self.reconstructor.grid(1) != (height, width) {
             self.reconstructor = Reconstructor::new(Rc::clone(&self.model), width, height);
             self.current = Frame::new(width, height);
-            self.previous_luma = Plane::new(width, height);
         }
         self.sequence.video = video;
         self.since_keyframe = None;
@@ -266,9 +261,7 @@ impl Encoder {
         let model = Rc::clone(&self.model);
         let networks = &model.networks;
 
-        let (current, previous) = (self.current.plane(0), &self.previous_luma);
-        let estimator = &mut self.estimator;
-        let field = self.reconstructor.times.measure("flow estimation", || estimator.estimate(current, previous))?;
+        let field = self.estimate_motion()?;
         let (input, bands) = self.flow_input(&field)?;
         let q = quality_tensor(&[quality], device)?;
         let y = self.reconstructor.times.measure("flow analysis", || networks.flow_transform(&input, &bands, &q))?;
@@ -300,6 +293,14 @@ impl Encoder {
         let (latent, residual_quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
         self.reconstructor.residual(latent, residual_quality, shift)?;
         self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, quality, self.frame_number) })
+    }
+
+    /// Flow from the current frame to the last reconstruction. Between originals, what the coded motion misses would never
+    /// be made good, and the errors of all frames would add up.
+    fn estimate_motion(&mut self) -> Result<FlowField> {
+        let (current, estimator) = (self.current.plane(0), &mut self.estimator);
+        let (reference, times) = self.reconstructor.reference_and_times();
+        times.measure("flow estimation", || estimator.estimate(current, reference.plane(0)))
     }
 
     /// Inputs of E_flow: `[1, 200, H/8, W/8]` and the Haar bands `[1, 8, H/16, W/16]`.

@@ -51,6 +51,11 @@ impl Reconstructor {
         &self.reference
     }
 
+    /// The reference, and the times to which to add what is done with it.
+    pub fn reference_and_times(&mut self) -> (&Frame, &mut StageTimes) {
+        (&self.reference, &mut self.times)
+    }
+
     pub fn prediction(&self) -> &Prediction {
         &self.prediction
     }

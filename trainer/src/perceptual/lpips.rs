@@ -151,7 +151,7 @@ pub(super) mod tests {
 
     /// A network with random weights, its widths a sixteenth of VGG16's.
     pub fn random_vgg() -> Lpips {
-        tch::manual_seed(3);
+        let _generator = crate::testing::seeded(3);
         let options = (Kind::Float, Device::Cpu);
         let mut cin = 3;
         let widths = [4, 8, 16, 32, 32];
@@ -172,7 +172,7 @@ pub(super) mod tests {
     }
 
     pub fn image(seed: i64) -> Tensor {
-        tch::manual_seed(seed);
+        let _generator = crate::testing::seeded(seed);
         Tensor::rand([2, 3, 64, 64], (Kind::Float, Device::Cpu))
     }
 

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use super::Stage;
 use super::gan::{Adversary, GanLosses};
 use super::loss::{Distortion, Fidelity};
+use super::motion::FlowSource;
 use super::noise::StepRng;
 use super::schedule::Unroll;
 use super::step::{Clip, InterLosses, StepContext, StepResult, detail_step, inter_step, intra_step};
@@ -19,7 +20,7 @@ pub struct Setup {
 }
 
 pub fn setup(stage: &Stage, losses: &GanLosses) -> Setup {
-    tch::manual_seed(11);
+    let _generator = crate::testing::seeded(11);
     let model = ModelConfig::rt();
     let mut params = ParamStore::new();
     let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
@@ -37,6 +38,7 @@ impl Setup {
         let context = StepContext {
             networks: &self.networks,
             adversary: self.adversary.as_ref(),
+            motion: &FlowSource::Dis.open(Device::Cpu).unwrap(),
             fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
             fraction: 0.5,
             rate_multiplier: &multipliers,
@@ -55,15 +57,13 @@ impl Setup {
 
 /// Two clips of 64x64 pixels that move by two pixels a frame.
 pub fn clip(frames: usize) -> Clip {
-    tch::manual_seed(12);
+    let _generator = crate::testing::seeded(12);
     let options = (Kind::Float, Device::Cpu);
     let smooth = |c: i64, side: i64| {
         (Tensor::rand([2, c, side, side], options) - 0.5).avg_pool2d([3, 3], [1, 1], [1, 1], false, true, None)
     };
     let first = Planes { y: smooth(1, 64), uv: smooth(2, 32) };
-    let frames: Vec<Planes> = (0..frames as i64).map(|t| first.rolled(2 * t, 0).unwrap()).collect();
-    let flows = (1..frames.len()).map(|_| Tensor::zeros([2, 2, 16, 16], options)).collect();
-    Clip { frames, flows }
+    Clip { frames: (0..frames as i64).map(|t| first.rolled(2 * t, 0).unwrap()).collect() }
 }
 
 pub fn inter(losses: InterLosses) -> Stage {

@@ -98,7 +98,7 @@ mod tests {
     use tch::Device;
 
     fn texture(shift: i64) -> Tensor {
-        tch::manual_seed(4);
+        let _generator = crate::testing::seeded(4);
         let noise = Tensor::rand([1, 1, 96, 96], (Kind::Float, Device::Cpu)) - 0.5;
         noise.avg_pool2d([5, 5], [1, 1], [2, 2], false, true, None).roll([shift], [3])
     }
@@ -120,7 +120,7 @@ mod tests {
         let mut store = ParamStore::new();
         let network = UFlow::init(&mut store, Device::Cpu).unwrap();
         let frame = |y: Tensor| Planes { uv: Tensor::zeros([1, 2, 48, 48], (Kind::Float, Device::Cpu)), y };
-        let clip = Clip { frames: vec![frame(texture(0)), frame(texture(2))], flows: Vec::new() };
+        let clip = Clip { frames: vec![frame(texture(0)), frame(texture(2))] };
         flow_step(&network, &clip).unwrap().loss.backward();
         for (name, tensor) in store.iter() {
             assert!(tensor.grad().defined(), "{name} gets no gradient");

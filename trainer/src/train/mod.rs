@@ -9,6 +9,7 @@ pub mod gan;
 mod group;
 mod log;
 pub mod loss;
+mod motion;
 mod noise;
 mod optimiser;
 mod rate;
@@ -25,8 +26,8 @@ use codec_core::nn::{ModelConfig, ParamStore};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-pub use batch::FlowSource;
 pub use gan::GanLosses;
+pub use motion::FlowSource;
 pub use step::InterLosses;
 
 use checkpoint::{Checkpoint, Progress};

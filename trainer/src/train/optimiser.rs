@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn orthogonal_directions_have_singular_values_near_one() {
-        tch::manual_seed(1);
+        let _generator = crate::testing::seeded(1);
         let x = Tensor::randn([32, 16], (Kind::Float, Device::Cpu));
         let o = orthogonalised(&x).unwrap();
         let gram = o.tr().matmul(&o);

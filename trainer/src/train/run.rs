@@ -120,7 +120,8 @@ impl<'g> Run<'g> {
                 params: params.replica(),
                 trainable: trainable.clone(),
                 optimiser,
-                source: BatchSource::new(Arc::clone(&sampler), config.flow.open(device)?, config.batch, config.crop),
+                source: BatchSource::new(Arc::clone(&sampler), config.batch, config.crop),
+                motion: config.flow.open(device)?,
                 device,
             })?);
         }

@@ -11,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::gan::{Adversary, Judge};
 use super::loss::{Fidelity, drift, lambda_weights, psnr};
+use super::motion::Motion;
 use super::noise::StepRng;
 
 /// Weights of the P-stage's auxiliary losses (recipe section 2).
@@ -42,11 +43,9 @@ impl Default for InterLosses {
     }
 }
 
-/// A batch on the device: planes of each frame and flow from each frame to the one before.
+/// A batch on the device: planes of each frame.
 pub struct Clip {
     pub frames: Vec<Planes>,
-    /// `[N, 2, H/4, W/4]` for frames 1.., pixels.
-    pub flows: Vec<Tensor>,
 }
 
 /// What a step reports: name and value.
@@ -63,6 +62,7 @@ pub struct StepResult {
 pub struct StepContext<'a> {
     pub networks: &'a Networks,
     pub adversary: Option<&'a Adversary>,
+    pub motion: &'a Motion,
     pub fidelity: Fidelity,
     /// Share of the stage that is done.
     pub fraction: f64,
@@ -209,7 +209,7 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
     let perceptual = 1 + rng.below(last as u32) as usize;
     for t in 1..=last {
         let frame = &clip.frames[t];
-        let flow = &clip.flows[t - 1];
+        let flow = context.motion.estimate(frame, &previous)?;
         let swung = swings.then(|| clip_examples.swung(context, frame, losses.swing, rng)).transpose()?;
         let examples = swung.as_ref().unwrap_or(&clip_examples);
         let shift = draw_shift(context.networks, losses.shift, rng);
@@ -219,7 +219,7 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
             &prepared,
             frame,
             &previous,
-            flow,
+            &flow,
             &examples.q,
             state.as_ref(),
             shift,
@@ -239,7 +239,7 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
         }
         if flow_weight > 0.0 {
             let decoded = inter.prediction.flow.f_avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None)?;
-            let difference = decoded.f_sub(flow)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?.f_div_scalar(8.0)?;
+            let difference = decoded.f_sub(&flow)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?.f_div_scalar(8.0)?;
             let l1 = difference.f_square()?.f_add_scalar(1e-4)?.f_sqrt()?.f_mean(Kind::Float)?;
             total = total.f_add(&l1.f_mul_scalar(flow_weight)?)?;
         }
@@ -299,12 +299,12 @@ pub fn detail_step(context: &StepContext, clip: &Clip, shift_share: f64, rng: &m
                 (context.networks.intra_frame(&prepared, frame, &q, &mut Quantiser::Hard)?, Judge::Intra)
             }
             Some((reference, state)) => {
-                let flow = &clip.flows[t - 1];
+                let flow = context.motion.estimate(frame, reference)?;
                 let coded = context.networks.inter_frame(
                     &prepared,
                     frame,
                     reference,
-                    flow,
+                    &flow,
                     &examples.q,
                     state.as_ref(),
                     shift,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::Result;
-use codec_core::flow::DisFlow;
 use codec_core::nn::Networks;
 use codec_core::nn::codec::quality_tensor;
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
@@ -12,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::batch::clip_on_device;
 use super::loss::{Fidelity, lambda, psnr};
+use super::motion::{FlowSource, Motion};
 use super::step::Clip;
 use super::{Stage, TrainConfig};
 use crate::data::{Sampler, SamplerOptions, Split};
@@ -71,18 +71,26 @@ pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: 
         return Ok(None);
     };
     let frames = if config.stage == Stage::Intra { 1 } else { FRAMES };
-    let clip = clip_on_device(&sampler.validation_clips(CLIPS, frames, CROP)?, &mut DisFlow::default(), device)?;
+    let clip = clip_on_device(&sampler.validation_clips(CLIPS, frames, CROP)?, device)?;
+    let motion = FlowSource::Dis.open(device)?;
     tch::no_grad(|| {
         let points = QUALITIES
             .iter()
-            .map(|&q| measure(networks, &clip, q, config.fidelity.squared(), device))
+            .map(|&q| measure(networks, &motion, &clip, q, config.fidelity.squared(), device))
             .collect::<Result<Vec<_>>>()?;
         let score = points.iter().map(|(score, _)| score).sum::<f64>() / points.len() as f64;
         Ok(Some(Report { score, points: points.into_iter().map(|(_, p)| p).collect() }))
     })
 }
 
-fn measure(networks: &Networks, clip: &Clip, quality: u8, fidelity: Fidelity, device: Device) -> Result<(f64, Point)> {
+fn measure(
+    networks: &Networks,
+    motion: &Motion,
+    clip: &Clip,
+    quality: u8,
+    fidelity: Fidelity,
+    device: Device,
+) -> Result<(f64, Point)> {
     let prepared = networks.prepare(Arithmetic::Integer)?;
     let (examples, _, h, w) = clip.frames[0].y.size4()?;
     let batch = |quality| quality_tensor(&vec![quality; examples as usize], device);
@@ -113,7 +121,7 @@ fn measure(networks: &Networks, clip: &Clip, quality: u8, fidelity: Fidelity, de
             &prepared,
             frame,
             &previous,
-            &clip.flows[t - 1],
+            &motion.estimate(frame, &previous)?,
             &q,
             state.as_ref(),
             shift,

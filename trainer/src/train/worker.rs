@@ -15,6 +15,7 @@ use tch::{Device, Tensor};
 use super::batch::BatchSource;
 use super::flow_step::flow_step;
 use super::gan::Adversary;
+use super::motion::Motion;
 use super::noise::StepRng;
 use super::optimiser::Optimiser;
 use super::step::{Metrics, StepContext, StepResult, detail_step, inter_step, intra_step};
@@ -70,6 +71,7 @@ pub struct WorkerSetup {
     pub trainable: Vec<String>,
     pub optimiser: Optimiser,
     pub source: BatchSource,
+    pub motion: Motion,
     pub device: Device,
 }
 
@@ -180,6 +182,7 @@ fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Res
     let context = StepContext {
         networks: &replica.networks,
         adversary: replica.adversary.as_ref(),
+        motion: &setup.motion,
         fidelity: config.fidelity,
         fraction: order.fraction,
         rate_multiplier: &order.rate_multiplier,

@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn spectral_norm_is_the_largest_singular_value() {
-        tch::manual_seed(5);
+        let _generator = crate::testing::seeded(5);
         let weight = Tensor::randn([24, 3, 4, 4], (Kind::Float, Device::Cpu));
         let (_, values, _) = weight.flatten(1, -1).svd(true, false);
         let largest = values.max().double_value(&[]);
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_frozen_discriminator_passes_gradients_to_the_image_alone() {
-        tch::manual_seed(6);
+        let _generator = crate::testing::seeded(6);
         let mut store = ParamStore::new();
         let net = Discriminator::new(Builder::init(&mut store, Device::Cpu).root().sub("d"), Some(8), 8).unwrap();
         let rgb = Tensor::rand([1, 3, 64, 64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_latent_changes_the_verdict_of_a_conditioned_one_only() {
-        tch::manual_seed(7);
+        let _generator = crate::testing::seeded(7);
         let rgb = Tensor::rand([1, 3, 64, 64], (Kind::Float, Device::Cpu));
         for latent in [Some(8), None] {
             let mut store = ParamStore::new();

@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn other_noise_of_the_same_strength_is_nearer_than_a_blur() {
-        tch::manual_seed(9);
+        let _generator = crate::testing::seeded(9);
         let noise = || Tensor::randn([1, 1, 96, 96], (Kind::Float, Device::Cpu)) * 0.1;
         let (a, b) = (noise(), noise());
         let blurred = a.avg_pool2d([3, 3], [1, 1], [1, 1], false, true, None);

@@ -6,6 +6,7 @@ use super::*;
 use crate::train::Stage;
 use crate::train::fixtures::{clip, inter, setup};
 use crate::train::loss::{Distortion, Fidelity};
+use crate::train::motion::FlowSource;
 use crate::train::noise::StepRng;
 use crate::train::schedule::Unroll;
 use crate::train::step::{InterLosses, StepContext, inter_step, intra_step};
@@ -95,15 +96,16 @@ fn lpips_without_weights_is_refused_with_the_cure() {
 
 #[test]
 fn the_full_width_of_the_article_takes_a_step() {
-    tch::manual_seed(13);
+    let clip = clip(2);
+    let _generator = crate::testing::seeded(13);
     let model = ModelConfig::paper();
     let mut params = ParamStore::new();
     let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
-    let clip = clip(2);
     let multipliers = [1.0; 64];
     let context = StepContext {
         networks: &networks,
         adversary: None,
+        motion: &FlowSource::Dis.open(Device::Cpu).unwrap(),
         fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
         fraction: 0.5,
         rate_multiplier: &multipliers,
