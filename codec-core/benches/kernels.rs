@@ -41,7 +41,7 @@ fn flow(c: &mut Criterion) {
     for (name, config) in [("dis medium", DisConfig::medium()), ("dis fast", DisConfig::fast())] {
         let mut estimator = DisFlow::new(config).expect("presets are valid");
         let planes: (&Plane, &Plane) = (current.plane(0), previous.plane(0));
-        c.bench_function(name, |b| b.iter(|| estimator.estimate(black_box(planes.0), planes.1).unwrap()));
+        c.bench_function(name, |b| b.iter(|| estimator.estimate(black_box(planes.0), planes.1, f64::INFINITY).unwrap()));
     }
 }
 

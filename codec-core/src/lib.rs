@@ -19,6 +19,7 @@ pub mod model;
 pub mod nn;
 #[cfg(feature = "torch")]
 mod pipeline;
+pub mod quality;
 pub mod rate;
 pub mod scene;
 

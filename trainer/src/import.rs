@@ -6,10 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use codec_core::nn::layers::KNOTS;
 use codec_core::nn::{ModelConfig, ParamStore};
+use codec_core::quality::quality_of_lambda;
 use safetensors::{SafeTensors, tensor::Dtype};
 use tch::{Kind, Tensor};
-
-use crate::train::loss::quality_of_lambda;
 
 /// The prototype's lambda at quality 63; ours reaches lower rates, so its axis is a part of ours.
 const PROTOTYPE_LAMBDA_WORST: f64 = 40.0;

@@ -7,7 +7,6 @@
 //! averaged, weighted by photometric error, into a dense field (section 2.2, equation 3).
 
 mod densify;
-mod median;
 mod patch;
 mod pyramid;
 mod search;
@@ -32,14 +31,12 @@ pub struct DisConfig {
     pub mean_normalised: bool,
     /// Offer each patch its neighbours' vectors, in a pass downwards and one upwards.
     pub propagate: bool,
-    /// Passes of a 3x3 median over the result.
-    pub median_passes: usize,
 }
 
 impl DisConfig {
     /// Down to half resolution: the encoder's default.
     pub const fn medium() -> Self {
-        Self { finest_scale: 1, iterations: 16, mean_normalised: true, propagate: true, median_passes: 4 }
+        Self { finest_scale: 1, iterations: 16, mean_normalised: true, propagate: true }
     }
 
     /// Down to a quarter of the resolution: about a third of the time.
@@ -103,7 +100,7 @@ impl DisFlow {
 }
 
 impl FlowEstimator for DisFlow {
-    fn estimate(&mut self, current: &Plane, previous: &Plane) -> Result<FlowField> {
+    fn estimate(&mut self, current: &Plane, previous: &Plane, lambda: f64) -> Result<FlowField> {
         check_planes(current, previous)?;
         let coarsest = coarsest_scale(current.width, current.height);
         self.current.build(current, coarsest);
@@ -112,15 +109,22 @@ impl FlowEstimator for DisFlow {
             let (to, from): (&Level, &Level) = (self.current.level(scale), self.previous.level(scale));
             let coarser = (scale < coarsest).then_some(&self.coarser);
             self.grid.start(to, coarser);
-            run_search(&mut self.grid, &Search::new(to, from, &self.config));
+            run_search(&mut self.grid, &Search::new(to, from, &self.config, least_gain(lambda)));
             self.field.reset(to.width, to.height);
             densify(&mut self.field, &self.grid, to, from);
             std::mem::swap(&mut self.field, &mut self.coarser);
         }
-        let mut field = quarter_field(&self.coarser, self.config.finest_scale);
-        median::smooth(&mut field, self.config.median_passes);
-        Ok(field)
+        Ok(quarter_field(&self.coarser, self.config.finest_scale))
     }
+}
+
+/// What a step of a vector must save in squared differences over its patch. Vectors that follow noise cost bits and predict
+/// nothing; the estimator does not know the bits, so every step counts as one.
+fn least_gain(lambda: f64) -> f32 {
+    const BITS: f64 = 1.0;
+    /// A sample of half the resolution stands for so many of the full one.
+    const AREA: f64 = 4.0;
+    (BITS / lambda * 255.0 * 255.0 / AREA) as f32
 }
 
 /// The scale at which the shorter side still has 12 pixels, but not beyond 6, where sides stop being whole.

@@ -35,11 +35,13 @@ impl FlowField {
 
 /// Estimates the motion between two luma planes.
 pub trait FlowEstimator: Send {
-    /// Backward flow from `current` to `previous` at a quarter of their resolution.
+    /// Backward flow from `current` to `previous` at a quarter of their resolution. `lambda` is what an error is worth in
+    /// bits ([`crate::quality::lambda`]): where it is low, an estimator should not follow what gains little; infinity
+    /// asks for the best prediction.
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] if the planes differ in size or a side is no positive multiple of 64.
-    fn estimate(&mut self, current: &Plane, previous: &Plane) -> Result<FlowField>;
+    fn estimate(&mut self, current: &Plane, previous: &Plane, lambda: f64) -> Result<FlowField>;
 }
 
 /// Checks what every estimator asks of its input.

@@ -9,7 +9,7 @@ use tch::Tensor;
 use super::layers::{Conv, ConvConfig, QualityKnots, act, leaky};
 use super::params::Scope;
 use crate::Result;
-use crate::entropy::EntropyConfig;
+use crate::entropy::{EntropyConfig, sigma};
 
 /// Smallest scale that a Gaussian of the entropy model can have, in quantiser steps.
 pub const MIN_SCALE: f64 = 0.11;
@@ -44,6 +44,11 @@ pub struct Coded {
     pub bits: Tensor,
 }
 
+/// Below this scale, the boundary of scale index 0, the codec writes nothing and takes the mean.
+fn least_coded_scale() -> f64 {
+    (sigma(0) * sigma(1)).sqrt()
+}
+
 /// Rounds in the forward pass, identity in the backward pass.
 pub fn round_straight_through(x: &Tensor) -> Result<Tensor> {
     let step = tch::no_grad(|| x.f_round()?.f_sub(x))?;
@@ -72,6 +77,19 @@ fn fake_quantised(weight: &Tensor) -> Result<Tensor> {
         Ok(grid.f_sub(weight)?)
     })?;
     Ok(weight.f_add(&step)?)
+}
+
+/// Symbols of a latent around its mean, gradients passing straight through, and 1 where the codec writes them.
+fn symbols(prepared: &Prepared, centred: &Tensor, scale: &Tensor) -> Result<(Tensor, Tensor)> {
+    let symbols = round_straight_through(centred)?;
+    match prepared.arithmetic {
+        Arithmetic::Prototype => Ok((symbols, scale.f_ones_like()?)),
+        Arithmetic::Integer => {
+            let written = scale.f_detach()?.f_ge(least_coded_scale())?.f_to_kind(scale.kind())?;
+            let missing = tch::no_grad(|| symbols.f_mul(&written.f_neg()?.f_add_scalar(1.0)?))?;
+            Ok((symbols.f_sub(&missing)?, written))
+        }
+    }
 }
 
 /// One layer of the integer networks.
@@ -229,7 +247,8 @@ impl EntropyNet {
         if self.config.checkerboard {
             let first = self.first_step_mask(y)?;
             let second = first.f_neg()?.f_add_scalar(1.0)?;
-            let known = round_straight_through(&y.f_sub(&mean)?)?.f_add(&mean)?.f_mul(&first)?;
+            let (known, _) = symbols(prepared, &y.f_sub(&mean)?, &scale)?;
+            let known = known.f_add(&mean)?.f_mul(&first)?;
             let x = Tensor::f_cat(&[features, known], 1)?;
             let x = self.layer(9, prepared, &self.layer(8, prepared, &self.layer(7, prepared, &x)?)?)?;
             let (mean2, scale2) = Self::mean_scale(&self.layer(10, prepared, &x)?)?;
@@ -237,11 +256,11 @@ impl EntropyNet {
             scale = scale.f_mul(&first)?.f_add(&scale2.f_mul(&second)?)?;
         }
         let centred = y.f_sub(&mean)?;
-        let symbols = round_straight_through(&centred)?;
+        let (symbols, written) = symbols(prepared, &centred, &scale)?;
         let y_hat = symbols.f_add(&mean)?;
         let y_bits = match quantiser {
             Quantiser::Noise(noise) => gaussian_bits(&centred.f_add(&noise(&y.size()))?, &scale)?,
-            Quantiser::Hard => gaussian_bits(&symbols, &scale)?,
+            Quantiser::Hard => gaussian_bits(&symbols, &scale)?.f_mul(&written)?,
         };
         let dims: &[i64] = &[1, 2, 3];
         let bits = y_bits.f_sum_dim_intlist(dims, false, None)?.f_add(&z_bits.f_sum_dim_intlist(dims, false, None)?)?;

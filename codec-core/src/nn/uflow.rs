@@ -195,7 +195,7 @@ impl UFlowEstimator {
 }
 
 impl FlowEstimator for UFlowEstimator {
-    fn estimate(&mut self, current: &Plane, previous: &Plane) -> Result<FlowField> {
+    fn estimate(&mut self, current: &Plane, previous: &Plane, _lambda: f64) -> Result<FlowField> {
         let (rows, cols) = (current.height, current.width);
         if (rows, cols) != (previous.height, previous.width) || !rows.is_multiple_of(MULTIPLE) || !cols.is_multiple_of(MULTIPLE) {
             return Err(Error::InvalidConfig(format!(

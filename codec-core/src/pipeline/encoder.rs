@@ -22,6 +22,7 @@ use crate::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residua
 use crate::kernels::{PACKED_CHANNELS, Prediction};
 use crate::model::Model;
 use crate::nn::codec::{FLOW_INPUT, quality_tensor};
+use crate::quality::lambda;
 use crate::rate::{RateController, RateMode};
 use crate::scene::{CutDetector, Thumbnail};
 use crate::{Error, Result};
@@ -261,7 +262,7 @@ impl Encoder {
         let model = Rc::clone(&self.model);
         let networks = &model.networks;
 
-        let field = self.estimate_motion()?;
+        let field = self.estimate_motion(quality)?;
         let (input, bands) = self.flow_input(&field)?;
         let q = quality_tensor(&[quality], device)?;
         let y = self.reconstructor.times.measure("flow analysis", || networks.flow_transform(&input, &bands, &q))?;
@@ -297,10 +298,10 @@ impl Encoder {
 
     /// Flow from the current frame to the last reconstruction. Between originals, what the coded motion misses would never
     /// be made good, and the errors of all frames would add up.
-    fn estimate_motion(&mut self) -> Result<FlowField> {
+    fn estimate_motion(&mut self, quality: u8) -> Result<FlowField> {
         let (current, estimator) = (self.current.plane(0), &mut self.estimator);
         let (reference, times) = self.reconstructor.reference_and_times();
-        times.measure("flow estimation", || estimator.estimate(current, reference.plane(0)))
+        times.measure("flow estimation", || estimator.estimate(current, reference.plane(0), lambda(f64::from(quality))))
     }
 
     /// Inputs of E_flow: `[1, 200, H/8, W/8]` and the Haar bands `[1, 8, H/16, W/16]`.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use codec_core::nn::ops::Planes;
+use codec_core::quality::lambda;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -10,9 +11,6 @@ const DRIFT_CHROMA_WEIGHT: f64 = 2.0;
 /// Scale below which Charbonnier behaves like a squared error.
 const CHARBONNIER_EPSILON: f64 = 4e-3;
 
-/// Lambda at quality 0 and quality 63, log-linear between.
-pub const LAMBDA_BEST: f64 = 2500.0;
-pub const LAMBDA_WORST: f64 = 12.0;
 /// Examples are weighted by (this / lambda)^0.4, so that no end of the range drowns the other.
 const LAMBDA_PIVOT: f64 = 300.0;
 const LAMBDA_EXPONENT: f64 = 0.4;
@@ -45,16 +43,6 @@ impl Fidelity {
         let chroma = error(&target.uv, &output.uv, self.kind)?.f_mul_scalar(self.chroma_weight)?;
         Ok(error(&target.y, &output.y, self.kind)?.f_add(&chroma)?)
     }
-}
-
-/// Lambda of a quality index: weight of the distortion (mean squared error on [0, 1]) against bits per pixel.
-pub fn lambda(quality: f64) -> f64 {
-    (LAMBDA_BEST.ln() + (LAMBDA_WORST / LAMBDA_BEST).ln() * quality / 63.0).exp()
-}
-
-/// The quality index whose lambda is the given one (not rounded; may lie outside 0..=63).
-pub fn quality_of_lambda(lambda: f64) -> f64 {
-    (lambda / LAMBDA_BEST).ln() / (LAMBDA_WORST / LAMBDA_BEST).ln() * 63.0
 }
 
 /// Lambda of each example, and the weight of each example in the loss.
@@ -132,12 +120,5 @@ mod tests {
         let noisy = Planes { y: noise.shallow_clone(), uv: Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu)) };
         assert!(drift(&flat(0.0, 0.0), &noisy).unwrap().double_value(&[0]) < 1e-9);
         assert!((drift(&flat(0.0, 0.0), &flat(0.1, 0.0)).unwrap().double_value(&[0]) - 0.01).abs() < 1e-6);
-    }
-
-    #[test]
-    fn lambda_runs_log_linearly_between_its_ends() {
-        assert!((lambda(0.0) - 2500.0).abs() < 1e-6 && (lambda(63.0) - 12.0).abs() < 1e-6);
-        assert!((lambda(31.5) - (2500.0f64 * 12.0).sqrt()).abs() < 1e-6);
-        assert!((quality_of_lambda(lambda(17.0)) - 17.0).abs() < 1e-9);
     }
 }

@@ -8,6 +8,7 @@ use codec_core::flow::{DisFlow, FlowEstimator};
 use codec_core::frame::Plane;
 use codec_core::nn::ops::Planes;
 use codec_core::nn::uflow::{UFlow, UFlowEstimator};
+use codec_core::quality::lambda;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -55,17 +56,18 @@ pub struct Motion {
 }
 
 impl Motion {
-    /// Flow `[N, 2, H/4, W/4]` from each frame to its reference in pixels, without gradient. The estimator sees 8 bits, as
-    /// in the encoder.
-    pub fn estimate(&self, frame: &Planes, reference: &Planes) -> Result<Tensor> {
+    /// Flow `[N, 2, H/4, W/4]` from each frame to its reference in pixels, for examples of these quality indices; without
+    /// gradient. The estimator sees 8 bits, as in the encoder.
+    pub fn estimate(&self, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Tensor> {
         let (n, _, h, w) = frame.y.size4()?;
         let (h, w) = (h as usize, w as usize);
         let (current, previous) = (samples(&frame.y)?, samples(&reference.y)?);
         let plane = |data: &[u8], example: usize| Plane::from_vec(data[example * h * w..][..h * w].to_vec(), w, h);
         let mut estimator = self.estimator.borrow_mut();
         let mut values = Vec::with_capacity(n as usize * h * w / 8);
-        for example in 0..n as usize {
-            let field = estimator.estimate(&plane(&current, example)?, &plane(&previous, example)?)?;
+        for (example, &quality) in qualities.iter().enumerate() {
+            let lambda = lambda(f64::from(quality));
+            let field = estimator.estimate(&plane(&current, example)?, &plane(&previous, example)?, lambda)?;
             values.extend_from_slice(&field.data);
         }
         let field = Tensor::f_from_slice(&values)?.f_view([n, h as i64 / 4, w as i64 / 4, 2])?;
@@ -90,7 +92,7 @@ mod tests {
         let texture = (Tensor::rand([2, 1, 128, 128], options) - 0.5).avg_pool2d([7, 7], [1, 1], [3, 3], false, true, None) * 3.0;
         let still = Planes { y: texture, uv: Tensor::zeros([2, 2, 64, 64], options) };
         let moved = still.rolled(0, 4).unwrap();
-        let flow = FlowSource::Dis.open(Device::Cpu).unwrap().estimate(&moved, &still).unwrap();
+        let flow = FlowSource::Dis.open(Device::Cpu).unwrap().estimate(&moved, &still, &[20, 40]).unwrap();
         assert_eq!(flow.size(), [2, 2, 32, 32]);
         let inner = flow.narrow(2, 8, 16).narrow(3, 8, 16);
         let mean = |part| inner.narrow(1, part, 1).mean(Kind::Float).double_value(&[]);

@@ -209,9 +209,9 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
     let perceptual = 1 + rng.below(last as u32) as usize;
     for t in 1..=last {
         let frame = &clip.frames[t];
-        let flow = context.motion.estimate(frame, &previous)?;
         let swung = swings.then(|| clip_examples.swung(context, frame, losses.swing, rng)).transpose()?;
         let examples = swung.as_ref().unwrap_or(&clip_examples);
+        let flow = context.motion.estimate(frame, &previous, &examples.qualities)?;
         let shift = draw_shift(context.networks, losses.shift, rng);
         let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
         let mut quantiser = Quantiser::Noise(&mut noise);
@@ -299,7 +299,7 @@ pub fn detail_step(context: &StepContext, clip: &Clip, shift_share: f64, rng: &m
                 (context.networks.intra_frame(&prepared, frame, &q, &mut Quantiser::Hard)?, Judge::Intra)
             }
             Some((reference, state)) => {
-                let flow = context.motion.estimate(frame, reference)?;
+                let flow = context.motion.estimate(frame, reference, &examples.qualities)?;
                 let coded = context.networks.inter_frame(
                     &prepared,
                     frame,

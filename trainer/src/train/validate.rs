@@ -7,10 +7,11 @@ use codec_core::nn::Networks;
 use codec_core::nn::codec::quality_tensor;
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::nn::ops::Planes;
+use codec_core::quality::lambda;
 use tch::{Device, Kind, Tensor};
 
 use super::batch::clip_on_device;
-use super::loss::{Fidelity, lambda, psnr};
+use super::loss::{Fidelity, psnr};
 use super::motion::{FlowSource, Motion};
 use super::step::Clip;
 use super::{Stage, TrainConfig};
@@ -121,7 +122,7 @@ fn measure(
             &prepared,
             frame,
             &previous,
-            &motion.estimate(frame, &previous)?,
+            &motion.estimate(frame, &previous, &vec![quality; examples as usize])?,
             &q,
             state.as_ref(),
             shift,

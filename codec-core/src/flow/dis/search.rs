@@ -53,11 +53,13 @@ pub(super) struct Search<'a> {
     current: &'a Level,
     previous: &'a Level,
     config: &'a DisConfig,
+    /// Squared differences that a step must save.
+    least_gain: f32,
 }
 
 impl<'a> Search<'a> {
-    pub fn new(current: &'a Level, previous: &'a Level, config: &'a DisConfig) -> Self {
-        Self { current, previous, config }
+    pub fn new(current: &'a Level, previous: &'a Level, config: &'a DisConfig, least_gain: f32) -> Self {
+        Self { current, previous, config, least_gain }
     }
 }
 
@@ -112,7 +114,7 @@ fn search_patch(grid: &mut Grid, search: &Search, i: usize, neighbours: [Option<
         let (du, dv) = template.step(&difference);
         let moved = (best.0 + du, best.1 + dv);
         let next = compare(moved);
-        if next.squares >= difference.squares {
+        if next.squares >= difference.squares - search.least_gain {
             break;
         }
         (best, difference) = (moved, next);
