@@ -34,25 +34,33 @@ pub fn setup(stage: &Stage, losses: &GanLosses) -> Setup {
 impl Setup {
     /// One step on a clip of three frames, the first one alone in the I-stage.
     pub fn step(&self, stage: &Stage) -> StepResult {
-        let multipliers = [1.0; 64];
-        let context = StepContext {
-            networks: &self.networks,
-            adversary: self.adversary.as_ref(),
-            motion: &FlowSource::Dis.open(Device::Cpu).unwrap(),
-            fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
-            fraction: 0.5,
-            rate_multiplier: &multipliers,
-            device: Device::Cpu,
-        };
-        let mut rng = StepRng::new(1, 0, 0);
-        match stage {
-            Stage::Intra => intra_step(&context, &clip(1), &mut rng),
-            Stage::Inter { losses, .. } => inter_step(&context, &clip(3), losses, &mut rng),
-            Stage::Detail { shift, .. } => detail_step(&context, &clip(3), *shift, &mut rng),
-            Stage::Flow => unreachable!("has a test of its own"),
-        }
-        .unwrap()
+        in_context(&self.networks, self.adversary.as_ref(), |context| step(context, stage, 3))
     }
+}
+
+/// Runs `work` in the middle of a stage.
+pub fn in_context<T>(networks: &Networks, adversary: Option<&Adversary>, work: impl FnOnce(&StepContext) -> T) -> T {
+    work(&StepContext {
+        networks,
+        adversary,
+        motion: &FlowSource::Dis.open(Device::Cpu).unwrap(),
+        fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
+        fraction: 0.5,
+        rate_multiplier: &[1.0; 64],
+        device: Device::Cpu,
+    })
+}
+
+/// One step on a clip of `frames` frames, the first one alone in the I-stage; the same draws every time.
+pub fn step(context: &StepContext, stage: &Stage, frames: usize) -> StepResult {
+    let mut rng = StepRng::new(1, 0, 0);
+    match stage {
+        Stage::Intra => intra_step(context, &clip(1), &mut rng),
+        Stage::Inter { losses, .. } => inter_step(context, &clip(frames), losses, &mut rng),
+        Stage::Detail { shift, .. } => detail_step(context, &clip(frames), *shift, &mut rng),
+        Stage::Flow => unreachable!("has a test of its own"),
+    }
+    .unwrap()
 }
 
 /// Two clips of 64x64 pixels that move by two pixels a frame.

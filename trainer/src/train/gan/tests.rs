@@ -4,12 +4,9 @@ use tch::{Device, Kind, Tensor};
 
 use super::*;
 use crate::train::Stage;
-use crate::train::fixtures::{clip, inter, setup};
-use crate::train::loss::{Distortion, Fidelity};
-use crate::train::motion::FlowSource;
-use crate::train::noise::StepRng;
+use crate::train::fixtures::{clip, in_context, inter, setup, step};
 use crate::train::schedule::Unroll;
-use crate::train::step::{InterLosses, StepContext, inter_step, intra_step};
+use crate::train::step::InterLosses;
 
 /// Runs one step and gives back the names of parameters that get a gradient which is not zero.
 fn reached(stage: &Stage, losses: &GanLosses) -> Vec<String> {
@@ -96,31 +93,16 @@ fn lpips_without_weights_is_refused_with_the_cure() {
 
 #[test]
 fn the_full_width_of_the_article_takes_a_step() {
-    let clip = clip(2);
-    let _generator = crate::testing::seeded(13);
-    let model = ModelConfig::paper();
     let mut params = ParamStore::new();
-    let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
-    let multipliers = [1.0; 64];
-    let context = StepContext {
-        networks: &networks,
-        adversary: None,
-        motion: &FlowSource::Dis.open(Device::Cpu).unwrap(),
-        fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
-        fraction: 0.5,
-        rate_multiplier: &multipliers,
-        device: Device::Cpu,
+    let networks = {
+        let _generator = crate::testing::seeded(13);
+        Networks::init(&mut params, &ModelConfig::paper(), Device::Cpu).unwrap()
     };
-    let mut rng = StepRng::new(1, 0, 0);
     for (stage, part) in [(Stage::Intra, "intra.synthesis."), (inter(InterLosses::default()), "residual.synthesis.")] {
         for (name, tensor) in params.iter() {
             let _ = tensor.set_requires_grad(stage.trains(name));
         }
-        let result = match &stage {
-            Stage::Inter { losses, .. } => inter_step(&context, &clip, losses, &mut rng),
-            _ => intra_step(&context, &clip, &mut rng),
-        };
-        result.unwrap().loss.backward();
+        in_context(&networks, None, |context| step(context, &stage, 2)).loss.backward();
         let reached = params.iter().filter(|(name, t)| name.starts_with(part) && t.grad().defined()).count();
         assert!(reached > 20, "{part}: {reached} parameters reached");
     }
