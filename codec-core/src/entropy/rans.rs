@@ -1,22 +1,22 @@
-//! Four-way interleaved range asymmetric numeral systems (Duda, "Asymmetric numeral systems", 2013; interleaving as in
+//! Two-way interleaved range asymmetric numeral systems (Duda, "Asymmetric numeral systems", 2013; interleaving as in
 //! Giesen, "Interleaved entropy coders", 2014).
 //!
 //! States are u32 with lower bound 2^16, renormalised by 16-bit words; probabilities have 16 bits. Step k of the decoder
-//! works on state k mod 4. Each state starts, in the encoder, at 2^16 plus a 16-bit word of the caller's choice, which
+//! works on state k mod 2. Each state starts, in the encoder, at 2^16 plus a 16-bit word of the caller's choice, which
 //! costs nothing and which the decoder finds again after the last step: room for a checksum.
 //!
 //! # Byte layout
 //! ```text
-//! tag       u8        bit i: the upper half of state i takes two bytes instead of one; bits 4..8 are zero
-//! state 0..4          lower half u16, then upper half u8 or u16 (u16 only where it is 256 or more)
+//! tag       u8        bit i: the upper half of state i takes two bytes instead of one; bits 2..8 are zero
+//! state 0..2          lower half u16, then upper half u8 or u16 (u16 only where it is 256 or more)
 //! words     u16 ...   in the decoder's reading order, to the end of the payload
 //! ```
-//! All numbers are little-endian. A payload without a single step has 13 bytes.
+//! All numbers are little-endian. A payload without a single step has 7 bytes.
 
 use crate::{Error, Result};
 
-/// Interleaved states.
-pub(super) const LANES: usize = 4;
+/// Interleaved states. Each costs some bytes a frame, which weigh more than what a third and fourth save in time.
+pub(super) const LANES: usize = 2;
 /// Bits of a probability.
 pub(super) const PROBABILITY_BITS: u32 = 16;
 const LOWER_BOUND: u32 = 1 << 16;

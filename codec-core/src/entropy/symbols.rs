@@ -9,7 +9,7 @@ use crate::{Error, Result};
 pub const MAX_SYMBOL: i32 = (1 << 20) - 1;
 /// Mean size of a payload beyond [`SymbolWriter::bits`], in bytes: the tag, and 20 bits of each state, 16 of which carry
 /// the checksum.
-pub const MEAN_OVERHEAD_BYTES: f64 = 11.0;
+pub const MEAN_OVERHEAD_BYTES: f64 = 6.0;
 /// Longest suffix of the escape's Exp-Golomb code.
 const MAX_SUFFIX_BITS: u32 = 19;
 const RAW_BITS: u32 = 16;
@@ -102,7 +102,7 @@ impl SymbolWriter {
     /// Codes the symbols into a payload and empties the writer, which keeps its memory.
     pub fn finish(&mut self) -> Vec<u8> {
         let crc = self.checksum.value();
-        let payload = encode(&self.steps, [crc as u16, (crc >> 16) as u16, 0, 0]);
+        let payload = encode(&self.steps, [crc as u16, (crc >> 16) as u16]);
         self.steps.clear();
         self.bits = 0.0;
         self.checksum.restore(0);
@@ -198,7 +198,7 @@ impl<'a> SymbolReader<'a> {
         self.check()?;
         let words: [u16; LANES] = self.rans.finish()?;
         let crc = self.checksum.value();
-        if words != [crc as u16, (crc >> 16) as u16, 0, 0] {
+        if words != [crc as u16, (crc >> 16) as u16] {
             return Err(Error::Corrupt("entropy payload: checksum of the symbols does not match".into()));
         }
         Ok(crc)
