@@ -94,6 +94,9 @@ pub struct TrainArgs {
     /// Most quality steps between a clip and its single P-frames, in half of the clips (inter stage).
     #[arg(long, default_value_t = InterLosses::default().swing, value_parser = clap::value_parser!(u8).range(..=63))]
     quality_swing: u8,
+    /// Most frames coded without learning before the T that are learned from (inter stage).
+    #[arg(long, default_value_t = InterLosses::default().lead_in, value_parser = clap::value_parser!(u32).range(..=100))]
+    lead_in: u32,
     /// Flow that the flow codec learns to pass on: dis, or a checkpoint of the stage flow.
     #[arg(long, default_value = "dis")]
     flow: FlowSource,
@@ -180,6 +183,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
                 flow: args.flow_loss,
                 intra_offset: args.intra_offset,
                 swing: args.quality_swing,
+                lead_in: args.lead_in,
                 ..InterLosses::default()
             },
         },

@@ -56,7 +56,10 @@ pub fn step(context: &StepContext, stage: &Stage, frames: usize) -> StepResult {
     let mut rng = StepRng::new(1, 0, 0);
     match stage {
         Stage::Intra => intra_step(context, &clip(1), &mut rng),
-        Stage::Inter { losses, .. } => inter_step(context, &clip(frames), losses, &mut rng),
+        Stage::Inter { losses, .. } => {
+            let lead_in = losses.lead_in as usize;
+            inter_step(context, &clip(frames + lead_in), lead_in, losses, &mut rng)
+        }
         Stage::Detail { shift, .. } => detail_step(context, &clip(frames), *shift, &mut rng),
         Stage::Flow => unreachable!("has a test of its own"),
     }

@@ -78,6 +78,16 @@ impl Stage {
             Self::Flow => 2,
         }
     }
+
+    /// Frames of a step's clips that are coded without learning, the same for all workers, which wait for each other.
+    fn lead_in(&self, seed: u64, step: u64) -> usize {
+        /// Sets these draws apart from those of the workers.
+        const STREAM: u64 = 0x6c65_6164;
+        match self {
+            Self::Inter { losses, .. } => noise::StepRng::new(seed ^ STREAM, step, 0).below(losses.lead_in + 1) as usize,
+            _ => 0,
+        }
+    }
 }
 
 /// Everything that decides what a run computes; stored in its checkpoint.

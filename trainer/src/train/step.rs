@@ -35,11 +35,24 @@ pub struct InterLosses {
     pub intra_offset: (u8, u8),
     /// Most quality steps by which single P-frames of half of the clips are better or worse than the clip, as under rate control.
     pub swing: u8,
+    /// Most frames that are coded without learning before those that are learned from: what a long stream has become, and
+    /// not only what follows a keyframe. Their number is drawn for each step.
+    pub lead_in: u32,
 }
 
 impl Default for InterLosses {
     fn default() -> Self {
-        Self { warp: 0.3, flow: 0.02, drift: 1.0, growth: 0.1, shift: 0.75, sigma: 0.002, intra_offset: (4, 8), swing: 0 }
+        Self {
+            warp: 0.3,
+            flow: 0.02,
+            drift: 1.0,
+            growth: 0.1,
+            shift: 0.75,
+            sigma: 0.002,
+            intra_offset: (4, 8),
+            swing: 0,
+            lead_in: 0,
+        }
     }
 }
 
@@ -192,8 +205,33 @@ fn frozen_intra(
     Ok(tch::no_grad(|| context.networks.intra_frame(prepared, frame, &q, &mut Quantiser::Hard)?.frame.rounded())?)
 }
 
-/// P-stage: an I-frame without gradient, then T - 1 P-frames with back-propagation through time.
-pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng: &mut StepRng) -> Result<StepResult> {
+/// A P-frame as the codec makes it, without gradient: the next reference and the state after it.
+fn coded_on(
+    context: &StepContext,
+    prepared: &PreparedModel,
+    frame: &Planes,
+    reference: &Planes,
+    examples: &Examples,
+    state: Option<&InterState>,
+    shift: (i64, i64),
+) -> Result<(Planes, Option<InterState>)> {
+    let flow = context.motion.estimate(frame, reference, &examples.qualities)?;
+    let mut quantiser = Quantiser::Hard;
+    let coded = tch::no_grad(|| {
+        context.networks.inter_frame(prepared, frame, reference, &flow, &examples.q, state, shift, &mut quantiser)
+    })?;
+    Ok((coded.frame.rounded()?, coded.inter))
+}
+
+/// P-stage: an I-frame and `lead_in` P-frames without gradient, then the clip's other P-frames with back-propagation through
+/// time.
+pub fn inter_step(
+    context: &StepContext,
+    clip: &Clip,
+    lead_in: usize,
+    losses: &InterLosses,
+    rng: &mut StepRng,
+) -> Result<StepResult> {
     let clip_examples = Examples::draw(context, &clip.frames[0], rng)?;
     let prepared = context.networks.prepare(Arithmetic::Integer)?;
     let mut previous = frozen_intra(context, &prepared, &clip.frames[0], &clip_examples.qualities, losses.intra_offset, rng)?;
@@ -206,8 +244,13 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
     let mut metrics = Metrics::new();
     let mut bpp_sum: Option<Tensor> = None;
     let last = clip.frames.len() - 1;
-    let perceptual = 1 + rng.below(last as u32) as usize;
-    for t in 1..=last {
+    let first = lead_in + 1;
+    let perceptual = first + rng.below((last - lead_in) as u32) as usize;
+    for t in 1..first {
+        let shift = draw_shift(context.networks, losses.shift, rng);
+        (previous, state) = coded_on(context, &prepared, &clip.frames[t], &previous, &clip_examples, state.as_ref(), shift)?;
+    }
+    for t in first..=last {
         let frame = &clip.frames[t];
         let swung = swings.then(|| clip_examples.swung(context, frame, losses.swing, rng)).transpose()?;
         let examples = swung.as_ref().unwrap_or(&clip_examples);
@@ -228,7 +271,7 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
         let inter = coded.inter.as_ref().expect("a P-frame has an inter state");
         let bpp = coded.bits.f_div_scalar(examples.pixels)?;
         let d = context.fidelity.distortion(frame, &coded.frame)?;
-        let weight = 1.0 + losses.growth * (t - 1) as f64;
+        let weight = 1.0 + losses.growth * (t - first) as f64;
         total = total.f_add(&examples.lagrangian(&bpp, &d, 1.0)?.f_mul_scalar(weight)?)?;
         weights += weight;
         let prediction_error = context.fidelity.squared().distortion(frame, &inter.prediction.frame)?;
@@ -252,7 +295,7 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
             total =
                 total.f_add(&adversary.losses(Judge::Inter, &real, &fake, &coded.latent, t == perceptual, &mut metrics)?)?;
         }
-        if t == 1 {
+        if t == first {
             metrics.push(("psnr_warp", psnr(&frame.y, &inter.prediction.frame.y)?));
             metrics.push(("bpp_flow", mean(&inter.flow_bits)? / examples.pixels));
         }
@@ -269,7 +312,7 @@ pub fn inter_step(context: &StepContext, clip: &Clip, losses: &InterLosses, rng:
         previous = reference(&coded)?;
         state = coded.inter;
     }
-    let mean_bpp = bpp_sum.expect("at least one P-frame").f_div_scalar(last as f64)?;
+    let mean_bpp = bpp_sum.expect("at least one P-frame").f_div_scalar((last - lead_in) as f64)?;
     Ok(StepResult { loss: total.f_div_scalar(weights)?, metrics, rates: clip_examples.rates(&mean_bpp)? })
 }
 

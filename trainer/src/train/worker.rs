@@ -178,7 +178,8 @@ fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Res
         }
     }
     let config = &setup.config;
-    let clip = setup.source.clip(order.step, setup.index, order.frames, setup.device)?;
+    let lead_in = config.stage.lead_in(config.seed, order.step);
+    let clip = setup.source.clip(order.step, setup.index, order.frames + lead_in, setup.device)?;
     let context = StepContext {
         networks: &replica.networks,
         adversary: replica.adversary.as_ref(),
@@ -191,7 +192,7 @@ fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Res
     let mut rng = StepRng::new(config.seed, order.step, setup.index);
     let StepResult { loss, metrics, rates } = match &config.stage {
         Stage::Intra => intra_step(&context, &clip, &mut rng)?,
-        Stage::Inter { losses, .. } => inter_step(&context, &clip, losses, &mut rng)?,
+        Stage::Inter { losses, .. } => inter_step(&context, &clip, lead_in, losses, &mut rng)?,
         Stage::Detail { shift, .. } => detail_step(&context, &clip, *shift, &mut rng)?,
         Stage::Flow => flow_step(replica.flow.as_ref().expect("made for this stage"), &clip)?,
     };

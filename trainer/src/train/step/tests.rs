@@ -22,6 +22,7 @@ fn every_setting_of_the_p_stage_has_an_effect() {
         ("sigma", InterLosses { sigma: 0.5, ..plain() }),
         ("intra_offset", InterLosses { intra_offset: (40, 40), ..plain() }),
         ("swing", InterLosses { swing: 30, ..plain() }),
+        ("lead_in", InterLosses { lead_in: 2, ..plain() }),
     ] {
         assert!((loss(losses) - base).abs() > 1e-6 * base.abs(), "{name} changes nothing");
     }
