@@ -126,6 +126,8 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
 
     fn commands(text: &str, scale: f64) -> Result<Vec<StageCommand>> {
         let folders = Folders { data: Path::new("d"), out: Path::new("o"), start: Path::new("s") };
@@ -168,5 +170,18 @@ mod tests {
     fn unknown_stages_are_named() {
         let text = "profile = \"rt\"\n[[stage]]\nname = \"a\"\nkind = \"inter\"\nfrom = \"b\"";
         assert!(commands(text, 1.0).unwrap_err().to_string().contains("\"b\""));
+    }
+    #[test]
+    fn the_schedules_of_the_repository_are_command_lines_that_train_takes() {
+        for text in [include_str!("../schedules/rt.toml"), include_str!("../schedules/article.toml")] {
+            let stages = commands(text, 1.0).unwrap();
+            assert!(stages.len() >= 3);
+            for StageCommand { name, arguments } in stages {
+                let line = std::iter::once("ngc-trainer".to_owned()).chain(arguments);
+                if let Err(error) = Cli::try_parse_from(line) {
+                    panic!("stage {name}: {error}");
+                }
+            }
+        }
     }
 }
