@@ -7,7 +7,7 @@ use codec_core::frame::Frame;
 use codec_core::frame::pad::padded;
 
 use codec_core::kernels::pack::{PackTarget, pack_frame};
-use codec_core::kernels::{MotionCompensator, PACKED_CHANNELS, Prediction};
+use codec_core::kernels::{Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
 use codec_core::model::{Model, ModelSource};
 use codec_core::nn::codec::quality_tensor;
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
@@ -56,12 +56,14 @@ fn fused_warp_and_blur_equal_the_tensors() {
         })
         .collect();
     let field = Tensor::from_slice(&motion).view([1, rows as i64, cols as i64, 3]).permute([0, 3, 1, 2]);
-    let wanted = predict(&planes(&frame), &field.narrow(1, 0, 2), &field.narrow(1, 2, 1)).unwrap().frame;
-    let mut found = Prediction::default();
-    MotionCompensator::default().predict(&frame, &motion, 1, &mut found).unwrap();
-    // grid_sample computes positions in -1..1, which costs it some 1e-4 of a pixel.
-    assert!(largest_difference(&wanted.y, &found.y) < 1e-3);
-    assert!(largest_difference(&wanted.uv, &[found.u, found.v].concat()) < 1e-3);
+    for filters in [[Cubic::Sharp, Cubic::Stable], [Cubic::Stable, Cubic::Sharp]] {
+        let wanted = predict(&planes(&frame), &field.narrow(1, 0, 2), &field.narrow(1, 2, 1), filters).unwrap().frame;
+        let mut found = Prediction::default();
+        MotionCompensator::new(filters[0], filters[1]).predict(&frame, &motion, 1, &mut found).unwrap();
+        // grid_sample computes positions in -1..1, which costs it some 1e-4 of a pixel.
+        assert!(largest_difference(&wanted.y, &found.y) < 1e-3);
+        assert!(largest_difference(&wanted.uv, &[found.u, found.v].concat()) < 1e-3);
+    }
 }
 
 fn field_tensor(field: &FlowField) -> Tensor {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use codec_core::kernels::Cubic;
 use codec_core::nn::layers::KNOTS;
 use codec_core::nn::{ModelConfig, ParamStore};
 use codec_core::quality::quality_of_lambda;
@@ -12,6 +13,11 @@ use tch::{Kind, Tensor};
 
 /// The prototype's lambda at quality 63; ours reaches lower rates, so its axis is a part of ours.
 const PROTOTYPE_LAMBDA_WORST: f64 = 40.0;
+
+/// The prototype's networks.
+pub fn prototype_config() -> ModelConfig {
+    ModelConfig { chroma_filter: Cubic::Sharp, ..ModelConfig::rt() }
+}
 /// A logistic of scale 1 has the standard deviation pi/sqrt(3): the prototype's z prior is logistic, ours Gaussian.
 const LOGISTIC_DEVIATION: f64 = 1.813_799_364;
 
@@ -134,7 +140,7 @@ pub fn import_prototype(path: &Path) -> Result<(ModelConfig, ParamStore)> {
         }
         params.insert(name, value.detach().set_requires_grad(true));
     }
-    Ok((ModelConfig::rt(), params))
+    Ok((prototype_config(), params))
 }
 
 /// Moves knots `[8, C]` to an axis on which the old one is the first `span` (0..1) of the new one.

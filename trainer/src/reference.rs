@@ -23,7 +23,7 @@ const TOLERANCE: f64 = 1e-4;
 /// Naming the tensor that differs and by how much.
 pub fn check(weights: &Path, vectors: &Path) -> Result<()> {
     let mut params = prototype_params(weights)?;
-    let networks = Networks::load(&mut params, &codec_core::ModelConfig::rt(), Device::Cpu)?;
+    let networks = Networks::load(&mut params, &crate::import::prototype_config(), Device::Cpu)?;
     let vectors = read_tensors(vectors)?;
     let found = tch::no_grad(|| run(&networks, &vectors))?;
     let mut worst = Vec::new();

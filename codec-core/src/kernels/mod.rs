@@ -12,7 +12,7 @@ pub mod unpack;
 pub mod warp;
 
 pub use prediction::Prediction;
-pub use warp::MotionCompensator;
+pub use warp::{Cubic, MotionCompensator};
 
 use crate::{Error, Result};
 

@@ -5,6 +5,7 @@
 
 mod bicubic;
 mod blur;
+mod cubic;
 mod field;
 mod source;
 #[cfg(test)]
@@ -22,22 +23,31 @@ use crate::frame::Frame;
 use crate::frame::pad::CODED_MULTIPLE;
 use crate::{Error, Result};
 
+pub use self::cubic::Cubic;
+
 /// Rows of a 5-tap blur.
 const TAPS: usize = 5;
 
 /// Makes predictions; keeps its buffers from frame to frame.
 #[derive(Debug, Default)]
 pub struct MotionCompensator {
+    luma: Cubic,
+    chroma: Cubic,
     sources: [Source; 3],
     field: MotionField,
 }
 
 impl MotionCompensator {
+    /// Interpolates luma and chroma with the given kernels.
+    pub fn new(luma: Cubic, chroma: Cubic) -> Self {
+        Self { luma, chroma, ..Self::default() }
+    }
+
     /// Predicts a frame from `reference`, which has the coded size, and resizes `out` to it.
     ///
     /// `motion` is NHWC `[H/8][W/8][3]`: dx, dy in pixels of the full resolution and sigma in 0..=1, upsampled
     /// bilinearly (pixel centres aligned). prediction(p) is the reference at p + flow(p), interpolated with cubic
-    /// convolution (a = -0.75; samples beyond the edge repeat it) and clamped to -0.5..=0.5, plus sigma times its change
+    /// convolution (samples beyond the edge repeat it) and clamped to -0.5..=0.5, plus sigma times its change
     /// by a 5x5 binomial blur; where sigma is 0 nothing is blurred. Chroma moves by half of the mean flow of its four
     /// luma samples and takes their mean sigma. Components that are no numbers count as 0, others are clamped (flow to
     /// 65536 pixels).
@@ -72,9 +82,10 @@ impl MotionCompensator {
             Band::Chroma { rows, out }
         });
         let field = &self.field;
+        let (luma_a, chroma_a) = (self.luma.parameter(), self.chroma.parameter());
         for_bands(threads, luma_bands.chain(chroma_bands), |band| match band {
-            Band::Luma { rows, out } => predict_band::<8, 1>(field, [luma], rows, [out]),
-            Band::Chroma { rows, out } => predict_band::<4, 2>(field, [u, v], rows, out),
+            Band::Luma { rows, out } => predict_band::<8, 1>(field, [luma], luma_a, rows, [out]),
+            Band::Chroma { rows, out } => predict_band::<4, 2>(field, [u, v], chroma_a, rows, out),
         });
         Ok(())
     }
@@ -89,6 +100,7 @@ enum Band<'a> {
 fn predict_band<const FACTOR: usize, const PLANES: usize>(
     field: &MotionField,
     sources: [&Source; PLANES],
+    a: f32,
     rows: Range<usize>,
     mut out: [&mut [f32]; PLANES],
 ) {
@@ -107,7 +119,7 @@ fn predict_band<const FACTOR: usize, const PLANES: usize>(
             dy.sample(&field.dy, warped, unit);
             for (source, ring) in sources.iter().zip(&mut rings) {
                 let line = &mut ring[warped % TAPS * width..][..width];
-                warp_row(source, warped, dx.values(), dy.values(), line);
+                warp_row(source, a, warped, dx.values(), dy.values(), line);
             }
         }
         next = end;

@@ -221,9 +221,10 @@ impl Networks {
 
     /// Motion-compensated prediction from what [`Self::motion`] gave.
     pub fn predict(&self, reference: &Planes, motion: &Tensor, sigma: &Tensor) -> Result<Prediction> {
+        let filters = [self.config.luma_filter, self.config.chroma_filter];
         match self.config.profile {
-            Profile::Rt => predict(reference, motion, sigma),
-            Profile::Paper => predict_full(reference, motion, sigma),
+            Profile::Rt => predict(reference, motion, sigma, filters),
+            Profile::Paper => predict_full(reference, motion, sigma, filters),
         }
     }
 

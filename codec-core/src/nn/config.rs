@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::bitstream::Profile;
 use crate::entropy::EntropyConfig;
+use crate::kernels::Cubic;
 use crate::{Error, Result};
 
 /// Widths and depths of an analysis/synthesis pair.
@@ -41,6 +42,11 @@ pub struct ModelConfig {
     /// (conditional coding).
     #[serde(default)]
     pub context: bool,
+    /// Kernels that interpolate luma and chroma of the reference.
+    #[serde(default)]
+    pub luma_filter: Cubic,
+    #[serde(default)]
+    pub chroma_filter: Cubic,
     /// The model file holds detailed synthesis transforms, trained with discriminators, beside the faithful ones.
     #[serde(default)]
     pub detail: bool,
@@ -85,6 +91,8 @@ impl ModelConfig {
             residual_entropy: entropy(64, 16, 64, true),
             free_latent: true,
             context: false,
+            luma_filter: Cubic::Sharp,
+            chroma_filter: Cubic::Stable,
             detail: false,
             random_shift: true,
             intra_quality_offset: 6,
@@ -126,6 +134,8 @@ impl ModelConfig {
             residual_entropy: entropy(latent, true),
             free_latent: true,
             context: false,
+            luma_filter: Cubic::Sharp,
+            chroma_filter: Cubic::Stable,
             detail: false,
             random_shift: true,
             intra_quality_offset: 6,

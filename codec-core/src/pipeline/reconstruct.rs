@@ -35,9 +35,9 @@ impl Reconstructor {
     /// For frames of the given coded size (multiples of 64).
     pub fn new(model: Rc<Model>, width: usize, height: usize) -> Self {
         Self {
-            model,
             reference: Frame::new(width, height),
-            compensator: MotionCompensator::default(),
+            compensator: MotionCompensator::new(model.config.luma_filter, model.config.chroma_filter),
+            model,
             prediction: Prediction::new(width, height),
             flow_prior: None,
             residual_prior: None,

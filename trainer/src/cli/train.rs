@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use codec_core::kernels::Cubic;
 use tch::Device;
 
 use crate::train::loss::{Distortion, Fidelity};
@@ -40,6 +41,11 @@ pub struct TrainArgs {
     /// Let G_res see the packed prediction (conditional coding) where the model to start from does not.
     #[arg(long)]
     context: bool,
+    /// Kernels of the motion compensation, sharp or stable, where they shall not be those of the model to start from.
+    #[arg(long, value_parser = parse_filter)]
+    luma_filter: Option<Cubic>,
+    #[arg(long, value_parser = parse_filter)]
+    chroma_filter: Option<Cubic>,
     /// Length in steps.
     #[arg(long, conflicts_with = "time_budget")]
     steps: Option<u64>,
@@ -162,6 +168,14 @@ fn parse_pair(text: &str) -> Result<(f64, f64), String> {
     }
 }
 
+fn parse_filter(text: &str) -> Result<Cubic, String> {
+    match text {
+        "sharp" => Ok(Cubic::Sharp),
+        "stable" => Ok(Cubic::Stable),
+        _ => Err(format!("{text}: write sharp or stable")),
+    }
+}
+
 fn parse_range(text: &str) -> Result<(u8, u8), String> {
     let parts: Option<Vec<u8>> = text.split(',').map(|p| p.trim().parse().ok()).collect();
     match parts.as_deref() {
@@ -212,7 +226,10 @@ pub fn run(args: TrainArgs) -> Result<()> {
     };
     let mut start = args.init.as_deref().map(load_start).transpose()?;
     if let Some(start) = &mut start {
-        start.progress.model.context |= args.context;
+        let model = &mut start.progress.model;
+        model.context |= args.context;
+        model.luma_filter = args.luma_filter.unwrap_or(model.luma_filter);
+        model.chroma_filter = args.chroma_filter.unwrap_or(model.chroma_filter);
         if args.residual_from_intra {
             let mut params = start.averaged_params();
             codec_core::Networks::init(&mut params, &start.progress.model, Device::Cpu)?;

@@ -6,32 +6,29 @@ use crate::kernels::simd::{multiversion, whole_to_u32};
 /// Samples that are worked on together; rows are multiples of it.
 const CHUNK: usize = 16;
 
-/// Keys' parameter, as everywhere in deep learning ("Cubic convolution interpolation for digital image processing", 1981,
-/// has -1/2).
-const A: f32 = -0.75;
-
 multiversion! {
-    /// Interpolates the source at (x + dx, row + dy) for each x of a row, and clamps to -0.5..=0.5.
-    pub(super) fn warp_row(source: &Source, row: usize, dx: &[f32], dy: &[f32], out: &mut [f32]) = warp_chunks
+    /// Interpolates the source at (x + dx, row + dy) for each x of a row with the kernel's parameter `a`, and clamps to
+    /// -0.5..=0.5.
+    pub(super) fn warp_row(source: &Source, a: f32, row: usize, dx: &[f32], dy: &[f32], out: &mut [f32]) = warp_chunks
 }
 
 #[inline(always)]
-fn warp_chunks(source: &Source, row: usize, dx: &[f32], dy: &[f32], out: &mut [f32]) {
+fn warp_chunks(source: &Source, a: f32, row: usize, dx: &[f32], dy: &[f32], out: &mut [f32]) {
     let chunks = dx.as_chunks::<CHUNK>().0.iter().zip(dy.as_chunks::<CHUNK>().0);
     for (i, (out, (dx, dy))) in out.as_chunks_mut::<CHUNK>().0.iter_mut().zip(chunks).enumerate() {
-        warp_chunk(source, i * CHUNK, row, dx, dy, out);
+        warp_chunk(source, a, (i * CHUNK, row), dx, dy, out);
     }
 }
 
 #[inline(always)]
-fn warp_chunk(source: &Source, col: usize, row: usize, dx: &[f32; CHUNK], dy: &[f32; CHUNK], out: &mut [f32; CHUNK]) {
+fn warp_chunk(source: &Source, a: f32, (col, row): (usize, usize), dx: &[f32; CHUNK], dy: &[f32; CHUNK], out: &mut [f32; CHUNK]) {
     let (mut index, mut wx, mut wy) = ([0u32; CHUNK], [[0f32; CHUNK]; 4], [[0f32; CHUNK]; 4]);
     for i in 0..CHUNK {
         let (left, tx) = split(dx[i] + (col as f32 + i as f32), source.width);
         let (top, ty) = split(dy[i] + row as f32, source.height);
         // The first of the four taps lies one before.
         index[i] = (top - 1) * source.stride as u32 + left - 1;
-        let (x, y) = (weights(tx), weights(ty));
+        let (x, y) = (weights(a, tx), weights(a, ty));
         for k in 0..4 {
             wx[k][i] = x[k];
             wy[k][i] = y[k];
@@ -64,8 +61,8 @@ fn split(position: f32, size: usize) -> (u32, f32) {
 
 /// Weights of the samples at -1, 0, 1 and 2 for a position in 0..1.
 #[inline(always)]
-fn weights(t: f32) -> [f32; 4] {
-    let near = |t: f32| ((A + 2.0) * t - (A + 3.0)) * t * t + 1.0;
-    let far = |t: f32| ((A * t - 5.0 * A) * t + 8.0 * A) * t - 4.0 * A;
+fn weights(a: f32, t: f32) -> [f32; 4] {
+    let near = |t: f32| ((a + 2.0) * t - (a + 3.0)) * t * t + 1.0;
+    let far = |t: f32| ((a * t - 5.0 * a) * t + 8.0 * a) * t - 4.0 * a;
     [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)]
 }

@@ -6,6 +6,7 @@ struct Naive {
     width: usize,
     height: usize,
     samples: Vec<f32>,
+    filter: Cubic,
 }
 
 fn clamp_index(position: i64, size: usize) -> usize {
@@ -19,7 +20,7 @@ impl Naive {
 
     fn bicubic(&self, y: f32, x: f32) -> f32 {
         let kernel = |t: f64| {
-            let (a, t) = (-0.75, t.abs());
+            let (a, t) = (f64::from(self.filter.parameter()), t.abs());
             if t <= 1.0 {
                 (a + 2.0) * t.powi(3) - (a + 3.0) * t * t + 1.0
             } else if t < 2.0 {
@@ -65,7 +66,7 @@ fn upsampled(motion: &[f32], rows: usize, cols: usize, c: usize, row: usize, col
 }
 
 /// Plane `index` of the prediction from the definition.
-fn naive(reference: &Frame, motion: &[f32], index: usize) -> Vec<f32> {
+fn naive(reference: &Frame, motion: &[f32], index: usize, filter: Cubic) -> Vec<f32> {
     let plane = reference.plane(index);
     let (w, h) = (plane.width, plane.height);
     let (rows, cols) = (reference.height() / 8, reference.width() / 8);
@@ -79,13 +80,13 @@ fn naive(reference: &Frame, motion: &[f32], index: usize) -> Vec<f32> {
         if c == 2 { mean } else { mean * 0.5 }
     };
     let samples = plane.data.iter().map(|&v| f32::from(v) / 255.0 - 0.5).collect();
-    let source = Naive { width: w, height: h, samples };
+    let source = Naive { width: w, height: h, samples, filter };
     let places = || (0..h).flat_map(|row| (0..w).map(move |col| (row, col)));
     let warped = places().map(|(row, col)| {
         let (y, x) = (row as f32 + moved(1, row, col), col as f32 + moved(0, row, col));
         source.bicubic(y, x).clamp(-0.5, 0.5)
     });
-    let warped = Naive { width: w, height: h, samples: warped.collect() };
+    let warped = Naive { width: w, height: h, samples: warped.collect(), filter };
     let sigma: Vec<f32> = places().map(|(row, col)| moved(2, row, col)).collect();
     let blended = places().zip(&sigma).map(|((row, col), s)| {
         let sharp = warped.samples[row * w + col];
@@ -123,10 +124,11 @@ fn predict(reference: &Frame, motion: &[f32], threads: usize) -> Prediction {
     out
 }
 
-fn assert_matches_definition(reference: &Frame, motion: &[f32], threads: usize) {
-    let prediction = predict(reference, motion, threads);
+fn assert_matches_definition(reference: &Frame, motion: &[f32], threads: usize, [luma, chroma]: [Cubic; 2]) {
+    let mut prediction = Prediction::default();
+    MotionCompensator::new(luma, chroma).predict(reference, motion, threads, &mut prediction).unwrap();
     for (index, (plane, width)) in prediction.planes().into_iter().enumerate() {
-        let expected = naive(reference, motion, index);
+        let expected = naive(reference, motion, index, if index == 0 { luma } else { chroma });
         assert_eq!(plane.len(), expected.len());
         for (i, (got, expected)) in plane.iter().zip(&expected).enumerate() {
             let (row, col) = (i / width, i % width);
@@ -142,7 +144,8 @@ fn matches_the_definition() {
         for flow in [0.0, 1.5, 9.0, 100.0] {
             let sigmas: [&dyn Fn(usize) -> f32; 3] = [&|_| 0.0, &|_| 1.0, &|i| (i * 7 % 11) as f32 / 10.0];
             for (k, sigma) in sigmas.iter().enumerate() {
-                assert_matches_definition(&reference, &motion_field(w, h, flow, sigma), 1 + k);
+                let filters = [[Cubic::Sharp; 2], [Cubic::Sharp, Cubic::Stable], [Cubic::Stable, Cubic::Sharp]][k];
+                assert_matches_definition(&reference, &motion_field(w, h, flow, sigma), 1 + k, filters);
             }
         }
     }
@@ -224,4 +227,39 @@ fn misfits_are_refused() {
     for (w, h, len) in [(64, 64, 191), (64, 64, 193), (72, 64, 216), (0, 0, 0)] {
         assert!(matches!(predict(w, h, len), Err(Error::InvalidConfig(_))), "{w}x{h}, {len}");
     }
+}
+
+/// What a row of waves becomes after many frames that move by half a sample.
+fn energy_after(filter: Cubic, frames: usize) -> f64 {
+    let (w, h) = (128, 64);
+    let wave = |x: f64| 24.0 * (x * std::f64::consts::TAU / 6.0).sin();
+    let mut reference = Frame::new(w, h);
+    for row in 0..h {
+        for (x, sample) in reference.planes_mut()[0].row_mut(row).iter_mut().enumerate() {
+            *sample = (128.0 + wave(x as f64)).round() as u8;
+        }
+    }
+    let motion = [0.5f32, 0.0, 0.0].repeat(w * h / 64);
+    let mut compensator = MotionCompensator::new(filter, filter);
+    let mut out = Prediction::default();
+    for _ in 0..frames {
+        compensator.predict(&reference, &motion, 1, &mut out).unwrap();
+        for (row, line) in out.y.chunks_exact(w).enumerate() {
+            for (sample, value) in reference.planes_mut()[0].row_mut(row).iter_mut().zip(line) {
+                *sample = ((value + 0.5) * 255.0).round() as u8;
+            }
+        }
+    }
+    // Away from the edges, which move in.
+    let line = &reference.plane(0).row(0)[8..w - 8 - frames / 2];
+    line.iter().map(|&v| (f64::from(v) - 128.0).powi(2)).sum::<f64>() / line.len() as f64
+}
+
+#[test]
+fn the_stable_filter_never_amplifies_and_the_sharp_one_does() {
+    let start = energy_after(Cubic::Stable, 0);
+    assert!(energy_after(Cubic::Stable, 20) < start, "{} from {start}", energy_after(Cubic::Stable, 20));
+    // 2.8 % a frame at waves of six samples.
+    let grown = energy_after(Cubic::Sharp, 20) / start;
+    assert!((2.4..3.6).contains(&grown), "{grown}");
 }
