@@ -7,6 +7,7 @@ use codec_core::model::{DETAIL_PREFIX, write_model};
 use codec_core::{Networks, ParamStore};
 use tch::{Device, Kind};
 
+use crate::train::TRAINING_HOURS;
 use crate::train::checkpoint::Checkpoint;
 
 /// Parts of a checkpoint that only training needs.
@@ -30,7 +31,7 @@ pub fn export(checkpoint: &Checkpoint, detail: Option<&Checkpoint>, out: &Path, 
     let mut model = checkpoint.progress.model.clone();
     let networks = Networks::load(&mut params, &model, Device::Cpu)?;
     let hours = |c: &Checkpoint| (c.progress.earlier_seconds + c.progress.seconds) / 3600.0;
-    let mut metadata = vec![("training_hours", format!("{:.2}", hours(detail.unwrap_or(checkpoint))))];
+    let mut metadata = vec![(TRAINING_HOURS, format!("{:.2}", hours(detail.unwrap_or(checkpoint))))];
     if !notes.is_empty() {
         metadata.push(("notes", notes.to_owned()));
     }

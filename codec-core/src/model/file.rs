@@ -188,6 +188,14 @@ fn parse(bytes: &[u8]) -> Result<(ModelConfig, SafeTensors<'_>)> {
     Ok((config, tensors))
 }
 
+/// What a model file says of itself beside its configuration, such as `training_hours`.
+pub fn read_metadata(source: &ModelSource) -> Result<HashMap<String, String>> {
+    let bytes = source_bytes(source)?;
+    parse(&bytes)?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| Error::ModelMismatch(e.to_string()))?;
+    Ok(header.metadata().clone().unwrap_or_default())
+}
+
 /// The configuration and all parameters of a model file as floats: where training goes on from a model.
 pub fn read_float_tensors(source: &ModelSource) -> Result<(ModelConfig, ParamStore)> {
     let bytes = source_bytes(source)?;

@@ -4,4 +4,4 @@
 mod file;
 mod integer;
 
-pub use file::{DETAIL_PREFIX, Model, ModelId, ModelSource, read_float_tensors, write_model};
+pub use file::{DETAIL_PREFIX, Model, ModelId, ModelSource, read_float_tensors, read_metadata, write_model};

@@ -170,6 +170,9 @@ pub fn rate_controller(best: f64, worst: f64) -> RateController {
     RateController::new(best, worst)
 }
 
+/// Key of a model file's metadata: hours of training behind it.
+pub const TRAINING_HOURS: &str = "training_hours";
+
 /// A starting point from the parameters of a model or of the prototype.
 pub fn starting_point(model: ModelConfig, params: &ParamStore) -> Checkpoint {
     let tensors = params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())).collect();
@@ -184,7 +187,29 @@ pub fn load_start(path: &Path) -> Result<Checkpoint> {
             let source = codec_core::model::ModelSource::File(path.to_owned());
             let (model, params) =
                 codec_core::model::read_float_tensors(&source).map_err(|e| not_checkpoint.context(e.to_string()))?;
-            Ok(starting_point(model, &params))
+            let mut start = starting_point(model, &params);
+            let metadata = codec_core::model::read_metadata(&source)?;
+            let hours = metadata.get(TRAINING_HOURS).and_then(|hours| hours.parse::<f64>().ok());
+            start.progress.earlier_seconds = hours.unwrap_or(0.0) * 3600.0;
+            Ok(start)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use codec_core::{Networks, ParamStore};
+
+    #[test]
+    fn hours_behind_a_model_file_count_on() {
+        let model = ModelConfig::rt();
+        let mut params = ParamStore::new();
+        let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
+        let notes = [(TRAINING_HOURS, "2.50".to_owned())];
+        let bytes = tch::no_grad(|| codec_core::model::write_model(&model, &params, &networks, &notes)).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        assert_eq!(load_start(file.path()).unwrap().progress.earlier_seconds, 9000.0);
     }
 }
