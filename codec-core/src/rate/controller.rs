@@ -3,7 +3,7 @@
 use super::{LeakyBucket, RateMode};
 use crate::bitstream::QUALITY_MAX;
 
-/// A quality index more makes a frame smaller by this factor's logarithm (measured over 16..=56: between 0.042 and 0.050).
+/// A quality index more makes a frame smaller by this factor's logarithm (measured from 16 to 56 on four clips: 0.044 to 0.052).
 pub const LOG_SIZE_PER_STEP: f64 = 0.045;
 /// Time between frames while nothing is known of it, in seconds, and its bounds.
 const FIRST_INTERVAL: f64 = 1.0 / 30.0;

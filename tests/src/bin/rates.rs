@@ -14,7 +14,7 @@ const WIDTH: usize = 320;
 const HEIGHT: usize = 180;
 const SECONDS: u64 = 10;
 const BUFFER_MS: u32 = 1000;
-const TARGETS: [u32; 5] = [40, 70, 100, 130, 160];
+const TARGETS: [u32; 5] = [30, 45, 60, 80, 100];
 /// Gaps between frames in milliseconds, repeated.
 const TIMINGS: [(&str, i32, &[u64]); 3] =
     [("25 fps", 25, &[40]), ("variable", 25, &[20, 40, 60, 33, 100]), ("0/1 fps", 0, &[40, 35, 45])];
