@@ -2,12 +2,12 @@
 
 use std::hint::black_box;
 
-use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
+use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField, Refiner};
 use codec_core::frame::{Frame, Plane, pad};
 use codec_core::kernels::haar::{FLOW_BANDS, merge_into, pack_flow, split};
 use codec_core::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
 use codec_core::kernels::unpack::unpack_frame;
-use codec_core::kernels::{MotionCompensator, PACKED_CHANNELS, Prediction};
+use codec_core::kernels::{Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const WIDTH: usize = 640;
@@ -43,6 +43,19 @@ fn flow(c: &mut Criterion) {
         let planes: (&Plane, &Plane) = (current.plane(0), previous.plane(0));
         c.bench_function(name, |b| b.iter(|| estimator.estimate(black_box(planes.0), planes.1, f64::INFINITY).unwrap()));
     }
+}
+
+fn refinement(c: &mut Criterion) {
+    let (current, previous) = (textured(3.3, -1.6), textured(0.0, 0.0));
+    let start = FlowField { rows: HEIGHT / 4, cols: WIDTH / 4, data: [3.0, -1.5].repeat(WIDTH * HEIGHT / 16) };
+    let mut refiner = Refiner::new(2, Cubic::Sharp);
+    let mut field = start.clone();
+    c.bench_function("refinement of motion, 2 steps", |b| {
+        b.iter(|| {
+            field.data.copy_from_slice(&start.data);
+            refiner.refine(black_box(&mut field), current.plane(0), previous.plane(0), 300.0, 1);
+        });
+    });
 }
 
 fn compensation(c: &mut Criterion) {
@@ -94,5 +107,5 @@ fn flow_layout(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, flow, compensation, layout, flow_layout);
+criterion_group!(benches, flow, refinement, compensation, layout, flow_layout);
 criterion_main!(benches);

@@ -36,7 +36,7 @@ pub struct DisConfig {
 impl DisConfig {
     /// Down to half resolution: the encoder's default.
     pub const fn medium() -> Self {
-        Self { finest_scale: 1, iterations: 16, mean_normalised: true, propagate: true }
+        Self { finest_scale: 1, iterations: 6, mean_normalised: true, propagate: true }
     }
 
     /// Down to a quarter of the resolution: about a third of the time.
@@ -83,6 +83,16 @@ impl DenseField {
 }
 
 impl DisFlow {
+    /// With [`DisConfig::medium`].
+    pub fn medium() -> Self {
+        Self::default()
+    }
+
+    /// With [`DisConfig::fast`].
+    pub fn fast() -> Self {
+        Self { config: DisConfig::fast(), ..Self::default() }
+    }
+
     /// # Errors
     /// [`Error::InvalidConfig`] if a value lies outside its range.
     pub fn new(config: DisConfig) -> Result<Self> {

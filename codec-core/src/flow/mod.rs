@@ -1,8 +1,14 @@
 //! Motion estimation, which only the encoder needs.
 
 pub mod dis;
+mod refine;
+mod search;
+#[cfg(test)]
+mod testing;
 
 pub use dis::{DisConfig, DisFlow};
+pub use refine::Refiner;
+pub use search::MotionSearch;
 
 use crate::frame::Plane;
 use crate::{Error, Result};

@@ -11,6 +11,7 @@ pub(crate) mod simd;
 pub mod unpack;
 pub mod warp;
 
+pub(crate) use pack::to_floats;
 pub use prediction::Prediction;
 pub use warp::{Cubic, MotionCompensator};
 

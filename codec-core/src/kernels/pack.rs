@@ -28,7 +28,7 @@ pub struct PackTarget<'a> {
 pub fn pack_frame(frame: &Frame, shift: (i32, i32), target: PackTarget, threads: usize) -> Result<()> {
     check_frame(frame)?;
     let fill = |plane: usize, row: usize, col: usize, out: &mut [f32]| {
-        bytes_to_floats(&frame.plane(plane).row(row)[col..][..out.len()], out);
+        to_floats(&frame.plane(plane).row(row)[col..][..out.len()], out);
     };
     pack_rows((frame.width(), frame.height()), shift, target, threads, fill)
 }
@@ -135,7 +135,8 @@ fn scatter_lines(lines: &[f32], cells: &mut [f32], channels: usize, offset: usiz
 }
 
 multiversion! {
-    fn bytes_to_floats(bytes: &[u8], out: &mut [f32]) = convert_bytes
+    /// Samples as the networks see them.
+    pub(crate) fn to_floats(bytes: &[u8], out: &mut [f32]) = convert_bytes
 }
 
 multiversion! {
@@ -150,7 +151,7 @@ pub(super) fn to_float(sample: u8) -> f32 {
 }
 
 #[inline(always)]
-pub(super) fn convert_bytes(bytes: &[u8], out: &mut [f32]) {
+fn convert_bytes(bytes: &[u8], out: &mut [f32]) {
     for (value, &byte) in out.iter_mut().zip(bytes) {
         *value = to_float(byte);
     }

@@ -25,6 +25,13 @@ use crate::{Error, Result};
 
 pub use self::cubic::Cubic;
 
+/// Rows of flow and of warped samples, for the motion search.
+pub(crate) mod rows {
+    pub(crate) use super::bicubic::warp_row;
+    pub(crate) use super::field::{Component, UpsampledRow};
+    pub(crate) use super::source::Source;
+}
+
 /// Rows of a 5-tap blur.
 const TAPS: usize = 5;
 

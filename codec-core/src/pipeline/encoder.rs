@@ -14,7 +14,7 @@ use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
 use crate::device;
 use crate::entropy::{MEAN_OVERHEAD_BYTES, SymbolWriter};
-use crate::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
+use crate::flow::{FlowEstimator, FlowField, MotionSearch};
 use crate::frame::pad::{coded_size, pad_into};
 use crate::frame::{Frame, FrameView};
 use crate::kernels::haar::{self, FLOW_BANDS};
@@ -44,7 +44,7 @@ pub struct Encoder {
     key_int_max: u32,
     max_memory: Option<u64>,
     reconstructor: Reconstructor,
-    estimator: Box<dyn FlowEstimator>,
+    estimator: MotionSearch,
     current: Frame,
     rate: RateController,
     last_time: Option<Duration>,
@@ -85,7 +85,12 @@ impl Encoder {
             detail: model.detail(),
             video: config.video,
         };
+        let search = match config.speed {
+            Speed::Fast => MotionSearch::fast,
+            Speed::Medium => MotionSearch::medium,
+        };
         Ok(Self {
+            estimator: search(model.config.luma_filter, threads),
             reconstructor: Reconstructor::new(Rc::clone(&model), width, height),
             model,
             sequence,
@@ -93,10 +98,6 @@ impl Encoder {
             quality: config.quality,
             key_int_max: config.key_int_max,
             max_memory: config.max_memory,
-            estimator: Box::new(DisFlow::new(match config.speed {
-                Speed::Fast => DisConfig::fast(),
-                Speed::Medium => DisConfig::medium(),
-            })?),
             current: Frame::new(width, height),
             rate,
             last_time: None,

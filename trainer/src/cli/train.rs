@@ -94,6 +94,9 @@ pub struct TrainArgs {
     /// Weight of the L1 between decoded and estimated flow, faded out over the inter stage.
     #[arg(long, default_value_t = InterLosses::default().flow)]
     flow_loss: f64,
+    /// Weight of the distortion of the prediction, faded to a tenth over the inter stage.
+    #[arg(long, default_value_t = InterLosses::default().warp)]
+    warp_loss: f64,
     /// Quality steps by which I-frames are better than the P-frames of a clip (inter stage): LEAST,MOST.
     #[arg(long, default_value = "4,8", value_parser = parse_range)]
     intra_offset: (u8, u8),
@@ -195,6 +198,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
                 drift: args.drift,
                 sigma: args.sigma,
                 flow: args.flow_loss,
+                warp: args.warp_loss,
                 intra_offset: args.intra_offset,
                 swing: args.quality_swing,
                 lead_in: args.lead_in,

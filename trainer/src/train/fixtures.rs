@@ -43,7 +43,7 @@ pub fn in_context<T>(networks: &Networks, adversary: Option<&Adversary>, work: i
     work(&StepContext {
         networks,
         adversary,
-        motion: &FlowSource::Dis.open(Device::Cpu).unwrap(),
+        motion: &FlowSource::Dis.open(Device::Cpu, codec_core::kernels::Cubic::Sharp).unwrap(),
         fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
         fraction: 0.5,
         rate_multiplier: &[1.0; 64],

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use codec_core::flow::{DisFlow, FlowEstimator};
+use codec_core::flow::{FlowEstimator, MotionSearch};
 use codec_core::frame::Plane;
+use codec_core::kernels::Cubic;
 use codec_core::nn::ops::Planes;
 use codec_core::nn::uflow::{UFlow, UFlowEstimator};
 use codec_core::quality::lambda;
@@ -18,7 +19,7 @@ use super::checkpoint::Checkpoint;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FlowSource {
-    /// Dense inverse search, the encoder's own.
+    /// Dense inverse search and refinement: the encoder's own.
     #[default]
     Dis,
     /// A checkpoint of the stage `flow`.
@@ -34,11 +35,13 @@ impl std::str::FromStr for FlowSource {
 }
 
 impl FlowSource {
+    /// `luma`: the kernel that the model interpolates luma with.
+    ///
     /// # Errors
     /// Naming the checkpoint if it holds no flow network.
-    pub fn open(&self, device: Device) -> Result<Motion> {
+    pub fn open(&self, device: Device, luma: Cubic) -> Result<Motion> {
         let estimator: Box<dyn FlowEstimator> = match self {
-            Self::Dis => Box::new(DisFlow::default()),
+            Self::Dis => Box::new(MotionSearch::medium(luma, 1)),
             Self::UFlow(path) => {
                 let mut params = Checkpoint::load(path)?.averaged_params();
                 let network = UFlow::load(&mut params, device).with_context(|| path.display().to_string())?;
@@ -92,7 +95,7 @@ mod tests {
         let texture = (Tensor::rand([2, 1, 128, 128], options) - 0.5).avg_pool2d([7, 7], [1, 1], [3, 3], false, true, None) * 3.0;
         let still = Planes { y: texture, uv: Tensor::zeros([2, 2, 64, 64], options) };
         let moved = still.rolled(0, 4).unwrap();
-        let flow = FlowSource::Dis.open(Device::Cpu).unwrap().estimate(&moved, &still, &[20, 40]).unwrap();
+        let flow = FlowSource::Dis.open(Device::Cpu, Cubic::Sharp).unwrap().estimate(&moved, &still, &[20, 40]).unwrap();
         assert_eq!(flow.size(), [2, 2, 32, 32]);
         let inner = flow.narrow(2, 8, 16).narrow(3, 8, 16);
         let mean = |part| inner.narrow(1, part, 1).mean(Kind::Float).double_value(&[]);

@@ -121,7 +121,7 @@ impl<'g> Run<'g> {
                 trainable: trainable.clone(),
                 optimiser,
                 source: BatchSource::new(Arc::clone(&sampler), config.batch, config.crop),
-                motion: config.flow.open(device)?,
+                motion: config.flow.open(device, model.luma_filter)?,
                 device,
             })?);
         }

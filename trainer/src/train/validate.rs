@@ -73,7 +73,7 @@ pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: 
     };
     let frames = if config.stage == Stage::Intra { 1 } else { FRAMES };
     let clip = clip_on_device(&sampler.validation_clips(CLIPS, frames, CROP)?, device)?;
-    let motion = FlowSource::Dis.open(device)?;
+    let motion = FlowSource::Dis.open(device, networks.config.luma_filter)?;
     tch::no_grad(|| {
         let points = QUALITIES
             .iter()

@@ -9,7 +9,7 @@ const CHUNK: usize = 16;
 multiversion! {
     /// Interpolates the source at (x + dx, row + dy) for each x of a row with the kernel's parameter `a`, and clamps to
     /// -0.5..=0.5.
-    pub(super) fn warp_row(source: &Source, a: f32, row: usize, dx: &[f32], dy: &[f32], out: &mut [f32]) = warp_chunks
+    pub(crate) fn warp_row(source: &Source, a: f32, row: usize, dx: &[f32], dy: &[f32], out: &mut [f32]) = warp_chunks
 }
 
 #[inline(always)]

@@ -7,10 +7,10 @@ const FARTHEST: f32 = 65536.0;
 
 /// One component of the motion field.
 #[derive(Debug, Default)]
-pub(super) struct Component {
-    rows: usize,
-    cols: usize,
-    data: Vec<f32>,
+pub(crate) struct Component {
+    pub rows: usize,
+    pub cols: usize,
+    pub data: Vec<f32>,
 }
 
 /// The motion field by components, all numbers and in range.
@@ -39,7 +39,7 @@ impl MotionField {
 }
 
 /// Buffers for one row of a component at `FACTOR` times its resolution.
-pub(super) struct UpsampledRow<const FACTOR: usize> {
+pub(crate) struct UpsampledRow<const FACTOR: usize> {
     /// The row of the component, interpolated vertically, its first and last value repeated.
     blended: Vec<f32>,
     /// Starts FACTOR / 2 values before the row does.

@@ -1,15 +1,14 @@
 //! A plane of the reference as the warp reads it.
 
 use crate::frame::Plane;
-use crate::kernels::pack::convert_bytes;
-use crate::kernels::simd::multiversion;
+use crate::kernels::to_floats;
 
 /// Samples beyond each edge: enough for all four taps at [`Source::NEAREST_OUTSIDE`] of it.
 const BORDER: usize = 8;
 
 /// A plane as floats, value/255 - 0.5, with its edge repeated around it, so that taps never need a check.
 #[derive(Debug, Default)]
-pub(super) struct Source {
+pub(crate) struct Source {
     pub width: usize,
     pub height: usize,
     pub stride: usize,
@@ -40,8 +39,4 @@ impl Source {
             self.data.copy_within(bottom..bottom + self.stride, below);
         }
     }
-}
-
-multiversion! {
-    fn to_floats(bytes: &[u8], out: &mut [f32]) = convert_bytes
 }
