@@ -17,9 +17,9 @@ const BYTES_PER_SAMPLE: u64 = 200;
 /// How much time the encoder takes for a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Speed {
-    /// Motion is searched at a quarter of the resolution.
+    /// Motion is searched at a quarter of the resolution and refined in one step.
     Fast,
-    /// Motion is searched at half the resolution.
+    /// Motion is searched at half the resolution and refined in three steps.
     #[default]
     Medium,
 }

@@ -23,10 +23,10 @@ pub enum RateControl {
 #[enum_type(name = "GstNgcEncSpeedPreset")]
 pub enum SpeedPreset {
     /// Motion at a quarter of the resolution.
-    #[enum_value(name = "Motion is searched at a quarter of the resolution", nick = "fast")]
+    #[enum_value(name = "Motion is searched at a quarter of the resolution and refined once", nick = "fast")]
     Fast,
     /// Motion at half the resolution.
     #[default]
-    #[enum_value(name = "Motion is searched at half the resolution", nick = "medium")]
+    #[enum_value(name = "Motion is searched at half the resolution and refined three times", nick = "medium")]
     Medium,
 }

@@ -103,7 +103,7 @@ pub struct TrainArgs {
     /// Most quality steps between a clip and its single P-frames, in half of the clips (inter stage).
     #[arg(long, default_value_t = InterLosses::default().swing, value_parser = clap::value_parser!(u8).range(..=63))]
     quality_swing: u8,
-    /// Most frames coded without learning before the T that are learned from (inter stage).
+    /// Most frames coded without learning before the P-frames that are learned from (inter and detail stages).
     #[arg(long, default_value_t = InterLosses::default().lead_in, value_parser = clap::value_parser!(u32).range(..=100))]
     lead_in: u32,
     /// Flow that the flow codec learns to pass on: dis, or a checkpoint of the stage flow.
@@ -205,7 +205,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
                 ..InterLosses::default()
             },
         },
-        StageName::Detail => Stage::Detail { unroll: Unroll::parse(&args.unroll)?, shift: args.shift },
+        StageName::Detail => Stage::Detail { unroll: Unroll::parse(&args.unroll)?, shift: args.shift, lead_in: args.lead_in },
         StageName::Flow => Stage::Flow,
     };
     let budget = match (args.steps, args.time_budget) {

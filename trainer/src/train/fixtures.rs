@@ -60,7 +60,10 @@ pub fn step(context: &StepContext, stage: &Stage, frames: usize) -> StepResult {
             let lead_in = losses.lead_in as usize;
             inter_step(context, &clip(frames + lead_in), lead_in, losses, &mut rng)
         }
-        Stage::Detail { shift, .. } => detail_step(context, &clip(frames), *shift, &mut rng),
+        Stage::Detail { shift, lead_in, .. } => {
+            let lead_in = *lead_in as usize;
+            detail_step(context, &clip(frames + lead_in), lead_in, *shift, &mut rng)
+        }
         Stage::Flow => unreachable!("has a test of its own"),
     }
     .unwrap()

@@ -45,7 +45,8 @@ pub enum Stage {
     /// Flow and residual branches over unrolled clips; the I-branch is frozen.
     Inter { unroll: Unroll, losses: InterLosses },
     /// G_I and G_res alone, over unrolled clips: the economical GAN stage. `shift`: share of frames with a random shift.
-    Detail { unroll: Unroll, shift: f64 },
+    /// `lead_in`: most frames between the I-frame and the P-frames that are learned from.
+    Detail { unroll: Unroll, shift: f64, lead_in: u32 },
     /// UFlow, without labels.
     Flow,
 }
@@ -84,8 +85,10 @@ impl Stage {
         /// Sets these draws apart from those of the workers.
         const STREAM: u64 = 0x6c65_6164;
         match self {
-            Self::Inter { losses, .. } => noise::StepRng::new(seed ^ STREAM, step, 0).below(losses.lead_in + 1) as usize,
-            _ => 0,
+            Self::Inter { losses: InterLosses { lead_in, .. }, .. } | Self::Detail { lead_in, .. } => {
+                noise::StepRng::new(seed ^ STREAM, step, 0).below(lead_in + 1) as usize
+            }
+            Self::Intra | Self::Flow => 0,
         }
     }
 }

@@ -320,16 +320,29 @@ pub fn inter_step(
 const DETAIL_DISTORTION: f64 = 150.0;
 const DETAIL_PIVOT: f64 = 300.0;
 
-/// Economical GAN stage: encoders and entropy model are frozen, so the rate stays that of the faithful twin, and only the
-/// synthesis transforms of I- and P-frames learn, with back-propagation through time.
-pub fn detail_step(context: &StepContext, clip: &Clip, shift_share: f64, rng: &mut StepRng) -> Result<StepResult> {
+/// Economical GAN stage: encoders and entropy model are frozen, and only the synthesis transforms of I- and P-frames learn,
+/// with back-propagation through time. The rate counts as beside the distortion, since detail that the next frame's residual
+/// takes back costs bits in closed loop. `lead_in` P-frames after the I-frame are coded without learning.
+pub fn detail_step(
+    context: &StepContext,
+    clip: &Clip,
+    lead_in: usize,
+    shift_share: f64,
+    rng: &mut StepRng,
+) -> Result<StepResult> {
     let examples = Examples::draw(context, &clip.frames[0], rng)?;
     let prepared = context.networks.prepare(Arithmetic::Integer)?;
     let better: Vec<u8> =
         examples.qualities.iter().map(|q| q.saturating_sub(context.networks.config.intra_quality_offset)).collect();
     let weight = examples.lambda.f_div_scalar(DETAIL_PIVOT)?.f_sqrt()?.f_mul_scalar(DETAIL_DISTORTION)?;
+    let rate_weight = weight.f_div(&examples.lambda)?;
     let last = clip.frames.len() - 1;
-    let perceptual = rng.below(last as u32 + 1) as usize;
+    let learned = clip.frames.len() - lead_in;
+    // The I-frame, or one of those after the lead-in.
+    let perceptual = match rng.below(learned as u32) as usize {
+        0 => 0,
+        later => later + lead_in,
+    };
     let mut total = Tensor::zeros([], (Kind::Float, context.device));
     let mut metrics = Metrics::new();
     let mut rates: Option<Tensor> = None;
@@ -340,6 +353,10 @@ pub fn detail_step(context: &StepContext, clip: &Clip, shift_share: f64, rng: &m
             None => {
                 let q = quality_tensor(&better, context.device)?;
                 (context.networks.intra_frame(&prepared, frame, &q, &mut Quantiser::Hard)?, Judge::Intra)
+            }
+            Some((reference, state)) if t <= lead_in => {
+                previous = Some(coded_on(context, &prepared, frame, reference, &examples, state.as_ref(), shift)?);
+                continue;
             }
             Some((reference, state)) => {
                 let flow = context.motion.estimate(frame, reference, &examples.qualities)?;
@@ -357,7 +374,9 @@ pub fn detail_step(context: &StepContext, clip: &Clip, shift_share: f64, rng: &m
             }
         };
         let d = context.fidelity.distortion(frame, &coded.frame)?;
-        total = total.f_add(&weight.f_mul(&d)?.f_mean(Kind::Float)?)?;
+        let bpp = coded.bits.f_div_scalar(examples.pixels)?;
+        let price = weight.f_mul(&d)?.f_add(&rate_weight.f_mul(&bpp)?)?;
+        total = total.f_add(&price.f_mean(Kind::Float)?)?;
         if let Some(adversary) = context.adversary {
             let (real, fake) = (frame.rolled(shift.0, shift.1)?, coded.frame.rolled(shift.0, shift.1)?);
             total = total.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, t == perceptual, &mut metrics)?)?;
@@ -365,13 +384,13 @@ pub fn detail_step(context: &StepContext, clip: &Clip, shift_share: f64, rng: &m
         if t == last {
             metrics.push(("psnr_y", psnr(&frame.y, &coded.frame.y)?));
             metrics.push(("psnr_uv", psnr(&frame.uv, &coded.frame.uv)?));
-            metrics.push(("bpp", mean(&coded.bits)? / examples.pixels));
-            rates = Some(coded.bits.f_div_scalar(examples.pixels)?);
+            metrics.push(("bpp", mean(&bpp)?));
+            rates = Some(bpp);
         }
         previous = Some((reference(&coded)?, coded.inter));
     }
     let rates = examples.rates(&rates.expect("a clip has frames"))?;
-    Ok(StepResult { loss: total.f_div_scalar(clip.frames.len() as f64)?, metrics, rates })
+    Ok(StepResult { loss: total.f_div_scalar(learned as f64)?, metrics, rates })
 }
 
 #[cfg(test)]

@@ -193,7 +193,7 @@ fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Res
     let StepResult { loss, metrics, rates } = match &config.stage {
         Stage::Intra => intra_step(&context, &clip, &mut rng)?,
         Stage::Inter { losses, .. } => inter_step(&context, &clip, lead_in, losses, &mut rng)?,
-        Stage::Detail { shift, .. } => detail_step(&context, &clip, *shift, &mut rng)?,
+        Stage::Detail { shift, .. } => detail_step(&context, &clip, lead_in, *shift, &mut rng)?,
         Stage::Flow => flow_step(replica.flow.as_ref().expect("made for this stage"), &clip)?,
     };
     loss.f_backward()?;

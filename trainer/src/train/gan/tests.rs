@@ -1,5 +1,8 @@
 use codec_core::nn::Networks;
+use codec_core::nn::codec::quality_tensor;
+use codec_core::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::nn::ops::Planes;
+use codec_core::quality::lambda;
 use tch::{Device, Kind, Tensor};
 
 use super::*;
@@ -21,7 +24,11 @@ fn all_on() -> GanLosses {
 }
 
 fn detail() -> Stage {
-    Stage::Detail { unroll: Unroll::parse("3:1").unwrap(), shift: 0.75 }
+    detail_after(0)
+}
+
+fn detail_after(lead_in: u32) -> Stage {
+    Stage::Detail { unroll: Unroll::parse("3:1").unwrap(), shift: 0.75, lead_in }
 }
 
 /// Asserts that gradients reach some parameter below each of `wanted`, and none below any other part.
@@ -53,7 +60,36 @@ fn the_inter_stage_reaches_flow_and_residual_codec_and_its_discriminator() {
 fn the_detail_stage_reaches_the_synthesis_transforms_and_both_discriminators_alone() {
     let parts = ["intra.synthesis.", "residual.synthesis."];
     assert_reached(&reached(&detail(), &GanLosses::default()), &parts);
-    assert_reached(&reached(&detail(), &all_on()), &[&parts[..], &["discriminator.intra.", "discriminator.inter."]].concat());
+    for stage in [detail(), detail_after(3)] {
+        assert_reached(&reached(&stage, &all_on()), &[&parts[..], &["discriminator.intra.", "discriminator.inter."]].concat());
+    }
+}
+
+#[test]
+fn the_detail_stage_pays_for_distortion_and_rate_at_the_exchange_rate_of_lambda() {
+    let setup = setup(&detail(), &GanLosses::default());
+    let (found, wanted) = in_context(&setup.networks, None, |context| {
+        let result = step(context, &detail(), 1);
+        let frame = &clip(1).frames[0];
+        let better: Vec<u8> =
+            result.rates.iter().map(|(q, _)| q.saturating_sub(setup.networks.config.intra_quality_offset)).collect();
+        let q = quality_tensor(&better, Device::Cpu).unwrap();
+        let prepared = setup.networks.prepare(Arithmetic::Integer).unwrap();
+        let coded = setup.networks.intra_frame(&prepared, frame, &q, &mut Quantiser::Hard).unwrap();
+        let d = Vec::<f32>::try_from(&context.fidelity.distortion(frame, &coded.frame).unwrap()).unwrap();
+        let price = |(&(q, bpp), d): (&(u8, f64), f32)| {
+            let lambda = lambda(q.into());
+            150.0 * (lambda / 300.0).sqrt() * (f64::from(d) + bpp / lambda)
+        };
+        (result.loss.double_value(&[]), result.rates.iter().zip(d).map(price).sum::<f64>() / 2.0)
+    });
+    assert!((found / wanted - 1.0).abs() < 1e-4, "{found} {wanted}");
+}
+
+#[test]
+fn a_lead_in_of_the_detail_stage_changes_what_is_learned_from() {
+    let loss = |lead_in| setup(&detail(), &GanLosses::default()).step(&detail_after(lead_in)).loss.double_value(&[]);
+    assert_ne!(loss(0), loss(3));
 }
 
 /// The loss of one frame with the given weights, and its gradient with respect to the output.
