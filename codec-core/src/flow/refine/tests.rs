@@ -6,8 +6,10 @@ fn uniform(width: usize, height: usize, vector: [f32; 2]) -> FlowField {
     FlowField { rows: height / 4, cols: width / 4, data: vector.repeat(width * height / 16) }
 }
 
+type Truth = fn(f32, f32) -> (f32, f32);
+
 /// Frames of a texture under a zoom, and the true flow.
-fn zoom() -> (Plane, Plane, fn(f32, f32) -> (f32, f32)) {
+fn zoom() -> (Plane, Plane, Truth) {
     fn truth(x: f32, y: f32) -> (f32, f32) {
         (0.02 * (x - 96.0) + 1.3, 0.02 * (y - 64.0) - 0.6)
     }
