@@ -5,7 +5,7 @@ mod common;
 use codec_core::Error;
 use codec_core::entropy::{
     Backend, EntropyConfig, EntropyModel, EntropyParams, LatentGrid, LatentInput, RawTensor, Scratch, SymbolReader, SymbolWriter,
-    Tables, decode_latent, encode_latent, sigma,
+    Tables, decode_latent, encode_latent, frugal, quantise, sigma,
 };
 use common::{Lcg, config, configs, model, params};
 use proptest::prelude::*;
@@ -38,7 +38,7 @@ fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
     y[5] = 900.0;
     y[6] = f32::NAN;
     y[7] = -1e30;
-    let input = LatentInput { rows: ROWS, cols: COLS, z: &z, y: &y };
+    let input = LatentInput { rows: ROWS, cols: COLS, z: &z, y: &y, price: 0.0 };
     let mut writer = SymbolWriter::new();
     let latent = encode_latent(model, &Tables::gaussian(), 20, &input, prior, &mut writer, &mut Scratch::default()).unwrap();
     let bits = writer.bits();
@@ -75,6 +75,26 @@ fn the_prior_counts_only_in_a_temporal_model() {
         let same = encode(&model(&config), None).payload == encode(&model(&config), Some(&prior)).payload;
         assert_eq!(same, !config.temporal, "{config:?}");
     }
+}
+
+#[test]
+fn a_price_takes_symbols_one_nearer_to_zero_where_that_is_cheaper() {
+    let tables = Tables::gaussian();
+    let mut rng = Lcg(5);
+    let mut taken = 0;
+    for _ in 0..20_000 {
+        let (k, mean) = (1 + rng.below(60) as usize, rng.below(2000) - 1000);
+        let value = mean as f32 / 256.0 + (rng.below(6000) - 3000) as f32 / 1000.0;
+        let symbol = quantise(value, mean);
+        assert_eq!(frugal(&tables, k, value, mean, symbol, 0.0), symbol);
+        let found = frugal(&tables, k, value, mean, symbol, 0.1);
+        let cost = |s: i32| (value - mean as f32 / 256.0 - s as f32).powi(2) + 0.1 * tables.bits(k, s);
+        let best = [symbol, symbol - symbol.signum()].into_iter().map(cost).fold(f32::INFINITY, f32::min);
+        assert_eq!(cost(found), best);
+        taken += usize::from(found != symbol);
+    }
+    assert!((500..10_000).contains(&taken), "{taken}");
+    assert_eq!(frugal(&tables, 9, f32::NAN, 0, quantise(f32::NAN, 0), 0.1), 0);
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub struct LatentInput<'a> {
     pub z: &'a [f32],
     /// NHWC `[rows][cols][channels]`.
     pub y: &'a [f32],
+    /// What a bit of y is worth in squared quantiser steps, see [`frugal`].
+    pub price: f32,
 }
 
 /// The symbol of `value` around `mean` (8 fractional bits). What is not a number counts as the mean.
@@ -54,6 +56,18 @@ pub fn quantise(value: f32, mean: i32) -> i32 {
     let centred = value - mean as f32 / (1u32 << ACTIVATION_FRACTION_BITS) as f32;
     // The cast turns NaN into 0 and saturates.
     (centred.round_ties_even() as i32).clamp(-MAX_SYMBOL, MAX_SYMBOL)
+}
+
+/// The cheaper of `symbol` and the next one towards 0 for the element `value` around `mean`: the smaller sum of squared error in
+/// quantiser steps and `price` times bits.
+pub fn frugal(tables: &Tables, k: usize, value: f32, mean: i32, symbol: i32, price: f32) -> i32 {
+    if symbol == 0 || price == 0.0 {
+        return symbol;
+    }
+    let centred = value - mean as f32 / (1u32 << ACTIVATION_FRACTION_BITS) as f32;
+    let cost = |symbol: i32| (centred - symbol as f32).powi(2) + price * tables.bits(k, symbol);
+    let nearer_zero = symbol - symbol.signum();
+    if cost(nearer_zero) < cost(symbol) { nearer_zero } else { symbol }
 }
 
 /// What a symbol and its mean stand for.
@@ -69,12 +83,14 @@ trait Coder {
 
 struct Writing<'a> {
     values: &'a [f32],
+    price: f32,
     writer: &'a mut SymbolWriter,
 }
 
 impl Coder for Writing<'_> {
     fn code(&mut self, tables: &Tables, k: usize, index: usize, mean: i32) -> i32 {
-        let symbol = quantise(self.values[index], mean);
+        let value = self.values[index];
+        let symbol = frugal(tables, k, value, mean, quantise(value, mean), self.price);
         self.writer.put(tables, k, symbol);
         symbol
     }
@@ -180,8 +196,8 @@ pub fn encode_latent(
             input.cols
         )));
     }
-    let z = code_z(model, tables, quality, input.rows / 4, input.cols / 4, &mut Writing { values: input.z, writer });
-    Ok(code_y(model, tables, quality, &z, prior, &mut Writing { values: input.y, writer }, scratch))
+    let z = code_z(model, tables, quality, input.rows / 4, input.cols / 4, &mut Writing { values: input.z, price: 0.0, writer });
+    Ok(code_y(model, tables, quality, &z, prior, &mut Writing { values: input.y, price: input.price, writer }, scratch))
 }
 
 /// Writes the cheapest latent of `rows` x `cols` cells, that of zeros alone, and returns what the decoder will see.

@@ -21,7 +21,7 @@ mod symbols;
 mod tables;
 
 pub use config::{EntropyConfig, LayerShape};
-pub use latent::{LatentGrid, LatentInput, decode_latent, encode_latent, encode_silence, quantise};
+pub use latent::{LatentGrid, LatentInput, decode_latent, encode_latent, encode_silence, frugal, quantise};
 pub use model::EntropyModel;
 pub use networks::Scratch;
 pub use params::{EntropyParams, IntLayer, RawDtype, RawTensor};
