@@ -42,6 +42,48 @@ fn results_bd_rates_and_a_page_come_out() {
 }
 
 #[test]
+fn equal_twins_measure_alike_in_closed_and_open_loop() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    run(trainer().args(["init", "--profile", "rt", "--out"]).arg(path("start.safetensors")));
+    run(trainer()
+        .args(["export", "--checkpoint"])
+        .arg(path("start.safetensors"))
+        .arg("--detail")
+        .arg(path("start.safetensors"))
+        .arg("--out")
+        .arg(path("twins.safetensors")));
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/media/flower.mp4");
+    run(trainer()
+        .args(["eval", "--frames", "6", "--short-side", "96", "--qualities", "20,40", "--anchors", "x264"])
+        .args(["--anchor-quantisers", "38", "--detail", "0,1", "--open-loop", "--clips"])
+        .arg(&clip)
+        .arg("--model")
+        .arg(path("twins.safetensors"))
+        .arg("--out")
+        .arg(dir.path()));
+    let results = std::fs::read_to_string(path("results.csv")).unwrap();
+    let of = |codec: &str| -> Vec<Vec<f64>> {
+        let rows = results.lines().map(|line| line.split(',').collect::<Vec<_>>()).filter(|row| row[1] == codec);
+        rows.map(|row| row[3..7].iter().map(|v| v.parse().unwrap()).collect()).collect()
+    };
+    let faithful = of("twins detail 0");
+    assert_eq!(faithful.len(), 2, "{results}");
+    for (name, header_bits) in [("twins detail 1", 0.002), ("twins open loop", 0.0)] {
+        let found = of(name);
+        assert_eq!(found.len(), 2, "{results}");
+        for (a, b) in faithful.iter().zip(&found) {
+            for (column, (a, b)) in a.iter().zip(b).enumerate() {
+                let tolerance = if column == 0 { header_bits + 1e-9 } else { 0.05 };
+                assert!((a - b).abs() <= tolerance, "{name}, column {column}: {a} {b}");
+            }
+        }
+    }
+    let twins = std::fs::read_to_string(path("twins.csv")).unwrap();
+    assert!(twins.contains("flower,twins open loop,twins detail 0,"), "{twins}");
+}
+
+#[test]
 fn a_clip_that_is_not_there_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let output = trainer().args(["eval", "--clips", "/nowhere/clip.mp4", "--out"]).arg(dir.path()).output().unwrap();

@@ -1,4 +1,5 @@
-//! Bjontegaard rates: how many bits one codec needs beside another for the same quality.
+//! Bjontegaard deltas: how many bits one codec needs beside another for the same quality, and what it reaches with the same
+//! bits.
 
 /// Rate and quality of one setting.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,19 +14,39 @@ pub struct Point {
 /// monotone cubic interpolation (PCHIP) of the logarithm of the rate over quality. `None` where ranges do not overlap or
 /// a curve has fewer than two points.
 pub fn bd_rate(test: &[Point], reference: &[Point]) -> Option<f64> {
-    let (test, reference) = (Curve::new(test)?, Curve::new(reference)?);
-    let low = test.start().max(reference.start());
-    let high = test.end().min(reference.end());
+    let curve = |points: &[Point]| {
+        let usable = points.iter().filter(|p| p.rate > 0.0 && p.quality.is_finite());
+        Curve::new(usable.map(|p| (p.quality, p.rate.ln())).collect())
+    };
+    let (test, reference) = means(&curve(test)?, &curve(reference)?)?;
+    Some(((test - reference).exp() - 1.0) * 100.0)
+}
+
+/// Mean qualities of `test` and `reference` over the rates that both reach, from the same interpolation with the axes
+/// exchanged.
+pub fn qualities_at_equal_rate(test: &[Point], reference: &[Point]) -> Option<(f64, f64)> {
+    let curve = |points: &[Point]| {
+        let usable = points.iter().filter(|p| p.rate > 0.0 && p.quality.is_finite());
+        Curve::new(usable.map(|p| (p.rate.ln(), p.quality)).collect())
+    };
+    means(&curve(test)?, &curve(reference)?)
+}
+
+/// Means of two curves over their common range.
+fn means(a: &Curve, b: &Curve) -> Option<(f64, f64)> {
+    let (low, high) = (a.start().max(b.start()), a.end().min(b.end()));
     if high - low < 1e-9 {
         return None;
     }
     const STEPS: usize = 400;
-    let at = |i: usize| low + (high - low) * (i as f64 + 0.5) / STEPS as f64;
-    let mean = (0..STEPS).map(|i| test.at(at(i)) - reference.at(at(i))).sum::<f64>() / STEPS as f64;
-    Some((mean.exp() - 1.0) * 100.0)
+    let mean = |curve: &Curve| {
+        let at = |i: usize| low + (high - low) * (i as f64 + 0.5) / STEPS as f64;
+        (0..STEPS).map(|i| curve.at(at(i))).sum::<f64>() / STEPS as f64
+    };
+    Some((mean(a), mean(b)))
 }
 
-/// ln(rate) over quality.
+/// A monotone cubic through points.
 struct Curve {
     x: Vec<f64>,
     y: Vec<f64>,
@@ -33,15 +54,14 @@ struct Curve {
 }
 
 impl Curve {
-    fn new(points: &[Point]) -> Option<Self> {
-        let mut points: Vec<Point> = points.iter().copied().filter(|p| p.rate > 0.0 && p.quality.is_finite()).collect();
-        points.sort_by(|a, b| a.quality.total_cmp(&b.quality));
-        points.dedup_by(|a, b| (a.quality - b.quality).abs() < 1e-9);
+    /// `None` for fewer than two points with different x.
+    fn new(mut points: Vec<(f64, f64)>) -> Option<Self> {
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points.dedup_by(|a, b| (a.0 - b.0).abs() < 1e-9);
         if points.len() < 2 {
             return None;
         }
-        let x: Vec<f64> = points.iter().map(|p| p.quality).collect();
-        let y: Vec<f64> = points.iter().map(|p| p.rate.ln()).collect();
+        let (x, y): (Vec<f64>, Vec<f64>) = points.into_iter().unzip();
         let slopes = slopes(&x, &y);
         Some(Self { x, y, slopes })
     }
@@ -97,6 +117,14 @@ mod tests {
             let found = bd_rate(&curve(factor), &curve(1.0)).unwrap();
             assert!((found - (factor - 1.0) * 100.0).abs() < 1e-6, "{factor}: {found}");
         }
+    }
+
+    #[test]
+    fn a_better_quality_at_the_same_rates_is_found() {
+        let better: Vec<Point> = curve(1.0).into_iter().map(|p| Point { quality: p.quality + 1.5, ..p }).collect();
+        let (test, reference) = qualities_at_equal_rate(&better, &curve(1.0)).unwrap();
+        assert!((test - reference - 1.5).abs() < 1e-9 && (30.0..38.0).contains(&reference), "{test} {reference}");
+        assert_eq!(qualities_at_equal_rate(&curve(100.0), &curve(1.0)), None);
     }
 
     #[test]

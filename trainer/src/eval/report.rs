@@ -11,7 +11,7 @@ use image::ImageEncoder;
 use super::bd::{Point, bd_rate};
 use super::plot::{Series, plot};
 use super::score::Measurement;
-use super::{Clip, Coded, Run};
+use super::{Clip, Coded, Run, twins};
 
 /// Side of the crops in pixels, at most.
 const CROP: usize = 160;
@@ -68,7 +68,7 @@ impl Report {
         self.rows.push(Row { clip: clip.name.clone(), run, measurement, speeds: (coded.encode_fps, coded.decode_fps), crop });
     }
 
-    /// Writes `results.csv`, `bd.csv` and `report.html`.
+    /// Writes `results.csv`, `bd.csv` and `report.html`, and `twins.csv` if there are several models.
     ///
     /// # Errors
     /// Naming the file that cannot be written.
@@ -77,12 +77,16 @@ impl Report {
             let path = folder.join(name);
             std::fs::write(&path, text).with_context(|| path.display().to_string())?;
         }
+        if let Some(text) = self.twins_csv() {
+            let path = folder.join("twins.csv");
+            std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+        }
         Ok(())
     }
 
     fn results(&self) -> String {
         let mut out = String::from(
-            "clip,codec,setting,bpp,psnr_y,psnr_u,psnr_v,ms_ssim,lpips_vgg,dists,flicker,liveliness,drift_y,drift_u,drift_v,encode_fps,decode_fps\n",
+            "clip,codec,setting,bpp,psnr_y,psnr_u,psnr_v,ms_ssim,lpips_vgg,dists,statistics,flicker,liveliness,drift_y,drift_u,drift_v,encode_fps,decode_fps\n",
         );
         let optional = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.5}"));
         for row in &self.rows {
@@ -91,7 +95,7 @@ impl Report {
             let [dy, du, dv] = m.drift;
             let _ = writeln!(
                 out,
-                "{},{},{},{:.6},{y:.4},{u:.4},{v:.4},{},{},{},{:.4},{:.4},{dy:.3},{du:.3},{dv:.3},{},{}",
+                "{},{},{},{:.6},{y:.4},{u:.4},{v:.4},{},{},{},{},{:.4},{:.4},{dy:.3},{du:.3},{dv:.3},{},{}",
                 row.clip,
                 row.run.codec,
                 row.run.setting,
@@ -99,6 +103,7 @@ impl Report {
                 optional(m.ms_ssim),
                 optional(m.lpips),
                 optional(m.dists),
+                optional(m.statistics),
                 m.flicker,
                 m.liveliness,
                 optional(row.speeds.0),
@@ -168,6 +173,32 @@ impl Report {
             let _ = writeln!(out, "{},{},{},{}", c.clip, c.test, c.reference, rates.join(","));
         }
         out
+    }
+
+    /// Every model but the first against the first, at equal rate, clip by clip and (last) on average; `None` for one model.
+    fn twins_csv(&self) -> Option<String> {
+        let codecs = self.codecs();
+        let mut models = codecs.iter().filter(|(_, anchor)| !anchor).map(|(name, _)| *name);
+        let first = models.next()?;
+        let mut models = models.peekable();
+        models.peek()?;
+        let mut out = format!("clip,codec,against,{}\n", twins::names().join(","));
+        for test in models {
+            let measured = |clip: &str, codec: &str| -> Vec<&Measurement> {
+                self.rows.iter().filter(|r| r.clip == clip && r.run.codec == codec).map(|r| &r.measurement).collect()
+            };
+            let found: Vec<_> =
+                self.clips().map(|clip| (clip, twins::differences(&measured(clip, test), &measured(clip, first)))).collect();
+            let mean = std::array::from_fn(|i| {
+                let values: Option<Vec<f64>> = found.iter().map(|(_, v)| v[i]).collect();
+                values.map(|v| v.iter().sum::<f64>() / v.len() as f64)
+            });
+            for (clip, values) in found.into_iter().chain([("mean", mean)]) {
+                let values = values.map(|v| v.map_or(String::new(), |v| format!("{v:.2}")));
+                let _ = writeln!(out, "{clip},{test},{first},{}", values.join(","));
+            }
+        }
+        Some(out)
     }
 
     /// A table of BD-rates for the terminal.

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use codec_core::frame::{Frame, Plane};
-use codec_core::nn::ops::Planes;
-use tch::{Device, Kind, Tensor};
+use codec_core::frame::Frame;
+use tch::Device;
 
 use super::fidelity::{drift, flicker, mean, psnrs};
 use super::msssim::ms_ssim;
+use super::tensors::planes;
 use super::{Clip, Coded};
 use crate::perceptual::{Dists, Lpips, to_rgb};
+use crate::train::gan::statistics_loss;
 
 const LPIPS_FILE: &str = "lpips_vgg16_backbone_v0.1_fp16.safetensors";
 const DISTS_FILE: &str = "dists_alpha_beta.safetensors";
@@ -26,6 +27,8 @@ pub struct Measurement {
     pub ms_ssim: Option<f64>,
     pub lpips: Option<f64>,
     pub dists: Option<f64>,
+    /// Difference of local statistics of luma, see [`statistics_loss`]; frames with sides of at least 32.
+    pub statistics: Option<f64>,
     /// Grey levels, see [`flicker`].
     pub flicker: f64,
     /// Change from frame to frame relative to the original's.
@@ -66,6 +69,12 @@ impl Scorer {
         } else {
             None
         };
+        let statistics = if clip.width.min(clip.height) >= 32 {
+            let distance = |(a, b): &(&Frame, &Frame)| Ok(statistics_loss(&planes(a)?.y, &planes(b)?.y)?.f_double_value(&[0])?);
+            Some(mean(&sampled.iter().map(distance).collect::<Result<Vec<f64>>>()?))
+        } else {
+            None
+        };
         let (lpips, dists) = self.perceptual(&sampled)?;
         Ok(Measurement {
             bpp: Measurement::bpp(coded, clip),
@@ -74,6 +83,7 @@ impl Scorer {
             ms_ssim,
             lpips,
             dists,
+            statistics,
             flicker,
             liveliness,
         })
@@ -92,14 +102,4 @@ impl Scorer {
             Ok((Some(mean(&lpips_values)), Some(mean(&dists_values))))
         })
     }
-}
-
-/// A frame as tensors.
-fn planes(frame: &Frame) -> Result<Planes> {
-    let tensor = |plane: &Plane| -> Result<Tensor> {
-        let samples: Vec<u8> = (0..plane.height).flat_map(|row| plane.row(row)).copied().collect();
-        let tensor = Tensor::f_from_slice(&samples)?.f_view([1, 1, plane.height as i64, plane.width as i64])?;
-        Ok(tensor.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
-    };
-    Ok(Planes { y: tensor(frame.plane(0))?, uv: Tensor::f_cat(&[tensor(frame.plane(1))?, tensor(frame.plane(2))?], 1)? })
 }
