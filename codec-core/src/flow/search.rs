@@ -33,3 +33,24 @@ impl FlowEstimator for MotionSearch {
         Ok(field)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::testing::{Texture, endpoint_error};
+
+    #[test]
+    fn refinement_comes_closer_than_patches_alone() {
+        let texture = Texture::new();
+        let truth = |x: f32, y: f32| ((x - 128.0) * 0.04 + 3.0, (y - 96.0) * 0.04);
+        let previous = texture.plane(256, 192, |x, y| (x, y));
+        let current = texture.plane(256, 192, |x, y| (x + truth(x, y).0, y + truth(x, y).1));
+        let error = |estimator: &mut dyn FlowEstimator| {
+            endpoint_error(&estimator.estimate(&current, &previous, f64::INFINITY).unwrap(), 24.0, truth)
+        };
+        let (patches, refined) = (error(&mut DisFlow::fast()), error(&mut MotionSearch::fast(Cubic::Sharp, 1)));
+        assert!(refined < 0.8 * patches, "{patches} {refined}");
+        let medium = error(&mut MotionSearch::medium(Cubic::Sharp, 1));
+        assert!(medium < 0.7 * refined, "{refined} {medium}");
+    }
+}
