@@ -34,7 +34,13 @@ pub fn setup(stage: &Stage, losses: &GanLosses) -> Setup {
 impl Setup {
     /// One step on a clip of three frames, the first one alone in the I-stage.
     pub fn step(&self, stage: &Stage) -> StepResult {
-        in_context(&self.networks, self.adversary.as_ref(), |context| step(context, stage, 3))
+        self.step_number(stage, 0)
+    }
+
+    /// As [`Self::step`], with the draws of another step.
+    pub fn step_number(&self, stage: &Stage, number: u64) -> StepResult {
+        let rng = StepRng::new(1, number, 0);
+        in_context(&self.networks, self.adversary.as_ref(), |context| draw_step(context, stage, 3, rng))
     }
 }
 
@@ -53,7 +59,10 @@ pub fn in_context<T>(networks: &Networks, adversary: Option<&Adversary>, work: i
 
 /// One step on a clip of `frames` frames, the first one alone in the I-stage; the same draws every time.
 pub fn step(context: &StepContext, stage: &Stage, frames: usize) -> StepResult {
-    let mut rng = StepRng::new(1, 0, 0);
+    draw_step(context, stage, frames, StepRng::new(1, 0, 0))
+}
+
+fn draw_step(context: &StepContext, stage: &Stage, frames: usize, mut rng: StepRng) -> StepResult {
     match stage {
         Stage::Intra => intra_step(context, &clip(1), &mut rng),
         Stage::Inter { losses, .. } => {

@@ -2,10 +2,11 @@ use super::*;
 use crate::train::GanLosses;
 use crate::train::fixtures::{inter, setup};
 
-/// Loss of one step of the P-stage, the same draws every time.
+/// Loss of three steps of the P-stage, the same draws every time.
 fn loss(losses: InterLosses) -> f64 {
     let stage = inter(losses);
-    setup(&stage, &GanLosses::default()).step(&stage).loss.double_value(&[])
+    let setup = setup(&stage, &GanLosses::default());
+    (0..3).map(|number| setup.step_number(&stage, number).loss.double_value(&[])).sum()
 }
 
 #[test]
