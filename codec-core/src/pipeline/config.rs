@@ -19,7 +19,7 @@ const BYTES_PER_SAMPLE: u64 = 200;
 pub enum Speed {
     /// Motion is searched at a quarter of the resolution and refined in one step.
     Fast,
-    /// Motion is searched at half the resolution and refined in three steps.
+    /// Motion is searched at half the resolution and refined in two steps.
     #[default]
     Medium,
 }

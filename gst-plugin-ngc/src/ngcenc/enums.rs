@@ -27,6 +27,6 @@ pub enum SpeedPreset {
     Fast,
     /// Motion at half the resolution.
     #[default]
-    #[enum_value(name = "Motion is searched at half the resolution and refined three times", nick = "medium")]
+    #[enum_value(name = "Motion is searched at half the resolution and refined twice", nick = "medium")]
     Medium,
 }
