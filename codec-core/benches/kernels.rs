@@ -53,7 +53,7 @@ fn refinement(c: &mut Criterion) {
     c.bench_function("refinement of motion, 2 steps", |b| {
         b.iter(|| {
             field.data.copy_from_slice(&start.data);
-            refiner.refine(black_box(&mut field), current.plane(0), previous.plane(0), 300.0, 1);
+            refiner.refine(black_box(&mut field), current.plane(0), previous.plane(0), 300.0);
         });
     });
 }

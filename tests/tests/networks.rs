@@ -77,7 +77,7 @@ fn estimate(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) 
     let prepared = networks.prepare(Arithmetic::Integer).unwrap();
     let q = quality_tensor(&[quality], Device::Cpu).unwrap();
     let q_intra = quality_tensor(&[quality.saturating_sub(networks.config.intra_quality_offset)], Device::Cpu).unwrap();
-    let mut estimator = MotionSearch::medium(networks.config.luma_filter, 1);
+    let mut estimator = MotionSearch::medium(networks.config.luma_filter);
     let coded = networks.intra_frame(&prepared, &planes(&frames[0]), &q_intra, &mut Quantiser::Hard).unwrap();
     let mut bytes = coded.bits.double_value(&[0]) / 8.0 + 56.0 + MEAN_OVERHEAD_BYTES;
     let mut state = None;

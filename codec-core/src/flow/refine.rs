@@ -12,12 +12,9 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
-
 use self::sums::{NodeSums, RowSums};
 use super::FlowField;
 use crate::frame::Plane;
-use crate::kernels::parallel::{for_bands, split_rows, take_front};
 use crate::kernels::warp::rows::{Component, Source, UpsampledRow, warp_row};
 use crate::kernels::{Cubic, to_floats};
 
@@ -55,9 +52,8 @@ impl Refiner {
 
     /// Moves `field` (at a quarter of the planes' resolution, whose sides are multiples of 64) so that its 2x2 means, the
     /// nodes at 1/8 that the flow codec interpolates between, predict `current` from `previous` better for their price.
-    /// The four vectors of a node move together. `lambda` as in [`super::FlowEstimator::estimate`]. The result does not
-    /// depend on `threads`.
-    pub fn refine(&mut self, field: &mut FlowField, current: &Plane, previous: &Plane, lambda: f64, threads: usize) {
+    /// The four vectors of a node move together. `lambda` as in [`super::FlowEstimator::estimate`].
+    pub fn refine(&mut self, field: &mut FlowField, current: &Plane, previous: &Plane, lambda: f64) {
         if self.steps == 0 {
             return;
         }
@@ -76,7 +72,7 @@ impl Refiner {
         self.sums.resize(start.rows * start.cols, NodeSums::default());
         let price = (f64::from(BITS) / (2.0 * lambda)) as f32;
         for _ in 0..self.steps {
-            self.measure(threads);
+            measure(self.filter, &self.reference, &self.current, &self.nodes, &mut self.sums);
             self.step(price);
         }
         for (row, line) in field.data.chunks_exact_mut(2 * field.cols).enumerate() {
@@ -87,18 +83,6 @@ impl Refiner {
                 }
             }
         }
-    }
-
-    /// Gradient and curvature of the squared error for each node.
-    fn measure(&mut self, threads: usize) {
-        let (rows, cols) = (self.nodes[0].rows, self.nodes[0].cols);
-        let Self { filter, reference, current, nodes, sums, .. } = self;
-        let mut rest = &mut sums[..];
-        let bands = split_rows(rows, 1, threads.max(1)).map(|rows| {
-            let out = take_front(&mut rest, rows.len() * cols);
-            (rows, out)
-        });
-        for_bands(threads, bands, |(rows, out)| measure_band(*filter, reference, current, nodes, rows, out));
     }
 
     /// Moves all nodes; `price` is that of a pixel of difference, in halves of squared errors.
@@ -135,18 +119,9 @@ impl Refiner {
     }
 }
 
-/// Sums of the nodes of some rows.
-fn measure_band(
-    filter: Cubic,
-    reference: &Source,
-    current: &[f32],
-    [dx, dy]: &[Component; 2],
-    node_rows: Range<usize>,
-    out: &mut [NodeSums],
-) {
+/// Gradient and curvature of the squared error for each node.
+fn measure(filter: Cubic, reference: &Source, current: &[f32], [dx, dy]: &[Component; 2], out: &mut [NodeSums]) {
     let (width, height, cols) = (reference.width, reference.height, dx.cols);
-    let first = (node_rows.start * PITCH).saturating_sub(PITCH / 2);
-    let last = (node_rows.end * PITCH + PITCH / 2).min(height);
     let mut flow = [(); 2].map(|()| UpsampledRow::<PITCH>::new(width));
     // Warped rows by their number modulo 3, each with its first and last value repeated.
     let mut ring = [(); 3].map(|()| vec![0.0; width + 2]);
@@ -157,28 +132,20 @@ fn measure_band(
         warp_row(reference, filter.parameter(), row, flow[0].values(), flow[1].values(), inner);
         (line[0], line[width + 1]) = (line[1], line[width]);
     };
-    let mut next = first.saturating_sub(1);
+    let mut next = 0;
     // Sums over columns of pixels for the node row above the present pixels, and for the one below.
     let mut columns = [(); 2].map(|()| RowSums::new(width));
-    let mut upper = node_rows.start;
-    let mut finish = |row: usize, sums: &mut RowSums| {
-        if node_rows.contains(&row) {
-            sums.reduce(&mut out[(row - node_rows.start) * cols..][..cols]);
-        }
-        sums.clear();
-    };
-    for row in first..last {
+    let mut upper = 0;
+    for row in 0..height {
         while next < (row + 2).min(height) {
             warp_into(next, &mut ring[next % 3]);
             next += 1;
         }
         let position = ((row as f32 + 0.5) / PITCH as f32 - 0.5).max(0.0);
-        if position as usize != upper {
-            // A band starts half a node above its first.
-            if position as usize > upper {
-                finish(upper, &mut columns[0]);
-                columns.swap(0, 1);
-            }
+        if position as usize > upper {
+            columns[0].reduce(&mut out[upper * cols..][..cols]);
+            columns[0].clear();
+            columns.swap(0, 1);
             upper = position as usize;
         }
         let below = if upper + 1 < dx.rows { position - upper as f32 } else { 0.0 };
@@ -187,7 +154,5 @@ fn measure_band(
         let [a, b] = &mut columns;
         RowSums::add(lines, &current[row * width..][..width], [(a, 1.0 - below), (b, below)]);
     }
-    let [a, b] = &mut columns;
-    finish(upper, a);
-    finish(upper + 1, b);
+    columns[0].reduce(&mut out[upper * cols..][..cols]);
 }

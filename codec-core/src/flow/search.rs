@@ -10,26 +10,25 @@ use crate::kernels::Cubic;
 pub struct MotionSearch {
     dis: DisFlow,
     refiner: Refiner,
-    threads: usize,
 }
 
 impl MotionSearch {
-    /// Searches down to half of the resolution, then refines in two steps, on up to so many threads, which change nothing
-    /// in the result. `luma`: the kernel that the model interpolates luma with.
-    pub fn medium(luma: Cubic, threads: usize) -> Self {
-        Self { dis: DisFlow::medium(), refiner: Refiner::new(2, luma), threads }
+    /// Searches down to half of the resolution, then refines in two steps. `luma`: the kernel that the model interpolates
+    /// luma with.
+    pub fn medium(luma: Cubic) -> Self {
+        Self { dis: DisFlow::medium(), refiner: Refiner::new(2, luma) }
     }
 
     /// Searches down to a quarter of the resolution, then refines in one step: less than half the time of [`Self::medium`].
-    pub fn fast(luma: Cubic, threads: usize) -> Self {
-        Self { dis: DisFlow::fast(), refiner: Refiner::new(1, luma), threads }
+    pub fn fast(luma: Cubic) -> Self {
+        Self { dis: DisFlow::fast(), refiner: Refiner::new(1, luma) }
     }
 }
 
 impl FlowEstimator for MotionSearch {
     fn estimate(&mut self, current: &Plane, previous: &Plane, lambda: f64) -> Result<FlowField> {
         let mut field = self.dis.estimate(current, previous, lambda)?;
-        self.refiner.refine(&mut field, current, previous, lambda, self.threads);
+        self.refiner.refine(&mut field, current, previous, lambda);
         Ok(field)
     }
 }
@@ -48,9 +47,9 @@ mod tests {
         let error = |estimator: &mut dyn FlowEstimator| {
             endpoint_error(&estimator.estimate(&current, &previous, f64::INFINITY).unwrap(), 24.0, truth)
         };
-        let (patches, refined) = (error(&mut DisFlow::fast()), error(&mut MotionSearch::fast(Cubic::Sharp, 1)));
+        let (patches, refined) = (error(&mut DisFlow::fast()), error(&mut MotionSearch::fast(Cubic::Sharp)));
         assert!(refined < 0.8 * patches, "{patches} {refined}");
-        let medium = error(&mut MotionSearch::medium(Cubic::Sharp, 1));
+        let medium = error(&mut MotionSearch::medium(Cubic::Sharp));
         assert!(medium < 0.7 * refined, "{refined} {medium}");
     }
 }

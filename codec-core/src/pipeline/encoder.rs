@@ -90,7 +90,7 @@ impl Encoder {
             Speed::Medium => MotionSearch::medium,
         };
         Ok(Self {
-            estimator: search(model.config.luma_filter, threads),
+            estimator: search(model.config.luma_filter),
             reconstructor: Reconstructor::new(Rc::clone(&model), width, height),
             model,
             sequence,

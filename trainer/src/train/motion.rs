@@ -41,7 +41,7 @@ impl FlowSource {
     /// Naming the checkpoint if it holds no flow network.
     pub fn open(&self, device: Device, luma: Cubic) -> Result<Motion> {
         let estimator: Box<dyn FlowEstimator> = match self {
-            Self::Dis => Box::new(MotionSearch::medium(luma, 1)),
+            Self::Dis => Box::new(MotionSearch::medium(luma)),
             Self::UFlow(path) => {
                 let mut params = Checkpoint::load(path)?.averaged_params();
                 let network = UFlow::load(&mut params, device).with_context(|| path.display().to_string())?;

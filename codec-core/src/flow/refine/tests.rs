@@ -25,7 +25,7 @@ fn steps_approach_the_true_motion() {
     let mut errors = Vec::new();
     for steps in [0, 1, 3, 10] {
         let mut field = uniform(192, 128, [1.3, -0.6]);
-        Refiner::new(steps, Cubic::Sharp).refine(&mut field, &current, &previous, 2000.0, 1);
+        Refiner::new(steps, Cubic::Sharp).refine(&mut field, &current, &previous, 2000.0);
         errors.push(endpoint_error(&field, 24.0, truth));
     }
     assert!(errors.windows(2).all(|pair| pair[1] < 0.8 * pair[0]), "{errors:?}");
@@ -41,7 +41,7 @@ fn what_lies_within_a_node_stays() {
         *value += ((i * 7919) % 13) as f32 * 0.01;
     }
     let rough = field.clone();
-    Refiner::new(2, Cubic::Sharp).refine(&mut field, &current, &previous, 300.0, 1);
+    Refiner::new(2, Cubic::Sharp).refine(&mut field, &current, &previous, 300.0);
     for row in (0..field.rows).step_by(2) {
         for col in (0..field.cols).step_by(2) {
             let of = |field: &FlowField, dy, dx| field.data[((row + dy) * field.cols + col + dx) * 2];
@@ -50,20 +50,6 @@ fn what_lies_within_a_node_stays() {
         }
     }
     assert_ne!(field.downsample2(), rough.downsample2());
-}
-
-#[test]
-fn threads_change_nothing() {
-    let (current, previous, _) = zoom();
-    let refined = |threads| {
-        let mut field = uniform(192, 128, [1.3, -0.6]);
-        Refiner::new(3, Cubic::Stable).refine(&mut field, &current, &previous, 300.0, threads);
-        field
-    };
-    let one = refined(1);
-    for threads in [0, 2, 3, 7] {
-        assert_eq!(refined(threads), one, "{threads} threads");
-    }
 }
 
 #[test]
@@ -76,7 +62,7 @@ fn a_low_lambda_pays_for_no_rough_field() {
     }
     let roughness = |lambda| {
         let mut field = uniform(192, 128, [1.3, -0.6]);
-        Refiner::new(8, Cubic::Sharp).refine(&mut field, &current, &previous, lambda, 1);
+        Refiner::new(8, Cubic::Sharp).refine(&mut field, &current, &previous, lambda);
         let nodes = field.downsample2();
         nodes.data.chunks_exact(2 * nodes.cols).flat_map(|row| row.windows(3)).map(|v| (v[2] - v[0]).abs()).sum::<f32>()
     };
@@ -89,7 +75,7 @@ fn nothing_to_see_moves_nothing() {
     let flat = Plane::from_vec(vec![90; 64 * 64], 64, 64).unwrap();
     for lambda in [12.0, f64::INFINITY] {
         let mut field = uniform(64, 64, [2.0, 1.0]);
-        Refiner::new(3, Cubic::Sharp).refine(&mut field, &flat, &flat, lambda, 1);
+        Refiner::new(3, Cubic::Sharp).refine(&mut field, &flat, &flat, lambda);
         assert_eq!(field, uniform(64, 64, [2.0, 1.0]));
     }
 }
@@ -100,7 +86,7 @@ fn sums_equal_their_definition() {
     let (current, previous, _) = zoom();
     let (width, height) = (current.width, current.height);
     let mut refiner = Refiner::new(1, Cubic::Sharp);
-    refiner.refine(&mut uniform(width, height, [0.0, 0.0]), &current, &previous, f64::INFINITY, 1);
+    refiner.refine(&mut uniform(width, height, [0.0, 0.0]), &current, &previous, f64::INFINITY);
     let sample = |plane: &Plane, x: isize, y: isize| {
         let (x, y) = (x.clamp(0, width as isize - 1) as usize, y.clamp(0, height as isize - 1) as usize);
         f64::from(plane.row(y)[x]) / 255.0
