@@ -35,6 +35,8 @@ struct State {
     /// The sequence header has been seen, so delta units make sense.
     started: bool,
     upstream: Option<gst::Structure>,
+    /// Downstream takes no form of this stream.
+    refused: bool,
 }
 
 #[derive(Default)]
@@ -108,6 +110,15 @@ impl BaseParseImpl for NgcParse {
             Some(filter) => filter.intersect_with_mode(&template, gst::CapsIntersectMode::First),
             None => template,
         }
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        // mp4mux (GStreamer 1.22) asserts on a pad that ends without ever having had caps. The pipeline has an error by then.
+        if event.type_() == gst::EventType::Eos && self.state.lock().unwrap().refused {
+            gst::debug!(CAT, imp = self, "keeping the end of a stream that downstream cannot take");
+            return true;
+        }
+        self.parent_sink_event(event)
     }
 
     fn handle_frame(&self, frame: BaseParseFrame) -> Result<(gst::FlowSuccess, u32), gst::FlowError> {
@@ -239,8 +250,10 @@ impl NgcParse {
                     )
                 );
             }
+            self.state.lock().unwrap().refused = true;
             return Err(gst::FlowError::NotNegotiated);
         };
+        self.state.lock().unwrap().refused = false;
         gst::info!(CAT, imp = self, "caps {}", chosen);
         let (numerator, denominator) = video.framerate;
         if numerator > 0 {
