@@ -51,11 +51,15 @@ pub struct LatentInput<'a> {
     pub price: f32,
 }
 
+/// `value` relative to `mean` (8 fractional bits).
+fn centred(value: f32, mean: i32) -> f32 {
+    value - mean as f32 / (1u32 << ACTIVATION_FRACTION_BITS) as f32
+}
+
 /// The symbol of `value` around `mean` (8 fractional bits). What is not a number counts as the mean.
 pub fn quantise(value: f32, mean: i32) -> i32 {
-    let centred = value - mean as f32 / (1u32 << ACTIVATION_FRACTION_BITS) as f32;
     // The cast turns NaN into 0 and saturates.
-    (centred.round_ties_even() as i32).clamp(-MAX_SYMBOL, MAX_SYMBOL)
+    (centred(value, mean).round_ties_even() as i32).clamp(-MAX_SYMBOL, MAX_SYMBOL)
 }
 
 /// The cheaper of `symbol` and the next one towards 0 for the element `value` around `mean`: the smaller sum of squared error in
@@ -64,7 +68,7 @@ pub fn frugal(tables: &Tables, k: usize, value: f32, mean: i32, symbol: i32, pri
     if symbol == 0 || price == 0.0 {
         return symbol;
     }
-    let centred = value - mean as f32 / (1u32 << ACTIVATION_FRACTION_BITS) as f32;
+    let centred = centred(value, mean);
     let cost = |symbol: i32| (centred - symbol as f32).powi(2) + price * tables.bits(k, symbol);
     let nearer_zero = symbol - symbol.signum();
     if cost(nearer_zero) < cost(symbol) { nearer_zero } else { symbol }

@@ -14,10 +14,7 @@ pub struct Point {
 /// monotone cubic interpolation (PCHIP) of the logarithm of the rate over quality. `None` where ranges do not overlap or
 /// a curve has fewer than two points.
 pub fn bd_rate(test: &[Point], reference: &[Point]) -> Option<f64> {
-    let curve = |points: &[Point]| {
-        let usable = points.iter().filter(|p| p.rate > 0.0 && p.quality.is_finite());
-        Curve::new(usable.map(|p| (p.quality, p.rate.ln())).collect())
-    };
+    let curve = |points| Curve::through(points, |p| (p.quality, p.rate.ln()));
     let (test, reference) = means(&curve(test)?, &curve(reference)?)?;
     Some(((test - reference).exp() - 1.0) * 100.0)
 }
@@ -25,10 +22,7 @@ pub fn bd_rate(test: &[Point], reference: &[Point]) -> Option<f64> {
 /// Mean qualities of `test` and `reference` over the rates that both reach, from the same interpolation with the axes
 /// exchanged.
 pub fn qualities_at_equal_rate(test: &[Point], reference: &[Point]) -> Option<(f64, f64)> {
-    let curve = |points: &[Point]| {
-        let usable = points.iter().filter(|p| p.rate > 0.0 && p.quality.is_finite());
-        Curve::new(usable.map(|p| (p.rate.ln(), p.quality)).collect())
-    };
+    let curve = |points| Curve::through(points, |p| (p.rate.ln(), p.quality));
     means(&curve(test)?, &curve(reference)?)
 }
 
@@ -54,8 +48,10 @@ struct Curve {
 }
 
 impl Curve {
-    /// `None` for fewer than two points with different x.
-    fn new(mut points: Vec<(f64, f64)>) -> Option<Self> {
+    /// `None` for fewer than two usable points with different x; `axes` gives x and y of a point.
+    fn through(points: &[Point], axes: fn(&Point) -> (f64, f64)) -> Option<Self> {
+        let usable = points.iter().filter(|p| p.rate > 0.0 && p.quality.is_finite());
+        let mut points: Vec<(f64, f64)> = usable.map(axes).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         points.dedup_by(|a, b| (a.0 - b.0).abs() < 1e-9);
         if points.len() < 2 {

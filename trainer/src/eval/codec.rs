@@ -16,19 +16,24 @@ pub struct Settings {
     pub device: DeviceSpec,
 }
 
-/// Encodes with one keyframe and decodes.
-pub fn code(clip: &Clip, model: &ModelSource, settings: &Settings) -> Result<Coded> {
+/// An encoder that makes one keyframe, at `detail` in place of that of the settings.
+pub fn encoder(clip: &Clip, model: &ModelSource, settings: &Settings, detail: f32) -> Result<Encoder> {
     let video = VideoInfo { width: clip.width as u32, height: clip.height as u32, ..VideoInfo::default() };
-    let mut encoder = Encoder::new(EncoderConfig {
+    Ok(Encoder::new(EncoderConfig {
         quality: settings.quality,
-        detail: settings.detail,
+        detail,
         key_int_max: 0,
         scene_cut: false,
         threads: settings.threads,
         device: settings.device.clone(),
         model: model.clone(),
         ..EncoderConfig::new(video)
-    })?;
+    })?)
+}
+
+/// Encodes with one keyframe and decodes.
+pub fn code(clip: &Clip, model: &ModelSource, settings: &Settings) -> Result<Coded> {
+    let mut encoder = encoder(clip, model, settings, settings.detail)?;
     let start = Instant::now();
     let mut units = Vec::with_capacity(clip.frames.len());
     for frame in &clip.frames {

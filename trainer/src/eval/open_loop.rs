@@ -2,17 +2,17 @@
 //! the detailed synthesis transforms.
 
 use anyhow::{Result, ensure};
-use codec_core::bitstream::{SequenceHeader, VideoInfo, parse_unit};
+use codec_core::bitstream::{SequenceHeader, parse_unit};
 use codec_core::frame::Frame;
 use codec_core::frame::pad::padded;
 use codec_core::model::Model;
 use codec_core::nn::codec::{InterState, quality_tensor};
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::nn::ops::{Planes, pack, unpack};
-use codec_core::{Encoder, EncoderConfig, FrameOptions, Limits, ModelSource};
+use codec_core::{FrameOptions, Limits, ModelSource};
 use tch::Device;
 
-use super::codec::Settings;
+use super::codec::{Settings, encoder};
 use super::tensors::{frame, planes};
 use super::{Clip, Coded};
 use crate::train::FlowSource;
@@ -24,16 +24,7 @@ pub fn code(clip: &Clip, source: &ModelSource, settings: &Settings) -> Result<Co
     let faithful = Model::load(source, Device::Cpu)?;
     let mut detailed = Model::load(source, Device::Cpu)?;
     detailed.set_detail((settings.detail * 255.0).round() as u8)?;
-    let video = VideoInfo { width: clip.width as u32, height: clip.height as u32, ..VideoInfo::default() };
-    let mut encoder = Encoder::new(EncoderConfig {
-        quality: settings.quality,
-        key_int_max: 0,
-        scene_cut: false,
-        threads: settings.threads,
-        device: settings.device.clone(),
-        model: source.clone(),
-        ..EncoderConfig::new(video)
-    })?;
+    let mut encoder = encoder(clip, source, settings, 0.0)?;
     let motion = FlowSource::Dis.open(Device::Cpu, faithful.config.luma_filter)?;
     let prepared = faithful.networks.prepare(Arithmetic::Integer)?;
     let mut sequence: Option<SequenceHeader> = None;

@@ -73,12 +73,9 @@ impl Report {
     /// # Errors
     /// Naming the file that cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        for (name, text) in [("results.csv", self.results()), ("bd.csv", self.bd_csv()), ("report.html", self.html())] {
+        let files = [("results.csv", self.results()), ("bd.csv", self.bd_csv()), ("report.html", self.html())];
+        for (name, text) in files.into_iter().chain(self.twins_csv().map(|text| ("twins.csv", text))) {
             let path = folder.join(name);
-            std::fs::write(&path, text).with_context(|| path.display().to_string())?;
-        }
-        if let Some(text) = self.twins_csv() {
-            let path = folder.join("twins.csv");
             std::fs::write(&path, text).with_context(|| path.display().to_string())?;
         }
         Ok(())
