@@ -16,7 +16,7 @@ const PROTOTYPE_LAMBDA_WORST: f64 = 40.0;
 
 /// The prototype's networks.
 pub fn prototype_config() -> ModelConfig {
-    ModelConfig { chroma_filter: Cubic::Sharp, ..ModelConfig::rt() }
+    ModelConfig { chroma_filter: Cubic::Sharp, ..ModelConfig::rt_with(0) }
 }
 /// A logistic of scale 1 has the standard deviation pi/sqrt(3): the prototype's z prior is logistic, ours Gaussian.
 const LOGISTIC_DEVIATION: f64 = 1.813_799_364;

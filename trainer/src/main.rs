@@ -13,6 +13,7 @@ mod study;
 #[cfg(test)]
 mod testing;
 mod train;
+mod widen;
 
 use clap::Parser;
 

@@ -123,7 +123,7 @@ impl Networks {
                 coder: LatentCoder::new(p.sub("coder"), e, gain.0, gain.1)?,
             })
         };
-        let free = if config.free_latent { config.intra.latent } else { 0 };
+        let free = if config.free_latent { config.intra.nonlinear() } else { 0 };
         let mut residual = branch(
             p.sub("residual"),
             2 * PACKED_CHANNELS,
@@ -240,7 +240,7 @@ impl Networks {
         if !self.config.free_latent {
             return synthesis.forward_in(latent, Some(packed_prediction), q);
         }
-        let free = self.intra.analysis.forward(packed_prediction, q)?;
+        let free = self.intra.analysis.nonlinear(packed_prediction, q)?;
         synthesis.forward_in(&Tensor::f_cat(&[latent.shallow_clone(), free], 1)?, Some(packed_prediction), q)
     }
 

@@ -21,6 +21,17 @@ pub struct TransformConfig {
     pub deep_blocks: usize,
     /// Channels of the latent at 1/16.
     pub latent: i64,
+    /// So many of these pass by the networks (`rt` profile): a linear transform of the packed input, added to the packed
+    /// output. Block transforms have a coefficient a sample; without these the latent has too few at high rates.
+    #[serde(default)]
+    pub linear: i64,
+}
+
+impl TransformConfig {
+    /// Channels of the latent that the networks make.
+    pub fn nonlinear(&self) -> i64 {
+        self.latent - self.linear
+    }
 }
 
 /// A whole model: I-branch, flow codec, residual codec and their entropy models.
@@ -62,10 +73,23 @@ pub const PACKED_CHANNELS: i64 = 96;
 pub const QUALITIES: usize = 64;
 
 impl ModelConfig {
-    /// The `rt` profile at C = 64, as `recipe.md` lays it out (1.5 M parameters).
+    /// The `rt` profile: 64 latent channels of the networks and 128 linear ones.
     pub fn rt() -> Self {
-        let transform =
-            TransformConfig { width: 64, analysis_blocks: 3, synthesis_blocks: 6, deep_width: 128, deep_blocks: 1, latent: 64 };
+        Self::rt_with(128)
+    }
+
+    /// The `rt` profile with so many linear channels beside the 64 of the networks.
+    pub fn rt_with(linear: i64) -> Self {
+        let latent = 64 + linear;
+        let transform = TransformConfig {
+            width: 64,
+            analysis_blocks: 3,
+            synthesis_blocks: 6,
+            deep_width: 128,
+            deep_blocks: 1,
+            latent,
+            linear,
+        };
         let entropy = |channels, hyper_channels, width, temporal| EntropyConfig {
             channels,
             hyper_channels,
@@ -83,12 +107,13 @@ impl ModelConfig {
                 deep_width: 64,
                 deep_blocks: 0,
                 latent: 16,
+                linear: 0,
             },
             flow_synthesis_width: 32,
             residual: transform,
-            intra_entropy: entropy(64, 16, 64, false),
+            intra_entropy: entropy(latent as usize, 16, 64, false),
             flow_entropy: entropy(16, 8, 32, true),
-            residual_entropy: entropy(64, 16, 64, true),
+            residual_entropy: entropy(latent as usize, 16, 64, true),
             free_latent: true,
             context: false,
             luma_filter: Cubic::Sharp,
@@ -114,6 +139,7 @@ impl ModelConfig {
             deep_width: 1,
             deep_blocks: 0,
             latent,
+            linear: 0,
         };
         // 2 x 128 + 220 inputs are the most whose sums stay within 32 bits whatever the weights.
         let entropy = |channels: i64, temporal| EntropyConfig {
@@ -166,6 +192,22 @@ impl ModelConfig {
             {
                 return Err(Error::ModelMismatch(format!("{name}: a width lies outside 1..=4096 or a depth above 64")));
             }
+        }
+        for (name, transform, _) in [parts[0], parts[2]] {
+            // Each half of the checkerboard holds half of either kind.
+            let halves = transform.linear % 2 == 0 && transform.nonlinear() % 2 == 0;
+            if transform.linear != 0 && (transform.linear < 0 || transform.nonlinear() < 2 || !halves) {
+                return Err(Error::ModelMismatch(format!(
+                    "{name}.linear is {}: it must be even, at least 0, and leave an even number of the {} channels of the latent",
+                    transform.linear, transform.latent
+                )));
+            }
+            if transform.linear != 0 && self.profile == Profile::Paper {
+                return Err(Error::ModelMismatch(format!("{name}.linear must be 0: the paper profile has no packed frames")));
+            }
+        }
+        if self.flow.linear != 0 {
+            return Err(Error::ModelMismatch("flow.linear must be 0: the estimator's flow passes through as it is".into()));
         }
         if self.intra_entropy.temporal {
             return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));

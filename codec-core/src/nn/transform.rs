@@ -25,6 +25,14 @@ impl Analysis {
             Self::PaperFlow(net) => net.forward(x),
         }
     }
+
+    /// As [`Self::forward`], without the linear channels.
+    pub fn nonlinear(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Rt(net) => net.nonlinear(x, q),
+            _ => self.forward(x, q),
+        }
+    }
 }
 
 /// A synthesis transform of either profile.
@@ -64,6 +72,23 @@ impl Synthesis {
     }
 }
 
+/// Channels at 1/16 of an unshuffled packed frame.
+const BLOCK_CHANNELS: i64 = 4 * PACKED_CHANNELS;
+
+/// One latent of the networks' channels and the linear ones, half of either in each half of the checkerboard.
+fn interleave(nonlinear: &Tensor, linear: &Tensor) -> Result<Tensor> {
+    let halves = |x: &Tensor| x.f_chunk(2, 1);
+    let (a, b) = (halves(nonlinear)?, halves(linear)?);
+    Ok(Tensor::f_cat(&[&a[0], &b[0], &a[1], &b[1]], 1)?)
+}
+
+/// The channels of an interleaved latent that belong to `linear` linear ones beside `nonlinear` of the networks.
+fn linear_part(y: &Tensor, nonlinear: i64, linear: i64) -> Result<Tensor> {
+    let half = linear / 2;
+    let (first, second) = (y.f_narrow(1, nonlinear / 2, half)?, y.f_narrow(1, nonlinear + half, half)?);
+    Ok(Tensor::f_cat(&[first, second], 1)?)
+}
+
 /// `cin` channels at 1/8 to a latent at 1/16.
 #[derive(Debug)]
 pub struct RtAnalysis {
@@ -73,10 +98,11 @@ pub struct RtAnalysis {
     down: Conv,
     deep: Vec<DwBlock>,
     output: Conv,
+    linear: Option<Conv>,
 }
 
 impl RtAnalysis {
-    /// `output_gain` scales the initial weights of the last layer.
+    /// `output_gain` scales the initial weights of the last layer. Linear channels see the first [`PACKED_CHANNELS`] of the input.
     pub fn new(mut p: Scope, cin: i64, config: &TransformConfig, output_gain: f64) -> Result<Self> {
         let c = config.width;
         Ok(Self {
@@ -88,18 +114,31 @@ impl RtAnalysis {
             output: Conv::new(
                 p.sub("output"),
                 config.deep_width,
-                config.latent,
+                config.nonlinear(),
                 ConvConfig { gain: output_gain, ..Default::default() },
             )?,
+            linear: linear_layer(&mut p, config.linear, BLOCK_CHANNELS, config.linear)?,
         })
     }
 
     /// `[N, cin, H/8, W/8]` and quality indices `[N]` to `[N, latent, H/16, W/16]`.
     pub fn forward(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
+        let y = self.nonlinear(x, q)?;
+        let Some(linear) = &self.linear else { return Ok(y) };
+        interleave(&y, &linear.forward(&x.f_narrow(1, 0, PACKED_CHANNELS)?.f_pixel_unshuffle(2)?)?)
+    }
+
+    /// As [`Self::forward`], without the linear channels.
+    pub fn nonlinear(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
         let x = self.input.forward(x)?.f_mul(&self.gain.gain(q)?)?;
         let x = run_blocks(&self.blocks, x)?.f_pixel_unshuffle(2)?;
         self.output.forward(&run_blocks(&self.deep, self.down.forward(&x)?)?)
     }
+}
+
+/// A layer of the linear channels, if there are any.
+fn linear_layer(p: &mut Scope, linear: i64, cin: i64, cout: i64) -> Result<Option<Conv>> {
+    (linear > 0).then(|| Conv::pointwise(p.sub("linear"), cin, cout)).transpose()
 }
 
 /// A latent at 1/16 to `cout` channels at 1/8.
@@ -112,6 +151,9 @@ pub struct RtSynthesis {
     gain: QualityKnots,
     blocks: Vec<DwBlock>,
     output: Conv,
+    linear: Option<Conv>,
+    /// Channels of the latent that the networks make, and linear ones.
+    channels: (i64, i64),
 }
 
 impl RtSynthesis {
@@ -125,6 +167,8 @@ impl RtSynthesis {
             gain: QualityKnots::new(p.sub("gain"), "knots", width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), width, config.synthesis_blocks)?,
             output: Conv::new(p.sub("output"), width, cout, ConvConfig { gain: output_gain, ..Default::default() })?,
+            linear: linear_layer(&mut p, config.linear, config.linear, 4 * cout)?,
+            channels: (config.nonlinear(), config.linear),
         })
     }
 
@@ -136,6 +180,29 @@ impl RtSynthesis {
             (Some(layer), Some(context)) => x.f_add(&layer.forward(context)?)?,
             _ => x,
         };
-        self.output.forward(&run_blocks(&self.blocks, x)?)
+        let x = self.output.forward(&run_blocks(&self.blocks, x)?)?;
+        let Some(linear) = &self.linear else { return Ok(x) };
+        let coefficients = linear_part(y, self.channels.0, self.channels.1)?;
+        Ok(x.f_add(&linear.forward(&coefficients)?.f_pixel_shuffle(2)?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn linear_channels_come_back_from_where_they_were_put() {
+        let full = |c: i64, v: f64| {
+            Tensor::full([1, c, 2, 2], v, (Kind::Float, Device::Cpu))
+                + Tensor::arange(c, (Kind::Float, Device::Cpu)).view([1, c, 1, 1]) * 0.01
+        };
+        let (nonlinear, linear) = (full(6, 1.0), full(4, 2.0));
+        let y = interleave(&nonlinear, &linear).unwrap();
+        assert_eq!(y.size(), [1, 10, 2, 2]);
+        assert_eq!(linear_part(&y, 6, 4).unwrap(), linear);
+        let lower = |x: &Tensor| x.narrow(1, 0, 5).lt(1.5).sum(Kind::Int64).int64_value(&[]);
+        assert_eq!(lower(&y), 3 * 4, "three of six channels lie in the lower half");
     }
 }

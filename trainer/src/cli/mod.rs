@@ -13,7 +13,7 @@ use crate::data::{PrepareOptions, prepare};
 use crate::schedule_file::{self, Folders, Schedule};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::starting_point;
-use crate::{bench, eval, export, import, reference, study};
+use crate::{bench, eval, export, import, reference, study, widen};
 
 /// Trains, exports and measures NGC models.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Prepare(PrepareArgs),
     /// Make a starting point with fresh networks.
     Init(InitArgs),
+    /// Give a trained model linear latent channels, as a starting point of further training.
+    Widen(widen::WidenArgs),
     /// Run all stages of a TOML schedule, or go on where they were left.
     Schedule(ScheduleArgs),
     /// Run a training stage, or go on with the one in --out.
@@ -167,6 +169,7 @@ impl Cli {
         match self.command {
             Command::Prepare(args) => run_prepare(args),
             Command::Init(args) => init(&args),
+            Command::Widen(args) => widen::run(&args),
             Command::Schedule(args) => run_schedule(&args),
             Command::Train(args) => train::run(*args),
             Command::Export(args) => {

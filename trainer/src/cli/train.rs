@@ -131,6 +131,9 @@ struct GanArgs {
     /// Weight of LPIPS; needs --lpips-weights.
     #[arg(long)]
     lpips: Option<f64>,
+    /// Weight of the similarity of structure and texture of LPIPS's features; needs --lpips-weights.
+    #[arg(long)]
+    texture: Option<f64>,
     /// LPIPS weights (AlexNet or VGG16), as safetensors in torchvision's naming.
     #[arg(long)]
     lpips_weights: Option<PathBuf>,
@@ -155,6 +158,7 @@ impl GanArgs {
             adversarial: self.adversarial.unwrap_or(defaults.adversarial),
             feature_matching: self.feature_matching.unwrap_or(defaults.feature_matching),
             lpips: self.lpips.unwrap_or(if self.lpips_weights.is_some() { defaults.lpips } else { 0.0 }),
+            texture: self.texture.unwrap_or(if self.lpips_weights.is_some() { defaults.texture } else { 0.0 }),
             statistics: self.statistics.unwrap_or(defaults.statistics),
             conditional: !self.unconditional,
             width: self.discriminator_width,

@@ -1,6 +1,7 @@
 //! All that is measured of a decoded clip.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use codec_core::frame::Frame;
@@ -39,8 +40,7 @@ pub struct Measurement {
 
 /// Measures decoded clips.
 pub struct Scorer {
-    vgg: Option<Lpips>,
-    weights: Option<std::path::PathBuf>,
+    perceptual: Option<(Rc<Lpips>, Dists)>,
     step: usize,
 }
 
@@ -53,8 +53,12 @@ impl Scorer {
         if weights.is_none() {
             eprintln!("no --weights: LPIPS and DISTS are left out");
         }
-        let vgg = weights.map(|folder| Lpips::load(&folder.join(LPIPS_FILE), Device::Cpu)).transpose()?;
-        Ok(Self { vgg, weights: weights.map(Path::to_owned), step: step.max(1) })
+        let load = |folder: &Path| -> Result<_> {
+            let vgg = Rc::new(Lpips::load(&folder.join(LPIPS_FILE), Device::Cpu)?);
+            let dists = Dists::load(&folder.join(DISTS_FILE), &vgg, Device::Cpu).context("DISTS")?;
+            Ok((vgg, dists))
+        };
+        Ok(Self { perceptual: weights.map(load).transpose()?, step: step.max(1) })
     }
 
     pub fn measure(&self, clip: &Clip, coded: &Coded) -> Result<Measurement> {
@@ -90,8 +94,7 @@ impl Scorer {
     }
 
     fn perceptual(&self, pairs: &[(&Frame, &Frame)]) -> Result<(Option<f64>, Option<f64>)> {
-        let (Some(vgg), Some(folder)) = (&self.vgg, &self.weights) else { return Ok((None, None)) };
-        let dists = Dists::load(&folder.join(DISTS_FILE), vgg, Device::Cpu).context("DISTS")?;
+        let Some((vgg, dists)) = &self.perceptual else { return Ok((None, None)) };
         tch::no_grad(|| {
             let (mut lpips_values, mut dists_values) = (Vec::new(), Vec::new());
             for (original, decoded) in pairs {

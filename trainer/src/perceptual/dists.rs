@@ -1,7 +1,8 @@
 //! DISTS (Ding et al., "Image Quality Assessment: Unifying Structure and Texture Similarity", TPAMI 2020) on VGG16 with L2
-//! pooling.
+//! pooling; the same form on AlexNet serves as a training loss, so that the metric stays a judge from outside.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 use safetensors::SafeTensors;
@@ -15,9 +16,9 @@ const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 const C1: f64 = 1e-6;
 const C2: f64 = 1e-6;
 
-/// The metric, on the VGG16 of an LPIPS file.
-pub struct Dists<'a> {
-    vgg: &'a Lpips,
+/// Similarity of structure (correlation) and texture (mean) of each channel of RGB and of a network's stages.
+pub struct Dists {
+    network: Rc<Lpips>,
     alpha: Tensor,
     beta: Tensor,
     mean: Tensor,
@@ -25,12 +26,12 @@ pub struct Dists<'a> {
     window: Tensor,
 }
 
-impl<'a> Dists<'a> {
-    /// `path` holds `alpha` and `beta`, a weight for each of the channels of RGB and the five stages.
+impl Dists {
+    /// The metric, on the VGG16 of an LPIPS file. `path` holds `alpha` and `beta`, a weight for each of the channels of RGB and the five stages.
     ///
     /// # Errors
     /// Naming the file, or if `vgg` is another network.
-    pub fn load(path: &Path, vgg: &'a Lpips, device: Device) -> Result<Self> {
+    pub fn load(path: &Path, vgg: &Rc<Lpips>, device: Device) -> Result<Self> {
         ensure!(vgg.backbone() == Backbone::Vgg, "DISTS needs the VGG16 weights of LPIPS, not AlexNet's");
         let bytes = std::fs::read(path).with_context(|| format!("DISTS weights {}", path.display()))?;
         let file = SafeTensors::deserialize(&bytes).with_context(|| format!("{}: not a safetensors file", path.display()))?;
@@ -38,14 +39,24 @@ impl<'a> Dists<'a> {
         Self::assemble(vgg, &get("alpha")?, &get("beta")?, device)
     }
 
-    fn assemble(vgg: &'a Lpips, alpha: &Tensor, beta: &Tensor, device: Device) -> Result<Self> {
+    /// The same form on any network, where every stage counts alike and structure as much as texture.
+    pub fn even(network: &Rc<Lpips>, device: Device) -> Result<Self> {
+        let shares: Vec<f32> = std::iter::once(3)
+            .chain(network.channels())
+            .flat_map(|channels| std::iter::repeat_n(1.0 / channels as f32, channels as usize))
+            .collect();
+        let weights = Tensor::from_slice(&shares).f_to_device(device)?;
+        Self::assemble(network, &weights, &weights, device)
+    }
+
+    fn assemble(network: &Rc<Lpips>, alpha: &Tensor, beta: &Tensor, device: Device) -> Result<Self> {
         let constant = |values: &[f32; 3]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(device);
         let total = alpha.f_sum(Kind::Float)?.f_add(&beta.f_sum(Kind::Float)?)?;
         // The inner part of a Hann window of five samples, in both directions.
         let row = Tensor::from_slice(&[0.25f32, 0.5, 0.25]);
         let window = row.f_view([3, 1])?.f_mul(&row.f_view([1, 3])?)?.f_view([1, 1, 3, 3])?.f_to_device(device)?;
         Ok(Self {
-            vgg,
+            network: Rc::clone(network),
             alpha: alpha.f_view([-1])?.f_div(&total)?,
             beta: beta.f_view([-1])?.f_div(&total)?,
             mean: constant(&MEAN),
@@ -62,7 +73,7 @@ impl<'a> Dists<'a> {
 
     fn features(&self, rgb: &Tensor) -> Result<Vec<Tensor>> {
         let mut out = vec![rgb.shallow_clone()];
-        out.extend(self.vgg.stages(rgb.f_sub(&self.mean)?.f_div(&self.deviation)?, &|x| self.pool(x))?);
+        out.extend(self.network.stages(rgb.f_sub(&self.mean)?.f_div(&self.deviation)?, &|x| self.pool(x))?);
         Ok(out)
     }
 
@@ -98,15 +109,26 @@ mod tests {
 
     #[test]
     fn equal_images_have_no_distance_and_gradients_pass() {
-        let vgg = random_vgg();
+        let vgg = Rc::new(random_vgg());
         let channels = 3 + 4 + 8 + 16 + 32 + 32;
         let ones = Tensor::ones([1, channels, 1, 1], (Kind::Float, Device::Cpu));
-        let dists = Dists::assemble(&vgg, &ones, &ones, Device::Cpu).unwrap();
-        let (a, b) = (image(1), image(2).set_requires_grad(true));
-        assert!(dists.distance(&a, &a).unwrap().abs().max().double_value(&[]) < 1e-4);
-        let distance = dists.distance(&a, &b).unwrap();
-        assert!(distance.min().double_value(&[]) > 0.01);
-        distance.sum(Kind::Float).backward();
-        assert!(b.grad().abs().max().double_value(&[]) > 0.0);
+        for dists in [Dists::assemble(&vgg, &ones, &ones, Device::Cpu).unwrap(), Dists::even(&vgg, Device::Cpu).unwrap()] {
+            let (a, b) = (image(1), image(2).set_requires_grad(true));
+            assert!(dists.distance(&a, &a).unwrap().abs().max().double_value(&[]) < 1e-4);
+            let distance = dists.distance(&a, &b).unwrap();
+            assert!(distance.min().double_value(&[]) > 0.01);
+            distance.sum(Kind::Float).backward();
+            assert!(b.grad().abs().max().double_value(&[]) > 0.0);
+        }
+    }
+
+    #[test]
+    fn even_weights_count_every_stage_alike() {
+        let dists = Dists::even(&Rc::new(random_vgg()), Device::Cpu).unwrap();
+        assert!((dists.alpha.sum(Kind::Float).double_value(&[]) - 0.5).abs() < 1e-6);
+        let of_stage = |start, channels| dists.beta.narrow(0, start, channels).sum(Kind::Float).double_value(&[]);
+        for (start, channels) in [(0, 3), (3, 4), (7, 8), (63, 32)] {
+            assert!((of_stage(start, channels) - 1.0 / 12.0).abs() < 1e-6);
+        }
     }
 }

@@ -89,6 +89,11 @@ impl Lpips {
         self.backbone
     }
 
+    /// Channels of each stage's features.
+    pub(super) fn channels(&self) -> impl Iterator<Item = i64> {
+        self.convolutions.iter().map(|stage| stage.last().expect("a stage has layers").0.size()[0])
+    }
+
     /// Features after each stage, with `pool` between stages that the network pools between.
     pub(super) fn stages(&self, input: Tensor, pool: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Vec<Tensor>> {
         let mut x = codec_core::nn::ops::channels_last(&input)?;

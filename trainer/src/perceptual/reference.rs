@@ -3,6 +3,7 @@
 //! Runs where `NGC_WEIGHTS` names the folder of the weight files, which are no part of the repository.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use tch::{Device, Tensor};
 
@@ -26,7 +27,7 @@ fn distances_are_those_of_the_reference() {
         eprintln!("skipped: NGC_WEIGHTS names no folder with the weights of LPIPS and DISTS");
         return;
     };
-    let load = |name: &str| Lpips::load(&folder.join(name), Device::Cpu).unwrap();
+    let load = |name: &str| Rc::new(Lpips::load(&folder.join(name), Device::Cpu).unwrap());
     let (vgg, alex) = (load("lpips_vgg16_backbone_v0.1_fp16.safetensors"), load("lpips_alex_backbone_v0.1.safetensors"));
     let dists = Dists::load(&folder.join("dists_alpha_beta.safetensors"), &vgg, Device::Cpu).unwrap();
     let (a, b) = (image(1), image(2));

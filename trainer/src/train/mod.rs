@@ -26,9 +26,10 @@ use codec_core::nn::{ModelConfig, ParamStore};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
+pub use batch::clip_on_device;
 pub use gan::GanLosses;
-pub use motion::FlowSource;
-pub use step::InterLosses;
+pub use motion::{FlowSource, Motion};
+pub use step::{Clip, InterLosses};
 
 use checkpoint::{Checkpoint, Progress};
 use group::Group;

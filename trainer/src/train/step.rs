@@ -338,11 +338,6 @@ pub fn detail_step(
     let rate_weight = weight.f_div(&examples.lambda)?;
     let last = clip.frames.len() - 1;
     let learned = clip.frames.len() - lead_in;
-    // The I-frame, or one of those after the lead-in.
-    let perceptual = match rng.below(learned as u32) as usize {
-        0 => 0,
-        later => later + lead_in,
-    };
     let mut total = Tensor::zeros([], (Kind::Float, context.device));
     let mut metrics = Metrics::new();
     let mut rates: Option<Tensor> = None;
@@ -379,7 +374,7 @@ pub fn detail_step(
         total = total.f_add(&price.f_mean(Kind::Float)?)?;
         if let Some(adversary) = context.adversary {
             let (real, fake) = (frame.rolled(shift.0, shift.1)?, coded.frame.rolled(shift.0, shift.1)?);
-            total = total.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, t == perceptual, &mut metrics)?)?;
+            total = total.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, true, &mut metrics)?)?;
         }
         if t == last {
             metrics.push(("psnr_y", psnr(&frame.y, &coded.frame.y)?));

@@ -5,6 +5,7 @@ mod statistics;
 mod watch;
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use codec_core::nn::ops::Planes;
@@ -18,7 +19,7 @@ pub use statistics::statistics_loss;
 pub use watch::DivergenceWatch;
 
 use super::step::Metrics;
-use crate::perceptual::{Lpips, to_rgb};
+use crate::perceptual::{Dists, Lpips, to_rgb};
 
 /// Names of all discriminator parameters start so.
 pub const PREFIX: &str = "discriminator.";
@@ -32,13 +33,15 @@ pub struct GanLosses {
     /// L1 between the discriminator's features of real and decoded frames.
     pub feature_matching: f64,
     pub lpips: f64,
+    /// Similarity of structure and texture of deep features in the form of DISTS, on the network of LPIPS.
+    pub texture: f64,
     /// Local statistics, see [`statistics_loss`].
     pub statistics: f64,
     /// The discriminators see the latent.
     pub conditional: bool,
     /// Width of the discriminators' first layer: 64 in the article, half of it for the `rt` profile.
     pub width: i64,
-    /// Weights file of LPIPS.
+    /// Weights file of LPIPS, for it and the texture loss.
     pub lpips_weights: Option<PathBuf>,
 }
 
@@ -49,6 +52,7 @@ impl Default for GanLosses {
             adversarial: 0.0,
             feature_matching: 0.0,
             lpips: 0.0,
+            texture: 0.0,
             statistics: 0.0,
             conditional: true,
             width: 32,
@@ -60,7 +64,7 @@ impl Default for GanLosses {
 impl GanLosses {
     /// Weights of the economical stage.
     pub fn detail() -> Self {
-        Self { adversarial: 0.06, feature_matching: 0.1, lpips: 1.0, statistics: 2.0, ..Self::default() }
+        Self { adversarial: 0.06, feature_matching: 0.1, lpips: 1.0, texture: 4.0, statistics: 2.0, ..Self::default() }
     }
 
     /// Whether discriminators are trained.
@@ -68,8 +72,13 @@ impl GanLosses {
         self.adversarial > 0.0 || self.feature_matching > 0.0
     }
 
+    /// Whether a network of LPIPS is needed.
+    fn has_features(&self) -> bool {
+        self.lpips > 0.0 || self.texture > 0.0
+    }
+
     fn is_off(&self) -> bool {
-        !self.has_discriminators() && self.lpips <= 0.0 && self.statistics <= 0.0
+        !self.has_discriminators() && !self.has_features() && self.statistics <= 0.0
     }
 }
 
@@ -87,18 +96,21 @@ pub struct Adversary {
     losses: GanLosses,
     intra: Option<Discriminator>,
     inter: Option<Discriminator>,
-    lpips: Option<Lpips>,
+    lpips: Option<Rc<Lpips>>,
+    texture: Option<Dists>,
 }
 
 impl Adversary {
     /// Builds what `losses` ask for on the parameters of `store`, creating those that are missing. `None` if all is off.
     ///
     /// # Errors
-    /// If LPIPS has a weight but no file.
+    /// If LPIPS or texture has a weight but no file.
     pub fn new(store: &mut ParamStore, model: &ModelConfig, losses: &GanLosses, device: Device) -> Result<Option<Self>> {
         if losses.is_off() {
             return Ok(None);
         }
+        let features =
+            losses.has_features().then(|| load_lpips(losses.lpips_weights.as_deref(), device)).transpose()?.map(Rc::new);
         let mut builder = Builder::init(store, device);
         let mut discriminator = |name: &str, latent: i64| -> Result<Option<Discriminator>> {
             let condition = losses.conditional.then_some(latent);
@@ -109,12 +121,16 @@ impl Adversary {
         Ok(Some(Self {
             intra: discriminator("intra", model.intra.latent)?,
             inter: discriminator("inter", model.residual.latent)?,
-            lpips: (losses.lpips > 0.0).then(|| load_lpips(losses.lpips_weights.as_deref(), device)).transpose()?,
+            texture: match &features {
+                Some(network) if losses.texture > 0.0 => Some(Dists::even(network, device)?),
+                _ => None,
+            },
+            lpips: features.filter(|_| losses.lpips > 0.0),
             losses: losses.clone(),
         }))
     }
 
-    /// The losses of a decoded frame. `perceptual`: whether the costly LPIPS is taken of this one.
+    /// The losses of a decoded frame. `perceptual`: whether the costly losses on deep features are taken of this one.
     ///
     /// One backward pass serves both sides: the generator's part sees frozen discriminators, the discriminator's part sees
     /// detached frames.
@@ -136,6 +152,9 @@ impl Adversary {
         let (real, fake) = (to_rgb(target)?, to_rgb(output)?);
         if let (Some(lpips), true) = (&self.lpips, perceptual) {
             add(self.losses.lpips, &lpips.distance(&real, &fake)?.f_mean(Kind::Float)?, "lpips", metrics)?;
+        }
+        if let (Some(texture), true) = (&self.texture, perceptual) {
+            add(self.losses.texture, &texture.distance(&real, &fake)?.f_mean(Kind::Float)?, "texture", metrics)?;
         }
         if self.losses.statistics > 0.0 {
             let loss = statistics_loss(&target.y, &output.y)?.f_mean(Kind::Float)?;
@@ -162,7 +181,10 @@ impl Adversary {
 }
 
 fn load_lpips(path: Option<&Path>, device: Device) -> Result<Lpips> {
-    Lpips::load(path.context("the LPIPS loss needs its weights: give --lpips-weights FILE, or --lpips 0")?, device)
+    Lpips::load(
+        path.context("the losses on deep features need weights: give --lpips-weights FILE, or --lpips 0 --texture 0")?,
+        device,
+    )
 }
 
 /// mean ln(1 + e^x): the non-saturating loss of either side.

@@ -98,7 +98,7 @@ fn frame_loss(losses: &GanLosses) -> (f64, f64) {
     let clip = clip(1);
     let target = &clip.frames[0];
     let output = Planes { y: (&target.y * 0.8).set_requires_grad(true), uv: target.uv.shallow_clone() };
-    let latent = Tensor::zeros([2, 64, 4, 4], (Kind::Float, Device::Cpu));
+    let latent = Tensor::zeros([2, setup.networks.config.residual.latent, 4, 4], (Kind::Float, Device::Cpu));
     let Some(adversary) = &setup.adversary else { return (0.0, 0.0) };
     let loss = adversary.losses(Judge::Inter, target, &output, &latent, true, &mut Vec::new()).unwrap();
     loss.backward();
@@ -121,10 +121,12 @@ fn every_loss_has_an_effect_on_the_frame() {
 }
 
 #[test]
-fn lpips_without_weights_is_refused_with_the_cure() {
-    let losses = GanLosses { lpips: 1.0, ..GanLosses::default() };
-    let error = Adversary::new(&mut ParamStore::new(), &ModelConfig::rt(), &losses, Device::Cpu).err().unwrap();
-    assert!(error.to_string().contains("--lpips-weights"), "{error}");
+fn losses_on_deep_features_without_weights_are_refused_with_the_cure() {
+    let off = GanLosses::default;
+    for losses in [GanLosses { lpips: 1.0, ..off() }, GanLosses { texture: 1.0, ..off() }] {
+        let error = Adversary::new(&mut ParamStore::new(), &ModelConfig::rt(), &losses, Device::Cpu).err().unwrap();
+        assert!(error.to_string().contains("--lpips-weights"), "{error}");
+    }
 }
 
 #[test]
