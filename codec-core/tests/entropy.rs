@@ -38,7 +38,7 @@ fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
     y[5] = 900.0;
     y[6] = f32::NAN;
     y[7] = -1e30;
-    let input = LatentInput { rows: ROWS, cols: COLS, z: &z, y: &y, price: 0.0 };
+    let input = LatentInput { rows: ROWS, cols: COLS, z: &z, y: &y, prices: &[] };
     let mut writer = SymbolWriter::new();
     let latent = encode_latent(model, &Tables::gaussian(), 20, &input, prior, &mut writer, &mut Scratch::default()).unwrap();
     let bits = writer.bits();

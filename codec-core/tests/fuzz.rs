@@ -54,7 +54,7 @@ fn payload(model: &EntropyModel, tables: &Tables, seed: u32) -> Vec<u8> {
     let mut random = Lcg(seed.into());
     let mut values = |count: usize| -> Vec<f32> { (0..count).map(|_| (random.below(800) - 400) as f32 / 100.0).collect() };
     let (z, y) = (values(config.hyper_channels), values(16 * config.channels));
-    let input = LatentInput { rows: 4, cols: 4, z: &z, y: &y, price: 0.0 };
+    let input = LatentInput { rows: 4, cols: 4, z: &z, y: &y, prices: &[] };
     let mut writer = SymbolWriter::new();
     encode_latent(model, tables, 20, &input, None, &mut writer, &mut Scratch::default()).unwrap();
     writer.finish()

@@ -47,8 +47,8 @@ pub struct LatentInput<'a> {
     pub z: &'a [f32],
     /// NHWC `[rows][cols][channels]`.
     pub y: &'a [f32],
-    /// What a bit of y is worth in squared quantiser steps, see [`frugal`].
-    pub price: f32,
+    /// What a bit of y is worth in squared quantiser steps, for each channel, see [`frugal`]; empty: nothing.
+    pub prices: &'a [f32],
 }
 
 /// `value` relative to `mean` (8 fractional bits).
@@ -87,14 +87,18 @@ trait Coder {
 
 struct Writing<'a> {
     values: &'a [f32],
-    price: f32,
+    /// For each channel; empty: none.
+    prices: &'a [f32],
     writer: &'a mut SymbolWriter,
 }
 
 impl Coder for Writing<'_> {
     fn code(&mut self, tables: &Tables, k: usize, index: usize, mean: i32) -> i32 {
         let value = self.values[index];
-        let symbol = frugal(tables, k, value, mean, quantise(value, mean), self.price);
+        let mut symbol = quantise(value, mean);
+        if symbol != 0 && !self.prices.is_empty() {
+            symbol = frugal(tables, k, value, mean, symbol, self.prices[index % self.prices.len()]);
+        }
         self.writer.put(tables, k, symbol);
         symbol
     }
@@ -191,6 +195,9 @@ pub fn encode_latent(
 ) -> Result<LatentGrid> {
     check(model, quality, input.rows, input.cols, prior)?;
     let (cells, config) = (input.rows * input.cols, &model.config);
+    if !input.prices.is_empty() && input.prices.len() != config.channels {
+        return Err(Error::InvalidConfig(format!("{} prices for {} channels", input.prices.len(), config.channels)));
+    }
     if input.y.len() != cells * config.channels || input.z.len() * 16 != cells * config.hyper_channels {
         return Err(Error::InvalidConfig(format!(
             "{} values of y and {} of z do not fit a latent of {}x{}",
@@ -200,8 +207,8 @@ pub fn encode_latent(
             input.cols
         )));
     }
-    let z = code_z(model, tables, quality, input.rows / 4, input.cols / 4, &mut Writing { values: input.z, price: 0.0, writer });
-    Ok(code_y(model, tables, quality, &z, prior, &mut Writing { values: input.y, price: input.price, writer }, scratch))
+    let z = code_z(model, tables, quality, input.rows / 4, input.cols / 4, &mut Writing { values: input.z, prices: &[], writer });
+    Ok(code_y(model, tables, quality, &z, prior, &mut Writing { values: input.y, prices: input.prices, writer }, scratch))
 }
 
 /// Writes the cheapest latent of `rows` x `cols` cells, that of zeros alone, and returns what the decoder will see.

@@ -17,10 +17,36 @@ pub const FLOW_BANDS: i64 = 8;
 /// Input channels of E_flow: flow at 1/4 unshuffled, current frame, reference.
 pub const FLOW_INPUT: i64 = FLOW_BANDS + 2 * PACKED_CHANNELS;
 
-/// What the encoder pays for a bit of a P-frame's residual, in squared quantiser steps: a symbol is taken one nearer to zero
-/// where that saves more than it errs. 0.015 helps luma and chroma alike; from 0.03 on colours suffer,
-/// and motion and I-frames gain nothing.
-pub const RESIDUAL_BIT_PRICE: f64 = 0.015;
+/// What the encoder pays for a bit, in squared quantiser steps: a symbol is taken one nearer to zero where that saves more than it
+/// errs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct BitPrices {
+    /// Of channels that the networks make.
+    nonlinear: f64,
+    linear: f64,
+}
+
+/// Errors of the networks' channels spread: 0.015 helps luma and chroma alike, and from 0.03 on colours suffer. Those of linear
+/// channels do not.
+const RESIDUAL_BIT_PRICES: BitPrices = BitPrices { nonlinear: 0.015, linear: 0.015 };
+/// Motion and I-frames gain nothing from any price.
+const NO_BIT_PRICES: BitPrices = BitPrices { nonlinear: 0.0, linear: 0.0 };
+
+impl BitPrices {
+    /// For each channel of a latent; empty if all are 0.
+    fn of_channels(self, config: &TransformConfig) -> Vec<f32> {
+        if self == NO_BIT_PRICES {
+            return Vec::new();
+        }
+        let half = |price: f64, channels: i64| std::iter::repeat_n(price as f32, channels as usize / 2);
+        let (nonlinear, linear) = (config.nonlinear(), config.linear);
+        // As the kinds are interleaved; the last channel of an odd number is the networks' own.
+        let mut prices: Vec<f32> = half(self.nonlinear, nonlinear).chain(half(self.linear, linear)).collect();
+        prices.extend_from_within(..);
+        prices.resize(config.latent as usize, self.nonlinear as f32);
+        prices
+    }
+}
 
 /// Learned per-channel quantiser steps and the entropy model of one latent.
 #[derive(Debug)]
@@ -30,12 +56,19 @@ pub struct LatentCoder {
     /// Logarithm of the gain after rounding.
     pub decoder_gain: QualityKnots,
     pub entropy: EntropyNet,
+    bit_prices: Vec<f32>,
+    /// The same as `[1, C, 1, 1]`.
+    price_tensor: Option<Tensor>,
 }
 
 impl LatentCoder {
-    fn new(mut p: Scope, config: &EntropyConfig, start: f64, slope: f64) -> Result<Self> {
+    fn new(mut p: Scope, config: &EntropyConfig, bit_prices: Vec<f32>, (start, slope): (f64, f64)) -> Result<Self> {
         let c = config.channels as i64;
+        let on_device =
+            || -> Result<Tensor> { Ok(Tensor::f_from_slice(&bit_prices)?.f_view([1, c, 1, 1])?.f_to_device(p.device())?) };
         Ok(Self {
+            price_tensor: (!bit_prices.is_empty()).then(on_device).transpose()?,
+            bit_prices,
             encoder_gain: QualityKnots::new(p.sub("encoder_gain"), "knots", c, start, slope)?,
             decoder_gain: QualityKnots::new(p.sub("decoder_gain"), "knots", c, -start, -slope)?,
             entropy: EntropyNet::new(p.sub("entropy"), config)?,
@@ -49,10 +82,14 @@ impl LatentCoder {
         y: &Tensor,
         q: &Tensor,
         prior: Option<&Tensor>,
-        price: f64,
         quantiser: &mut Quantiser,
     ) -> Result<Coded> {
-        self.entropy.code(prepared, &self.quantiser_domain(y, q)?, q, prior, price, quantiser)
+        self.entropy.code(prepared, &self.quantiser_domain(y, q)?, q, prior, self.price_tensor.as_ref(), quantiser)
+    }
+
+    /// What a bit is worth in squared quantiser steps, for each channel; empty where bits have no price.
+    pub fn bit_prices(&self) -> &[f32] {
+        &self.bit_prices
     }
 
     /// Scales a latent to quantiser steps.
@@ -116,11 +153,19 @@ impl Networks {
     fn new(mut p: Scope, config: &ModelConfig) -> Result<Self> {
         config.validate()?;
         let c = config;
-        let branch = |mut p: Scope, cin, ysyn, cout, width, t: &TransformConfig, e, gain: (f64, f64, f64)| -> Result<Branch> {
+        let branch = |mut p: Scope,
+                      cin,
+                      ysyn,
+                      cout,
+                      width,
+                      (t, e): (&TransformConfig, _),
+                      prices: BitPrices,
+                      gain: (f64, f64, f64)|
+         -> Result<Branch> {
             Ok(Branch {
                 analysis: analysis(p.sub("analysis"), c.profile, cin, t, gain.2)?,
                 synthesis: synthesis(p.sub("synthesis"), c.profile, ysyn, cout, width, t, gain.2)?,
-                coder: LatentCoder::new(p.sub("coder"), e, gain.0, gain.1)?,
+                coder: LatentCoder::new(p.sub("coder"), e, prices.of_channels(t), (gain.0, gain.1))?,
             })
         };
         let free = if config.free_latent { config.intra.nonlinear() } else { 0 };
@@ -130,8 +175,8 @@ impl Networks {
             c.residual.latent + free,
             PACKED_CHANNELS,
             c.residual.width,
-            &c.residual,
-            &c.residual_entropy,
+            (&c.residual, &c.residual_entropy),
+            RESIDUAL_BIT_PRICES,
             (1.6, -2.07, 1.0),
         )?;
         if config.context {
@@ -144,8 +189,8 @@ impl Networks {
                 c.intra.latent,
                 PACKED_CHANNELS,
                 c.intra.width,
-                &c.intra,
-                &c.intra_entropy,
+                (&c.intra, &c.intra_entropy),
+                NO_BIT_PRICES,
                 (1.6, -2.07, 1.0),
             )?,
             // The estimator's flow passes through, so the networks start as small corrections.
@@ -155,8 +200,8 @@ impl Networks {
                 c.flow.latent,
                 3,
                 c.flow_synthesis_width,
-                &c.flow,
-                &c.flow_entropy,
+                (&c.flow, &c.flow_entropy),
+                NO_BIT_PRICES,
                 (0.9, -1.2, 0.05),
             )?,
             residual,
@@ -194,7 +239,7 @@ impl Networks {
         quantiser: &mut Quantiser,
     ) -> Result<CodedFrame> {
         let y = self.intra.analysis.forward(&pack(frame)?, q)?;
-        let coded = self.intra.coder.code(&prepared.intra, &y, q, None, 0.0, quantiser)?;
+        let coded = self.intra.coder.code(&prepared.intra, &y, q, None, quantiser)?;
         let latent = self.intra.coder.dequantise(&coded.y_hat, q)?;
         let frame = unpack(&self.intra.synthesis.forward(&latent, q)?)?;
         Ok(CodedFrame { frame, bits: coded.bits, latent, inter: None })
@@ -264,7 +309,7 @@ impl Networks {
         let input = Tensor::f_cat(&[flow4, pack(frame)?, pack(reference)?], 1)?;
         let flow8 = flow.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
         let y = self.flow_transform(&super::ops::channels_last(&input)?, &haar(&flow8.f_pixel_unshuffle(2)?)?, q)?;
-        let coded_flow = self.flow.coder.code(&prepared.flow, &y, q, previous.map(|p| &p.flow_latent), 0.0, quantiser)?;
+        let coded_flow = self.flow.coder.code(&prepared.flow, &y, q, previous.map(|p| &p.flow_latent), quantiser)?;
         let (motion, sigma) = self.motion(&self.flow.coder.dequantise(&coded_flow.y_hat, q)?, q)?;
         let prediction = self.predict(reference, &motion, &sigma)?;
 
@@ -282,8 +327,7 @@ impl Networks {
                 p.residual_latent.f_roll([my as i64, mx as i64], [2, 3])?
             })
         });
-        let coded =
-            self.residual.coder.code(&prepared.residual, &y, q, prior.transpose()?.as_ref(), RESIDUAL_BIT_PRICE, quantiser)?;
+        let coded = self.residual.coder.code(&prepared.residual, &y, q, prior.transpose()?.as_ref(), quantiser)?;
         let latent = self.residual.coder.dequantise(&coded.y_hat, q)?;
         let residual = unpack(&self.residual_synthesis(&latent, &packed, q)?)?;
         let residual = if shift == (0, 0) { residual } else { residual.rolled(-dy, -dx)? };

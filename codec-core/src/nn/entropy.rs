@@ -79,14 +79,17 @@ fn fake_quantised(weight: &Tensor) -> Result<Tensor> {
     Ok(weight.f_add(&step)?)
 }
 
-/// Symbols of a latent around its mean, gradients passing straight through, and 1 where the codec writes them. `price`: what a
-/// bit is worth in squared quantiser steps, as [`crate::entropy::frugal`] weighs it.
-fn symbols(prepared: &Prepared, centred: &Tensor, scale: &Tensor, price: f64) -> Result<(Tensor, Tensor)> {
+/// Symbols of a latent around its mean, gradients passing straight through, and 1 where the codec writes them. `prices`: what
+/// a bit is worth in squared quantiser steps, `[1, C, 1, 1]`, as [`crate::entropy::frugal`] weighs it.
+fn symbols(prepared: &Prepared, centred: &Tensor, scale: &Tensor, prices: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
     let symbols = round_straight_through(centred)?;
     match prepared.arithmetic {
         Arithmetic::Prototype => Ok((symbols, scale.f_ones_like()?)),
         Arithmetic::Integer => {
-            let symbols = if price > 0.0 { symbols.f_sub(&saved(centred, &symbols, scale, price)?)? } else { symbols };
+            let symbols = match prices {
+                Some(prices) => symbols.f_sub(&saved(centred, &symbols, scale, prices)?)?,
+                None => symbols,
+            };
             let written = scale.f_detach()?.f_ge(least_coded_scale())?.f_to_kind(scale.kind())?;
             let missing = tch::no_grad(|| symbols.f_mul(&written.f_neg()?.f_add_scalar(1.0)?))?;
             Ok((symbols.f_sub(&missing)?, written))
@@ -95,10 +98,10 @@ fn symbols(prepared: &Prepared, centred: &Tensor, scale: &Tensor, price: f64) ->
 }
 
 /// 1 (with the symbol's sign) where the next symbol towards zero costs less, 0 elsewhere; without gradient.
-fn saved(centred: &Tensor, symbols: &Tensor, scale: &Tensor, price: f64) -> Result<Tensor> {
+fn saved(centred: &Tensor, symbols: &Tensor, scale: &Tensor, prices: &Tensor) -> Result<Tensor> {
     tch::no_grad(|| {
         let cost = |symbols: &Tensor| -> Result<Tensor> {
-            Ok(centred.f_sub(symbols)?.f_square()?.f_add(&gaussian_bits(symbols, scale)?.f_mul_scalar(price)?)?)
+            Ok(centred.f_sub(symbols)?.f_square()?.f_add(&gaussian_bits(symbols, scale)?.f_mul(prices)?)?)
         };
         let sign = symbols.f_sign()?;
         let cheaper = cost(&symbols.f_sub(&sign)?)?.f_lt_tensor(&cost(symbols)?)?;
@@ -222,15 +225,15 @@ impl EntropyNet {
 
     /// Quantises the latent `y` (`[N, C, h, w]`, quantiser steps) and estimates its bits.
     ///
-    /// `q`: quality indices `[N]`; `prior`: the previous frame's `y_hat`, zeros where absent; `price`: what a bit is worth in
-    /// squared quantiser steps.
+    /// `q`: quality indices `[N]`; `prior`: the previous frame's `y_hat`, zeros where absent; `prices`: what a bit is worth in
+    /// squared quantiser steps, `[1, C, 1, 1]`.
     pub fn code(
         &self,
         prepared: &Prepared,
         y: &Tensor,
         q: &Tensor,
         prior: Option<&Tensor>,
-        price: f64,
+        prices: Option<&Tensor>,
         quantiser: &mut Quantiser,
     ) -> Result<Coded> {
         let (_, _, h, w) = y.size4()?;
@@ -263,7 +266,7 @@ impl EntropyNet {
         if self.config.checkerboard {
             let first = self.first_step_mask(y)?;
             let second = first.f_neg()?.f_add_scalar(1.0)?;
-            let (known, _) = symbols(prepared, &y.f_sub(&mean)?, &scale, price)?;
+            let (known, _) = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?;
             let known = known.f_add(&mean)?.f_mul(&first)?;
             let x = Tensor::f_cat(&[features, known], 1)?;
             let x = self.layer(9, prepared, &self.layer(8, prepared, &self.layer(7, prepared, &x)?)?)?;
@@ -272,7 +275,7 @@ impl EntropyNet {
             scale = scale.f_mul(&first)?.f_add(&scale2.f_mul(&second)?)?;
         }
         let centred = y.f_sub(&mean)?;
-        let (symbols, written) = symbols(prepared, &centred, &scale, price)?;
+        let (symbols, written) = symbols(prepared, &centred, &scale, prices)?;
         let y_hat = symbols.f_add(&mean)?;
         let y_bits = match quantiser {
             Quantiser::Noise(noise) => gaussian_bits(&centred.f_add(&noise(&y.size()))?, &scale)?,
@@ -300,7 +303,9 @@ mod tests {
         for k in 1..60 {
             let symbols = centred.round();
             let scale = centred.full_like(sigma(k));
-            let found = Vec::<f32>::try_from(symbols.f_sub(&saved(&centred, &symbols, &scale, 0.1).unwrap()).unwrap()).unwrap();
+            let found =
+                Vec::<f32>::try_from(symbols.f_sub(&saved(&centred, &symbols, &scale, &Tensor::from(0.1f32)).unwrap()).unwrap())
+                    .unwrap();
             for (&value, found) in values.iter().zip(found) {
                 let symbol = quantise(value, 0);
                 if tables.bits(k, symbol) > RARE {

@@ -103,6 +103,11 @@ impl<'a> Scope<'_, 'a> {
         Scope { builder: self.builder, prefix }
     }
 
+    /// Where the parameters lie.
+    pub fn device(&self) -> Device {
+        self.builder.device
+    }
+
     /// The parameter `name` of this path, with the given shape.
     ///
     /// # Errors

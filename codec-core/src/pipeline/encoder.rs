@@ -21,7 +21,7 @@ use crate::kernels::haar::{self, FLOW_BANDS};
 use crate::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
 use crate::kernels::{PACKED_CHANNELS, Prediction};
 use crate::model::Model;
-use crate::nn::codec::{FLOW_INPUT, RESIDUAL_BIT_PRICE, quality_tensor};
+use crate::nn::codec::{FLOW_INPUT, quality_tensor};
 use crate::quality::lambda;
 use crate::rate::{RateController, RateMode};
 use crate::scene::{CutDetector, Thumbnail};
@@ -252,14 +252,7 @@ impl Encoder {
         };
         let branch = &model.networks.intra;
         let y = self.reconstructor.times.measure("analysis", || branch.analysis.forward(&packed, &q))?;
-        let job = LatentJob {
-            coder: &branch.coder,
-            entropy: &model.intra_entropy,
-            tables: &model.tables,
-            y: &y,
-            prior: None,
-            price: 0.0,
-        };
+        let job = LatentJob { coder: &branch.coder, entropy: &model.intra_entropy, tables: &model.tables, y: &y, prior: None };
         let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
         self.reconstructor.intra(&latent, quality)?;
         self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
@@ -281,7 +274,6 @@ impl Encoder {
             tables: &model.tables,
             y: &y,
             prior: prior.as_ref(),
-            price: 0.0,
         };
         let motion_bound = bound.map(|bound| bound.part(MOTION_SHARE));
         let (latent, quality) = self.symbols.code(job, quality, motion_bound, &mut self.reconstructor.times)?;
@@ -299,7 +291,6 @@ impl Encoder {
             tables: &model.tables,
             y: &y,
             prior: prior.as_ref(),
-            price: RESIDUAL_BIT_PRICE,
         };
         let (latent, residual_quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
         self.reconstructor.residual(latent, residual_quality, shift)?;

@@ -38,8 +38,6 @@ pub(super) struct LatentJob<'a> {
     /// Output of the analysis transform, `[1, C, H/16, W/16]`.
     pub y: &'a Tensor,
     pub prior: Option<&'a LatentGrid>,
-    /// What a bit is worth in squared quantiser steps.
-    pub price: f64,
 }
 
 /// The symbols of a frame, and the memory that coding them needs.
@@ -102,7 +100,8 @@ impl FrameSymbols {
             to_nhwc(&job.coder.entropy.hyper_analysis(&scaled)?, z_values)?;
             to_nhwc(&scaled, y_values)
         })?;
-        let input = LatentInput { rows: rows as usize, cols: cols as usize, z: &self.z, y: &self.y, price: job.price as f32 };
+        let prices = job.coder.bit_prices();
+        let input = LatentInput { rows: rows as usize, cols: cols as usize, z: &self.z, y: &self.y, prices };
         let (writer, scratch) = (&mut self.writer, &mut self.scratch);
         times.measure("entropy", || encode_latent(job.entropy, job.tables, quality, &input, job.prior, writer, scratch))
     }

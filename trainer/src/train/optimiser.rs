@@ -12,13 +12,16 @@ const DISCRIMINATOR_BETAS: (f64, f64) = (0.5, 0.9);
 const EPSILON: f64 = 1e-8;
 /// Muon's orthogonal steps are unit-norm, so they take a larger rate than Adam's.
 const MATRIX_RATE: f64 = 10.0;
+/// Relative to that, for the linear channels' bases: they are orthonormal from the start, and both sides of a branch must move
+/// together, or one frame's overshoot feeds the next.
+const BASIS_RATE: f64 = 0.05;
 /// Gains live in the logarithm and barely move at the common rate.
 const GAIN_RATE: f64 = 5.0;
 /// Coefficients of the quintic Newton-Schulz iteration (Jordan et al., Muon).
 const NEWTON_SCHULZ: (f64, f64, f64) = (3.4445, -4.7750, 2.0315);
 
 enum Rule {
-    Muon { momentum: Tensor },
+    Muon { momentum: Tensor, rate: f64 },
     Adam { first: Tensor, second: Tensor, rate: f64, betas: (f64, f64) },
 }
 
@@ -78,7 +81,10 @@ impl Optimiser {
                 let rule = if name.starts_with(gan::PREFIX) {
                     adam(discriminator_rate, DISCRIMINATOR_BETAS)
                 } else if is_matrix(&param.size()) {
-                    Rule::Muon { momentum: zeros() }
+                    Rule::Muon {
+                        momentum: zeros(),
+                        rate: if name.ends_with(".linear.weight") { BASIS_RATE * MATRIX_RATE } else { MATRIX_RATE },
+                    }
                 } else {
                     adam(if name.ends_with("knots") { GAIN_RATE } else { 1.0 }, BETAS)
                 };
@@ -116,7 +122,7 @@ impl Optimiser {
             let mut push = |kind: &str, t: &Tensor| out.push((format!("{kind}/{}", slot.name), t.shallow_clone()));
             push("ema", &slot.ema);
             match &slot.rule {
-                Rule::Muon { momentum } => push("momentum", momentum),
+                Rule::Muon { momentum, .. } => push("momentum", momentum),
                 Rule::Adam { first, second, .. } => {
                     push("first", first);
                     push("second", second);
@@ -140,7 +146,7 @@ impl Optimiser {
                 };
                 load("ema", &mut slot.ema)?;
                 match &mut slot.rule {
-                    Rule::Muon { momentum } => load("momentum", momentum)?,
+                    Rule::Muon { momentum, .. } => load("momentum", momentum)?,
                     Rule::Adam { first, second, .. } => {
                         load("first", first)?;
                         load("second", second)?;
@@ -155,11 +161,11 @@ impl Optimiser {
 impl Slot {
     fn update(&mut self, gradient: &Tensor, lr: f64, steps: u64) -> Result<()> {
         match &mut self.rule {
-            Rule::Muon { momentum } => {
+            Rule::Muon { momentum, rate } => {
                 let _ = momentum.f_mul_scalar_(MOMENTUM)?.f_add_(gradient)?;
                 let nesterov = gradient.f_add(&momentum.f_mul_scalar(MOMENTUM)?)?;
                 let (rows, cols) = (nesterov.size()[0] as f64, nesterov.size()[1] as f64);
-                let scale = (rows / cols).max(1.0).sqrt() * lr * MATRIX_RATE;
+                let scale = (rows / cols).max(1.0).sqrt() * lr * *rate;
                 let direction = orthogonalised(&nesterov.f_flatten(1, -1)?)?.f_mul_scalar(scale)?;
                 let _ = self.param.f_sub_(&direction.f_view_as(&self.param)?)?;
             }
