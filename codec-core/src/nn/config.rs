@@ -194,15 +194,14 @@ impl ModelConfig {
             }
         }
         for (name, transform, _) in [parts[0], parts[2]] {
+            let (latent, linear) = (transform.latent, transform.linear);
             // Each half of the checkerboard holds half of either kind.
-            let halves = transform.linear % 2 == 0 && transform.nonlinear() % 2 == 0;
-            if transform.linear != 0 && (transform.linear < 0 || transform.nonlinear() < 2 || !halves) {
+            if linear != 0 && !((2..latent).contains(&linear) && linear % 2 == 0 && latent % 2 == 0) {
                 return Err(Error::ModelMismatch(format!(
-                    "{name}.linear is {}: it must be even, at least 0, and leave an even number of the {} channels of the latent",
-                    transform.linear, transform.latent
+                    "{name}.linear is {linear}: it must be 0, or even and less than the latent's {latent} channels, an even number too"
                 )));
             }
-            if transform.linear != 0 && self.profile == Profile::Paper {
+            if linear != 0 && self.profile == Profile::Paper {
                 return Err(Error::ModelMismatch(format!("{name}.linear must be 0: the paper profile has no packed frames")));
             }
         }
@@ -221,5 +220,37 @@ impl ModelConfig {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn linear_channels_must_leave_some_to_the_networks() {
+        let with = |linear: i64| {
+            let mut config = ModelConfig::rt();
+            config.residual.linear = linear;
+            config.validate()
+        };
+        for fits in [0, 2, 128, 190] {
+            with(fits).unwrap();
+        }
+        for wrong in [1, 129, 192, 194, -2, i64::MIN, i64::MAX] {
+            let error = with(wrong).unwrap_err().to_string();
+            assert!(error.contains("residual.linear"), "{wrong}: {error}");
+        }
+        let paper = ModelConfig { intra: TransformConfig { linear: 2, ..ModelConfig::paper().intra }, ..ModelConfig::paper() };
+        assert!(paper.validate().unwrap_err().to_string().contains("intra.linear"));
+    }
+
+    #[test]
+    fn a_configuration_from_before_linear_channels_has_none() {
+        let mut json: serde_json::Value = serde_json::to_value(ModelConfig::rt_with(0)).unwrap();
+        for part in ["intra", "flow", "residual"] {
+            json[part].as_object_mut().unwrap().remove("linear").unwrap();
+        }
+        assert_eq!(serde_json::from_value::<ModelConfig>(json).unwrap(), ModelConfig::rt_with(0));
     }
 }
