@@ -79,32 +79,41 @@ fn fake_quantised(weight: &Tensor) -> Result<Tensor> {
     Ok(weight.f_add(&step)?)
 }
 
-/// Symbols of a latent around its mean, gradients passing straight through, and 1 where the codec writes them. `prices`: what
-/// a bit is worth in squared quantiser steps, `[1, C, 1, 1]`, as [`crate::entropy::frugal`] weighs it.
-fn symbols(prepared: &Prepared, centred: &Tensor, scale: &Tensor, prices: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
-    let symbols = round_straight_through(centred)?;
-    match prepared.arithmetic {
-        Arithmetic::Prototype => Ok((symbols, scale.f_ones_like()?)),
-        Arithmetic::Integer => {
-            let symbols = match prices {
-                Some(prices) => symbols.f_sub(&saved(centred, &symbols, scale, prices)?)?,
-                None => symbols,
-            };
-            let written = scale.f_detach()?.f_ge(least_coded_scale())?.f_to_kind(scale.kind())?;
-            let missing = tch::no_grad(|| symbols.f_mul(&written.f_neg()?.f_add_scalar(1.0)?))?;
-            Ok((symbols.f_sub(&missing)?, written))
-        }
+/// What becomes of a latent around its mean.
+struct Symbols {
+    /// The latent after what [`saved`] takes from it, before rounding: what noise is added to.
+    centred: Tensor,
+    /// Rounded; gradients pass straight through.
+    values: Tensor,
+    /// 1 where the codec writes them.
+    written: Tensor,
+}
+
+/// `prices`: what a bit is worth in squared quantiser steps, `[1, C, 1, 1]`, as [`crate::entropy::frugal`] weighs it.
+fn symbols(prepared: &Prepared, centred: &Tensor, scale: &Tensor, prices: Option<&Tensor>) -> Result<Symbols> {
+    if prepared.arithmetic == Arithmetic::Prototype {
+        let values = round_straight_through(centred)?;
+        return Ok(Symbols { centred: centred.shallow_clone(), values, written: scale.f_ones_like()? });
     }
+    let centred = match prices {
+        Some(prices) => centred.f_sub(&saved(centred, scale, prices)?)?,
+        None => centred.shallow_clone(),
+    };
+    let values = round_straight_through(&centred)?;
+    let written = scale.f_detach()?.f_ge(least_coded_scale())?.f_to_kind(scale.kind())?;
+    let missing = tch::no_grad(|| values.f_mul(&written.f_neg()?.f_add_scalar(1.0)?))?;
+    Ok(Symbols { centred, values: values.f_sub(&missing)?, written })
 }
 
 /// 1 (with the symbol's sign) where the next symbol towards zero costs less, 0 elsewhere; without gradient.
-fn saved(centred: &Tensor, symbols: &Tensor, scale: &Tensor, prices: &Tensor) -> Result<Tensor> {
+fn saved(centred: &Tensor, scale: &Tensor, prices: &Tensor) -> Result<Tensor> {
     tch::no_grad(|| {
         let cost = |symbols: &Tensor| -> Result<Tensor> {
             Ok(centred.f_sub(symbols)?.f_square()?.f_add(&gaussian_bits(symbols, scale)?.f_mul(prices)?)?)
         };
+        let symbols = centred.f_round()?;
         let sign = symbols.f_sign()?;
-        let cheaper = cost(&symbols.f_sub(&sign)?)?.f_lt_tensor(&cost(symbols)?)?;
+        let cheaper = cost(&symbols.f_sub(&sign)?)?.f_lt_tensor(&cost(&symbols)?)?;
         Ok(sign.f_mul(&cheaper.f_to_kind(scale.kind())?)?)
     })
 }
@@ -266,20 +275,18 @@ impl EntropyNet {
         if self.config.checkerboard {
             let first = self.first_step_mask(y)?;
             let second = first.f_neg()?.f_add_scalar(1.0)?;
-            let (known, _) = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?;
-            let known = known.f_add(&mean)?.f_mul(&first)?;
+            let known = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?.values.f_add(&mean)?.f_mul(&first)?;
             let x = Tensor::f_cat(&[features, known], 1)?;
             let x = self.layer(9, prepared, &self.layer(8, prepared, &self.layer(7, prepared, &x)?)?)?;
             let (mean2, scale2) = Self::mean_scale(&self.layer(10, prepared, &x)?)?;
             mean = mean.f_mul(&first)?.f_add(&mean2.f_mul(&second)?)?;
             scale = scale.f_mul(&first)?.f_add(&scale2.f_mul(&second)?)?;
         }
-        let centred = y.f_sub(&mean)?;
-        let (symbols, written) = symbols(prepared, &centred, &scale, prices)?;
-        let y_hat = symbols.f_add(&mean)?;
+        let Symbols { centred, values, written } = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?;
+        let y_hat = values.f_add(&mean)?;
         let y_bits = match quantiser {
             Quantiser::Noise(noise) => gaussian_bits(&centred.f_add(&noise(&y.size()))?, &scale)?,
-            Quantiser::Hard => gaussian_bits(&symbols, &scale)?.f_mul(&written)?,
+            Quantiser::Hard => gaussian_bits(&values, &scale)?.f_mul(&written)?,
         };
         let dims: &[i64] = &[1, 2, 3];
         let bits = y_bits.f_sum_dim_intlist(dims, false, None)?.f_add(&z_bits.f_sum_dim_intlist(dims, false, None)?)?;
@@ -304,8 +311,7 @@ mod tests {
             let symbols = centred.round();
             let scale = centred.full_like(sigma(k));
             let found =
-                Vec::<f32>::try_from(symbols.f_sub(&saved(&centred, &symbols, &scale, &Tensor::from(0.1f32)).unwrap()).unwrap())
-                    .unwrap();
+                Vec::<f32>::try_from(symbols.f_sub(&saved(&centred, &scale, &Tensor::from(0.1f32)).unwrap()).unwrap()).unwrap();
             for (&value, found) in values.iter().zip(found) {
                 let symbol = quantise(value, 0);
                 if tables.bits(k, symbol) > RARE {

@@ -63,6 +63,9 @@ pub struct TrainArgs {
     /// Peak learning rate.
     #[arg(long, default_value_t = 1e-3)]
     lr: f64,
+    /// Learning rate of analysis and synthesis transforms relative to --lr, where entropy models have more to learn.
+    #[arg(long, default_value_t = 1.0)]
+    transform_rate: f64,
     #[arg(long, default_value_t = 0.999)]
     ema: f64,
     /// Clips per worker and step.
@@ -223,6 +226,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         fidelity: Fidelity { kind: args.distortion, chroma_weight: args.chroma_weight },
         learning_rate: args.lr,
         discriminator_rate: args.gan.discriminator_rate,
+        transform_rate: args.transform_rate,
         gan: args.gan.losses(args.stage),
         flow: args.flow,
         ema_decay: args.ema,

@@ -105,6 +105,9 @@ pub struct TrainConfig {
     /// Learning rate of the discriminators relative to `learning_rate`.
     #[serde(default = "one")]
     pub discriminator_rate: f64,
+    /// Learning rate of analysis and synthesis transforms relative to `learning_rate`; linear channels keep theirs.
+    #[serde(default = "one")]
+    pub transform_rate: f64,
     #[serde(default)]
     pub flow: FlowSource,
     pub learning_rate: f64,

@@ -32,6 +32,22 @@ struct Slot {
     rule: Rule,
 }
 
+/// Learning rates relative to that of entropy models and gains.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    pub discriminators: f64,
+    /// Of analysis and synthesis transforms but for their linear channels.
+    pub transforms: f64,
+}
+
+/// How the names of the linear channels' bases end.
+const BASIS: &str = ".linear.weight";
+
+/// Whether the parameter belongs to an analysis or synthesis transform's networks.
+fn is_transform(name: &str) -> bool {
+    name.contains(".analysis.") || name.contains(".synthesis.")
+}
+
 /// Optimiser and moving average of one share of the parameters.
 ///
 /// Parameters are updated in place, so replicas that share their storage see the update.
@@ -71,22 +87,19 @@ pub fn share_out(mut params: Vec<(String, Tensor)>, shares: usize) -> Vec<Vec<(S
 impl Optimiser {
     /// A fresh optimiser; the moving average starts at the parameters' values.
     ///
-    /// `discriminator_rate`: learning rate of discriminators relative to that of the rest.
-    pub fn new(params: Vec<(String, Tensor)>, ema_decay: f64, discriminator_rate: f64) -> Self {
+    pub fn new(params: Vec<(String, Tensor)>, ema_decay: f64, rates: Rates) -> Self {
         let slots = params
             .into_iter()
             .map(|(name, param)| {
                 let zeros = || param.detach().zeros_like();
                 let adam = |rate, betas| Rule::Adam { first: zeros(), second: zeros(), rate, betas };
+                let part = if is_transform(&name) { rates.transforms } else { 1.0 };
                 let rule = if name.starts_with(gan::PREFIX) {
-                    adam(discriminator_rate, DISCRIMINATOR_BETAS)
+                    adam(rates.discriminators, DISCRIMINATOR_BETAS)
                 } else if is_matrix(&param.size()) {
-                    Rule::Muon {
-                        momentum: zeros(),
-                        rate: if name.ends_with(".linear.weight") { BASIS_RATE * MATRIX_RATE } else { MATRIX_RATE },
-                    }
+                    Rule::Muon { momentum: zeros(), rate: MATRIX_RATE * if name.ends_with(BASIS) { BASIS_RATE } else { part } }
                 } else {
-                    adam(if name.ends_with("knots") { GAIN_RATE } else { 1.0 }, BETAS)
+                    adam(part * if name.ends_with("knots") { GAIN_RATE } else { 1.0 }, BETAS)
                 };
                 Slot { ema: param.detach().copy(), name, param, rule }
             })
@@ -200,6 +213,35 @@ mod tests {
     use super::*;
     use tch::{Device, Kind};
 
+    const EVEN: Rates = Rates { discriminators: 1.0, transforms: 1.0 };
+
+    #[test]
+    fn transforms_learn_at_a_rate_of_their_own() {
+        let names = [
+            "residual.synthesis.up.weight",
+            "residual.synthesis.up.bias",
+            "residual.coder.entropy.h1.weight",
+            "residual.coder.entropy.h1.bias",
+        ];
+        let moved = |rates| {
+            let params: Vec<_> = names
+                .iter()
+                .map(|name| {
+                    let shape: &[i64] = if name.ends_with("weight") { &[16, 16, 1, 1] } else { &[16] };
+                    ((*name).to_owned(), Tensor::ones(shape, (Kind::Float, Device::Cpu)))
+                })
+                .collect();
+            let gradients: Vec<_> = params.iter().map(|(_, t)| Some(t.copy())).collect();
+            let values: Vec<_> = params.iter().map(|(_, t)| t.shallow_clone()).collect();
+            Optimiser::new(params, 0.9, rates).step(&gradients, 1e-3).unwrap();
+            values.iter().map(|t| (t - 1.0).abs().max().double_value(&[])).collect::<Vec<_>>()
+        };
+        let (even, slow) = (moved(EVEN), moved(Rates { transforms: 0.1, ..EVEN }));
+        for (i, wanted) in [0.1, 0.1, 1.0, 1.0].into_iter().enumerate() {
+            assert!((slow[i] / even[i] - wanted).abs() < 1e-2, "{}: {} of {}", names[i], slow[i], even[i]);
+        }
+    }
+
     #[test]
     fn orthogonal_directions_have_singular_values_near_one() {
         let _generator = crate::testing::seeded(1);
@@ -223,7 +265,7 @@ mod tests {
         let (target, param, gain) = make();
         let loss = |p: &Tensor| (p - &target).square().mean(Kind::Float).double_value(&[]);
         let named = |p: &Tensor, g: &Tensor| vec![("w".to_owned(), p.shallow_clone()), ("a.knots".to_owned(), g.shallow_clone())];
-        let mut optimiser = Optimiser::new(named(&param, &gain), 0.9, 1.0);
+        let mut optimiser = Optimiser::new(named(&param, &gain), 0.9, EVEN);
         let gradients = |p: &Tensor, g: &Tensor| vec![Some((p - &target) * 2.0), Some(g - 1.0)];
         let before = loss(&param);
         for _ in 0..100 {
@@ -233,7 +275,7 @@ mod tests {
         assert!(gain.min().double_value(&[]) > 0.5, "gains move at five times the rate");
 
         let (p2, g2) = (param.copy(), gain.copy());
-        let mut second = Optimiser::new(named(&p2, &g2), 0.9, 1.0);
+        let mut second = Optimiser::new(named(&p2, &g2), 0.9, EVEN);
         let state = optimiser.state();
         second.restore(100, &|name| state.iter().find(|(n, _)| n == name).map(|(_, t)| t.copy())).unwrap();
         for _ in 0..3 {

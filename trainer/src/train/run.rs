@@ -13,7 +13,7 @@ use super::checkpoint::{Checkpoint, Progress};
 use super::gan::{self, Adversary, DivergenceWatch};
 use super::group::Group;
 use super::log::RunLog;
-use super::optimiser::{Optimiser, share_out};
+use super::optimiser::{Optimiser, Rates, share_out};
 use super::schedule::rate_factor;
 use super::worker::{StepOrder, StepReport, Worker, WorkerSetup};
 use super::{RunPaths, Stage, TrainConfig, validate};
@@ -108,7 +108,8 @@ impl<'g> Run<'g> {
         let named = trainable.iter().map(|n| (n.clone(), params.get(n).expect("listed above").shallow_clone())).collect();
         let mut workers = Vec::new();
         for (index, share) in share_out(named, config.workers).into_iter().enumerate() {
-            let mut optimiser = Optimiser::new(share, config.ema_decay, config.discriminator_rate);
+            let rates = Rates { discriminators: config.discriminator_rate, transforms: config.transform_rate };
+            let mut optimiser = Optimiser::new(share, config.ema_decay, rates);
             if let Some(checkpoint) = state {
                 optimiser.restore(progress.step, &|name| checkpoint.tensors.get(name).map(Tensor::shallow_clone))?;
             }
