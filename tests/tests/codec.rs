@@ -36,6 +36,19 @@ fn decoder_holds_the_encoders_reconstruction() {
 }
 
 #[test]
+fn what_lies_beyond_the_display_size_costs_next_to_nothing() {
+    // Both are coded at 192x128 and get the same samples, but the second has to show them all.
+    let small: Vec<_> = real_frames(&repository("examples/media/flower.mp4"), 132, 72, 12);
+    let padded: Vec<_> = small.iter().map(|frame| codec_core::frame::pad::padded(&frame.view()).unwrap()).collect();
+    let size = |width, height, frames: &[Frame]| {
+        let units = encode(encoder_config(width, height), frames);
+        units[1..].iter().map(|unit| unit.data.len()).sum::<usize>()
+    };
+    let (shown, hidden) = (size(192, 128, &padded), size(132, 72, &small));
+    assert!(hidden * 10 < shown * 9, "P-frames of {hidden} bytes, {shown} with the padding");
+}
+
+#[test]
 fn estimated_and_real_size_agree() {
     let frames = real_frames(&repository("examples/media/flower.mp4"), 320, 192, 40);
     let units = encode(encoder_config(320, 192), &frames);

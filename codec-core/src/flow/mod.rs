@@ -23,6 +23,24 @@ pub struct FlowField {
 }
 
 impl FlowField {
+    /// Repeats the motion at the right and lower edge of the display size `width` x `height` beyond it, where no motion needs
+    /// bits. For a field at 1/4 of a frame at least as large.
+    ///
+    /// # Panics
+    /// If a side is 0.
+    pub fn pad_beyond(&mut self, width: usize, height: usize) {
+        let (inner_cols, inner_rows) = (width.div_ceil(4).min(self.cols), height.div_ceil(4).min(self.rows));
+        for row in self.data.chunks_exact_mut(self.cols * 2).take(inner_rows) {
+            let edge = [row[inner_cols * 2 - 2], row[inner_cols * 2 - 1]];
+            row[inner_cols * 2..].chunks_exact_mut(2).for_each(|vector| vector.copy_from_slice(&edge));
+        }
+        let line = self.cols * 2;
+        let (inner, outer) = self.data.split_at_mut(inner_rows * line);
+        for row in outer.chunks_exact_mut(line) {
+            row.copy_from_slice(&inner[(inner_rows - 1) * line..]);
+        }
+    }
+
     /// Means of 2x2 vectors: takes the estimator's field at 1/4 to 1/8. A last odd row or column is dropped.
     pub fn downsample2(&self) -> Self {
         let (rows, cols) = (self.rows / 2, self.cols / 2);
@@ -68,6 +86,18 @@ fn check_planes(current: &Plane, previous: &Plane) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_edge_is_repeated_beyond_the_display_size() {
+        let data = (0..3 * 4 * 2).map(|i| i as f32).collect();
+        let mut field = FlowField { rows: 3, cols: 4, data };
+        field.pad_beyond(9, 8);
+        let row = |first: f32| [first, first + 1.0, first + 2.0, first + 3.0, first + 4.0, first + 5.0, first + 4.0, first + 5.0];
+        assert_eq!(field.data, [row(0.0), row(8.0), row(8.0)].concat());
+        let whole = field.clone();
+        field.pad_beyond(16, 12);
+        assert_eq!(field, whole);
+    }
 
     #[test]
     fn downsampling_takes_means() {

@@ -279,6 +279,9 @@ impl Encoder {
         let (latent, quality) = self.symbols.code(job, quality, motion_bound, &mut self.reconstructor.times)?;
         self.reconstructor.predict(latent, quality)?;
 
+        let video = &self.sequence.video;
+        let prediction = self.reconstructor.prediction();
+        prediction.fill_padding(video.width as usize, video.height as usize, &mut self.current);
         let shift = self.sequence.shift_of(self.frame_number);
         let input = self.residual_input(shift)?;
         let branch = &networks.residual;
@@ -300,9 +303,13 @@ impl Encoder {
     /// Flow from the current frame to the last reconstruction. Between originals, what the coded motion misses would never
     /// be made good, and the errors of all frames would add up.
     fn estimate_motion(&mut self, quality: u8) -> Result<FlowField> {
-        let (current, estimator) = (self.current.plane(0), &mut self.estimator);
+        let (current, estimator, video) = (self.current.plane(0), &mut self.estimator, &self.sequence.video);
         let (reference, times) = self.reconstructor.reference_and_times();
-        times.measure("flow estimation", || estimator.estimate(current, reference.plane(0), lambda(f64::from(quality))))
+        times.measure("flow estimation", || {
+            let mut field = estimator.estimate(current, reference.plane(0), lambda(f64::from(quality)))?;
+            field.pad_beyond(video.width as usize, video.height as usize);
+            Ok(field)
+        })
     }
 
     /// Inputs of E_flow: `[1, 200, H/8, W/8]` and the Haar bands `[1, 8, H/16, W/16]`.
