@@ -12,8 +12,8 @@ use codec_core::model::{Model, ModelSource};
 use codec_core::nn::codec::quality_tensor;
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::nn::ops::{Planes, pack, predict};
-use codec_core::{Encoder, FrameOptions};
-use ngc_tests::{encode, encoder_config, real_frames, repository, synthetic_frame};
+use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, FrameOptions};
+use ngc_tests::{encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
 use tch::{Device, Kind, Tensor};
 
 fn planes(frame: &Frame) -> Planes {
@@ -102,9 +102,11 @@ fn the_trainers_estimate_is_the_size_of_the_file() {
     tch::set_num_threads(1);
     let frames: Vec<Frame> =
         real_frames(&repository("examples/media/flower.mp4"), 320, 192, 30).iter().map(|f| padded(&f.view()).unwrap()).collect();
-    let model = Model::load(&ModelSource::Embedded, Device::Cpu).unwrap();
-    for quality in [10, 32, 50] {
-        let config = codec_core::EncoderConfig { quality, ..encoder_config(320, 192) };
+    for (source, quality) in
+        [(ModelSource::Embedded, 10), (ModelSource::Embedded, 32), (ModelSource::Embedded, 50), (wide(), 10), (wide(), 40)]
+    {
+        let model = Model::load(&source, Device::Cpu).unwrap();
+        let config = codec_core::EncoderConfig { quality, model: source.clone(), ..encoder_config(320, 192) };
         let mut encoder = Encoder::new(config).unwrap();
         let (mut real, mut references) = (0, Vec::new());
         for frame in &frames {
@@ -114,8 +116,32 @@ fn the_trainers_estimate_is_the_size_of_the_file() {
         }
         let estimated = estimate(&model, &frames, &references, quality);
         let error = real as f64 / estimated - 1.0;
-        assert!(error.abs() < 0.01, "quality {quality}: {real} bytes, {estimated:.0} estimated");
+        assert!(error.abs() < 0.01, "{source:?}, quality {quality}: {real} bytes, {estimated:.0} estimated");
     }
+}
+
+/// The model with linear channels.
+fn wide() -> ModelSource {
+    ModelSource::File(repository("models/rt-wide.safetensors"))
+}
+
+#[test]
+fn linear_channels_lift_what_the_best_quality_reaches() {
+    let frames = real_frames(&repository("examples/media/flower.mp4"), 320, 192, 8);
+    let best = |model: ModelSource| {
+        let config = codec_core::EncoderConfig { quality: 0, model: model.clone(), ..encoder_config(320, 192) };
+        let units = encode(config, &frames);
+        let mut decoder =
+            Decoder::new(DecoderConfig { threads: 1, device: DeviceSpec::Cpu, model, ..DecoderConfig::default() }).unwrap();
+        let decoded = units.iter().map(|unit| {
+            decoder.send_unit(&unit.data).unwrap();
+            decoder.receive_frame().unwrap().frame
+        });
+        let values: Vec<f64> = decoded.zip(&frames).map(|(out, frame)| psnr(frame, &out, 0)).collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    let (narrow, wide) = (best(ModelSource::Embedded), best(wide()));
+    assert!(wide > narrow + 0.5, "{narrow:.2} dB without, {wide:.2} dB with linear channels");
 }
 
 /// A model of the `paper` profile, small enough for a test.
