@@ -58,7 +58,11 @@ pub fn decoder(threads: usize) -> Decoder {
 
 /// Decodes units that are all whole.
 pub fn decode<'a>(threads: usize, units: impl IntoIterator<Item = &'a [u8]>) -> Vec<DecodedFrame> {
-    let mut decoder = decoder(threads);
+    decode_with(decoder(threads), units)
+}
+
+/// As [`decode`], with a decoder of the caller's.
+pub fn decode_with<'a>(mut decoder: Decoder, units: impl IntoIterator<Item = &'a [u8]>) -> Vec<DecodedFrame> {
     units
         .into_iter()
         .map(|unit| {

@@ -13,7 +13,7 @@ use codec_core::nn::codec::quality_tensor;
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::nn::ops::{Planes, pack, predict};
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, FrameOptions};
-use ngc_tests::{encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
+use ngc_tests::{decode_with, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
 use tch::{Device, Kind, Tensor};
 
 fn planes(frame: &Frame) -> Planes {
@@ -131,13 +131,10 @@ fn linear_channels_lift_what_the_best_quality_reaches() {
     let best = |model: ModelSource| {
         let config = codec_core::EncoderConfig { quality: 0, model: model.clone(), ..encoder_config(320, 192) };
         let units = encode(config, &frames);
-        let mut decoder =
+        let decoder =
             Decoder::new(DecoderConfig { threads: 1, device: DeviceSpec::Cpu, model, ..DecoderConfig::default() }).unwrap();
-        let decoded = units.iter().map(|unit| {
-            decoder.send_unit(&unit.data).unwrap();
-            decoder.receive_frame().unwrap().frame
-        });
-        let values: Vec<f64> = decoded.zip(&frames).map(|(out, frame)| psnr(frame, &out, 0)).collect();
+        let decoded = decode_with(decoder, units.iter().map(|unit| unit.data.as_slice()));
+        let values: Vec<f64> = decoded.iter().zip(&frames).map(|(out, frame)| psnr(frame, &out.frame, 0)).collect();
         values.iter().sum::<f64>() / values.len() as f64
     };
     let (narrow, wide) = (best(ModelSource::Embedded), best(wide()));

@@ -30,7 +30,7 @@ pub fn export(checkpoint: &Checkpoint, detail: Option<&Checkpoint>, out: &Path, 
     }
     let mut model = checkpoint.progress.model.clone();
     let networks = Networks::load(&mut params, &model, Device::Cpu)?;
-    let hours = |c: &Checkpoint| (c.progress.earlier_seconds + c.progress.seconds) / 3600.0;
+    let hours = |c: &Checkpoint| c.progress.total_seconds() / 3600.0;
     let mut metadata = vec![(TRAINING_HOURS, format!("{:.2}", hours(detail.unwrap_or(checkpoint))))];
     if !notes.is_empty() {
         metadata.push(("notes", notes.to_owned()));

@@ -1,5 +1,6 @@
 //! The motion-compensated prediction of a frame.
 
+use super::unpack::to_byte;
 use crate::frame::{Frame, chroma_size};
 use crate::{Error, Result};
 
@@ -46,8 +47,7 @@ impl Prediction {
                 let from = if row < h { w } else { 0 };
                 let values = &values[row * stride..][from..stride];
                 for (sample, &value) in plane.row_mut(row)[from..].iter_mut().zip(values) {
-                    // The cast saturates.
-                    *sample = ((value + 0.5) * 255.0 + 0.5) as u8;
+                    *sample = to_byte(value);
                 }
             }
         }

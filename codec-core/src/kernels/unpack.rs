@@ -111,7 +111,7 @@ multiversion! {
 /// To 8 bits.
 #[inline(always)]
 #[expect(clippy::manual_clamp, reason = "max takes what is no number for its bound, clamp keeps it")]
-fn to_byte(value: f32) -> u8 {
+pub(super) fn to_byte(value: f32) -> u8 {
     let unit = value.max(-0.5).min(0.5) + 0.5;
     whole_to_u32((unit * 255.0 + 0.5).floor()) as u8
 }

@@ -8,6 +8,7 @@ use super::layers::QualityKnots;
 use super::ops::{Planes, Prediction, haar, pack, predict, predict_full, unpack};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Builder, ParamStore, Scope};
+use super::prices::{BitPrices, NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 use super::transform::{Analysis, RtAnalysis, RtSynthesis, Synthesis};
 use crate::Result;
 use crate::entropy::EntropyConfig;
@@ -17,37 +18,6 @@ pub const FLOW_BANDS: i64 = 8;
 /// Input channels of E_flow: flow at 1/4 unshuffled, current frame, reference.
 pub const FLOW_INPUT: i64 = FLOW_BANDS + 2 * PACKED_CHANNELS;
 
-/// What the encoder pays for a bit, in squared quantiser steps: a symbol is taken one nearer to zero where that saves more than it
-/// errs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct BitPrices {
-    /// Of channels that the networks make.
-    nonlinear: f64,
-    linear: f64,
-}
-
-/// The networks' channels: 0.015 helps luma and chroma alike, and from 0.03 on colours suffer. Linear channels: an error of theirs
-/// is one of samples, so that a bit is worth ln 2 / 6 = 0.116 at the best step; 0.06 to 0.12 do alike.
-const RESIDUAL_BIT_PRICES: BitPrices = BitPrices { nonlinear: 0.015, linear: 0.08 };
-/// Motion and I-frames gain nothing from any price.
-const NO_BIT_PRICES: BitPrices = BitPrices { nonlinear: 0.0, linear: 0.0 };
-
-impl BitPrices {
-    /// For each channel of a latent; empty if all are 0.
-    fn of_channels(self, config: &TransformConfig) -> Vec<f32> {
-        if self == NO_BIT_PRICES {
-            return Vec::new();
-        }
-        let half = |price: f64, channels: i64| std::iter::repeat_n(price as f32, channels as usize / 2);
-        let (nonlinear, linear) = (config.nonlinear(), config.linear);
-        // As the kinds are interleaved; the last channel of an odd number is the networks' own.
-        let mut prices: Vec<f32> = half(self.nonlinear, nonlinear).chain(half(self.linear, linear)).collect();
-        prices.extend_from_within(..);
-        prices.resize(config.latent as usize, self.nonlinear as f32);
-        prices
-    }
-}
-
 /// Learned per-channel quantiser steps and the entropy model of one latent.
 #[derive(Debug)]
 pub struct LatentCoder {
@@ -56,19 +26,19 @@ pub struct LatentCoder {
     /// Logarithm of the gain after rounding.
     pub decoder_gain: QualityKnots,
     pub entropy: EntropyNet,
-    bit_prices: Vec<f32>,
-    /// The same as `[1, C, 1, 1]`.
+    /// What a bit is worth in squared quantiser steps, `[1, C, 1, 1]`; `None` where bits have no price.
     price_tensor: Option<Tensor>,
+    /// The same for the codec; empty for `None`.
+    bit_prices: Vec<f32>,
 }
 
 impl LatentCoder {
-    fn new(mut p: Scope, config: &EntropyConfig, bit_prices: Vec<f32>, (start, slope): (f64, f64)) -> Result<Self> {
+    fn new(mut p: Scope, config: &EntropyConfig, prices: Option<Tensor>, (start, slope): (f64, f64)) -> Result<Self> {
         let c = config.channels as i64;
-        let on_device =
-            || -> Result<Tensor> { Ok(Tensor::f_from_slice(&bit_prices)?.f_view([1, c, 1, 1])?.f_to_device(p.device())?) };
+        let values = |prices: &Tensor| -> Result<Vec<f32>> { Ok(Vec::try_from(prices.f_to_device(Device::Cpu)?.f_view([-1])?)?) };
         Ok(Self {
-            price_tensor: (!bit_prices.is_empty()).then(on_device).transpose()?,
-            bit_prices,
+            bit_prices: prices.as_ref().map(values).transpose()?.unwrap_or_default(),
+            price_tensor: prices,
             encoder_gain: QualityKnots::new(p.sub("encoder_gain"), "knots", c, start, slope)?,
             decoder_gain: QualityKnots::new(p.sub("decoder_gain"), "knots", c, -start, -slope)?,
             entropy: EntropyNet::new(p.sub("entropy"), config)?,
@@ -162,10 +132,11 @@ impl Networks {
                       prices: BitPrices,
                       gain: (f64, f64, f64)|
          -> Result<Branch> {
+            let bit_prices = prices.of_channels(t, p.device())?;
             Ok(Branch {
                 analysis: analysis(p.sub("analysis"), c.profile, cin, t, gain.2)?,
                 synthesis: synthesis(p.sub("synthesis"), c.profile, ysyn, cout, width, t, gain.2)?,
-                coder: LatentCoder::new(p.sub("coder"), e, prices.of_channels(t), (gain.0, gain.1))?,
+                coder: LatentCoder::new(p.sub("coder"), e, bit_prices, (gain.0, gain.1))?,
             })
         };
         let free = if config.free_latent { config.intra.nonlinear() } else { 0 };

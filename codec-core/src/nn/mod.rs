@@ -7,6 +7,7 @@ pub mod layers;
 pub mod ops;
 mod paper;
 pub mod params;
+mod prices;
 pub mod transform;
 pub mod uflow;
 

@@ -73,10 +73,10 @@ impl Synthesis {
 }
 
 /// Channels at 1/16 of an unshuffled packed frame.
-const BLOCK_CHANNELS: i64 = 4 * PACKED_CHANNELS;
+pub const BLOCK_CHANNELS: i64 = 4 * PACKED_CHANNELS;
 
 /// One latent of the networks' channels and the linear ones, half of either in each half of the checkerboard.
-fn interleave(nonlinear: &Tensor, linear: &Tensor) -> Result<Tensor> {
+pub(super) fn interleave(nonlinear: &Tensor, linear: &Tensor) -> Result<Tensor> {
     let halves = |x: &Tensor| x.f_chunk(2, 1);
     let (a, b) = (halves(nonlinear)?, halves(linear)?);
     Ok(Tensor::f_cat(&[&a[0], &b[0], &a[1], &b[1]], 1)?)

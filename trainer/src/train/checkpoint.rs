@@ -30,6 +30,13 @@ pub struct Progress {
     pub rate: Option<RateController>,
 }
 
+impl Progress {
+    /// Seconds of training behind the parameters, all stages together.
+    pub fn total_seconds(&self) -> f64 {
+        self.earlier_seconds + self.seconds
+    }
+}
+
 /// A checkpoint in memory. Tensor names: `param/NAME`, and `ema/`, `momentum/`, `first/`, `second/` of the optimiser.
 pub struct Checkpoint {
     pub progress: Progress,

@@ -86,7 +86,6 @@ pub fn share_out(mut params: Vec<(String, Tensor)>, shares: usize) -> Vec<Vec<(S
 
 impl Optimiser {
     /// A fresh optimiser; the moving average starts at the parameters' values.
-    ///
     pub fn new(params: Vec<(String, Tensor)>, ema_decay: f64, rates: Rates) -> Self {
         let slots = params
             .into_iter()

@@ -48,7 +48,7 @@ impl<'g> Run<'g> {
             train: Some(config.clone()),
             step: 0,
             seconds: 0.0,
-            earlier_seconds: before.earlier_seconds + before.seconds,
+            earlier_seconds: before.total_seconds(),
             rate: before.rate.clone(),
         };
         Self::assemble(start.averaged_params(), progress, config, paths, device, None, group)

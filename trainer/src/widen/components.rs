@@ -1,16 +1,17 @@
 //! Principal components of what a branch's transforms leave out.
 
 use anyhow::Result;
+use codec_core::nn::Networks;
 use codec_core::nn::codec::{Branch, quality_tensor};
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::nn::ops::pack;
-use codec_core::nn::{Networks, config::PACKED_CHANNELS};
+use codec_core::nn::transform::BLOCK_CHANNELS;
 use tch::{Device, Kind, Tensor};
 
 use crate::train::{Clip, Motion};
 
-/// Samples of a 16x16 block: 256 of luma, then 128 of chroma, as an unshuffled packed frame has them.
-pub const BLOCK: i64 = 4 * PACKED_CHANNELS;
+/// Samples of a 16x16 block: 256 of luma, then 128 of chroma.
+const BLOCK: i64 = BLOCK_CHANNELS;
 const LUMA: i64 = 256;
 /// Keeps the guess from inputs apart from the noise of directions that hardly occur, relative to the mean variance.
 const RIDGE: f64 = 1e-5;

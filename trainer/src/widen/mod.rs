@@ -67,7 +67,7 @@ pub fn run(args: &WidenArgs) -> Result<()> {
     let model = widened(old, args.linear);
     let params = tch::no_grad(|| widen(&params, old, &model, [&intra, &residual]))?;
     let mut out = starting_point(model, &params);
-    out.progress.earlier_seconds = start.progress.earlier_seconds + start.progress.seconds;
+    out.progress.earlier_seconds = start.progress.total_seconds();
     out.save(&args.out)
 }
 
