@@ -53,7 +53,7 @@ fn parse(data: &[u8]) -> codec_core::Result<ParsedUnit<'_>> {
 }
 
 /// A unit around any body, with fitting checks. `body` stays below 128 bytes.
-fn frame(unit_type: u8, body: &[u8]) -> Vec<u8> {
+fn frame(marker: &[u8], unit_type: u8, body: &[u8], crc_bytes: usize) -> Vec<u8> {
     let crc8 = |data: &[u8]| {
         let mut crc = 0u8;
         for byte in data {
@@ -65,7 +65,7 @@ fn frame(unit_type: u8, body: &[u8]) -> Vec<u8> {
         crc
     };
     let start = [unit_type, u8::try_from(body.len()).ok().filter(|&l| l < 128).unwrap()];
-    let mut unit = [b"NGC", &start[..], &[crc8(&start)], body].concat();
+    let mut unit = [marker, &start[..], &[crc8(&start)], body].concat();
     // CRC-32C bit by bit: reflected, polynomial 0x1EDC6F41.
     let mut crc = !0u32;
     for byte in &unit {
@@ -74,8 +74,16 @@ fn frame(unit_type: u8, body: &[u8]) -> Vec<u8> {
             crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
         }
     }
-    unit.extend((!crc).to_le_bytes());
+    unit.extend(&(!crc).to_le_bytes()[..crc_bytes]);
     unit
+}
+
+fn long(unit_type: u8, body: &[u8]) -> Vec<u8> {
+    frame(b"NGC", unit_type, body, 4)
+}
+
+fn short(unit_type: u8, body: &[u8]) -> Vec<u8> {
+    frame(b"N", unit_type, body, 2)
 }
 
 /// The body of [`i_unit`] and the offsets in it of the sequence header's fields.
@@ -95,12 +103,12 @@ fn with_extension(extension: &[u8]) -> Vec<u8> {
     let mut body = i_body();
     body[HEADER_LENGTH] += extension.len() as u8;
     body.splice(HEADER_END..HEADER_END, extension.iter().copied());
-    frame(0x81, &body)
+    long(0x81, &body)
 }
 
 #[test]
 fn p_unit_bytes() {
-    let expected = b"NGC\x82\x08\xa4\x3f\x03\x00inter\xe4\xfd\x00\x4f";
+    let expected = b"N\x82\x08\xa4\x3f\x03\x00inter\xec\xad";
     assert_eq!(p_unit(), expected);
     let parsed = parse(expected).unwrap();
     assert_eq!(parsed.header, header(FrameType::P, 63, 3));
@@ -113,12 +121,12 @@ fn i_unit_bytes() {
     let expected = [
         &b"NGC\x81\x32\x3d"[..],
         b"\x11\x02\x00\x01\x00",
-        b"\x27\x01\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f",
+        b"\x27\x02\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f",
         b"\x11\x04\x03\x02\x01",
         b"\x80\x05\xe8\x02\xb0\xea\x01\xe9\x07\x01\x01",
         b"\x02\x01\x0d\x06\x01\x00",
         b"intra",
-        b"\x4a\x93\xd8\x5b",
+        b"\x0b\xff\x2b\xfb",
     ]
     .concat();
     assert_eq!(i_unit(), expected);
@@ -132,14 +140,14 @@ fn i_unit_bytes() {
 
 #[test]
 fn independent_framing_agrees() {
-    assert_eq!(frame(0x81, &i_body()), i_unit());
-    assert_eq!(frame(0x82, b"\x3f\x03\x00inter"), p_unit());
+    assert_eq!(long(0x81, &i_body()), i_unit());
+    assert_eq!(short(0x82, b"\x3f\x03\x00inter"), p_unit());
 }
 
 #[test]
 fn framing_is_small() {
     let p = write_unit(&header(FrameType::P, 30, u32::MAX), None, &[0; 300]).unwrap();
-    assert_eq!(p.len() - 300, 14);
+    assert_eq!(p.len() - 300, 10);
     let i = write_unit(&header(FrameType::I, 30, u32::MAX), Some(&sequence()), &[0; 9000]).unwrap();
     assert_eq!(i.len() - 9000, 56);
 }
@@ -170,15 +178,15 @@ fn every_truncation_is_corrupt() {
 fn truncated_headers_with_a_fitting_crc_are_corrupt() {
     let body = i_body();
     for length in 0..HEADER_END {
-        assert!(matches!(parse(&frame(0x81, &body[..length])), Err(Error::Corrupt(_))), "{length}");
+        assert!(matches!(parse(&long(0x81, &body[..length])), Err(Error::Corrupt(_))), "{length}");
         if length > HEADER_LENGTH {
             let mut shorter = body.clone();
             shorter[HEADER_LENGTH] = (length - VERSION) as u8;
-            assert!(matches!(parse(&frame(0x81, &shorter)), Err(Error::Corrupt(_))), "{length}");
+            assert!(matches!(parse(&long(0x81, &shorter)), Err(Error::Corrupt(_))), "{length}");
         }
     }
     for length in 0..3 {
-        assert!(matches!(parse(&frame(0x82, &b"\x3f\x03\x00"[..length])), Err(Error::Corrupt(_))), "{length}");
+        assert!(matches!(parse(&short(0x82, &b"\x3f\x03\x00"[..length])), Err(Error::Corrupt(_))), "{length}");
     }
 }
 
@@ -207,16 +215,18 @@ fn newer_syntax_is_unsupported() {
     let changed = |at: usize, value: u8| {
         let mut body = i_body();
         body[at] = value;
-        frame(0x81, &body)
+        long(0x81, &body)
     };
     let cases = [
-        ("unit type", frame(0x83, &i_body())),
+        ("unit type", long(0x83, &i_body())),
+        ("unit type", long(0x82, &i_body())),
+        ("unit type", short(0x81, &i_body())),
         ("frame flags", changed(0, 17 | 0x40)),
         ("frame flags", changed(0, 17 | 0x80)),
-        ("frame flags", frame(0x82, b"\xbf\x03\x00")),
-        ("frame flags", frame(0x82, b"\x7f\x03\x00\x40")),
-        ("version 2", changed(VERSION, 2)),
-        ("version 0", changed(VERSION, 0)),
+        ("frame flags", short(0x82, b"\xbf\x03\x00")),
+        ("frame flags", short(0x82, b"\x7f\x03\x00\x40")),
+        ("version 3, this build reads version 2: update", changed(VERSION, 3)),
+        ("version 1, this build reads version 2: take the release", changed(VERSION, 1)),
         ("profile 2", changed(PROFILE, 0x12)),
         ("sequence flags", changed(PROFILE, 0x31)),
         ("sequence flags", changed(PROFILE, 0x91)),
@@ -324,7 +334,7 @@ fn a_residual_quality_of_its_own_costs_one_byte() {
     let (short, long) = (write(&plain), write(&apart));
     assert_eq!(long.len(), short.len() + 1);
     assert_eq!(parse_unit(&long, &Limits::default()).unwrap().header, apart);
-    assert_eq!(long[6..10], [20 | 0x40, 5, 0, 41]);
+    assert_eq!(long[4..8], [20 | 0x40, 5, 0, 41]);
     let error = write_unit(&FrameHeader { residual_quality: 41, ..header(FrameType::I, 20, 5) }, None, b"").unwrap_err();
     assert!(matches!(error, Error::InvalidConfig(_)), "{error}");
     let error = write_unit(&FrameHeader { residual_quality: 64, ..plain }, None, b"").unwrap_err();

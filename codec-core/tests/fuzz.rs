@@ -157,24 +157,26 @@ fn repair(unit: &mut [u8]) {
     if unit.len() < 12 {
         return;
     }
-    let body = unit.len() - 4;
-    unit[..3].copy_from_slice(b"NGC");
-    if unit[4] & 0x80 == 0 {
+    let (marker, crc_bytes): (&[u8], usize) = if unit[1] & 0xf0 == 0x80 { (b"N", 2) } else { (b"NGC", 4) };
+    let end = unit.len() - crc_bytes;
+    unit[..marker.len()].copy_from_slice(marker);
+    let start = &mut unit[marker.len()..end];
+    if start[1] & 0x80 == 0 {
         // A length of one byte is left as it is unless it can be made right.
-        if let Ok(length) = u8::try_from(body - 6)
+        if let Ok(length) = u8::try_from(start.len() - 3)
             && length < 128
         {
-            unit[4] = length;
+            start[1] = length;
         }
-        unit[5] = crc8(&unit[3..5]);
+        start[2] = crc8(&start[..2]);
     } else {
-        let length = body.saturating_sub(7);
-        unit[4] = length as u8 | 0x80;
-        unit[5] = (length >> 7) as u8 & 0x7f;
-        unit[6] = crc8(&unit[3..6]);
+        let length = start.len().saturating_sub(4);
+        start[1] = length as u8 | 0x80;
+        start[2] = (length >> 7) as u8 & 0x7f;
+        start[3] = crc8(&start[..3]);
     }
-    let crc = crc32c::crc32c(&unit[..body]);
-    unit[body..].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c(&unit[..end]).to_le_bytes();
+    unit[end..].copy_from_slice(&crc[..crc_bytes]);
 }
 
 fn crc8(data: &[u8]) -> u8 {

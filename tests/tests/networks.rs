@@ -90,7 +90,7 @@ fn estimate(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) 
         let (target, reference, flow) = (planes(frame), planes(&references[t - 1]), field_tensor(&field));
         let coded =
             networks.inter_frame(&prepared, &target, &reference, &flow, &q, state.as_ref(), shift, &mut Quantiser::Hard).unwrap();
-        bytes += coded.bits.double_value(&[0]) / 8.0 + 14.0 + MEAN_OVERHEAD_BYTES;
+        bytes += coded.bits.double_value(&[0]) / 8.0 + 10.0 + MEAN_OVERHEAD_BYTES;
         state = coded.inter;
     }
     bytes

@@ -8,7 +8,7 @@ use super::writer::put_varint;
 use crate::{Error, Limits, Result};
 
 /// Version of syntax and decoding process that this build writes and reads.
-pub const BITSTREAM_VERSION: u8 = 1;
+pub const BITSTREAM_VERSION: u8 = 2;
 /// Bytes of the model file's SHA-256 that a stream carries.
 pub const MODEL_ID_BYTES: usize = 16;
 /// Worst quality index; 0 is the best.
@@ -186,8 +186,9 @@ impl SequenceHeader {
         let mut r = Reader::new(unit.bytes(length as usize, "the sequence header")?);
         let version = r.u8("the version")?;
         if version != BITSTREAM_VERSION {
+            let cure = if version > BITSTREAM_VERSION { "update this decoder" } else { "take the release that wrote it" };
             return Err(Error::Unsupported(format!(
-                "bitstream version {version}, this build reads version {BITSTREAM_VERSION}: update this decoder"
+                "bitstream version {version}, this build reads version {BITSTREAM_VERSION}: {cure}"
             )));
         }
         let model_id = r.array("the model id")?;

@@ -1,7 +1,7 @@
 //! Finding units in a stream that may be damaged.
 
 use super::header::{FrameHeader, SequenceHeader};
-use super::unit::{CRC_BYTES, Framing, MARKER, MIN_UNIT_BYTES, crc_fits, framing, parse_body};
+use super::unit::{CRC_MISMATCH, Framing, framing, may_start, parse_body};
 use crate::{Error, Limits};
 
 /// Headers of a unit that [`scan`] found.
@@ -38,23 +38,20 @@ pub fn scan(buffer: &[u8], limits: &Limits) -> Scan {
     if garbage > 0 {
         return Scan::Skip { bytes: garbage, reason: None };
     }
-    // A damaged unit may have a damaged length: the next unit can start anywhere after its marker.
-    let resync = |reason| Scan::Skip { bytes: next_marker(buffer, MARKER.len()), reason: Some(reason) };
-    if buffer.len() < MARKER.len() {
-        return Scan::NeedMore(MIN_UNIT_BYTES);
-    }
-    let (unit_type, body, total) = match framing(buffer, limits) {
+    // A damaged unit may have a damaged length: the next unit can start anywhere after its first byte.
+    let resync = |reason| Scan::Skip { bytes: next_marker(buffer, 1), reason: Some(reason) };
+    let (envelope, unit_type, body, total) = match framing(buffer, limits) {
         Framing::NeedMore(bytes) => return Scan::NeedMore(bytes),
         Framing::Invalid(error) => return resync(error),
-        Framing::Known { unit_type, body, total } => (unit_type, body, total),
+        Framing::Known { envelope, unit_type, body, total } => (envelope, unit_type, body, total),
     };
     let Some(unit) = buffer.get(..total) else {
         return Scan::NeedMore(total);
     };
-    if !crc_fits(unit) {
-        return resync(Error::Corrupt("the unit's CRC-32C does not fit".into()));
+    if !envelope.check_fits(unit) {
+        return resync(Error::Corrupt(CRC_MISMATCH.into()));
     }
-    match parse_body(unit_type, &unit[body..total - CRC_BYTES], limits) {
+    match parse_body(envelope, unit_type, &unit[body..total - envelope.crc_bytes], limits) {
         Ok(parsed) => Scan::Unit { len: total, summary: UnitSummary { header: parsed.header, sequence: parsed.sequence } },
         Err(error) => Scan::Skip { bytes: total, reason: Some(error) },
     }
@@ -62,10 +59,5 @@ pub fn scan(buffer: &[u8], limits: &Limits) -> Scan {
 
 /// Position, from `start` on, of the next marker or of a part of one that the end of `buffer` cuts off; else its end.
 fn next_marker(buffer: &[u8], start: usize) -> usize {
-    let tail = buffer.get(start..).unwrap_or_default();
-    let found = (0..tail.len()).find(|&i| {
-        let at = &tail[i..tail.len().min(i + MARKER.len())];
-        MARKER.starts_with(at)
-    });
-    found.map_or(buffer.len(), |i| start + i)
+    (start..buffer.len()).find(|&i| may_start(&buffer[i..])).unwrap_or(buffer.len())
 }

@@ -7,14 +7,55 @@ use crate::{Error, Limits, Result};
 /// First bytes of every stream: the marker of a keyframe unit.
 pub const MAGIC: [u8; 4] = [b'N', b'G', b'C', TYPE_I];
 
-/// Start of every marker; the unit type follows.
-pub(super) const MARKER: [u8; 3] = *b"NGC";
 pub(super) const TYPE_I: u8 = 0x81;
 pub(super) const TYPE_P: u8 = 0x82;
-pub(super) const CRC_BYTES: usize = 4;
 
-/// Shortest possible unit: marker, length, header check and CRC around an empty body.
-pub(super) const MIN_UNIT_BYTES: usize = MARKER.len() + 1 + 1 + 1 + CRC_BYTES;
+/// The frame around a body. P units are many and small, so theirs is short.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Envelope {
+    /// What the unit starts with; the unit type follows.
+    pub marker: &'static [u8],
+    /// Bytes of the check at the end: the first of the little-endian CRC-32C.
+    pub crc_bytes: usize,
+}
+
+pub(super) const LONG: Envelope = Envelope { marker: b"NGC", crc_bytes: 4 };
+pub(super) const SHORT: Envelope = Envelope { marker: b"N", crc_bytes: 2 };
+
+impl Envelope {
+    /// That of the unit that starts with these bytes, `None` if they are too few to tell.
+    fn at(data: &[u8]) -> Option<&'static Self> {
+        data.get(SHORT.marker.len()).map(|&next| if is_type(next) { &SHORT } else { &LONG })
+    }
+
+    /// The check of the bytes that it covers.
+    pub(super) fn check(&self, covered: &[u8]) -> impl Iterator<Item = u8> + use<> {
+        crc32c::crc32c(covered).to_le_bytes().into_iter().take(self.crc_bytes)
+    }
+
+    /// Whether the check at the end of a whole unit fits.
+    pub(super) fn check_fits(&self, unit: &[u8]) -> bool {
+        let (covered, check) = unit.split_at(unit.len() - self.crc_bytes);
+        self.check(covered).eq(check.iter().copied())
+    }
+}
+
+/// Whether a byte is a unit type, reserved ones included.
+fn is_type(byte: u8) -> bool {
+    byte & 0xf0 == 0x80
+}
+
+/// Whether a unit may start at the front of `data`: a whole marker (of short units with the type), or all that there is
+/// of one.
+pub(super) fn may_start(data: &[u8]) -> bool {
+    match data {
+        [first, second, ..] if is_type(*second) => [*first] == SHORT.marker,
+        _ => LONG.marker.starts_with(&data[..data.len().min(LONG.marker.len())]),
+    }
+}
+
+/// Shortest possible unit: marker, type, length, header check and CRC around an empty body.
+pub(super) const MIN_UNIT_BYTES: usize = SHORT.marker.len() + 1 + 1 + 1 + SHORT.crc_bytes;
 
 /// One whole unit, checked; the payload is borrowed from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +72,7 @@ pub(super) enum Framing {
     /// At least this many bytes are needed to tell.
     NeedMore(usize),
     Known {
+        envelope: &'static Envelope,
         unit_type: u8,
         body: usize,
         total: usize,
@@ -39,14 +81,16 @@ pub(super) enum Framing {
     Invalid(Error),
 }
 
-/// Reads marker, type, length and header check at the front of `data`, which must begin with the part of [`MARKER`]
-/// that it is long enough for.
+/// Reads type, length and header check at the front of `data`, where a unit [may start](may_start).
 pub(super) fn framing(data: &[u8], limits: &Limits) -> Framing {
-    let type_at = MARKER.len();
+    let Some(envelope) = Envelope::at(data) else {
+        return Framing::NeedMore(MIN_UNIT_BYTES);
+    };
+    let type_at = envelope.marker.len();
     let Some(&unit_type) = data.get(type_at) else {
         return Framing::NeedMore(MIN_UNIT_BYTES);
     };
-    if unit_type & 0xf0 != 0x80 {
+    if !is_type(unit_type) {
         return Framing::Invalid(Error::Corrupt("no unit type follows the sync marker".into()));
     }
     let (body_bytes, length_bytes) = match varint(&data[type_at + 1..]) {
@@ -64,12 +108,12 @@ pub(super) fn framing(data: &[u8], limits: &Limits) -> Framing {
         return Framing::Invalid(Error::Corrupt("the check of the unit's type and length does not fit".into()));
     }
     let body = check_at + 1;
-    let total = body as u64 + u64::from(body_bytes) + CRC_BYTES as u64;
+    let total = body as u64 + u64::from(body_bytes) + envelope.crc_bytes as u64;
     if let Err(error) = limits.check_unit_bytes(total) {
         return Framing::Invalid(error);
     }
     // The limit is a usize, so the total fits.
-    Framing::Known { unit_type, body, total: total as usize }
+    Framing::Known { envelope, unit_type, body, total: total as usize }
 }
 
 /// CRC-8 with polynomial x^8 + x^2 + x + 1, starting at 0, not reflected. Finds any single burst of up to 8 bits.
@@ -77,17 +121,17 @@ pub(super) fn crc8(data: &[u8]) -> u8 {
     data.iter().fold(0, |crc, byte| (0..8).fold(crc ^ byte, |crc, _| if crc & 0x80 != 0 { (crc << 1) ^ 0x07 } else { crc << 1 }))
 }
 
-/// Whether the CRC at the end of a whole unit fits.
-pub(super) fn crc_fits(unit: &[u8]) -> bool {
-    unit.split_last_chunk().is_some_and(|(covered, crc)| u32::from_le_bytes(*crc) == crc32c::crc32c(covered))
-}
-
 /// Reads the body of a unit whose CRC fits.
-pub(super) fn parse_body<'a>(unit_type: u8, body: &'a [u8], limits: &Limits) -> Result<ParsedUnit<'a>> {
-    let frame_type = match unit_type {
-        TYPE_I => FrameType::I,
-        TYPE_P => FrameType::P,
-        other => {
+pub(super) fn parse_body<'a>(
+    envelope: &Envelope,
+    unit_type: u8,
+    body: &'a [u8],
+    limits: &Limits,
+) -> Result<ParsedUnit<'a>> {
+    let frame_type = match (envelope, unit_type) {
+        (&LONG, TYPE_I) => FrameType::I,
+        (&SHORT, TYPE_P) => FrameType::P,
+        (_, other) => {
             return Err(Error::Unsupported(format!("unit type {other:#04x}: update this decoder")));
         }
     };
@@ -107,14 +151,14 @@ pub(super) fn parse_body<'a>(unit_type: u8, body: &'a [u8], limits: &Limits) -> 
 /// [`Error::Limit`] if the unit or the video is larger than `limits` allow.
 pub fn parse_unit<'a>(data: &'a [u8], limits: &Limits) -> Result<ParsedUnit<'a>> {
     limits.check_unit_bytes(data.len() as u64)?;
-    if data.get(..MARKER.len()).is_some_and(|start| start != MARKER) {
+    if !may_start(data) {
         return Err(Error::Corrupt("no unit starts here: the sync marker is missing".into()));
     }
     let cut_off = |needed| Error::Corrupt(format!("the unit is cut off: {} of {needed} bytes are there", data.len()));
-    let (unit_type, body, total) = match framing(data, limits) {
+    let (envelope, unit_type, body, total) = match framing(data, limits) {
         Framing::NeedMore(bytes) => return Err(cut_off(bytes)),
         Framing::Invalid(error) => return Err(error),
-        Framing::Known { unit_type, body, total } => (unit_type, body, total),
+        Framing::Known { envelope, unit_type, body, total } => (envelope, unit_type, body, total),
     };
     if data.len() < total {
         return Err(cut_off(total));
@@ -122,10 +166,10 @@ pub fn parse_unit<'a>(data: &'a [u8], limits: &Limits) -> Result<ParsedUnit<'a>>
     if data.len() > total {
         return Err(Error::Corrupt(format!("{} bytes follow the unit", data.len() - total)));
     }
-    if !crc_fits(data) {
-        return Err(Error::Corrupt("the unit's CRC-32C does not fit".into()));
+    if !envelope.check_fits(data) {
+        return Err(Error::Corrupt(CRC_MISMATCH.into()));
     }
-    parse_body(unit_type, &data[body..total - CRC_BYTES], limits)
+    parse_body(envelope, unit_type, &data[body..total - envelope.crc_bytes], limits)
 }
 
 /// Whether a unit, of which the first four bytes suffice, is a keyframe. Nothing is checked.
@@ -134,7 +178,9 @@ pub fn is_keyframe(unit: &[u8]) -> bool {
 }
 
 /// Bytes that [`framing`] may need before it knows the extent of a unit.
-pub(super) const FRAMING_MAX_BYTES: usize = MARKER.len() + 1 + VARINT_MAX_BYTES + 1;
+pub(super) const FRAMING_MAX_BYTES: usize = LONG.marker.len() + 1 + VARINT_MAX_BYTES + 1;
+
+pub(super) const CRC_MISMATCH: &str = "the unit's CRC-32C does not fit";
 
 #[cfg(test)]
 mod tests {
@@ -148,14 +194,26 @@ mod tests {
 
     #[test]
     fn framing_never_asks_for_what_it_has() {
-        let start = [b'N', b'G', b'C', TYPE_P, 0xff, 0xff, 0xff, 0x07];
-        for length in 0..=start.len() {
-            match framing(&start[..length], &Limits::default()) {
-                Framing::NeedMore(bytes) => {
-                    assert!(bytes > length && bytes <= FRAMING_MAX_BYTES.max(MIN_UNIT_BYTES))
+        for start in [&[b'N', b'G', b'C', TYPE_I, 0xff, 0xff, 0xff, 0x07][..], &[b'N', TYPE_P, 0xff, 0xff, 0xff, 0x07]] {
+            for length in 0..=start.len() {
+                assert!(may_start(&start[..length]));
+                match framing(&start[..length], &Limits::default()) {
+                    Framing::NeedMore(bytes) => {
+                        assert!(bytes > length && bytes <= FRAMING_MAX_BYTES.max(MIN_UNIT_BYTES))
+                    }
+                    _ => panic!("{length} bytes cannot be enough"),
                 }
-                _ => panic!("{length} bytes cannot be enough"),
             }
+        }
+    }
+
+    #[test]
+    fn only_markers_and_their_beginnings_may_start_a_unit() {
+        for data in [&b""[..], b"N", b"NG", b"NGC", b"NGC\x81", b"NGCx", b"N\x82", b"N\x8f\x00"] {
+            assert!(may_start(data), "{data:02x?}");
+        }
+        for data in [&b"G"[..], b"Nx", b"N\x92", b"NGx", b"NG\x81", b"x\x82", b"\x82"] {
+            assert!(!may_start(data), "{data:02x?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Writing of units.
 
 use super::header::{FrameHeader, FrameType, SequenceHeader};
-use super::unit::{CRC_BYTES, FRAMING_MAX_BYTES, MARKER, TYPE_I, TYPE_P, crc8};
+use super::unit::{FRAMING_MAX_BYTES, LONG, SHORT, TYPE_I, TYPE_P, crc8};
 use crate::{Error, Result};
 
 /// Appends `value` as unsigned LEB128 in its shortest form.
@@ -20,12 +20,12 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u32) {
 pub fn write_unit(header: &FrameHeader, sequence: Option<&SequenceHeader>, payload: &[u8]) -> Result<Vec<u8>> {
     let mut body = Vec::with_capacity(128);
     header.write(&mut body)?;
-    let unit_type = match (header.frame_type, sequence) {
+    let (envelope, unit_type) = match (header.frame_type, sequence) {
         (FrameType::I, Some(sequence)) => {
             sequence.write(&mut body)?;
-            TYPE_I
+            (&LONG, TYPE_I)
         }
-        (FrameType::P, None) => TYPE_P,
+        (FrameType::P, None) => (&SHORT, TYPE_P),
         (FrameType::I, None) => {
             return Err(Error::InvalidConfig("an I unit needs a sequence header".into()));
         }
@@ -36,13 +36,13 @@ pub fn write_unit(header: &FrameHeader, sequence: Option<&SequenceHeader>, paylo
     let length = u32::try_from(body.len() + payload.len())
         .map_err(|_| Error::InvalidConfig(format!("a payload of {} bytes, a unit has below 2^32", payload.len())))?;
 
-    let mut unit = Vec::with_capacity(FRAMING_MAX_BYTES + length as usize + CRC_BYTES);
-    unit.extend(MARKER);
+    let mut unit = Vec::with_capacity(FRAMING_MAX_BYTES + length as usize + envelope.crc_bytes);
+    unit.extend(envelope.marker);
     unit.push(unit_type);
     put_varint(&mut unit, length);
-    unit.push(crc8(&unit[MARKER.len()..]));
+    unit.push(crc8(&unit[envelope.marker.len()..]));
     unit.extend(body);
     unit.extend(payload);
-    unit.extend(crc32c::crc32c(&unit).to_le_bytes());
+    unit.extend(envelope.check(&unit));
     Ok(unit)
 }

@@ -1,15 +1,15 @@
 //! Writing and reading the symbols of a frame.
 
 use super::checksum::SymbolChecksum;
-use super::rans::{Interval, LANES, RansDecoder, encode};
+use super::rans::{Interval, RansDecoder, encode};
 use super::tables::{Place, Tables};
 use crate::{Error, Result};
 
 /// Largest magnitude of a symbol; quantisation clamps to it.
 pub const MAX_SYMBOL: i32 = (1 << 20) - 1;
-/// Mean size of a payload beyond [`SymbolWriter::bits`], in bytes: the tag, and 20 bits of each state, 16 of which carry
+/// Mean size of a payload beyond [`SymbolWriter::bits`], in bytes: what the state has beyond its 16 bits of checksum, and
 /// the checksum.
-pub const MEAN_OVERHEAD_BYTES: f64 = 6.0;
+pub const MEAN_OVERHEAD_BYTES: f64 = 2.5;
 /// Longest suffix of the escape's Exp-Golomb code.
 const MAX_SUFFIX_BITS: u32 = 19;
 const RAW_BITS: u32 = 16;
@@ -101,8 +101,7 @@ impl SymbolWriter {
 
     /// Codes the symbols into a payload and empties the writer, which keeps its memory.
     pub fn finish(&mut self) -> Vec<u8> {
-        let crc = self.checksum.value();
-        let payload = encode(&self.steps, [crc as u16, (crc >> 16) as u16]);
+        let payload = encode(&self.steps, self.checksum.value() as u16);
         self.steps.clear();
         self.bits = 0.0;
         self.checksum.restore(0);
@@ -196,9 +195,9 @@ impl<'a> SymbolReader<'a> {
     /// [`Error::Corrupt`].
     pub fn finish(mut self) -> Result<u32> {
         self.check()?;
-        let words: [u16; LANES] = self.rans.finish()?;
+        let word = self.rans.finish()?;
         let crc = self.checksum.value();
-        if words != [crc as u16, (crc >> 16) as u16] {
+        if word != crc as u16 {
             return Err(Error::Corrupt("entropy payload: checksum of the symbols does not match".into()));
         }
         Ok(crc)

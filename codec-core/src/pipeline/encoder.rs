@@ -31,7 +31,7 @@ use crate::{Error, Result};
 const SHIFT_SEED: u32 = 0x4e47_4331;
 
 /// Bytes of a unit around its payload: P-frames, I-frames.
-const FRAMING_BYTES: [f64; 2] = [15.0, 64.0];
+const FRAMING_BYTES: [f64; 2] = [11.0, 64.0];
 /// Motion may take this share of what a P-frame may have at most.
 const MOTION_SHARE: f64 = 0.6;
 
