@@ -70,6 +70,32 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     assert!(!other.status.success() && String::from_utf8_lossy(&other.stderr).contains("must start from"));
     detail_is_signalled(&exported);
     assert_eq!(qualities(&exported, 32), [21, 32]);
+    // A model file does in place of either checkpoint.
+    let again = dir.path().join("again");
+    let mut command = trainer();
+    command.args([
+        "train",
+        "detail",
+        "--steps",
+        "1",
+        "--batch",
+        "1",
+        "--crop",
+        "64",
+        "--unroll",
+        "2:1",
+        "--lpips",
+        "0",
+        "--texture",
+        "0",
+    ]);
+    command.arg("--init").arg(&exported).arg("--data").arg(&data).arg("--out").arg(&again);
+    run(&mut command);
+    let mut command = trainer();
+    command.arg("export").arg("--checkpoint").arg(&exported).arg("--detail").arg(again.join("checkpoint.safetensors"));
+    command.arg("--out").arg(dir.path().join("again.safetensors"));
+    run(&mut command);
+    detail_is_signalled(&dir.path().join("again.safetensors"));
 }
 
 /// Qualities of the I-frame and of the P-frame of a stream encoded at `quality`.

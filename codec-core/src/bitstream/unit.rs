@@ -122,12 +122,7 @@ pub(super) fn crc8(data: &[u8]) -> u8 {
 }
 
 /// Reads the body of a unit whose CRC fits.
-pub(super) fn parse_body<'a>(
-    envelope: &Envelope,
-    unit_type: u8,
-    body: &'a [u8],
-    limits: &Limits,
-) -> Result<ParsedUnit<'a>> {
+pub(super) fn parse_body<'a>(envelope: &Envelope, unit_type: u8, body: &'a [u8], limits: &Limits) -> Result<ParsedUnit<'a>> {
     let frame_type = match (envelope, unit_type) {
         (&LONG, TYPE_I) => FrameType::I,
         (&SHORT, TYPE_P) => FrameType::P,

@@ -13,10 +13,10 @@ pub struct MotionSearch {
 }
 
 impl MotionSearch {
-    /// Searches down to half of the resolution, then refines in two steps. `luma`: the kernel that the model interpolates
+    /// Searches down to half of the resolution, then refines in three steps. `luma`: the kernel that the model interpolates
     /// luma with.
     pub fn medium(luma: Cubic) -> Self {
-        Self { dis: DisFlow::medium(), refiner: Refiner::new(2, luma) }
+        Self { dis: DisFlow::medium(), refiner: Refiner::new(3, luma) }
     }
 
     /// Searches down to a quarter of the resolution, then refines in one step: less than half the time of [`Self::medium`].

@@ -12,7 +12,7 @@ use tch::Device;
 use crate::data::{PrepareOptions, prepare};
 use crate::schedule_file::{self, Folders, Schedule};
 use crate::train::checkpoint::Checkpoint;
-use crate::train::starting_point;
+use crate::train::{Twin, load_start, starting_point};
 use crate::{bench, eval, export, import, reference, study, widen};
 
 /// Trains, exports and measures NGC models.
@@ -130,6 +130,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 
 #[derive(Args)]
 struct ExportArgs {
+    /// Checkpoint of a run, or a model file that is to get detailed synthesis transforms.
     #[arg(long)]
     checkpoint: PathBuf,
     /// Checkpoint of the stage detail that started from --checkpoint: its synthesis transforms become the detailed ones.
@@ -174,7 +175,7 @@ impl Cli {
             Command::Train(args) => train::run(*args),
             Command::Export(args) => {
                 let detail = args.detail.as_deref().map(Checkpoint::load).transpose()?;
-                let mut checkpoint = Checkpoint::load(&args.checkpoint)?;
+                let mut checkpoint = load_start(&args.checkpoint, Twin::Faithful)?;
                 let model = &mut checkpoint.progress.model;
                 model.intra_quality_offset = args.intra_offset.unwrap_or(model.intra_quality_offset);
                 export::export(&checkpoint, detail.as_ref(), &args.out, &args.notes)

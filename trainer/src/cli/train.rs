@@ -9,7 +9,7 @@ use tch::Device;
 
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
-use crate::train::{FlowSource, GanLosses, InterLosses, RunPaths, Stage, TrainConfig, load_start, rate_controller, train};
+use crate::train::{FlowSource, GanLosses, InterLosses, RunPaths, Stage, TrainConfig, Twin, load_start, rate_controller, train};
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum StageName {
@@ -32,7 +32,7 @@ pub struct TrainArgs {
     /// Folder of the run: checkpoint and logs. A run that is there is gone on with.
     #[arg(long)]
     out: PathBuf,
-    /// Where to start: a checkpoint of another stage or a model file.
+    /// Where to start: a checkpoint of another stage or a model file (stage detail: its detailed transforms where it has them).
     #[arg(long)]
     init: Option<PathBuf>,
     /// Inter stage: start the residual branch from the I-branch, as the article does.
@@ -140,6 +140,10 @@ struct GanArgs {
     /// LPIPS weights (AlexNet or VGG16), as safetensors in torchvision's naming.
     #[arg(long)]
     lpips_weights: Option<PathBuf>,
+    /// Frames of each clip that LPIPS and texture are taken of, drawn for every step, where all would take too long; they count
+    /// for the others (detail stage).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    deep_frames: Option<u32>,
     /// Weight of the multi-scale loss on local statistics.
     #[arg(long)]
     statistics: Option<f64>,
@@ -166,6 +170,7 @@ impl GanArgs {
             conditional: !self.unconditional,
             width: self.discriminator_width,
             lpips_weights: self.lpips_weights,
+            deep_frames: self.deep_frames.map(|count| count as usize),
         }
     }
 }
@@ -236,7 +241,8 @@ pub fn run(args: TrainArgs) -> Result<()> {
         workers: args.workers.max(1),
         seed: args.seed,
     };
-    let mut start = args.init.as_deref().map(load_start).transpose()?;
+    let twin = if args.stage == StageName::Detail { Twin::Detailed } else { Twin::Faithful };
+    let mut start = args.init.as_deref().map(|path| load_start(path, twin)).transpose()?;
     if let Some(start) = &mut start {
         let model = &mut start.progress.model;
         model.context |= args.context;

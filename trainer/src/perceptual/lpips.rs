@@ -151,7 +151,7 @@ pub(super) fn load_tensor(file: &SafeTensors, name: &str, device: Device) -> Res
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::perceptual) mod tests {
     use super::*;
 
     /// A network with random weights, its widths a sixteenth of VGG16's.

@@ -8,6 +8,8 @@ mod rgb;
 
 pub use dists::Dists;
 pub use lpips::Lpips;
+#[cfg(test)]
+pub use lpips::tests::random_vgg;
 pub use rgb::to_rgb;
 
 #[cfg(test)]

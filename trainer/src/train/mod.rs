@@ -22,6 +22,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use codec_core::model::DETAIL_PREFIX;
 use codec_core::nn::{ModelConfig, ParamStore};
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -186,14 +187,24 @@ pub fn starting_point(model: ModelConfig, params: &ParamStore) -> Checkpoint {
     Checkpoint { progress: Progress { model, train: None, step: 0, seconds: 0.0, earlier_seconds: 0.0, rate: None }, tensors }
 }
 
+/// Which synthesis transforms of a model file a run starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twin {
+    Faithful,
+    /// The detailed ones where the model has them: the stage `detail` goes on.
+    Detailed,
+}
+
 /// Reads a starting point: a checkpoint or an exported model.
-pub fn load_start(path: &Path) -> Result<Checkpoint> {
+pub fn load_start(path: &Path, twin: Twin) -> Result<Checkpoint> {
     match Checkpoint::load(path) {
         Ok(checkpoint) => Ok(checkpoint),
         Err(not_checkpoint) => {
             let source = codec_core::model::ModelSource::File(path.to_owned());
-            let (model, params) =
+            let (mut model, mut params) =
                 codec_core::model::read_float_tensors(&source).map_err(|e| not_checkpoint.context(e.to_string()))?;
+            model.detail = false;
+            take_twin(&mut params, twin);
             let mut start = starting_point(model, &params);
             let metadata = codec_core::model::read_metadata(&source)?;
             let hours = metadata.get(TRAINING_HOURS).and_then(|hours| hours.parse::<f64>().ok());
@@ -203,10 +214,22 @@ pub fn load_start(path: &Path) -> Result<Checkpoint> {
     }
 }
 
+/// Leaves one of the twins of a model's synthesis transforms, under the plain names.
+fn take_twin(params: &mut ParamStore, twin: Twin) {
+    let plain = |name: &str| name.strip_prefix(DETAIL_PREFIX).map(str::to_owned);
+    let names: Vec<String> = params.iter().filter_map(|(name, _)| plain(name)).collect();
+    for name in names {
+        let detailed = params.remove(&format!("{DETAIL_PREFIX}{name}"));
+        if let (Some(detailed), Twin::Detailed) = (detailed, twin) {
+            params.insert(name, detailed);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use codec_core::{Networks, ParamStore};
+    use codec_core::Networks;
 
     #[test]
     fn hours_behind_a_model_file_count_on() {
@@ -217,6 +240,18 @@ mod tests {
         let bytes = tch::no_grad(|| codec_core::model::write_model(&model, &params, &networks, &notes)).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        assert_eq!(load_start(file.path()).unwrap().progress.earlier_seconds, 9000.0);
+        assert_eq!(load_start(file.path(), Twin::Faithful).unwrap().progress.earlier_seconds, 9000.0);
+    }
+
+    #[test]
+    fn a_start_has_one_of_the_twins() {
+        for (twin, wanted) in [(Twin::Faithful, 1.0), (Twin::Detailed, 2.0)] {
+            let mut params = ParamStore::new();
+            for (name, value) in [("a", 0.0), ("b", 1.0), ("detail.b", 2.0)] {
+                params.insert(name, tch::Tensor::from(value));
+            }
+            take_twin(&mut params, twin);
+            assert_eq!((params.len(), params.get("b").unwrap().double_value(&[])), (2, wanted));
+        }
     }
 }

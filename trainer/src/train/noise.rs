@@ -30,7 +30,37 @@ impl StepRng {
         self.0.random_range(0..bound)
     }
 
+    /// Chooses `count` of `of` things, each choice as likely as any other.
+    pub fn choose(&mut self, count: usize, of: usize) -> Vec<bool> {
+        let mut left = count;
+        (0..of)
+            .map(|i| {
+                let chosen = self.0.random_range(0..of - i) < left;
+                left -= usize::from(chosen);
+                chosen
+            })
+            .collect()
+    }
+
     pub fn chance(&mut self, probability: f64) -> bool {
         self.0.random::<f64>() < probability
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_of_the_right_number_and_fair() {
+        let mut rng = StepRng::new(1, 2, 3);
+        let mut counts = [0; 4];
+        for _ in 0..2000 {
+            let chosen = rng.choose(2, 4);
+            assert_eq!(chosen.iter().filter(|&&c| c).count(), 2);
+            counts.iter_mut().zip(chosen).for_each(|(n, c)| *n += usize::from(c));
+        }
+        assert!(counts.iter().all(|n| (900..1100).contains(n)), "{counts:?}");
+        assert_eq!((rng.choose(3, 3), rng.choose(0, 2)), (vec![true; 3], vec![false; 2]));
     }
 }

@@ -164,7 +164,7 @@ pub fn intra_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) -> Resu
         ("psnr_uv", psnr(&frame.uv, &coded.frame.uv)?),
     ];
     if let Some(adversary) = context.adversary {
-        loss = loss.f_add(&adversary.losses(Judge::Intra, frame, &coded.frame, &coded.latent, true, &mut metrics)?)?;
+        loss = loss.f_add(&adversary.losses(Judge::Intra, frame, &coded.frame, &coded.latent, 1.0, &mut metrics)?)?;
     }
     Ok(StepResult { loss, metrics, rates: examples.rates(&bpp)? })
 }
@@ -292,8 +292,8 @@ pub fn inter_step(
         if let Some(adversary) = context.adversary {
             // The discriminator's latent belongs to the shifted frame.
             let (real, fake) = (frame.rolled(shift.0, shift.1)?, coded.frame.rolled(shift.0, shift.1)?);
-            total =
-                total.f_add(&adversary.losses(Judge::Inter, &real, &fake, &coded.latent, t == perceptual, &mut metrics)?)?;
+            let deep = f64::from(t == perceptual);
+            total = total.f_add(&adversary.losses(Judge::Inter, &real, &fake, &coded.latent, deep, &mut metrics)?)?;
         }
         if t == first {
             metrics.push(("psnr_warp", psnr(&frame.y, &inter.prediction.frame.y)?));
@@ -338,6 +338,8 @@ pub fn detail_step(
     let rate_weight = weight.f_div(&examples.lambda)?;
     let last = clip.frames.len() - 1;
     let learned = clip.frames.len() - lead_in;
+    let deep_frames = context.adversary.map_or(learned, |adversary| adversary.deep_frames(learned));
+    let mut deep = rng.choose(deep_frames, learned).into_iter();
     let mut total = Tensor::zeros([], (Kind::Float, context.device));
     let mut metrics = Metrics::new();
     let mut rates: Option<Tensor> = None;
@@ -374,7 +376,8 @@ pub fn detail_step(
         total = total.f_add(&price.f_mean(Kind::Float)?)?;
         if let Some(adversary) = context.adversary {
             let (real, fake) = (frame.rolled(shift.0, shift.1)?, coded.frame.rolled(shift.0, shift.1)?);
-            total = total.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, true, &mut metrics)?)?;
+            let deep = if deep.next() == Some(true) { learned as f64 / deep_frames as f64 } else { 0.0 };
+            total = total.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, deep, &mut metrics)?)?;
         }
         if t == last {
             metrics.push(("psnr_y", psnr(&frame.y, &coded.frame.y)?));

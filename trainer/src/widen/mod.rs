@@ -15,7 +15,7 @@ use codec_core::quality::lambda;
 use tch::{Device, Kind, Tensor};
 
 use crate::data::{Sampler, SamplerOptions, Split};
-use crate::train::{FlowSource, clip_on_device, load_start, starting_point};
+use crate::train::{FlowSource, Twin, clip_on_device, load_start, starting_point};
 use components::{Moments, measure};
 
 /// Batches that components are taken from, clips of each, frames of a clip and the side of the crops.
@@ -45,7 +45,7 @@ pub struct WidenArgs {
 
 /// Writes the widened model as a starting point.
 pub fn run(args: &WidenArgs) -> Result<()> {
-    let start = load_start(&args.init)?;
+    let start = load_start(&args.init, Twin::Faithful)?;
     let old = &start.progress.model;
     if old.profile != Profile::Rt || old.intra.linear != 0 || old.residual.linear != 0 {
         bail!("{}: only models of the rt profile without linear channels can be widened", args.init.display());

@@ -43,6 +43,9 @@ pub struct GanLosses {
     pub width: i64,
     /// Weights file of LPIPS, for it and the texture loss.
     pub lpips_weights: Option<PathBuf>,
+    /// Frames of a clip that the losses on deep features are taken of in the stage `detail`, drawn anew for each step and
+    /// counted for all; `None`: every frame.
+    pub deep_frames: Option<usize>,
 }
 
 impl Default for GanLosses {
@@ -57,6 +60,7 @@ impl Default for GanLosses {
             conditional: true,
             width: 32,
             lpips_weights: None,
+            deep_frames: None,
         }
     }
 }
@@ -130,7 +134,12 @@ impl Adversary {
         }))
     }
 
-    /// The losses of a decoded frame. `perceptual`: whether the costly losses on deep features are taken of this one.
+    /// How many of `frames` frames the losses on deep features are taken of.
+    pub fn deep_frames(&self, frames: usize) -> usize {
+        self.losses.deep_frames.map_or(frames, |count| count.clamp(1, frames))
+    }
+
+    /// The losses of a decoded frame. `deep`: how often the costly losses on deep features count here, 0 to leave them out.
     ///
     /// One backward pass serves both sides: the generator's part sees frozen discriminators, the discriminator's part sees
     /// detached frames.
@@ -140,7 +149,7 @@ impl Adversary {
         target: &Planes,
         output: &Planes,
         latent: &Tensor,
-        perceptual: bool,
+        deep: f64,
         metrics: &mut Metrics,
     ) -> Result<Tensor> {
         let mut total = Tensor::zeros([], (Kind::Float, target.y.device()));
@@ -150,11 +159,11 @@ impl Adversary {
             Ok(())
         };
         let (real, fake) = (to_rgb(target)?, to_rgb(output)?);
-        if let (Some(lpips), true) = (&self.lpips, perceptual) {
-            add(self.losses.lpips, &lpips.distance(&real, &fake)?.f_mean(Kind::Float)?, "lpips", metrics)?;
+        if let (Some(lpips), true) = (&self.lpips, deep > 0.0) {
+            add(deep * self.losses.lpips, &lpips.distance(&real, &fake)?.f_mean(Kind::Float)?, "lpips", metrics)?;
         }
-        if let (Some(texture), true) = (&self.texture, perceptual) {
-            add(self.losses.texture, &texture.distance(&real, &fake)?.f_mean(Kind::Float)?, "texture", metrics)?;
+        if let (Some(texture), true) = (&self.texture, deep > 0.0) {
+            add(deep * self.losses.texture, &texture.distance(&real, &fake)?.f_mean(Kind::Float)?, "texture", metrics)?;
         }
         if self.losses.statistics > 0.0 {
             let loss = statistics_loss(&target.y, &output.y)?.f_mean(Kind::Float)?;

@@ -100,7 +100,7 @@ fn frame_loss(losses: &GanLosses) -> (f64, f64) {
     let output = Planes { y: (&target.y * 0.8).set_requires_grad(true), uv: target.uv.shallow_clone() };
     let latent = Tensor::zeros([2, setup.networks.config.residual.latent, 4, 4], (Kind::Float, Device::Cpu));
     let Some(adversary) = &setup.adversary else { return (0.0, 0.0) };
-    let loss = adversary.losses(Judge::Inter, target, &output, &latent, true, &mut Vec::new()).unwrap();
+    let loss = adversary.losses(Judge::Inter, target, &output, &latent, 1.0, &mut Vec::new()).unwrap();
     loss.backward();
     let gradient = output.y.grad();
     (loss.double_value(&[]), if gradient.defined() { gradient.abs().max().double_value(&[]) } else { 0.0 })
@@ -118,6 +118,25 @@ fn every_loss_has_an_effect_on_the_frame() {
         let (loss, gradient) = frame_loss(&losses);
         assert!(loss > 0.0 && gradient > 0.0, "{name}: loss {loss}, gradient {gradient}");
     }
+}
+
+#[test]
+fn losses_on_deep_features_count_as_often_as_asked() {
+    let network = Rc::new(crate::perceptual::random_vgg());
+    let losses = GanLosses { lpips: 1.0, texture: 0.5, deep_frames: Some(2), ..GanLosses::default() };
+    let texture = Some(Dists::even(&network, Device::Cpu).unwrap());
+    let adversary = Adversary { losses, intra: None, inter: None, lpips: Some(network), texture };
+    assert_eq!([1, 2, 5].map(|frames| adversary.deep_frames(frames)), [1, 2, 2]);
+    let target = &clip(1).frames[0];
+    let output = Planes { y: &target.y * 0.8, uv: target.uv.shallow_clone() };
+    let loss = |deep| {
+        let latent = Tensor::zeros([2, 8, 4, 4], (Kind::Float, Device::Cpu));
+        let loss = adversary.losses(Judge::Inter, target, &output, &latent, deep, &mut Vec::new()).unwrap();
+        loss.double_value(&[])
+    };
+    assert_eq!(loss(0.0), 0.0);
+    assert!(loss(1.0) > 1e-4);
+    assert!((loss(3.0) / loss(1.0) - 3.0).abs() < 1e-5);
 }
 
 #[test]
