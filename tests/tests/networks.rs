@@ -3,15 +3,15 @@
 use codec_core::bitstream;
 use codec_core::entropy::MEAN_OVERHEAD_BYTES;
 use codec_core::flow::{FlowEstimator, FlowField, MotionSearch};
-use codec_core::frame::Frame;
 use codec_core::frame::pad::padded;
+use codec_core::frame::{Frame, Plane};
 
 use codec_core::kernels::pack::{PackTarget, pack_frame};
-use codec_core::kernels::{Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
+use codec_core::kernels::{self, Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
 use codec_core::model::{Model, ModelSource};
 use codec_core::nn::codec::quality_tensor;
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
-use codec_core::nn::ops::{Planes, pack, predict};
+use codec_core::nn::ops::{Planes, pack, predict, sharpen};
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, FrameOptions};
 use ngc_tests::{decode_with, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
 use tch::{Device, Kind, Tensor};
@@ -64,6 +64,21 @@ fn fused_warp_and_blur_equal_the_tensors() {
         assert!(largest_difference(&wanted.y, &found.y) < 1e-3);
         assert!(largest_difference(&wanted.uv, &[found.u, found.v].concat()) < 1e-3);
     }
+}
+
+#[test]
+fn fused_sharpening_equals_the_tensors() {
+    let frame = synthetic_frame(192, 128, 1);
+    let strength: Vec<f32> = (0..2 * 16 * 24).map(|i| (i as f32 * 0.37).sin() * 1.5 + 0.5).collect();
+    let map = Tensor::from_slice(&strength).view([1, 16, 24, 2]).permute([0, 3, 1, 2]);
+    let wanted = sharpen(&planes(&frame), &map).unwrap().rounded().unwrap();
+    let mut found = Plane::new(192, 128);
+    kernels::sharpen::sharpen(frame.plane(0), &strength, &mut found).unwrap();
+    let found: Vec<f32> = found.data.iter().map(|&v| f32::from(v) / 255.0 - 0.5).collect();
+    // Single samples round the other way.
+    assert!(largest_difference(&wanted.y, &found) < 1.5 / 255.0);
+    let mean = (wanted.y.view([-1]) - Tensor::from_slice(&found)).abs().mean(Kind::Float).double_value(&[]);
+    assert!(mean < 1e-5, "{mean}");
 }
 
 fn field_tensor(field: &FlowField) -> Tensor {

@@ -33,8 +33,14 @@ flow = "@flow"
 adversarial = 0.1
 feature-matching = 0.1
 [[stage]]
+name = "postfilter"
+kind = "postfilter"
+lr = 1e-2
+lead-in = 1
+[[stage]]
 name = "detail"
 kind = "detail"
+from = "inter"
 steps = 3
 lr = 1e-2
 unroll = "2:1"
@@ -53,10 +59,10 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
         command
     };
     let text = run(&mut schedule());
-    for stage in ["flow", "intra", "inter", "detail"] {
+    for stage in ["flow", "intra", "inter", "postfilter", "detail"] {
         assert!(text.contains(&format!("{stage} stage done")), "{text}");
     }
-    assert_eq!(run(&mut schedule()).matches("done before").count(), 4);
+    assert_eq!(run(&mut schedule()).matches("done before").count(), 5);
 
     let exported = dir.path().join("model.safetensors");
     let export = |faithful: &str, detail: &str| {
@@ -70,6 +76,10 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     assert!(!other.status.success() && String::from_utf8_lossy(&other.stderr).contains("must start from"));
     detail_is_signalled(&exported);
     assert_eq!(qualities(&exported, 32), [21, 32]);
+    let filtered = dir.path().join("filtered.safetensors");
+    let filter = out.join("postfilter/checkpoint.safetensors");
+    run(trainer().arg("export").arg("--checkpoint").arg(filter).arg("--out").arg(&filtered));
+    a_postfilter_is_shown_and_never_predicted_from(&filtered);
     // A model file does in place of either checkpoint.
     let again = dir.path().join("again");
     let mut command = trainer();
@@ -120,28 +130,50 @@ fn frame(number: usize) -> Frame {
     frame
 }
 
-/// Frames that a decoder makes of a stream encoded at `detail`; the decoder is not told.
-fn code(path: &Path, detail: f32) -> Vec<Frame> {
+/// Units of a stream encoded at `detail`, what a decoder shows of them, and the encoder's reconstructions.
+fn code(path: &Path, detail: f32) -> (Vec<Vec<u8>>, Vec<Frame>, Vec<Frame>) {
     let model = ModelSource::File(path.to_owned());
     let video = VideoInfo { width: 96, height: 80, ..VideoInfo::default() };
     let device = DeviceSpec::Cpu;
     let config = EncoderConfig { detail, model: model.clone(), device: device.clone(), threads: 1, ..EncoderConfig::new(video) };
     let mut encoder = Encoder::new(config).unwrap();
     let mut decoder = Decoder::new(DecoderConfig { model, device, threads: 1, ..DecoderConfig::default() }).unwrap();
-    // Another detail before, so that the decoder has to change over in mid-stream.
-    (0..3)
-        .map(|i| {
-            encoder.send_frame(&frame(i).view(), FrameOptions::default()).unwrap();
-            decoder.send_unit(&encoder.receive_unit().unwrap().data).unwrap();
-            let out = decoder.receive_frame().unwrap().frame;
-            assert_eq!(out, encoder.reconstruction().crop_copy(96, 80).unwrap(), "frame {i} at detail {detail}");
-            out
-        })
-        .collect()
+    let (mut units, mut shown, mut reconstructions) = (Vec::new(), Vec::new(), Vec::new());
+    for i in 0..3 {
+        encoder.send_frame(&frame(i).view(), FrameOptions::default()).unwrap();
+        let unit = encoder.receive_unit().unwrap().data;
+        decoder.send_unit(&unit).unwrap();
+        units.push(unit);
+        shown.push(decoder.receive_frame().unwrap().frame);
+        reconstructions.push(encoder.reconstruction().crop_copy(96, 80).unwrap());
+    }
+    (units, shown, reconstructions)
+}
+
+/// Frames that a decoder, which is not told the detail, makes of what the encoder has.
+fn in_loop(path: &Path, detail: f32) -> Vec<Frame> {
+    let (_, shown, reconstructions) = code(path, detail);
+    assert_eq!(shown, reconstructions, "detail {detail}");
+    shown
+}
+
+fn a_postfilter_is_shown_and_never_predicted_from(path: &Path) {
+    let [faithful, half, full] = [0.0, 0.5, 1.0].map(|detail| code(path, detail));
+    assert_eq!(faithful.1, faithful.2);
+    let distance = |frames: &[Frame]| -> u64 {
+        let planes = frames.iter().zip(&faithful.1).map(|(a, b)| (a.plane(0), b.plane(0)));
+        planes.flat_map(|(a, b)| a.data.iter().zip(&b.data)).map(|(a, b)| u64::from(a.abs_diff(*b))).sum()
+    };
+    for (units, shown, reconstructions) in [&half, &full] {
+        assert_eq!(units[1..], faithful.0[1..], "P units are the same");
+        assert_eq!(*reconstructions, faithful.2);
+        assert!(shown.iter().zip(reconstructions).all(|(a, b)| a.plane(1) == b.plane(1) && a.plane(0) != b.plane(0)));
+    }
+    assert!(0 < distance(&half.1) && distance(&half.1) < distance(&full.1));
 }
 
 fn detail_is_signalled(path: &Path) {
-    let [faithful, between, detailed] = [0.0, 0.5, 1.0].map(|detail| code(path, detail));
+    let [faithful, between, detailed] = [0.0, 0.5, 1.0].map(|detail| in_loop(path, detail));
     assert_ne!(faithful, detailed);
     assert_ne!(faithful, between);
     assert_ne!(between, detailed);

@@ -7,6 +7,7 @@ pub mod haar;
 pub mod pack;
 pub mod parallel;
 mod prediction;
+pub mod sharpen;
 pub(crate) mod simd;
 pub mod unpack;
 pub mod warp;

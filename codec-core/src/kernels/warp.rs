@@ -25,7 +25,7 @@ use crate::{Error, Result};
 
 pub use self::cubic::Cubic;
 
-/// Rows of flow and of warped samples, for the motion search.
+/// Rows of flow and of warped samples, for motion search and sharpening.
 pub(crate) mod rows {
     pub(crate) use super::bicubic::warp_row;
     pub(crate) use super::field::{Component, UpsampledRow};

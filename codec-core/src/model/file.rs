@@ -112,22 +112,25 @@ impl Model {
         })
     }
 
-    /// Where the synthesis transforms lie between the faithful (0) and the detailed (255) ones.
+    /// Where the synthesis transforms lie between the faithful (0) and the detailed (255) ones, and the postfilter between doing
+    /// nothing and its full strength.
     pub fn detail(&self) -> u8 {
         self.detail
     }
 
-    /// Moves the synthesis transforms to a point between the faithful (0) and the detailed (255) ones.
+    /// Moves the synthesis transforms to a point between the faithful (0) and the detailed (255) ones, where there are such, and
+    /// sets the strength of the postfilter, if there is one.
     ///
     /// # Errors
-    /// [`Error::ModelMismatch`] if the model has no detailed ones and `detail` is not 0.
+    /// [`Error::ModelMismatch`] if the model has neither and `detail` is not 0.
     pub fn set_detail(&mut self, detail: u8) -> Result<()> {
         if detail == self.detail {
             return Ok(());
         }
-        if detail != 0 && !self.config.detail {
+        if detail != 0 && !self.config.has_detail() {
             return Err(Error::ModelMismatch(format!(
-                "model {} has no detailed synthesis transforms: use detail 0 or a model trained with the stage \"detail\"",
+                "model {} has neither a postfilter nor detailed synthesis transforms: use detail 0 or a model trained with the stage \
+                 \"postfilter\" or \"detail\"",
                 self.id
             )));
         }

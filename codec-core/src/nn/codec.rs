@@ -8,6 +8,7 @@ use super::layers::QualityKnots;
 use super::ops::{Planes, Prediction, haar, pack, predict, predict_full, unpack};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Builder, ParamStore, Scope};
+use super::postfilter::Postfilter;
 use super::prices::{BitPrices, NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 use super::transform::{Analysis, RtAnalysis, RtSynthesis, Synthesis};
 use crate::Result;
@@ -117,6 +118,7 @@ pub struct Networks {
     pub intra: Branch,
     pub flow: Branch,
     pub residual: Branch,
+    pub postfilter: Option<Postfilter>,
 }
 
 impl Networks {
@@ -176,6 +178,7 @@ impl Networks {
                 (0.9, -1.2, 0.05),
             )?,
             residual,
+            postfilter: config.postfilter.as_ref().map(|c| Postfilter::new(p.sub("postfilter"), c)).transpose()?,
             config: config.clone(),
         })
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::postfilter::PostfilterConfig;
 pub use crate::bitstream::Profile;
 use crate::entropy::EntropyConfig;
 use crate::kernels::Cubic;
@@ -61,6 +62,9 @@ pub struct ModelConfig {
     /// The model file holds detailed synthesis transforms, trained with discriminators, beside the faithful ones.
     #[serde(default)]
     pub detail: bool,
+    /// Filter between decoded frame and screen; none in models from before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postfilter: Option<PostfilterConfig>,
     /// The residual branch works on circularly shifted frames (the article's random shift).
     pub random_shift: bool,
     /// Quality steps by which I-frames are better than the P-frames that follow.
@@ -119,6 +123,7 @@ impl ModelConfig {
             luma_filter: Cubic::Sharp,
             chroma_filter: Cubic::Stable,
             detail: false,
+            postfilter: None,
             random_shift: true,
             intra_quality_offset: 6,
         }
@@ -163,9 +168,15 @@ impl ModelConfig {
             luma_filter: Cubic::Sharp,
             chroma_filter: Cubic::Stable,
             detail: false,
+            postfilter: None,
             random_shift: true,
             intra_quality_offset: 6,
         }
+    }
+
+    /// Whether streams of the model can be shown with more detail than the most faithful picture has.
+    pub fn has_detail(&self) -> bool {
+        self.detail || self.postfilter.is_some()
     }
 
     /// Checks that the parts fit together.
@@ -207,6 +218,13 @@ impl ModelConfig {
         }
         if self.flow.linear != 0 {
             return Err(Error::ModelMismatch("flow.linear must be 0: the estimator's flow passes through as it is".into()));
+        }
+        if let Some(PostfilterConfig { width, blocks }) = self.postfilter
+            && (!(1..=1024).contains(&width) || blocks > 16)
+        {
+            return Err(Error::ModelMismatch(format!(
+                "postfilter: {blocks} blocks of width {width}, there may be 16 of 1 to 1024 channels"
+            )));
         }
         if self.intra_entropy.temporal {
             return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));

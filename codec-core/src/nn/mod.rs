@@ -7,6 +7,7 @@ pub mod layers;
 pub mod ops;
 mod paper;
 pub mod params;
+mod postfilter;
 mod prices;
 pub mod transform;
 pub mod uflow;
@@ -14,6 +15,7 @@ pub mod uflow;
 pub use codec::Networks;
 pub use config::{ModelConfig, Profile, TransformConfig};
 pub use params::ParamStore;
+pub use postfilter::{Postfilter, PostfilterConfig};
 
 impl From<tch::TchError> for crate::Error {
     fn from(error: tch::TchError) -> Self {

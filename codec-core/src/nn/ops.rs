@@ -136,10 +136,20 @@ fn warp_sharp(image: &Tensor, flow: &Tensor) -> Result<Tensor> {
 
 /// 5x5 binomial blur with edge replication, every channel by itself.
 pub fn blur5(x: &Tensor) -> Result<Tensor> {
+    blur(x, &[1.0, 4.0, 6.0, 4.0, 1.0])
+}
+
+/// 3x3 binomial blur with edge replication, every channel by itself.
+fn blur3(x: &Tensor) -> Result<Tensor> {
+    blur(x, &[1.0, 2.0, 1.0])
+}
+
+fn blur(x: &Tensor, taps: &[f32]) -> Result<Tensor> {
     let (n, c, h, w) = x.size4()?;
-    let taps = Tensor::from_slice(&[1f32, 4.0, 6.0, 4.0, 1.0]).f_div_scalar(16.0)?.f_to_device(x.device())?;
-    let kernel = taps.f_view([1, 1, 5, 1])?.f_mul(&taps.f_view([1, 1, 1, 5])?)?;
-    let planes = x.f_reshape([n * c, 1, h, w])?.f_replication_pad2d([2, 2, 2, 2])?;
+    let (count, pad) = (taps.len() as i64, taps.len() as i64 / 2);
+    let taps = Tensor::from_slice(taps).f_div_scalar(f64::from(taps.iter().sum::<f32>()))?.f_to_device(x.device())?;
+    let kernel = taps.f_view([1, 1, count, 1])?.f_mul(&taps.f_view([1, 1, 1, count])?)?;
+    let planes = x.f_reshape([n * c, 1, h, w])?.f_replication_pad2d([pad; 4])?;
     Ok(planes.f_conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)?.f_view([n, c, h, w])?)
 }
 
@@ -157,6 +167,15 @@ pub fn haar(x: &Tensor) -> Result<Tensor> {
     };
     let bands = [sum([1.0, 1.0, 1.0])?, sum([-1.0, 1.0, -1.0])?, sum([1.0, -1.0, -1.0])?, sum([-1.0, -1.0, 1.0])?];
     Ok(Tensor::f_stack(&bands, 2)?.f_reshape([n, 8, h, w])?.f_mul_scalar(0.25)?)
+}
+
+/// Luma with two bands of its detail amplified by `strength` `[N, 2, H/8, W/8]`, upsampled bilinearly: what a 3x3 binomial
+/// blur takes away, and what a 5x5 one takes away beyond that.
+pub fn sharpen(frame: &Planes, strength: &Tensor) -> Result<Planes> {
+    let (blurred3, blurred5) = (blur3(&frame.y)?, blur5(&frame.y)?);
+    let bands = Tensor::f_cat(&[frame.y.f_sub(&blurred3)?, blurred3.f_sub(&blurred5)?], 1)?;
+    let change = bands.f_mul(&upsample8(strength)?)?.f_sum_dim_intlist(&[1i64][..], true, Kind::Float)?;
+    Ok(Planes { y: frame.y.f_add(&change)?, uv: frame.uv.shallow_clone() })
 }
 
 fn upsample8(x: &Tensor) -> Result<Tensor> {

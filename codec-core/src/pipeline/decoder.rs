@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::reconstruct::Reconstructor;
+use super::shown::Shown;
 use super::times::StageTimes;
 use crate::bitstream::{ParsedUnit, SequenceHeader, VideoInfo, parse_unit, prior_cells};
 use crate::device::{self, DeviceSpec};
@@ -71,6 +72,8 @@ struct Stream {
     sequence: SequenceHeader,
     reconstructor: Reconstructor,
     last_number: u32,
+    /// Filtered picture, `None` where the reconstruction itself is shown.
+    shown: Option<Shown>,
     /// Frames whose latents are decoded and whose synthesis no one has needed yet.
     pending: VecDeque<InterLatents>,
 }
@@ -122,7 +125,9 @@ impl Decoder {
     /// [`Error::ModelMismatch`] for a stream of another model, [`Error::Limit`], [`Error::Unsupported`]. After any error
     /// decoding goes on at the next keyframe.
     pub fn send_unit(&mut self, data: &[u8]) -> Result<()> {
-        self.untaken = Some(self.decode(data, false)?);
+        let checksum = self.decode(data, false)?;
+        self.show()?;
+        self.untaken = Some(checksum);
         Ok(())
     }
 
@@ -152,7 +157,7 @@ impl Decoder {
     pub fn picture(&self) -> Option<Picture<'_>> {
         let stream = self.stream.as_ref()?;
         Some(Picture {
-            frame: stream.reconstructor.reference(),
+            frame: stream.shown.as_ref().map_or(stream.reconstructor.reference(), Shown::frame),
             video: &stream.sequence.video,
             keyframe: self.intact && stream.reconstructor.flow_prior().is_none(),
             frame_number: stream.last_number,
@@ -187,6 +192,7 @@ impl Decoder {
             stream.reconstructor.extrapolate()?;
         }
         stream.last_number = stream.last_number.wrapping_add(1);
+        self.show()?;
         self.untaken = Some(0);
         Ok(true)
     }
@@ -222,6 +228,16 @@ impl Decoder {
             Some(stream) => &mut stream.reconstructor.times,
             None => &mut self.times,
         }
+    }
+
+    /// Makes the picture of the last frame.
+    fn show(&mut self) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let (height, width) = stream.reconstructor.grid(1);
+        let mut shown = stream.shown.take().unwrap_or_else(|| Shown::new(width, height));
+        stream.shown = shown.update(&self.model, &mut stream.reconstructor)?.then_some(shown);
+        Ok(())
     }
 
     /// Decodes a unit into the stream and gives back the checksum of its symbols. `lazily`: leave synthesis for later.
@@ -278,7 +294,7 @@ impl Decoder {
         };
         reconstructor.intra(&latent, quality)?;
         let last_number = unit.header.frame_number;
-        self.stream = Some(Stream { sequence, reconstructor, last_number, pending: VecDeque::new() });
+        self.stream = Some(Stream { sequence, reconstructor, last_number, shown: None, pending: VecDeque::new() });
         Ok(checksum)
     }
 

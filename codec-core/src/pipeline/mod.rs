@@ -6,6 +6,7 @@ mod config;
 mod decoder;
 mod encoder;
 mod reconstruct;
+mod shown;
 mod symbols;
 mod tensors;
 mod times;

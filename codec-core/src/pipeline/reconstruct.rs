@@ -25,6 +25,8 @@ pub struct Reconstructor {
     prediction: Prediction,
     flow_prior: Option<LatentGrid>,
     residual_prior: Option<(LatentGrid, (i32, i32))>,
+    /// Quality index of the last frame's picture.
+    quality: u8,
     /// Motion and blur of the last P-frame at 1/8, empty after an I-frame.
     motion: Vec<f32>,
     buffer: Vec<f32>,
@@ -41,6 +43,7 @@ impl Reconstructor {
             prediction: Prediction::new(width, height),
             flow_prior: None,
             residual_prior: None,
+            quality: 0,
             motion: Vec::new(),
             buffer: Vec::new(),
             times: StageTimes::default(),
@@ -58,6 +61,11 @@ impl Reconstructor {
 
     pub fn prediction(&self) -> &Prediction {
         &self.prediction
+    }
+
+    /// Quality index of the last frame: of a P-frame's residual.
+    pub fn quality(&self) -> u8 {
+        self.quality
     }
 
     /// Rows and columns at 1/`scale` of the coded size.
@@ -92,6 +100,7 @@ impl Reconstructor {
         self.times.measure("unpack", || unpack_frame(buffer, None, (0, 0), reference, 1))?;
         self.flow_prior = None;
         self.residual_prior = None;
+        self.quality = quality;
         self.motion.clear();
         Ok(())
     }
@@ -143,6 +152,7 @@ impl Reconstructor {
         let reference = &mut self.reference;
         self.times.measure("unpack", || unpack_frame(buffer, Some(prediction), shift, reference, 1))?;
         self.residual_prior = Some((latent, shift));
+        self.quality = quality;
         Ok(())
     }
 

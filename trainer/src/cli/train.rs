@@ -19,6 +19,8 @@ enum StageName {
     Inter,
     /// G_I and G_res alone, against discriminators: the economical GAN stage.
     Detail,
+    /// The filter between decoded frame and screen, on frames as the codec makes them.
+    Postfilter,
     /// UFlow, without labels.
     Flow,
 }
@@ -106,7 +108,7 @@ pub struct TrainArgs {
     /// Most quality steps between a clip and its single P-frames, in half of the clips (inter stage).
     #[arg(long, default_value_t = InterLosses::default().swing, value_parser = clap::value_parser!(u8).range(..=63))]
     quality_swing: u8,
-    /// Most frames coded without learning before the P-frames that are learned from (inter and detail stages).
+    /// Most frames coded without learning before the P-frames that are learned from (all stages but intra and flow).
     #[arg(long, default_value_t = InterLosses::default().lead_in, value_parser = clap::value_parser!(u32).range(..=100))]
     lead_in: u32,
     /// Flow that the flow codec learns to pass on: dis, or a checkpoint of the stage flow.
@@ -160,7 +162,11 @@ struct GanArgs {
 
 impl GanArgs {
     fn losses(self, stage: StageName) -> GanLosses {
-        let defaults = if stage == StageName::Detail { GanLosses::detail() } else { GanLosses::default() };
+        let defaults = match stage {
+            StageName::Detail => GanLosses::detail(),
+            StageName::Postfilter => GanLosses::postfilter(),
+            _ => GanLosses::default(),
+        };
         GanLosses {
             adversarial: self.adversarial.unwrap_or(defaults.adversarial),
             feature_matching: self.feature_matching.unwrap_or(defaults.feature_matching),
@@ -218,6 +224,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
             },
         },
         StageName::Detail => Stage::Detail { unroll: Unroll::parse(&args.unroll)?, shift: args.shift, lead_in: args.lead_in },
+        StageName::Postfilter => Stage::Postfilter { lead_in: args.lead_in },
         StageName::Flow => Stage::Flow,
     };
     let budget = match (args.steps, args.time_budget) {
@@ -246,6 +253,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
     if let Some(start) = &mut start {
         let model = &mut start.progress.model;
         model.context |= args.context;
+        if args.stage == StageName::Postfilter {
+            model.postfilter.get_or_insert_default();
+        }
         model.luma_filter = args.luma_filter.unwrap_or(model.luma_filter);
         model.chroma_filter = args.chroma_filter.unwrap_or(model.chroma_filter);
         if args.residual_from_intra {

@@ -67,6 +67,10 @@ pub fn code(clip: &Clip, source: &ModelSource, settings: &Settings) -> Result<Co
             state = Some(inter);
             Ok(shown)
         })?;
+        let shown = match &detailed.networks.postfilter {
+            Some(postfilter) => tch::no_grad(|| postfilter.forward(&shown.rounded()?, &q, f64::from(detailed.detail()) / 255.0))?,
+            None => shown,
+        };
         let shown: Frame = frame(&shown)?;
         frames.push(shown.crop_copy(clip.width, clip.height)?);
     }

@@ -10,7 +10,7 @@ use super::loss::{Distortion, Fidelity};
 use super::motion::FlowSource;
 use super::noise::StepRng;
 use super::schedule::Unroll;
-use super::step::{Clip, InterLosses, StepContext, StepResult, detail_step, inter_step, intra_step};
+use super::step::{Clip, InterLosses, StepContext, StepResult, detail_step, inter_step, intra_step, postfilter_step};
 
 /// A model with parameters of its own, as a stage sees it: what the stage does not train is frozen.
 pub struct Setup {
@@ -21,7 +21,8 @@ pub struct Setup {
 
 pub fn setup(stage: &Stage, losses: &GanLosses) -> Setup {
     let _generator = crate::testing::seeded(11);
-    let model = ModelConfig::rt();
+    let postfilter = matches!(stage, Stage::Postfilter { .. }).then(Default::default);
+    let model = ModelConfig { postfilter, ..ModelConfig::rt() };
     let mut params = ParamStore::new();
     let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
     let adversary = Adversary::new(&mut params, &model, losses, Device::Cpu).unwrap();
@@ -73,6 +74,7 @@ fn draw_step(context: &StepContext, stage: &Stage, frames: usize, mut rng: StepR
             let lead_in = *lead_in as usize;
             detail_step(context, &clip(frames + lead_in), lead_in, *shift, &mut rng)
         }
+        Stage::Postfilter { lead_in } => postfilter_step(context, &clip(2 + *lead_in as usize), &mut rng),
         Stage::Flow => unreachable!("has a test of its own"),
     }
     .unwrap()

@@ -49,6 +49,9 @@ pub enum Stage {
     /// G_I and G_res alone, over unrolled clips: the economical GAN stage. `shift`: share of frames with a random shift.
     /// `lead_in`: most frames between the I-frame and the P-frames that are learned from.
     Detail { unroll: Unroll, shift: f64, lead_in: u32 },
+    /// The postfilter alone, on decoded frames. `lead_in`: most P-frames before the one that is learned from, beside the
+    /// I-frame.
+    Postfilter { lead_in: u32 },
     /// UFlow, without labels.
     Flow,
 }
@@ -59,6 +62,7 @@ impl Stage {
             Self::Intra => "intra",
             Self::Inter { .. } => "inter",
             Self::Detail { .. } => "detail",
+            Self::Postfilter { .. } => "postfilter",
             Self::Flow => "flow",
         }
     }
@@ -69,6 +73,7 @@ impl Stage {
             Self::Intra => &["intra.", "discriminator.intra."],
             Self::Inter { .. } => &["flow.", "residual.", "discriminator.inter."],
             Self::Detail { .. } => &["intra.synthesis.", "residual.synthesis.", gan::PREFIX],
+            Self::Postfilter { .. } => &["postfilter.", gan::PREFIX],
             Self::Flow => &["uflow."],
         };
         prefixes.iter().any(|prefix| name.starts_with(prefix))
@@ -78,7 +83,7 @@ impl Stage {
         match self {
             Self::Intra => 1,
             Self::Inter { unroll, .. } | Self::Detail { unroll, .. } => unroll.at(fraction),
-            Self::Flow => 2,
+            Self::Postfilter { .. } | Self::Flow => 2,
         }
     }
 
@@ -87,9 +92,9 @@ impl Stage {
         /// Sets these draws apart from those of the workers.
         const STREAM: u64 = 0x6c65_6164;
         match self {
-            Self::Inter { losses: InterLosses { lead_in, .. }, .. } | Self::Detail { lead_in, .. } => {
-                noise::StepRng::new(seed ^ STREAM, step, 0).below(lead_in + 1) as usize
-            }
+            Self::Inter { losses: InterLosses { lead_in, .. }, .. }
+            | Self::Detail { lead_in, .. }
+            | Self::Postfilter { lead_in } => noise::StepRng::new(seed ^ STREAM, step, 0).below(lead_in + 1) as usize,
             Self::Intra | Self::Flow => 0,
         }
     }

@@ -150,7 +150,7 @@ impl<'g> Run<'g> {
                         log.say(&report.to_string());
                         report.metrics().for_each(|(name, value)| log.add(name, value));
                     }
-                    None => log.say("the data hold nothing for validation: only the training loss is known"),
+                    None => log.say("no held-out figures: the data hold nothing for validation, or the stage has its loss alone"),
                 }
             }
             if root && (done || elapsed - recorded >= RECORD_SECONDS) {

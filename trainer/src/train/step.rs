@@ -1,6 +1,6 @@
 //! Loss of one training step of each stage.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use codec_core::bitstream;
 use codec_core::nn::Networks;
 use codec_core::nn::codec::{CodedFrame, InterState, PreparedModel, quality_tensor};
@@ -127,6 +127,16 @@ impl Examples {
         Ok(rate.f_add(&self.lambda.f_mul(d)?)?.f_mul(&self.weight)?.f_mean(Kind::Float)?)
     }
 
+    /// Weight of each example's distortion beside perceptual losses.
+    fn perceptual_weight(&self) -> Result<Tensor> {
+        Ok(self.lambda.f_div_scalar(DETAIL_PIVOT)?.f_sqrt()?.f_mul_scalar(DETAIL_DISTORTION)?)
+    }
+
+    /// Quality indices of the I-frames of streams with these.
+    fn intra_qualities(&self, context: &StepContext) -> Vec<u8> {
+        self.qualities.iter().map(|q| q.saturating_sub(context.networks.config.intra_quality_offset)).collect()
+    }
+
     fn weighted(&self, d: &Tensor) -> Result<Tensor> {
         Ok(self.lambda.f_mul(&self.weight)?.f_mul(d)?.f_mean(Kind::Float)?)
     }
@@ -190,7 +200,13 @@ fn draw_shift(networks: &Networks, share: f64, rng: &mut StepRng) -> (i64, i64) 
     }
 }
 
-/// I-frame of an unrolled clip: frozen, some quality steps better than the P-frames, rounded as in the codec.
+/// I-frame of a clip as the codec makes it, without gradient: rounded.
+fn coded_intra(context: &StepContext, prepared: &PreparedModel, frame: &Planes, q: &Tensor) -> Result<CodedFrame> {
+    let coded = tch::no_grad(|| context.networks.intra_frame(prepared, frame, q, &mut Quantiser::Hard))?;
+    Ok(CodedFrame { frame: coded.frame.rounded()?, ..coded })
+}
+
+/// I-frame of an unrolled clip: frozen, some quality steps better than the P-frames.
 fn frozen_intra(
     context: &StepContext,
     prepared: &PreparedModel,
@@ -201,11 +217,10 @@ fn frozen_intra(
 ) -> Result<Planes> {
     let better: Vec<u8> =
         qualities.iter().map(|q| q.saturating_sub(least + rng.below(u32::from(most - least) + 1) as u8)).collect();
-    let q = quality_tensor(&better, context.device)?;
-    Ok(tch::no_grad(|| context.networks.intra_frame(prepared, frame, &q, &mut Quantiser::Hard)?.frame.rounded())?)
+    Ok(coded_intra(context, prepared, frame, &quality_tensor(&better, context.device)?)?.frame)
 }
 
-/// A P-frame as the codec makes it, without gradient: the next reference and the state after it.
+/// A P-frame as the codec makes it, without gradient: rounded, the next reference, and the state after it.
 fn coded_on(
     context: &StepContext,
     prepared: &PreparedModel,
@@ -214,13 +229,13 @@ fn coded_on(
     examples: &Examples,
     state: Option<&InterState>,
     shift: (i64, i64),
-) -> Result<(Planes, Option<InterState>)> {
+) -> Result<CodedFrame> {
     let flow = context.motion.estimate(frame, reference, &examples.qualities)?;
     let mut quantiser = Quantiser::Hard;
     let coded = tch::no_grad(|| {
         context.networks.inter_frame(prepared, frame, reference, &flow, &examples.q, state, shift, &mut quantiser)
     })?;
-    Ok((coded.frame.rounded()?, coded.inter))
+    Ok(CodedFrame { frame: coded.frame.rounded()?, ..coded })
 }
 
 /// P-stage: an I-frame and `lead_in` P-frames without gradient, then the clip's other P-frames with back-propagation through
@@ -248,7 +263,8 @@ pub fn inter_step(
     let perceptual = first + rng.below((last - lead_in) as u32) as usize;
     for t in 1..first {
         let shift = draw_shift(context.networks, losses.shift, rng);
-        (previous, state) = coded_on(context, &prepared, &clip.frames[t], &previous, &clip_examples, state.as_ref(), shift)?;
+        let coded = coded_on(context, &prepared, &clip.frames[t], &previous, &clip_examples, state.as_ref(), shift)?;
+        (previous, state) = (coded.frame, coded.inter);
     }
     for t in first..=last {
         let frame = &clip.frames[t];
@@ -332,9 +348,8 @@ pub fn detail_step(
 ) -> Result<StepResult> {
     let examples = Examples::draw(context, &clip.frames[0], rng)?;
     let prepared = context.networks.prepare(Arithmetic::Integer)?;
-    let better: Vec<u8> =
-        examples.qualities.iter().map(|q| q.saturating_sub(context.networks.config.intra_quality_offset)).collect();
-    let weight = examples.lambda.f_div_scalar(DETAIL_PIVOT)?.f_sqrt()?.f_mul_scalar(DETAIL_DISTORTION)?;
+    let better = examples.intra_qualities(context);
+    let weight = examples.perceptual_weight()?;
     let rate_weight = weight.f_div(&examples.lambda)?;
     let last = clip.frames.len() - 1;
     let learned = clip.frames.len() - lead_in;
@@ -352,7 +367,8 @@ pub fn detail_step(
                 (context.networks.intra_frame(&prepared, frame, &q, &mut Quantiser::Hard)?, Judge::Intra)
             }
             Some((reference, state)) if t <= lead_in => {
-                previous = Some(coded_on(context, &prepared, frame, reference, &examples, state.as_ref(), shift)?);
+                let coded = coded_on(context, &prepared, frame, reference, &examples, state.as_ref(), shift)?;
+                previous = Some((coded.frame, coded.inter));
                 continue;
             }
             Some((reference, state)) => {
@@ -389,6 +405,45 @@ pub fn detail_step(
     }
     let rates = examples.rates(&rates.expect("a clip has frames"))?;
     Ok(StepResult { loss: total.f_div_scalar(learned as f64)?, metrics, rates })
+}
+
+/// Share of the I-frame in the loss of the postfilter.
+const POSTFILTER_INTRA: f64 = 0.3;
+
+/// The postfilter on frames as the codec makes them: the I-frame and the clip's last P-frame, with distortion and
+/// perceptual losses of what is shown.
+pub fn postfilter_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) -> Result<StepResult> {
+    let postfilter = context.networks.postfilter.as_ref().context("the model has no postfilter to train")?;
+    let examples = Examples::draw(context, &clip.frames[0], rng)?;
+    let prepared = context.networks.prepare(Arithmetic::Integer)?;
+    let weight = examples.perceptual_weight()?;
+    let mut metrics = Metrics::new();
+    let mut show = |target: &Planes, coded: &CodedFrame, q: &Tensor, judge, shift: (i64, i64)| -> Result<Tensor> {
+        let shown = postfilter.forward(&coded.frame, q, 1.0)?;
+        let price = weight.f_mul(&context.fidelity.distortion(target, &shown)?)?.f_mean(Kind::Float)?;
+        if judge == Judge::Inter {
+            metrics.push(("psnr_decoded", psnr(&target.y, &coded.frame.y)?));
+            metrics.push(("psnr_y", psnr(&target.y, &shown.y)?));
+        }
+        let Some(adversary) = context.adversary else { return Ok(price) };
+        let (real, fake) = (target.rolled(shift.0, shift.1)?, shown.rolled(shift.0, shift.1)?);
+        Ok(price.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, 1.0, &mut metrics)?)?)
+    };
+    let q = quality_tensor(&examples.intra_qualities(context), context.device)?;
+    let mut coded = coded_intra(context, &prepared, &clip.frames[0], &q)?;
+    let mut loss = show(&clip.frames[0], &coded, &q, Judge::Intra, (0, 0))?.f_mul_scalar(POSTFILTER_INTRA)?;
+    let last = clip.frames.len() - 1;
+    for (t, frame) in clip.frames.iter().enumerate().skip(1) {
+        let shift = draw_shift(context.networks, 1.0, rng);
+        coded = coded_on(context, &prepared, frame, &coded.frame, &examples, coded.inter.as_ref(), shift)?;
+        if t == last {
+            let shown = show(frame, &coded, &examples.q, Judge::Inter, shift)?;
+            loss = loss.f_add(&shown.f_mul_scalar(1.0 - POSTFILTER_INTRA)?)?;
+        }
+    }
+    let bpp = coded.bits.f_div_scalar(examples.pixels)?;
+    metrics.push(("bpp", mean(&bpp)?));
+    Ok(StepResult { loss, metrics, rates: examples.rates(&bpp)? })
 }
 
 #[cfg(test)]

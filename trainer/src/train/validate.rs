@@ -62,8 +62,8 @@ impl std::fmt::Display for Report {
 
 /// Codes the held-out clips (`None` if the data hold none): I-frames only in the I-stage, P-frames with shifts and 8-bit references in the P-stage.
 pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: Device) -> Result<Option<Report>> {
-    if config.stage == Stage::Flow {
-        // Its own loss is all there is to see.
+    if matches!(config.stage, Stage::Flow | Stage::Postfilter { .. }) {
+        // Their own losses are all there is to see: rate and distortion of decoded frames stay as they are.
         return Ok(None);
     }
     let options =

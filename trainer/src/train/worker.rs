@@ -18,7 +18,7 @@ use super::gan::Adversary;
 use super::motion::Motion;
 use super::noise::StepRng;
 use super::optimiser::Optimiser;
-use super::step::{Metrics, StepContext, StepResult, detail_step, inter_step, intra_step};
+use super::step::{Metrics, StepContext, StepResult, detail_step, inter_step, intra_step, postfilter_step};
 use super::{Stage, TrainConfig};
 
 /// Position of a step, the same for all workers.
@@ -194,6 +194,7 @@ fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Res
         Stage::Intra => intra_step(&context, &clip, &mut rng)?,
         Stage::Inter { losses, .. } => inter_step(&context, &clip, lead_in, losses, &mut rng)?,
         Stage::Detail { shift, .. } => detail_step(&context, &clip, lead_in, *shift, &mut rng)?,
+        Stage::Postfilter { .. } => postfilter_step(&context, &clip, &mut rng)?,
         Stage::Flow => flow_step(replica.flow.as_ref().expect("made for this stage"), &clip)?,
     };
     loss.f_backward()?;

@@ -71,6 +71,11 @@ impl GanLosses {
         Self { adversarial: 0.06, feature_matching: 0.1, lpips: 1.0, texture: 4.0, statistics: 2.0, ..Self::default() }
     }
 
+    /// Weights of the stage `postfilter`: strengths of a filter need no discriminator to stay plausible.
+    pub fn postfilter() -> Self {
+        Self { lpips: 1.0, texture: 4.0, ..Self::default() }
+    }
+
     /// Whether discriminators are trained.
     pub fn has_discriminators(&self) -> bool {
         self.adversarial > 0.0 || self.feature_matching > 0.0

@@ -66,6 +66,17 @@ fn the_detail_stage_reaches_the_synthesis_transforms_and_both_discriminators_alo
 }
 
 #[test]
+fn the_postfilter_stage_reaches_the_filter_and_its_judges_alone() {
+    for lead_in in [0, 2] {
+        let stage = Stage::Postfilter { lead_in };
+        // Distortion alone moves what the output starts with, and the silent output layer; all else follows.
+        assert_reached(&reached(&stage, &GanLosses::default()), &["postfilter.output.", "postfilter.start."]);
+        let parts = ["postfilter.output.", "postfilter.start.", "discriminator.intra.", "discriminator.inter."];
+        assert_reached(&reached(&stage, &all_on()), &parts);
+    }
+}
+
+#[test]
 fn the_detail_stage_pays_for_distortion_and_rate_at_the_exchange_rate_of_lambda() {
     let setup = setup(&detail(), &GanLosses::default());
     let (found, wanted) = in_context(&setup.networks, None, |context| {

@@ -1,0 +1,154 @@
+//! Sharpening of a plane by a coarse map of strengths.
+
+use super::simd::multiversion;
+use super::unpack::to_byte;
+use super::warp::rows::{Component, UpsampledRow};
+use super::{check_len, to_floats};
+use crate::Result;
+use crate::frame::Plane;
+
+/// Rows that a row depends on.
+const TAPS: usize = 5;
+/// Bands of detail, and channels of the map.
+pub const BANDS: usize = 2;
+
+/// out = plane + a * (plane - blur3) + b * (blur3 - blur5), rounded to 8 bits. The blurs are binomial, 3x3 and 5x5, with the
+/// border repeated.
+///
+/// `strength` is NHWC `[H/8][W/8][2]`: a and b, upsampled bilinearly (pixel centres aligned); what is no number counts as 0.
+/// Sides of the planes are multiples of 8.
+///
+/// # Errors
+/// [`Error::InvalidConfig`](crate::Error::InvalidConfig) if `strength` has another size.
+///
+/// # Panics
+/// If `out` is smaller than `plane`.
+pub fn sharpen(plane: &Plane, strength: &[f32], out: &mut Plane) -> Result<()> {
+    let (width, height) = (plane.width, plane.height);
+    let (rows, cols) = (height / 8, width / 8);
+    check_len("map of strengths", strength.len(), rows, cols, BANDS)?;
+    let maps = [0, 1].map(|band| {
+        let values = strength.iter().skip(band).step_by(BANDS);
+        Component { rows, cols, data: values.map(|&s| if s.is_nan() { 0.0 } else { s }).collect() }
+    });
+    let mut weights = [(); BANDS].map(|()| UpsampledRow::<8>::new(width));
+    let mut ring = vec![0.0; TAPS * width];
+    let mut sums = [(); BANDS].map(|()| vec![0.0; width + TAPS - 1]);
+    let mut line = vec![0.0; width];
+    let mut next = 0;
+    for row in 0..height {
+        let end = (row + TAPS / 2 + 1).min(height);
+        for source in next..end {
+            to_floats(plane.row(source), &mut ring[source % TAPS * width..][..width]);
+        }
+        next = end;
+        for (weight, map) in weights.iter_mut().zip(&maps) {
+            weight.sample(map, row, 1.0);
+        }
+        let around = |offset: usize| {
+            let row = (row + offset).saturating_sub(TAPS / 2).min(height - 1);
+            &ring[row % TAPS * width..][..width]
+        };
+        sharpen_row([0, 1, 2, 3, 4].map(around), weights.each_ref().map(UpsampledRow::values), &mut sums, &mut line);
+        for (sample, &value) in out.row_mut(row).iter_mut().zip(&line) {
+            *sample = to_byte(value);
+        }
+    }
+    Ok(())
+}
+
+multiversion! {
+    fn sharpen_row(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) = amplify
+}
+
+/// `sums` have room for the line and two more at each end.
+#[inline(always)]
+fn amplify(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) {
+    let width = out.len();
+    let [a, b, c, d, e] = lines.map(|line| &line[..width]);
+    let [narrow, wide] = sums;
+    let (inner3, inner5) = (&mut narrow[2..][..width], &mut wide[2..][..width]);
+    for i in 0..width {
+        inner3[i] = (b[i] + d[i]) + 2.0 * c[i];
+        inner5[i] = (a[i] + e[i]) + 4.0 * (b[i] + d[i]) + 6.0 * c[i];
+    }
+    for sums in [&mut *narrow, &mut *wide] {
+        let (first, last) = (sums[2], sums[width + 1]);
+        sums[..2].fill(first);
+        sums[width + 2..].fill(last);
+    }
+    let [na, nb, nc] = [1, 2, 3].map(|k| &narrow[k..][..width]);
+    let [wa, wb, wc, wd, we] = [0, 1, 2, 3, 4].map(|k| &wide[k..][..width]);
+    let [fine, coarse] = weights.map(|w| &w[..width]);
+    for i in 0..width {
+        let blur3 = ((na[i] + nc[i]) + 2.0 * nb[i]) * (1.0 / 16.0);
+        let blur5 = ((wa[i] + we[i]) + 4.0 * (wb[i] + wd[i]) + 6.0 * wc[i]) * (1.0 / 256.0);
+        out[i] = c[i] + fine[i] * (c[i] - blur3) + coarse[i] * (blur3 - blur5);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pack::tests::noise_frame;
+    use super::*;
+    use crate::Error;
+
+    /// From the definition, in the middle of equal strengths.
+    fn expected(plane: &Plane, [fine, coarse]: [f32; 2], row: usize, col: usize) -> u8 {
+        let at = |dy: usize, dx: usize| {
+            let near = |position: usize, offset: usize, size: usize| (position + offset).saturating_sub(2).min(size - 1);
+            f32::from(plane.row(near(row, dy, plane.height))[near(col, dx, plane.width)])
+        };
+        let blurred = |taps: [f32; 5]| -> f32 {
+            let sum: f32 = taps.iter().sum();
+            let places = (0..5).flat_map(|y| (0..5).map(move |x| (y, x)));
+            places.map(|(y, x)| taps[y] * taps[x] * at(y, x)).sum::<f32>() / (sum * sum)
+        };
+        let (blur3, blur5) = (blurred([0.0, 1.0, 2.0, 1.0, 0.0]), blurred([1.0, 4.0, 6.0, 4.0, 1.0]));
+        let here = at(2, 2);
+        (here + fine * (here - blur3) + coarse * (blur3 - blur5) + 0.5).floor().clamp(0.0, 255.0) as u8
+    }
+
+    #[test]
+    fn bands_are_amplified() {
+        let frame = noise_frame(64, 32, 3);
+        let plane = frame.plane(0);
+        let mut out = Plane::new(64, 32);
+        for strength in [[0.0, 0.0], [0.5, 1.0], [3.0, 0.0], [0.0, 3.0], [-1.0, -1.0]] {
+            sharpen(plane, &[strength; 8 * 4].concat(), &mut out).unwrap();
+            for row in 0..32 {
+                for col in 0..64 {
+                    let (found, wanted) = (out.row(row)[col], expected(plane, strength, row, col));
+                    assert!(found.abs_diff(wanted) <= 1, "{strength:?} at {row}, {col}: {found}, not {wanted}");
+                }
+            }
+        }
+        sharpen(plane, &[f32::NAN; 2 * 8 * 4], &mut out).unwrap();
+        assert_eq!(out.data, plane.data);
+    }
+
+    #[test]
+    fn strengths_hold_where_they_are() {
+        let frame = noise_frame(64, 64, 4);
+        let plane = frame.plane(0);
+        let mut strength = vec![0.0; 2 * 8 * 8];
+        strength[0] = 2.0;
+        let mut out = Plane::new(64, 64);
+        sharpen(plane, &strength, &mut out).unwrap();
+        // A strength fades out over the cell beside its own.
+        let changed = |rows: std::ops::Range<usize>, cols: std::ops::Range<usize>| {
+            rows.flat_map(|row| cols.clone().map(move |col| (row, col)))
+                .filter(|&(row, col)| out.row(row)[col] != plane.row(row)[col])
+                .count()
+        };
+        assert!(changed(0..4, 0..4) > 8);
+        assert_eq!(changed(0..64, 12..64) + changed(12..64, 0..12), 0);
+    }
+
+    #[test]
+    fn another_number_of_strengths_is_refused() {
+        let plane = Plane::new(64, 64);
+        let result = sharpen(&plane, &[0.0; 64], &mut plane.clone());
+        assert!(matches!(result, Err(Error::InvalidConfig(m)) if m.contains("64 values")));
+    }
+}

@@ -1,0 +1,70 @@
+//! The filter between a decoded frame and the screen.
+
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::config::PACKED_CHANNELS;
+use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, act, run_blocks};
+use super::ops::{Planes, pack, sharpen};
+use super::params::Scope;
+use crate::Result;
+
+/// Bands of detail that are amplified apart, see [`sharpen`].
+const BANDS: i64 = 2;
+/// Least and most strength: -1 takes a band out, 0 leaves it as it is.
+pub const STRENGTHS: (f64, f64) = (-1.0, 4.0);
+/// Strength that a fresh filter has everywhere.
+const START: f64 = 0.3;
+
+/// Width and depth of a [`Postfilter`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostfilterConfig {
+    pub width: i64,
+    pub blocks: usize,
+}
+
+impl Default for PostfilterConfig {
+    /// A quarter of a thousand multiplications a pixel.
+    fn default() -> Self {
+        Self { width: 32, blocks: 2 }
+    }
+}
+
+/// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales.
+///
+/// Rate and distortion together leave less contrast in fine texture than the original had. What is given back here is
+/// shown and never predicted from, so it costs no bits and cannot add up over frames.
+#[derive(Debug)]
+pub struct Postfilter {
+    input: Conv,
+    gain: QualityKnots,
+    blocks: Vec<DwBlock>,
+    output: Conv,
+    start: QualityKnots,
+}
+
+impl Postfilter {
+    pub fn new(mut p: Scope, config: &PostfilterConfig) -> Result<Self> {
+        let silent = ConvConfig { gain: 0.0, ..ConvConfig::default() };
+        Ok(Self {
+            input: Conv::pointwise(p.sub("input"), PACKED_CHANNELS, config.width)?,
+            gain: QualityKnots::new(p.sub("gain"), "knots", config.width, 0.0, 0.0)?,
+            blocks: DwBlock::stack(p.sub("blocks"), config.width, config.blocks)?,
+            output: Conv::new(p.sub("output"), config.width, BANDS, silent)?,
+            start: QualityKnots::new(p.sub("start"), "knots", BANDS, START, 0.0)?,
+        })
+    }
+
+    /// Strengths `[N, 2, H/8, W/8]`, within [`STRENGTHS`], for a packed decoded frame `[N, 96, H/8, W/8]`.
+    pub fn strength(&self, packed: &Tensor, q: &Tensor) -> Result<Tensor> {
+        let x = act(&self.input.forward(packed)?)?.f_mul(&self.gain.gain(q)?)?;
+        let x = self.output.forward(&run_blocks(&self.blocks, x)?)?;
+        Ok(x.f_add(&self.start.at(q)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?)
+    }
+
+    /// The frame as it is shown, with `share` of the full strength. Neither clamped nor rounded.
+    pub fn forward(&self, frame: &Planes, q: &Tensor, share: f64) -> Result<Planes> {
+        sharpen(frame, &self.strength(&pack(frame)?, q)?.f_mul_scalar(share)?)
+    }
+}
