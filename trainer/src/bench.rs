@@ -24,6 +24,9 @@ pub struct BenchArgs {
     frames: usize,
     #[arg(long, default_value_t = 32)]
     quality: u8,
+    /// Detail, 0 to 1, where the model has such.
+    #[arg(long, default_value_t = 0.0)]
+    detail: f32,
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
     /// Model file; the built-in model by default.
@@ -92,6 +95,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let model = args.model.clone().map_or(ModelSource::Embedded, ModelSource::File);
     let config = EncoderConfig {
         quality: args.quality,
+        detail: args.detail,
         key_int_max: 0,
         threads: args.threads,
         device: args.device.clone(),

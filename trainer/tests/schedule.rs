@@ -36,6 +36,7 @@ feature-matching = 0.1
 name = "postfilter"
 kind = "postfilter"
 lr = 1e-2
+statistics = 1
 lead-in = 1
 [[stage]]
 name = "detail"

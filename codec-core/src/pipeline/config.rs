@@ -31,7 +31,8 @@ pub struct EncoderConfig {
     /// Quality index 0..=63 of P-frames, lower is better; without effect while `rate` holds a bitrate.
     pub quality: u8,
     pub rate: RateMode,
-    /// From the faithful (0) to the detailed (1) synthesis transforms of the model.
+    /// From the faithful picture (0) to the model's most detailed (1): its postfilter's strength, and its detailed synthesis
+    /// transforms if it has such.
     pub detail: f32,
     pub speed: Speed,
     /// Make the first frame of a new scene a keyframe.

@@ -99,8 +99,8 @@ impl Settings {
                 .mutable_playing()
                 .build(),
             glib::ParamSpecDouble::builder("detail")
-                .nick("Synthesised detail")
-                .blurb("From 0 (faithful: least error) to 1 (detail that looks real); needs a model with detailed synthesis transforms")
+                .nick("Detail")
+                .blurb("From 0 (faithful: least error) to 1 (texture as strong as it looks in the original, at the same bitrate)")
                 .maximum(1.0)
                 .mutable_ready()
                 .build(),

@@ -227,6 +227,11 @@ pub fn run(args: TrainArgs) -> Result<()> {
         StageName::Postfilter => Stage::Postfilter { lead_in: args.lead_in },
         StageName::Flow => Stage::Flow,
     };
+    let discriminator_rate = args.gan.discriminator_rate;
+    let gan = args.gan.losses(args.stage);
+    if args.stage == StageName::Postfilter && gan.is_off() {
+        bail!("distortion alone would switch the postfilter off: give --lpips-weights FILE, --adversarial or --statistics");
+    }
     let budget = match (args.steps, args.time_budget) {
         (Some(steps), _) => Budget::Steps(steps),
         (None, Some(seconds)) => Budget::Seconds(seconds),
@@ -237,9 +242,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
         budget,
         fidelity: Fidelity { kind: args.distortion, chroma_weight: args.chroma_weight },
         learning_rate: args.lr,
-        discriminator_rate: args.gan.discriminator_rate,
+        discriminator_rate,
         transform_rate: args.transform_rate,
-        gan: args.gan.losses(args.stage),
+        gan,
         flow: args.flow,
         ema_decay: args.ema,
         batch: args.batch,

@@ -86,7 +86,8 @@ impl GanLosses {
         self.lpips > 0.0 || self.texture > 0.0
     }
 
-    fn is_off(&self) -> bool {
+    /// Whether rate and distortion are all there is.
+    pub fn is_off(&self) -> bool {
         !self.has_discriminators() && !self.has_features() && self.statistics <= 0.0
     }
 }
