@@ -91,6 +91,48 @@ fn quality_holds_over_600_frames_after_one_keyframe() {
     }
 }
 
+/// Mean difference between neighbouring luma samples: how strong texture is.
+fn contrast(frame: &Frame) -> f64 {
+    let plane = frame.plane(0);
+    let pairs = (0..plane.height).flat_map(|row| plane.row(row).windows(2));
+    pairs.map(|pair| f64::from(pair[0].abs_diff(pair[1]))).sum::<f64>() / (plane.width * plane.height) as f64
+}
+
+#[test]
+fn detail_is_shown_at_the_same_rate_and_never_predicted_from() {
+    let frames = real_frames(&repository("examples/media/flower.mp4"), 320, 192, 8);
+    let stream = |detail| encode(codec_core::EncoderConfig { detail, quality: 40, ..encoder_config(320, 192) }, &frames);
+    let streams = [0.0, 0.5, 1.0].map(stream);
+    for detailed in &streams[1..] {
+        assert_eq!(detailed[0].data.len(), streams[0][0].data.len() + 3, "the sequence header says so");
+        assert!(streams[0][1..].iter().zip(&detailed[1..]).all(|(a, b)| a.data == b.data), "P units are the same");
+    }
+    let shown = streams.each_ref().map(|units| decode(1, units.iter().map(|u| u.data.as_slice())));
+    for (i, original) in frames.iter().enumerate() {
+        let [faithful, between, detailed] = shown.each_ref().map(|frames| contrast(&frames[i].frame));
+        let wanted = contrast(original);
+        let (short, over) = (wanted - faithful, detailed - wanted);
+        assert!(faithful < between && between < detailed && over < short, "{faithful} {between} {detailed}, {wanted} wanted");
+        let [faithful, .., detailed] = shown.each_ref().map(|frames| psnr(original, &frames[i].frame, 0));
+        assert!(detailed > faithful - 0.7, "frame {i}: {faithful} dB, {detailed} dB with detail");
+    }
+}
+
+#[test]
+fn stand_ins_and_frames_after_skipped_ones_have_their_detail() {
+    let frames = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 4);
+    let units = encode(codec_core::EncoderConfig { detail: 1.0, ..encoder_config(192, 128) }, &frames);
+    let whole = decode(1, units.iter().map(|u| u.data.as_slice()));
+    let mut decoder = decoder(1);
+    decoder.send_unit(&units[0].data).unwrap();
+    decoder.skip_unit(&units[1].data).unwrap();
+    decoder.send_unit(&units[2].data).unwrap();
+    assert_eq!(decoder.receive_frame().unwrap().frame, whole[0].frame);
+    assert_eq!(decoder.receive_frame().unwrap().frame, whole[2].frame);
+    assert!(decoder.conceal(codec_core::Concealment::Freeze).unwrap());
+    assert_eq!(decoder.receive_frame().unwrap().frame, whole[2].frame);
+}
+
 #[test]
 fn damage_is_an_error_and_the_next_keyframe_heals_it() {
     let frames: Vec<_> = (0..6).map(|i| synthetic_frame(96, 64, i)).collect();

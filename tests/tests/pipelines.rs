@@ -76,6 +76,15 @@ fn mp4_with_audio_plays_with_exact_times_and_seeks_to_keyframes() {
 }
 
 #[test]
+fn a_file_carries_its_detail_to_any_player() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("detailed.mp4");
+    let source = SOURCE.replace("key-int-max=15", "key-int-max=15 detail=0.8");
+    run(&format!("{source} ! mp4mux ! filesink location=\"{}\"", file.display()));
+    assert_eq!(play(&file, None).len(), 60);
+}
+
+#[test]
 fn matroska_with_audio_plays_and_seeks_to_keyframes() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("av.mkv");

@@ -142,6 +142,9 @@ struct GanArgs {
     /// LPIPS weights (AlexNet or VGG16), as safetensors in torchvision's naming.
     #[arg(long)]
     lpips_weights: Option<PathBuf>,
+    /// Weights of another network for the texture loss.
+    #[arg(long)]
+    texture_weights: Option<PathBuf>,
     /// Frames of each clip that LPIPS and texture are taken of, drawn for every step, where all would take too long; they count
     /// for the others (detail stage).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
@@ -171,11 +174,16 @@ impl GanArgs {
             adversarial: self.adversarial.unwrap_or(defaults.adversarial),
             feature_matching: self.feature_matching.unwrap_or(defaults.feature_matching),
             lpips: self.lpips.unwrap_or(if self.lpips_weights.is_some() { defaults.lpips } else { 0.0 }),
-            texture: self.texture.unwrap_or(if self.lpips_weights.is_some() { defaults.texture } else { 0.0 }),
+            texture: self.texture.unwrap_or(if self.lpips_weights.is_some() || self.texture_weights.is_some() {
+                defaults.texture
+            } else {
+                0.0
+            }),
             statistics: self.statistics.unwrap_or(defaults.statistics),
             conditional: !self.unconditional,
             width: self.discriminator_width,
             lpips_weights: self.lpips_weights,
+            texture_weights: self.texture_weights,
             deep_frames: self.deep_frames.map(|count| count as usize),
         }
     }

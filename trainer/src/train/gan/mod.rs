@@ -43,6 +43,8 @@ pub struct GanLosses {
     pub width: i64,
     /// Weights file of LPIPS, for it and the texture loss.
     pub lpips_weights: Option<PathBuf>,
+    /// Weights file of another network for the texture loss.
+    pub texture_weights: Option<PathBuf>,
     /// Frames of a clip that the losses on deep features are taken of in the stage `detail`, drawn anew for each step and
     /// counted for all; `None`: every frame.
     pub deep_frames: Option<usize>,
@@ -60,6 +62,7 @@ impl Default for GanLosses {
             conditional: true,
             width: 32,
             lpips_weights: None,
+            texture_weights: None,
             deep_frames: None,
         }
     }
@@ -73,7 +76,7 @@ impl GanLosses {
 
     /// Weights of the stage `postfilter`: strengths of a filter need no discriminator to stay plausible.
     pub fn postfilter() -> Self {
-        Self { lpips: 1.0, texture: 4.0, ..Self::default() }
+        Self { lpips: 2.0, texture: 6.0, ..Self::default() }
     }
 
     /// Whether discriminators are trained.
@@ -81,14 +84,9 @@ impl GanLosses {
         self.adversarial > 0.0 || self.feature_matching > 0.0
     }
 
-    /// Whether a network of LPIPS is needed.
-    fn has_features(&self) -> bool {
-        self.lpips > 0.0 || self.texture > 0.0
-    }
-
     /// Whether rate and distortion are all there is.
     pub fn is_off(&self) -> bool {
-        !self.has_discriminators() && !self.has_features() && self.statistics <= 0.0
+        !self.has_discriminators() && self.lpips <= 0.0 && self.texture <= 0.0 && self.statistics <= 0.0
     }
 }
 
@@ -119,8 +117,11 @@ impl Adversary {
         if losses.is_off() {
             return Ok(None);
         }
-        let features =
-            losses.has_features().then(|| load_lpips(losses.lpips_weights.as_deref(), device)).transpose()?.map(Rc::new);
+        let own_texture = losses.texture > 0.0 && losses.texture_weights.is_some();
+        let shared = losses.lpips > 0.0 || losses.texture > 0.0 && !own_texture;
+        let features = shared.then(|| load_lpips(losses.lpips_weights.as_deref(), device)).transpose()?;
+        let of_texture =
+            if own_texture { Some(load_lpips(losses.texture_weights.as_deref(), device)?) } else { features.clone() };
         let mut builder = Builder::init(store, device);
         let mut discriminator = |name: &str, latent: i64| -> Result<Option<Discriminator>> {
             let condition = losses.conditional.then_some(latent);
@@ -131,7 +132,7 @@ impl Adversary {
         Ok(Some(Self {
             intra: discriminator("intra", model.intra.latent)?,
             inter: discriminator("inter", model.residual.latent)?,
-            texture: match &features {
+            texture: match &of_texture {
                 Some(network) if losses.texture > 0.0 => Some(Dists::even(network, device)?),
                 _ => None,
             },
@@ -195,11 +196,9 @@ impl Adversary {
     }
 }
 
-fn load_lpips(path: Option<&Path>, device: Device) -> Result<Lpips> {
-    Lpips::load(
-        path.context("the losses on deep features need weights: give --lpips-weights FILE, or --lpips 0 --texture 0")?,
-        device,
-    )
+fn load_lpips(path: Option<&Path>, device: Device) -> Result<Rc<Lpips>> {
+    let path = path.context("the losses on deep features need weights: give --lpips-weights FILE, or --lpips 0 --texture 0")?;
+    Ok(Rc::new(Lpips::load(path, device)?))
 }
 
 /// mean ln(1 + e^x): the non-saturating loss of either side.
