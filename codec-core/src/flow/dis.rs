@@ -35,7 +35,7 @@ pub struct DisConfig {
 impl DisConfig {
     /// Down to half resolution: the encoder's default.
     pub const fn medium() -> Self {
-        Self { finest_scale: 1, iterations: 6, mean_normalised: true, propagate: true }
+        Self { finest_scale: 1, iterations: 2, mean_normalised: true, propagate: true }
     }
 
     /// Down to a quarter of the resolution: about a third of the time.
