@@ -84,22 +84,7 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     // A model file does in place of either checkpoint.
     let again = dir.path().join("again");
     let mut command = trainer();
-    command.args([
-        "train",
-        "detail",
-        "--steps",
-        "1",
-        "--batch",
-        "1",
-        "--crop",
-        "64",
-        "--unroll",
-        "2:1",
-        "--lpips",
-        "0",
-        "--texture",
-        "0",
-    ]);
+    command.args("train detail --steps 1 --batch 1 --crop 64 --unroll 2:1 --lpips 0 --texture 0 --device cpu".split(' '));
     command.arg("--init").arg(&exported).arg("--data").arg(&data).arg("--out").arg(&again);
     run(&mut command);
     let mut command = trainer();
