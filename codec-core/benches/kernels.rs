@@ -6,6 +6,7 @@ use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField, Refiner};
 use codec_core::frame::{Frame, Plane, pad};
 use codec_core::kernels::haar::{FLOW_BANDS, merge_into, pack_flow, split};
 use codec_core::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
+use codec_core::kernels::sharpen::{BANDS, sharpen};
 use codec_core::kernels::unpack::unpack_frame;
 use codec_core::kernels::{Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -48,9 +49,9 @@ fn flow(c: &mut Criterion) {
 fn refinement(c: &mut Criterion) {
     let (current, previous) = (textured(3.3, -1.6), textured(0.0, 0.0));
     let start = FlowField { rows: HEIGHT / 4, cols: WIDTH / 4, data: [3.0, -1.5].repeat(WIDTH * HEIGHT / 16) };
-    let mut refiner = Refiner::new(2, Cubic::Sharp);
+    let mut refiner = Refiner::new(3, Cubic::Sharp);
     let mut field = start.clone();
-    c.bench_function("refinement of motion, 2 steps", |b| {
+    c.bench_function("refinement of motion, 3 steps", |b| {
         b.iter(|| {
             field.data.copy_from_slice(&start.data);
             refiner.refine(black_box(&mut field), current.plane(0), previous.plane(0), 300.0);
@@ -65,6 +66,13 @@ fn compensation(c: &mut Criterion) {
         let motion = motion(sigma);
         c.bench_function(name, |b| b.iter(|| compensator.predict(black_box(&reference), &motion, 1, &mut out).unwrap()));
     }
+}
+
+fn sharpening(c: &mut Criterion) {
+    let frame = textured(0.0, 0.0);
+    let mut out = Plane::new(WIDTH, HEIGHT);
+    let strength = vec![0.4; CELLS * BANDS];
+    c.bench_function("sharpen luma", |b| b.iter(|| sharpen(black_box(frame.plane(0)), &strength, &mut out).unwrap()));
 }
 
 fn layout(c: &mut Criterion) {
@@ -107,5 +115,5 @@ fn flow_layout(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, flow, refinement, compensation, layout, flow_layout);
+criterion_group!(benches, flow, refinement, compensation, sharpening, layout, flow_layout);
 criterion_main!(benches);
