@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::integer;
 use crate::entropy::{EntropyModel, RawDtype, RawTensor, Tables};
-use crate::nn::{ModelConfig, Networks, ParamStore};
+use crate::nn::{ModelConfig, Networks, ParamStore, Postfilter};
 use crate::{Error, Result};
 
 /// Value of the metadata key `format`.
@@ -116,6 +116,16 @@ impl Model {
     /// nothing and its full strength.
     pub fn detail(&self) -> u8 {
         self.detail
+    }
+
+    /// [`Self::detail`] from 0 to 1.
+    pub fn detail_share(&self) -> f64 {
+        f64::from(self.detail) / 255.0
+    }
+
+    /// The postfilter, where the model has one and its detail is not 0.
+    pub fn active_postfilter(&self) -> Option<&Postfilter> {
+        self.networks.postfilter.as_ref().filter(|_| self.detail > 0)
     }
 
     /// Moves the synthesis transforms to a point between the faithful (0) and the detailed (255) ones, where there are such, and

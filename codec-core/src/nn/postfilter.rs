@@ -10,7 +10,7 @@ use super::params::Scope;
 use crate::Result;
 
 /// Bands of detail that are amplified apart, see [`sharpen`].
-const BANDS: i64 = 2;
+const BANDS: i64 = crate::kernels::sharpen::BANDS as i64;
 /// Least and most strength: -1 takes a band out, 0 leaves it as it is.
 pub const STRENGTHS: (f64, f64) = (-1.0, 4.0);
 /// Strength that a fresh filter has everywhere.

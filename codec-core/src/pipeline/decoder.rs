@@ -233,11 +233,10 @@ impl Decoder {
     /// Makes the picture of the last frame.
     fn show(&mut self) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let (Some(stream), Some(postfilter)) = (&mut self.stream, self.model.active_postfilter()) else { return Ok(()) };
         let (height, width) = stream.reconstructor.grid(1);
-        let mut shown = stream.shown.take().unwrap_or_else(|| Shown::new(width, height));
-        stream.shown = shown.update(&self.model, &mut stream.reconstructor)?.then_some(shown);
-        Ok(())
+        let shown = stream.shown.get_or_insert_with(|| Shown::new(width, height));
+        shown.update(postfilter, &self.model, &mut stream.reconstructor)
     }
 
     /// Decodes a unit into the stream and gives back the checksum of its symbols. `lazily`: leave synthesis for later.

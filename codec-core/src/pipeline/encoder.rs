@@ -9,7 +9,7 @@ use tch::Tensor;
 use super::config::{EncoderConfig, FrameOptions, Speed, Unit, check_quality, check_video};
 use super::reconstruct::Reconstructor;
 use super::symbols::{Bound, FrameSymbols, LatentJob};
-use super::tensors::from_nhwc;
+use super::tensors::{from_nhwc, packed_tensor};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
 use crate::device;
@@ -241,14 +241,9 @@ impl Encoder {
         let device = self.model.device;
         let q = quality_tensor(&[quality], device)?;
         let model = Rc::clone(&self.model);
-        let (rows, cols) = self.reconstructor.grid(8);
         let packed = {
             let (current, buffer) = (&self.current, &mut self.buffer);
-            self.reconstructor.times.measure("pack", || -> Result<Tensor> {
-                buffer.resize(rows * cols * PACKED_CHANNELS, 0.0);
-                pack_frame(current, (0, 0), PackTarget { data: buffer, channels: PACKED_CHANNELS, offset: 0 }, 1)?;
-                from_nhwc(buffer, rows, cols, PACKED_CHANNELS, device)
-            })?
+            self.reconstructor.times.measure("pack", || packed_tensor(current, buffer, device))?
         };
         let branch = &model.networks.intra;
         let y = self.reconstructor.times.measure("analysis", || branch.analysis.forward(&packed, &q))?;

@@ -5,13 +5,22 @@ use tch::{Device, Kind, Tensor};
 use crate::Result;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, LatentGrid};
 use crate::frame::Frame;
-use crate::kernels::Prediction;
+use crate::kernels::pack::{PackTarget, pack_frame};
+use crate::kernels::{PACKED_CHANNELS, Prediction};
 use crate::nn::ops::Planes;
 
 /// NHWC `[rows][cols][channels]` as a channels-last tensor `[1, channels, rows, cols]`.
 pub fn from_nhwc(data: &[f32], rows: usize, cols: usize, channels: usize, device: Device) -> Result<Tensor> {
     let tensor = Tensor::f_from_slice(data)?.f_view([1, rows as i64, cols as i64, channels as i64])?;
     Ok(tensor.f_to_device(device)?.f_permute([0, 3, 1, 2])?)
+}
+
+/// A frame of the coded size, packed, as a tensor `[1, 96, H/8, W/8]`. `buffer` holds it on the way.
+pub fn packed_tensor(frame: &Frame, buffer: &mut Vec<f32>, device: Device) -> Result<Tensor> {
+    let (rows, cols) = (frame.height() / 8, frame.width() / 8);
+    buffer.resize(rows * cols * PACKED_CHANNELS, 0.0);
+    pack_frame(frame, (0, 0), PackTarget { data: buffer, channels: PACKED_CHANNELS, offset: 0 }, 1)?;
+    from_nhwc(buffer, rows, cols, PACKED_CHANNELS, device)
 }
 
 /// A tensor `[1, channels, rows, cols]` as NHWC.

@@ -67,8 +67,8 @@ pub fn code(clip: &Clip, source: &ModelSource, settings: &Settings) -> Result<Co
             state = Some(inter);
             Ok(shown)
         })?;
-        let shown = match &detailed.networks.postfilter {
-            Some(postfilter) => tch::no_grad(|| postfilter.forward(&shown.rounded()?, &q, f64::from(detailed.detail()) / 255.0))?,
+        let shown = match detailed.active_postfilter() {
+            Some(postfilter) => tch::no_grad(|| postfilter.forward(&shown.rounded()?, &q, detailed.detail_share()))?,
             None => shown,
         };
         let shown: Frame = frame(&shown)?;
