@@ -1,7 +1,7 @@
 //! Finding units in a stream that may be damaged.
 
 use super::header::{FrameHeader, SequenceHeader};
-use super::unit::{CRC_MISMATCH, Framing, framing, may_start, parse_body};
+use super::unit::{CRC_MISMATCH, Framing, framing, may_start};
 use crate::{Error, Limits};
 
 /// Headers of a unit that [`scan`] found.
@@ -40,20 +40,20 @@ pub fn scan(buffer: &[u8], limits: &Limits) -> Scan {
     }
     // A damaged unit may have a damaged length: the next unit can start anywhere after its first byte.
     let resync = |reason| Scan::Skip { bytes: next_marker(buffer, 1), reason: Some(reason) };
-    let (envelope, unit_type, body, total) = match framing(buffer, limits) {
+    let extent = match framing(buffer, limits) {
         Framing::NeedMore(bytes) => return Scan::NeedMore(bytes),
         Framing::Invalid(error) => return resync(error),
-        Framing::Known { envelope, unit_type, body, total } => (envelope, unit_type, body, total),
+        Framing::Known(extent) => extent,
     };
-    let Some(unit) = buffer.get(..total) else {
-        return Scan::NeedMore(total);
+    let Some(unit) = buffer.get(..extent.total) else {
+        return Scan::NeedMore(extent.total);
     };
-    if !envelope.check_fits(unit) {
+    if !extent.check_fits(unit) {
         return resync(Error::Corrupt(CRC_MISMATCH.into()));
     }
-    match parse_body(envelope, unit_type, &unit[body..total - envelope.crc_bytes], limits) {
-        Ok(parsed) => Scan::Unit { len: total, summary: UnitSummary { header: parsed.header, sequence: parsed.sequence } },
-        Err(error) => Scan::Skip { bytes: total, reason: Some(error) },
+    match extent.parse_body(unit, limits) {
+        Ok(parsed) => Scan::Unit { len: extent.total, summary: UnitSummary { header: parsed.header, sequence: parsed.sequence } },
+        Err(error) => Scan::Skip { bytes: extent.total, reason: Some(error) },
     }
 }
 

@@ -32,12 +32,6 @@ impl Envelope {
     pub(super) fn check(&self, covered: &[u8]) -> impl Iterator<Item = u8> + use<> {
         crc32c::crc32c(covered).to_le_bytes().into_iter().take(self.crc_bytes)
     }
-
-    /// Whether the check at the end of a whole unit fits.
-    pub(super) fn check_fits(&self, unit: &[u8]) -> bool {
-        let (covered, check) = unit.split_at(unit.len() - self.crc_bytes);
-        self.check(covered).eq(check.iter().copied())
-    }
 }
 
 /// Whether a byte is a unit type, reserved ones included.
@@ -71,14 +65,45 @@ pub struct ParsedUnit<'a> {
 pub(super) enum Framing {
     /// At least this many bytes are needed to tell.
     NeedMore(usize),
-    Known {
-        envelope: &'static Envelope,
-        unit_type: u8,
-        body: usize,
-        total: usize,
-    },
+    Known(Extent),
     /// No unit starts here.
     Invalid(Error),
+}
+
+/// Kind and extent of a unit.
+pub(super) struct Extent {
+    envelope: &'static Envelope,
+    unit_type: u8,
+    /// Where the body starts.
+    body: usize,
+    /// Bytes of the whole unit.
+    pub total: usize,
+}
+
+impl Extent {
+    /// Whether the check at the end of the whole unit fits.
+    pub fn check_fits(&self, unit: &[u8]) -> bool {
+        let (covered, check) = unit.split_at(self.total - self.envelope.crc_bytes);
+        self.envelope.check(covered).eq(check.iter().copied())
+    }
+
+    /// Reads the body of the whole unit, whose check fits.
+    pub fn parse_body<'a>(&self, unit: &'a [u8], limits: &Limits) -> Result<ParsedUnit<'a>> {
+        let frame_type = match (self.envelope, self.unit_type) {
+            (&LONG, TYPE_I) => FrameType::I,
+            (&SHORT, TYPE_P) => FrameType::P,
+            (_, other) => {
+                return Err(Error::Unsupported(format!("unit type {other:#04x}: update this decoder")));
+            }
+        };
+        let mut reader = Reader::new(&unit[self.body..self.total - self.envelope.crc_bytes]);
+        let header = FrameHeader::read(&mut reader, frame_type)?;
+        let sequence = match frame_type {
+            FrameType::I => Some(SequenceHeader::read(&mut reader, limits)?),
+            FrameType::P => None,
+        };
+        Ok(ParsedUnit { header, sequence, payload: reader.rest() })
+    }
 }
 
 /// Reads type, length and header check at the front of `data`, where a unit [may start](may_start).
@@ -113,30 +138,12 @@ pub(super) fn framing(data: &[u8], limits: &Limits) -> Framing {
         return Framing::Invalid(error);
     }
     // The limit is a usize, so the total fits.
-    Framing::Known { envelope, unit_type, body, total: total as usize }
+    Framing::Known(Extent { envelope, unit_type, body, total: total as usize })
 }
 
 /// CRC-8 with polynomial x^8 + x^2 + x + 1, starting at 0, not reflected. Finds any single burst of up to 8 bits.
 pub(super) fn crc8(data: &[u8]) -> u8 {
     data.iter().fold(0, |crc, byte| (0..8).fold(crc ^ byte, |crc, _| if crc & 0x80 != 0 { (crc << 1) ^ 0x07 } else { crc << 1 }))
-}
-
-/// Reads the body of a unit whose CRC fits.
-pub(super) fn parse_body<'a>(envelope: &Envelope, unit_type: u8, body: &'a [u8], limits: &Limits) -> Result<ParsedUnit<'a>> {
-    let frame_type = match (envelope, unit_type) {
-        (&LONG, TYPE_I) => FrameType::I,
-        (&SHORT, TYPE_P) => FrameType::P,
-        (_, other) => {
-            return Err(Error::Unsupported(format!("unit type {other:#04x}: update this decoder")));
-        }
-    };
-    let mut reader = Reader::new(body);
-    let header = FrameHeader::read(&mut reader, frame_type)?;
-    let sequence = match frame_type {
-        FrameType::I => Some(SequenceHeader::read(&mut reader, limits)?),
-        FrameType::P => None,
-    };
-    Ok(ParsedUnit { header, sequence, payload: reader.rest() })
 }
 
 /// Parses exactly one unit.
@@ -150,21 +157,21 @@ pub fn parse_unit<'a>(data: &'a [u8], limits: &Limits) -> Result<ParsedUnit<'a>>
         return Err(Error::Corrupt("no unit starts here: the sync marker is missing".into()));
     }
     let cut_off = |needed| Error::Corrupt(format!("the unit is cut off: {} of {needed} bytes are there", data.len()));
-    let (envelope, unit_type, body, total) = match framing(data, limits) {
+    let extent = match framing(data, limits) {
         Framing::NeedMore(bytes) => return Err(cut_off(bytes)),
         Framing::Invalid(error) => return Err(error),
-        Framing::Known { envelope, unit_type, body, total } => (envelope, unit_type, body, total),
+        Framing::Known(extent) => extent,
     };
-    if data.len() < total {
-        return Err(cut_off(total));
+    if data.len() < extent.total {
+        return Err(cut_off(extent.total));
     }
-    if data.len() > total {
-        return Err(Error::Corrupt(format!("{} bytes follow the unit", data.len() - total)));
+    if data.len() > extent.total {
+        return Err(Error::Corrupt(format!("{} bytes follow the unit", data.len() - extent.total)));
     }
-    if !envelope.check_fits(data) {
+    if !extent.check_fits(data) {
         return Err(Error::Corrupt(CRC_MISMATCH.into()));
     }
-    parse_body(envelope, unit_type, &data[body..total - envelope.crc_bytes], limits)
+    extent.parse_body(data, limits)
 }
 
 /// Whether a unit, of which the first four bytes suffice, is a keyframe. Nothing is checked.
