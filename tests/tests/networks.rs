@@ -69,11 +69,14 @@ fn fused_warp_and_blur_equal_the_tensors() {
 #[test]
 fn fused_sharpening_equals_the_tensors() {
     let frame = synthetic_frame(192, 128, 1);
-    let strength: Vec<f32> = (0..2 * 16 * 24).map(|i| (i as f32 * 0.37).sin() * 1.5 + 0.5).collect();
-    let map = Tensor::from_slice(&strength).view([1, 16, 24, 2]).permute([0, 3, 1, 2]);
-    let wanted = sharpen(&planes(&frame), &map).unwrap().rounded().unwrap();
+    let channels = kernels::sharpen::CHANNELS;
+    let value = |i: usize| (i as f32 * 0.37).sin() * if i % channels < 2 { 1.5 } else { 0.1 } + 0.05;
+    let map: Vec<f32> = (0..channels * 16 * 24).map(value).collect();
+    let tensor = Tensor::from_slice(&map).view([1, 16, 24, -1]).permute([0, 3, 1, 2]);
+    let (strength, texture) = (tensor.narrow(1, 0, 2), tensor.narrow(1, 2, 64));
+    let wanted = sharpen(&planes(&frame), &strength, &texture).unwrap().rounded().unwrap();
     let mut found = Plane::new(192, 128);
-    kernels::sharpen::sharpen(frame.plane(0), &strength, &mut found).unwrap();
+    kernels::sharpen::sharpen(frame.plane(0), &map, &mut found).unwrap();
     let found: Vec<f32> = found.data.iter().map(|&v| f32::from(v) / 255.0 - 0.5).collect();
     // Single samples round the other way.
     assert!(largest_difference(&wanted.y, &found) < 1.5 / 255.0);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use codec_core::bitstream::VideoInfo;
 use codec_core::frame::Frame;
+use codec_core::model::read_float_tensors;
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource};
 use common::{model, prepare, run, trainer};
 
@@ -81,6 +82,18 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     let filter = out.join("postfilter/checkpoint.safetensors");
     run(trainer().arg("export").arg("--checkpoint").arg(filter).arg("--out").arg(&filtered));
     a_postfilter_is_shown_and_never_predicted_from(&filtered);
+    for (options, width) in [("", 64), ("--fresh-postfilter 8,1", 8)] {
+        let filter = dir.path().join(format!("filter-{width}"));
+        let mut command = trainer();
+        command.args("train postfilter --steps 1 --batch 1 --crop 64 --statistics 1 --device cpu".split(' '));
+        command.args(options.split_whitespace());
+        command.arg("--init").arg(&filtered).arg("--data").arg(&data).arg("--out").arg(&filter);
+        run(&mut command);
+        let filtered = dir.path().join(format!("filtered-{width}.safetensors"));
+        run(trainer().arg("export").arg("--checkpoint").arg(filter.join("checkpoint.safetensors")).arg("--out").arg(&filtered));
+        let (config, _) = read_float_tensors(&ModelSource::File(filtered)).unwrap();
+        assert_eq!(config.postfilter.map(|c| c.width), Some(width));
+    }
     // A model file does in place of either checkpoint.
     let again = dir.path().join("again");
     let mut command = trainer();

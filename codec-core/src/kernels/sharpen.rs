@@ -1,4 +1,4 @@
-//! Sharpening of a plane by a coarse map of strengths.
+//! Sharpening of a plane by a coarse map of strengths, and texture added to it.
 
 use super::simd::multiversion;
 use super::unpack::to_byte;
@@ -9,28 +9,33 @@ use crate::frame::Plane;
 
 /// Rows that a row depends on.
 const TAPS: usize = 5;
-/// Bands of detail, and channels of the map.
+/// Bands of detail.
 pub const BANDS: usize = 2;
+/// Side of a cell of the map.
+const CELL: usize = 8;
+/// Channels of the map: strengths of the bands, and what is added to each sample of a cell.
+pub const CHANNELS: usize = BANDS + CELL * CELL;
 
-/// out = plane + a * (plane - blur3) + b * (blur3 - blur5), rounded to 8 bits. The blurs are binomial, 3x3 and 5x5, with the
-/// border repeated.
+/// out = plane + a * (plane - blur3) + b * (blur3 - blur5) + texture, rounded to 8 bits. The blurs are binomial, 3x3 and 5x5,
+/// with the border repeated.
 ///
-/// `strength` is NHWC `[H/8][W/8][2]`: a and b, upsampled bilinearly (pixel centres aligned); what is no number counts as 0.
-/// Sides of the planes are multiples of 8.
+/// `map` is NHWC `[H/8][W/8][66]`: a and b, upsampled bilinearly (pixel centres aligned), and the texture of each cell row by
+/// row, 1 for the range of the samples; what is no number counts as 0. Sides of the planes are multiples of 8.
 ///
 /// # Errors
-/// [`Error::InvalidConfig`](crate::Error::InvalidConfig) if `strength` has another size.
+/// [`Error::InvalidConfig`](crate::Error::InvalidConfig) if `map` has another size.
 ///
 /// # Panics
 /// If `out` is smaller than `plane`.
-pub fn sharpen(plane: &Plane, strength: &[f32], out: &mut Plane) -> Result<()> {
+pub fn sharpen(plane: &Plane, map: &[f32], out: &mut Plane) -> Result<()> {
     let (width, height) = (plane.width, plane.height);
-    let (rows, cols) = (height / 8, width / 8);
-    check_len("map of strengths", strength.len(), rows, cols, BANDS)?;
+    let (rows, cols) = (height / CELL, width / CELL);
+    check_len("map of sharpening", map.len(), rows, cols, CHANNELS)?;
     let maps = [0, 1].map(|band| {
-        let values = strength.iter().skip(band).step_by(BANDS);
+        let values = map.iter().skip(band).step_by(CHANNELS);
         Component { rows, cols, data: values.map(|&s| if s.is_nan() { 0.0 } else { s }).collect() }
     });
+    let mut texture = vec![0.0; width];
     let mut weights = [(); BANDS].map(|()| UpsampledRow::<8>::new(width));
     let mut ring = vec![0.0; TAPS * width];
     let mut sums = [(); BANDS].map(|()| vec![0.0; width + TAPS - 1]);
@@ -45,11 +50,17 @@ pub fn sharpen(plane: &Plane, strength: &[f32], out: &mut Plane) -> Result<()> {
         for (weight, map) in weights.iter_mut().zip(&maps) {
             weight.sample(map, row, 1.0);
         }
+        let (cells, inner) = (&map[row / CELL * cols * CHANNELS..][..cols * CHANNELS], row % CELL);
+        for (target, cell) in texture.chunks_exact_mut(CELL).zip(cells.chunks_exact(CHANNELS)) {
+            for (t, &value) in target.iter_mut().zip(&cell[BANDS + inner * CELL..][..CELL]) {
+                *t = if value.is_nan() { 0.0 } else { value };
+            }
+        }
         let around = |offset: usize| {
             let row = (row + offset).saturating_sub(TAPS / 2).min(height - 1);
             &ring[row % TAPS * width..][..width]
         };
-        sharpen_row([0, 1, 2, 3, 4].map(around), weights.each_ref().map(UpsampledRow::values), &mut sums, &mut line);
+        sharpen_row([0, 1, 2, 3, 4].map(around), weights.each_ref().map(UpsampledRow::values), &texture, &mut sums, &mut line);
         for (sample, &value) in out.row_mut(row).iter_mut().zip(&line) {
             *sample = to_byte(value);
         }
@@ -58,12 +69,12 @@ pub fn sharpen(plane: &Plane, strength: &[f32], out: &mut Plane) -> Result<()> {
 }
 
 multiversion! {
-    fn sharpen_row(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) = amplify
+    fn sharpen_row(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], texture: &[f32], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) = amplify
 }
 
 /// `sums` have room for the line and two more at each end.
 #[inline(always)]
-fn amplify(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) {
+fn amplify(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], texture: &[f32], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) {
     let width = out.len();
     let [a, b, c, d, e] = lines.map(|line| &line[..width]);
     let [narrow, wide] = sums;
@@ -79,11 +90,11 @@ fn amplify(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], sums: &mut [Vec<f32>
     }
     let [na, nb, nc] = [1, 2, 3].map(|k| &narrow[k..][..width]);
     let [wa, wb, wc, wd, we] = [0, 1, 2, 3, 4].map(|k| &wide[k..][..width]);
-    let [fine, coarse] = weights.map(|w| &w[..width]);
+    let [fine, coarse, texture] = [weights[0], weights[1], texture].map(|w| &w[..width]);
     for i in 0..width {
         let blur3 = ((na[i] + nc[i]) + 2.0 * nb[i]) * (1.0 / 16.0);
         let blur5 = ((wa[i] + we[i]) + 4.0 * (wb[i] + wd[i]) + 6.0 * wc[i]) * (1.0 / 256.0);
-        out[i] = c[i] + fine[i] * (c[i] - blur3) + coarse[i] * (blur3 - blur5);
+        out[i] = c[i] + fine[i] * (c[i] - blur3) + coarse[i] * (blur3 - blur5) + texture[i];
     }
 }
 
@@ -109,13 +120,20 @@ mod tests {
         (here + fine * (here - blur3) + coarse * (blur3 - blur5) + 0.5).floor().clamp(0.0, 255.0) as u8
     }
 
+    /// A map of `cells` cells with equal strengths and no texture.
+    fn flat(strength: [f32; BANDS], cells: usize) -> Vec<f32> {
+        let mut map = vec![0.0; CHANNELS * cells];
+        map.chunks_exact_mut(CHANNELS).for_each(|cell| cell[..BANDS].copy_from_slice(&strength));
+        map
+    }
+
     #[test]
     fn bands_are_amplified() {
         let frame = noise_frame(64, 32, 3);
         let plane = frame.plane(0);
         let mut out = Plane::new(64, 32);
         for strength in [[0.0, 0.0], [0.5, 1.0], [3.0, 0.0], [0.0, 3.0], [-1.0, -1.0]] {
-            sharpen(plane, &[strength; 8 * 4].concat(), &mut out).unwrap();
+            sharpen(plane, &flat(strength, 8 * 4), &mut out).unwrap();
             for row in 0..32 {
                 for col in 0..64 {
                     let (found, wanted) = (out.row(row)[col], expected(plane, strength, row, col));
@@ -123,7 +141,7 @@ mod tests {
                 }
             }
         }
-        sharpen(plane, &[f32::NAN; 2 * 8 * 4], &mut out).unwrap();
+        sharpen(plane, &[f32::NAN; CHANNELS * 8 * 4], &mut out).unwrap();
         assert_eq!(out.data, plane.data);
     }
 
@@ -131,10 +149,10 @@ mod tests {
     fn strengths_hold_where_they_are() {
         let frame = noise_frame(64, 64, 4);
         let plane = frame.plane(0);
-        let mut strength = vec![0.0; 2 * 8 * 8];
-        strength[0] = 2.0;
+        let mut map = flat([0.0; BANDS], 8 * 8);
+        map[0] = 2.0;
         let mut out = Plane::new(64, 64);
-        sharpen(plane, &strength, &mut out).unwrap();
+        sharpen(plane, &map, &mut out).unwrap();
         // A strength fades out over the cell beside its own.
         let changed = |rows: std::ops::Range<usize>, cols: std::ops::Range<usize>| {
             rows.flat_map(|row| cols.clone().map(move |col| (row, col)))
@@ -143,6 +161,20 @@ mod tests {
         };
         assert!(changed(0..4, 0..4) > 8);
         assert_eq!(changed(0..64, 12..64) + changed(12..64, 0..12), 0);
+    }
+
+    #[test]
+    fn texture_is_added_where_it_belongs() {
+        let mut plane = Plane::new(32, 16);
+        plane.data.fill(100);
+        let mut map = flat([0.0; BANDS], 4 * 2);
+        // Row 1, column 2 of the cell in row 1, column 3.
+        map[(4 + 3) * CHANNELS + BANDS + 8 + 2] = -10.0 / 255.0;
+        let mut out = Plane::new(32, 16);
+        sharpen(&plane, &map, &mut out).unwrap();
+        let mut wanted = plane.clone();
+        wanted.row_mut(9)[26] = 90;
+        assert_eq!(out.data, wanted.data);
     }
 
     #[test]

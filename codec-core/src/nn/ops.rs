@@ -170,12 +170,13 @@ pub fn haar(x: &Tensor) -> Result<Tensor> {
 }
 
 /// Luma with two bands of its detail amplified by `strength` `[N, 2, H/8, W/8]`, upsampled bilinearly: what a 3x3 binomial
-/// blur takes away, and what a 5x5 one takes away beyond that.
-pub fn sharpen(frame: &Planes, strength: &Tensor) -> Result<Planes> {
+/// blur takes away, and what a 5x5 one takes away beyond that; and with `texture` `[N, 64, H/8, W/8]` added, a sample to a
+/// channel.
+pub fn sharpen(frame: &Planes, strength: &Tensor, texture: &Tensor) -> Result<Planes> {
     let (blurred3, blurred5) = (blur3(&frame.y)?, blur5(&frame.y)?);
     let bands = Tensor::f_cat(&[frame.y.f_sub(&blurred3)?, blurred3.f_sub(&blurred5)?], 1)?;
     let change = bands.f_mul(&upsample8(strength)?)?.f_sum_dim_intlist(&[1i64][..], true, Kind::Float)?;
-    Ok(Planes { y: frame.y.f_add(&change)?, uv: frame.uv.shallow_clone() })
+    Ok(Planes { y: frame.y.f_add(&change)?.f_add(&texture.f_pixel_shuffle(8)?)?, uv: frame.uv.shallow_clone() })
 }
 
 fn upsample8(x: &Tensor) -> Result<Tensor> {

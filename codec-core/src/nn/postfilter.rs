@@ -11,10 +11,14 @@ use crate::Result;
 
 /// Bands of detail that are amplified apart, see [`sharpen`].
 const BANDS: i64 = crate::kernels::sharpen::BANDS as i64;
+/// Samples of luma to a cell of the packed frame.
+const SAMPLES: i64 = crate::kernels::sharpen::CHANNELS as i64 - BANDS;
 /// Least and most strength: -1 takes a band out, 0 leaves it as it is.
 pub const STRENGTHS: (f64, f64) = (-1.0, 4.0);
 /// Strength that a fresh filter has everywhere.
 const START: f64 = 0.3;
+/// Of the output layer's channels to samples: a unit is worth 8 of 255 steps, so that texture learns as fast as strengths.
+const TEXTURE_SCALE: f64 = 1.0 / 32.0;
 
 /// Width and depth of a [`Postfilter`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,13 +29,13 @@ pub struct PostfilterConfig {
 }
 
 impl Default for PostfilterConfig {
-    /// A quarter of a thousand multiplications a pixel.
+    /// 1300 multiplications a pixel.
     fn default() -> Self {
-        Self { width: 32, blocks: 2 }
+        Self { width: 64, blocks: 3 }
     }
 }
 
-/// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales.
+/// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, and what texture is to be added.
 ///
 /// Rate and distortion together leave less contrast in fine texture than the original had. What is given back here is
 /// shown and never predicted from, so it costs no bits and cannot add up over frames.
@@ -51,20 +55,31 @@ impl Postfilter {
             input: Conv::pointwise(p.sub("input"), PACKED_CHANNELS, config.width)?,
             gain: QualityKnots::new(p.sub("gain"), "knots", config.width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), config.width, config.blocks)?,
-            output: Conv::new(p.sub("output"), config.width, BANDS, silent)?,
+            output: Conv::new(p.sub("output"), config.width, BANDS + SAMPLES, silent)?,
             start: QualityKnots::new(p.sub("start"), "knots", BANDS, START, 0.0)?,
         })
     }
 
-    /// Strengths `[N, 2, H/8, W/8]`, within [`STRENGTHS`], for a packed decoded frame `[N, 96, H/8, W/8]`.
-    pub fn strength(&self, packed: &Tensor, q: &Tensor) -> Result<Tensor> {
+    /// What is to be done to a packed decoded frame `[N, 96, H/8, W/8]`: strengths `[N, 2, H/8, W/8]`, within [`STRENGTHS`], and
+    /// texture `[N, 64, H/8, W/8]`, both times `share`.
+    fn parts(&self, packed: &Tensor, q: &Tensor, share: f64) -> Result<(Tensor, Tensor)> {
         let x = act(&self.input.forward(packed)?)?.f_mul(&self.gain.gain(q)?)?;
         let x = self.output.forward(&run_blocks(&self.blocks, x)?)?;
-        Ok(x.f_add(&self.start.at(q)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?)
+        let strength = x.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(q)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
+        let texture = x.f_narrow(1, BANDS, SAMPLES)?.f_mul_scalar(share * TEXTURE_SCALE)?;
+        Ok((strength.f_mul_scalar(share)?, texture))
+    }
+
+    /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, 66, H/8, W/8]`, with `share` of the full
+    /// strength.
+    pub fn map(&self, packed: &Tensor, q: &Tensor, share: f64) -> Result<Tensor> {
+        let (strength, texture) = self.parts(packed, q, share)?;
+        Ok(Tensor::f_cat(&[strength, texture], 1)?)
     }
 
     /// The frame as it is shown, with `share` of the full strength. Neither clamped nor rounded.
     pub fn forward(&self, frame: &Planes, q: &Tensor, share: f64) -> Result<Planes> {
-        sharpen(frame, &self.strength(&pack(frame)?, q)?.f_mul_scalar(share)?)
+        let (strength, texture) = self.parts(&pack(frame)?, q, share)?;
+        sharpen(frame, &strength, &texture)
     }
 }

@@ -31,7 +31,7 @@ impl Shown {
         let (frame, buffer) = (&mut self.frame, &mut self.buffer);
         times.measure("postfilter", || -> Result<()> {
             let packed = packed_tensor(reference, buffer, model.device)?;
-            to_nhwc(&postfilter.strength(&packed, &q)?.f_mul_scalar(model.detail_share())?, buffer)?;
+            to_nhwc(&postfilter.map(&packed, &q, model.detail_share())?, buffer)?;
             for chroma in [1, 2] {
                 frame.plane_mut(chroma).clone_from(reference.plane(chroma));
             }

@@ -67,7 +67,7 @@ impl Dists {
 
     fn pool(&self, x: &Tensor) -> Result<Tensor> {
         let (_, c, ..) = x.size4()?;
-        let window = self.window.f_expand([c, 1, 3, 3], false)?;
+        let window = self.window.f_to_kind(x.kind())?.f_expand([c, 1, 3, 3], false)?;
         Ok(x.f_square()?.f_conv2d(&window, None::<Tensor>, [2, 2], [1, 1], [1, 1], c)?.f_add_scalar(1e-12)?.f_sqrt()?)
     }
 

@@ -85,6 +85,16 @@ impl Lpips {
         Self { backbone, convolutions, heads, shift: constant(&SHIFT), scale: constant(&SCALE) }
     }
 
+    /// The same network with its convolutions in bfloat16, but for the first, whose input would lose faint detail. Twice as fast
+    /// where the processor has instructions for it (AVX512-BF16, AMX), and on a GPU; precise enough for gradients.
+    pub fn in_bfloat16(mut self) -> Result<Self> {
+        for (weight, bias) in self.convolutions.iter_mut().flatten().skip(1) {
+            *weight = weight.f_to_kind(Kind::BFloat16)?;
+            *bias = bias.f_to_kind(Kind::BFloat16)?;
+        }
+        Ok(self)
+    }
+
     pub fn backbone(&self) -> Backbone {
         self.backbone
     }
@@ -103,9 +113,10 @@ impl Lpips {
                 x = pool(&x)?;
             }
             for ((_, stride, padding), (weight, bias)) in stage.iter().zip(weights) {
-                x = x.f_conv2d(weight, Some(bias), [*stride; 2], [*padding; 2], [1, 1], 1)?.f_relu()?;
+                let input = x.f_to_kind(weight.kind())?;
+                x = input.f_conv2d(weight, Some(bias), [*stride; 2], [*padding; 2], [1, 1], 1)?.f_relu()?;
             }
-            out.push(x.shallow_clone());
+            out.push(x.f_to_kind(Kind::Float)?);
         }
         Ok(out)
     }
@@ -191,5 +202,22 @@ pub(in crate::perceptual) mod tests {
         assert!(distance.min().double_value(&[]) > 1e-4);
         distance.sum(Kind::Float).backward();
         assert!(b.grad().abs().max().double_value(&[]) > 0.0);
+    }
+
+    #[test]
+    fn bfloat16_gives_nearly_the_same_distance_and_gradient() {
+        let measure = |lpips: &Lpips| {
+            let (a, b) = (image(1), image(2).set_requires_grad(true));
+            let distance = lpips.distance(&a, &b).unwrap().sum(Kind::Float);
+            distance.backward();
+            (distance.double_value(&[]), b.grad())
+        };
+        let (exact, gradient) = measure(&random_vgg());
+        let (rough, other) = measure(&random_vgg().in_bfloat16().unwrap());
+        assert!((rough / exact - 1.0).abs() < 0.02, "{rough}, not {exact}");
+        let cosine = (&gradient * &other).sum(Kind::Float) / (gradient.norm() * other.norm());
+        // Few random channels: many of them change sides of a ReLU.
+        let cosine = cosine.double_value(&[]);
+        assert!(rough != exact && cosine > 0.7, "{cosine}");
     }
 }

@@ -78,6 +78,17 @@ pub fn drift(target: &Planes, output: &Planes) -> Result<Tensor> {
     Ok(pooled(&target.y, &output.y, 16)?.f_add(&pooled(&target.uv, &output.uv, 8)?.f_mul_scalar(DRIFT_CHROMA_WEIGHT)?)?)
 }
 
+/// Error of luma that repeats from one 8x8 cell to the next: the mean over 4x4 cells of the error at each place of a cell, less
+/// its mean over the cell. It is small for texture of any strength, and shows what networks that fill cells weave into surfaces
+/// where losses on deep features ask for texture.
+pub fn pattern(target: &Planes, output: &Planes) -> Result<Tensor> {
+    const CELLS: i64 = 4;
+    let places = target.y.f_sub(&output.y)?.f_pixel_unshuffle(8)?;
+    let repeated = places.f_avg_pool2d([CELLS, CELLS], [CELLS / 2, CELLS / 2], [0, 0], false, true, None)?;
+    let flat = repeated.f_mean_dim(&[1i64][..], true, Kind::Float)?;
+    per_example_mean(&repeated.f_sub(&flat)?.f_square()?)
+}
+
 /// Mean PSNR in dB over examples of one plane.
 pub fn psnr(target: &Tensor, output: &Tensor) -> Result<f64> {
     let mse = tch::no_grad(|| per_example_mean(&target.f_sub(&output.f_clamp(-0.5, 0.5)?)?.f_square()?))?;
@@ -109,6 +120,21 @@ mod tests {
         let at = |e| fidelity.distortion(&flat(0.0, 0.0), &flat(e, 0.0)).unwrap().double_value(&[0]);
         assert!((at(4e-4) / 1.6e-7 - 1.0).abs() < 0.01, "{}", at(4e-4));
         assert!((at(0.4) / at(0.2) - 2.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn a_pattern_is_what_repeats_in_every_cell() {
+        let _generator = crate::testing::seeded(4);
+        let options = (Kind::Float, Device::Cpu);
+        let with = |y: Tensor| Planes { y, uv: Tensor::zeros([1, 2, 32, 32], options) };
+        let of = |y: Tensor| pattern(&with(Tensor::zeros([1, 1, 64, 64], options)), &with(y)).unwrap().double_value(&[0]);
+        let column = Tensor::arange(64, options).remainder(8.0).eq(3.0).to_kind(Kind::Float) * 0.8;
+        let woven = column.view([1, 1, 1, 64]).expand([1, 1, 64, 64], false).copy();
+        // Mean square of 0.8 at one place of eight, less the mean of 0.1.
+        assert!((of(woven) - 0.07).abs() < 1e-5);
+        assert!(of(Tensor::full([1, 1, 64, 64], 0.3, options)) < 1e-9);
+        let noise = of(Tensor::randn([1, 1, 64, 64], options) * 0.265);
+        assert!(noise < 0.07 / 12.0, "{noise}");
     }
 
     #[test]

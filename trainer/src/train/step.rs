@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::gan::{Adversary, Judge};
-use super::loss::{Fidelity, drift, lambda_weights, psnr};
+use super::loss::{Fidelity, drift, lambda_weights, pattern, psnr};
 use super::motion::Motion;
 use super::noise::StepRng;
 
@@ -407,42 +407,46 @@ pub fn detail_step(
     Ok(StepResult { loss: total.f_div_scalar(learned as f64)?, metrics, rates })
 }
 
-/// Share of the I-frame in the loss of the postfilter.
-const POSTFILTER_INTRA: f64 = 0.3;
+/// Share of the steps of the stage `postfilter` that learn from an I-frame.
+const POSTFILTER_INTRA: f64 = 0.2;
 
-/// The postfilter on frames as the codec makes them: the I-frame and the clip's last P-frame, with distortion and
-/// perceptual losses of what is shown.
+/// Weight of [`pattern`] in that stage.
+const POSTFILTER_PATTERN: f64 = 5000.0;
+
+/// The postfilter on a frame as the codec makes it: the I-frame or the clip's last P-frame, with distortion and perceptual
+/// losses of what is shown.
 pub fn postfilter_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) -> Result<StepResult> {
     let postfilter = context.networks.postfilter.as_ref().context("the model has no postfilter to train")?;
     let examples = Examples::draw(context, &clip.frames[0], rng)?;
     let prepared = context.networks.prepare(Arithmetic::Integer)?;
-    let weight = examples.perceptual_weight()?;
-    let mut metrics = Metrics::new();
-    let mut show = |target: &Planes, coded: &CodedFrame, q: &Tensor, judge, shift: (i64, i64)| -> Result<Tensor> {
-        let shown = postfilter.forward(&coded.frame, q, 1.0)?;
-        let price = weight.f_mul(&context.fidelity.distortion(target, &shown)?)?.f_mean(Kind::Float)?;
-        if judge == Judge::Inter {
-            metrics.push(("psnr_decoded", psnr(&target.y, &coded.frame.y)?));
-            metrics.push(("psnr_y", psnr(&target.y, &shown.y)?));
-        }
-        let Some(adversary) = context.adversary else { return Ok(price) };
-        let (real, fake) = (target.rolled(shift.0, shift.1)?, shown.rolled(shift.0, shift.1)?);
-        Ok(price.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, 1.0, &mut metrics)?)?)
-    };
-    let q = quality_tensor(&examples.intra_qualities(context), context.device)?;
+    let intra = rng.chance(POSTFILTER_INTRA);
+    let (inter_frames, judge) = if intra { (0, Judge::Intra) } else { (clip.frames.len() - 1, Judge::Inter) };
+    let mut q = quality_tensor(&examples.intra_qualities(context), context.device)?;
     let mut coded = coded_intra(context, &prepared, &clip.frames[0], &q)?;
-    let mut loss = show(&clip.frames[0], &coded, &q, Judge::Intra, (0, 0))?.f_mul_scalar(POSTFILTER_INTRA)?;
-    let last = clip.frames.len() - 1;
-    for (t, frame) in clip.frames.iter().enumerate().skip(1) {
-        let shift = draw_shift(context.networks, 1.0, rng);
+    let mut shift = (0, 0);
+    for frame in &clip.frames[1..=inter_frames] {
+        shift = draw_shift(context.networks, 1.0, rng);
         coded = coded_on(context, &prepared, frame, &coded.frame, &examples, coded.inter.as_ref(), shift)?;
-        if t == last {
-            let shown = show(frame, &coded, &examples.q, Judge::Inter, shift)?;
-            loss = loss.f_add(&shown.f_mul_scalar(1.0 - POSTFILTER_INTRA)?)?;
-        }
+        q = examples.q.shallow_clone();
     }
+    let target = &clip.frames[inter_frames];
+    let shown = postfilter.forward(&coded.frame, &q, 1.0)?;
+    let distortion = context.fidelity.distortion(target, &shown)?;
+    let mut loss = examples.perceptual_weight()?.f_mul(&distortion)?.f_mean(Kind::Float)?;
+    let woven = pattern(target, &shown)?.f_mean(Kind::Float)?.f_mul_scalar(POSTFILTER_PATTERN)?;
+    loss = loss.f_add(&woven)?;
     let bpp = coded.bits.f_div_scalar(examples.pixels)?;
-    metrics.push(("bpp", mean(&bpp)?));
+    let mut metrics = vec![("pattern", woven.f_double_value(&[])?)];
+    if let Some(adversary) = context.adversary {
+        // The discriminator's latent belongs to the shifted frame.
+        let (real, fake) = (target.rolled(shift.0, shift.1)?, shown.rolled(shift.0, shift.1)?);
+        loss = loss.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, 1.0, &mut metrics)?)?;
+    }
+    if !intra {
+        metrics.push(("bpp", mean(&bpp)?));
+        metrics.push(("psnr_decoded", psnr(&target.y, &coded.frame.y)?));
+        metrics.push(("psnr_y", psnr(&target.y, &shown.y)?));
+    }
     Ok(StepResult { loss, metrics, rates: examples.rates(&bpp)? })
 }
 

@@ -45,6 +45,8 @@ pub struct GanLosses {
     pub lpips_weights: Option<PathBuf>,
     /// Weights file of another network for the texture loss.
     pub texture_weights: Option<PathBuf>,
+    /// Deep features are computed in bfloat16.
+    pub half_features: bool,
     /// Frames of a clip that the losses on deep features are taken of in the stage `detail`, drawn anew for each step and
     /// counted for all; `None`: every frame.
     pub deep_frames: Option<usize>,
@@ -63,6 +65,7 @@ impl Default for GanLosses {
             width: 32,
             lpips_weights: None,
             texture_weights: None,
+            half_features: false,
             deep_frames: None,
         }
     }
@@ -74,9 +77,9 @@ impl GanLosses {
         Self { adversarial: 0.06, feature_matching: 0.1, lpips: 1.0, texture: 4.0, statistics: 2.0, ..Self::default() }
     }
 
-    /// Weights of the stage `postfilter`: strengths of a filter need no discriminator to stay plausible.
+    /// Weights of the stage `postfilter`, which has no discriminators unless asked for.
     pub fn postfilter() -> Self {
-        Self { lpips: 2.0, texture: 6.0, ..Self::default() }
+        Self { lpips: 4.0, texture: 12.0, ..Self::default() }
     }
 
     /// Whether discriminators are trained.
@@ -119,9 +122,9 @@ impl Adversary {
         }
         let own_texture = losses.texture > 0.0 && losses.texture_weights.is_some();
         let shared = losses.lpips > 0.0 || losses.texture > 0.0 && !own_texture;
-        let features = shared.then(|| load_lpips(losses.lpips_weights.as_deref(), device)).transpose()?;
-        let of_texture =
-            if own_texture { Some(load_lpips(losses.texture_weights.as_deref(), device)?) } else { features.clone() };
+        let load = |path: &Option<PathBuf>| load_lpips(path.as_deref(), losses.half_features, device);
+        let features = shared.then(|| load(&losses.lpips_weights)).transpose()?;
+        let of_texture = if own_texture { Some(load(&losses.texture_weights)?) } else { features.clone() };
         let mut builder = Builder::init(store, device);
         let mut discriminator = |name: &str, latent: i64| -> Result<Option<Discriminator>> {
             let condition = losses.conditional.then_some(latent);
@@ -196,9 +199,10 @@ impl Adversary {
     }
 }
 
-fn load_lpips(path: Option<&Path>, device: Device) -> Result<Rc<Lpips>> {
+fn load_lpips(path: Option<&Path>, half: bool, device: Device) -> Result<Rc<Lpips>> {
     let path = path.context("the losses on deep features need weights: give --lpips-weights FILE, or --lpips 0 --texture 0")?;
-    Ok(Rc::new(Lpips::load(path, device)?))
+    let network = Lpips::load(path, device)?;
+    Ok(Rc::new(if half { network.in_bfloat16()? } else { network }))
 }
 
 /// mean ln(1 + e^x): the non-saturating loss of either side.
