@@ -33,7 +33,7 @@ pub fn sharpen(plane: &Plane, map: &[f32], out: &mut Plane) -> Result<()> {
     check_len("map of sharpening", map.len(), rows, cols, CHANNELS)?;
     let maps = [0, 1].map(|band| {
         let values = map.iter().skip(band).step_by(CHANNELS);
-        Component { rows, cols, data: values.map(|&s| if s.is_nan() { 0.0 } else { s }).collect() }
+        Component { rows, cols, data: values.map(|&s| number(s)).collect() }
     });
     let mut texture = vec![0.0; width];
     let mut weights = [(); BANDS].map(|()| UpsampledRow::<8>::new(width));
@@ -53,7 +53,7 @@ pub fn sharpen(plane: &Plane, map: &[f32], out: &mut Plane) -> Result<()> {
         let (cells, inner) = (&map[row / CELL * cols * CHANNELS..][..cols * CHANNELS], row % CELL);
         for (target, cell) in texture.chunks_exact_mut(CELL).zip(cells.chunks_exact(CHANNELS)) {
             for (t, &value) in target.iter_mut().zip(&cell[BANDS + inner * CELL..][..CELL]) {
-                *t = if value.is_nan() { 0.0 } else { value };
+                *t = number(value);
             }
         }
         let around = |offset: usize| {
@@ -66,6 +66,11 @@ pub fn sharpen(plane: &Plane, map: &[f32], out: &mut Plane) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is no number counts as 0.
+fn number(value: f32) -> f32 {
+    if value.is_nan() { 0.0 } else { value }
 }
 
 multiversion! {

@@ -1,6 +1,7 @@
 //! The subcommand `train`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -198,9 +199,8 @@ impl GanArgs {
 }
 
 fn parse_pair(text: &str) -> Result<(f64, f64), String> {
-    let parts: Vec<f64> = text.split(',').filter_map(|p| p.trim().parse().ok()).collect();
-    match parts[..] {
-        [a, b] if a > b && b > 0.0 => Ok((a, b)),
+    match two(text) {
+        Some((a, b)) if a > b && b > 0.0 => Ok((a, b)),
         _ => Err(format!("{text}: write two positive numbers, the larger first, such as 0.5,0.02")),
     }
 }
@@ -213,18 +213,22 @@ fn parse_filter(text: &str) -> Result<Cubic, String> {
     }
 }
 
+/// Exactly two values with a comma between.
+fn two<T: FromStr>(text: &str) -> Option<(T, T)> {
+    let (a, b) = text.split_once(',')?;
+    Some((a.trim().parse().ok()?, b.trim().parse().ok()?))
+}
+
 fn parse_postfilter(text: &str) -> Result<PostfilterConfig, String> {
-    let parts: Option<Vec<u16>> = text.split(',').map(|p| p.trim().parse().ok()).collect();
-    match parts.as_deref() {
-        Some(&[width, blocks]) => Ok(PostfilterConfig { width: width.into(), blocks: blocks.into() }),
-        _ => Err(format!("{text}: write channels and blocks, such as 64,3")),
+    match two::<u16>(text) {
+        Some((width, blocks)) => Ok(PostfilterConfig { width: width.into(), blocks: blocks.into() }),
+        None => Err(format!("{text}: write channels and blocks, such as 64,3")),
     }
 }
 
 fn parse_range(text: &str) -> Result<(u8, u8), String> {
-    let parts: Option<Vec<u8>> = text.split(',').map(|p| p.trim().parse().ok()).collect();
-    match parts.as_deref() {
-        Some(&[a, b]) if a <= b && b <= 63 => Ok((a, b)),
+    match two(text) {
+        Some((a, b)) if a <= b && b <= 63 => Ok((a, b)),
         _ => Err(format!("{text}: write two numbers of 0 to 63, the smaller first, such as 4,20")),
     }
 }

@@ -200,6 +200,21 @@ fn draw_shift(networks: &Networks, share: f64, rng: &mut StepRng) -> (i64, i64) 
     }
 }
 
+/// The adversary's losses of a target and an output whose residual was coded with `shift`: the latent that the discriminator
+/// sees belongs to the shifted frame.
+fn shifted_losses(
+    adversary: &Adversary,
+    judge: Judge,
+    pair: [&Planes; 2],
+    latent: &Tensor,
+    (dy, dx): (i64, i64),
+    deep: f64,
+    metrics: &mut Metrics,
+) -> Result<Tensor> {
+    let [target, output] = pair;
+    adversary.losses(judge, &target.rolled(dy, dx)?, &output.rolled(dy, dx)?, latent, deep, metrics)
+}
+
 /// I-frame of a clip as the codec makes it, without gradient: rounded.
 fn coded_intra(context: &StepContext, prepared: &PreparedModel, frame: &Planes, q: &Tensor) -> Result<CodedFrame> {
     let coded = tch::no_grad(|| context.networks.intra_frame(prepared, frame, q, &mut Quantiser::Hard))?;
@@ -306,10 +321,9 @@ pub fn inter_step(
             total = total.f_add(&sigma_loss(&inter.sigma)?.f_mul_scalar(losses.sigma)?)?;
         }
         if let Some(adversary) = context.adversary {
-            // The discriminator's latent belongs to the shifted frame.
-            let (real, fake) = (frame.rolled(shift.0, shift.1)?, coded.frame.rolled(shift.0, shift.1)?);
             let deep = f64::from(t == perceptual);
-            total = total.f_add(&adversary.losses(Judge::Inter, &real, &fake, &coded.latent, deep, &mut metrics)?)?;
+            let pair = [frame, &coded.frame];
+            total = total.f_add(&shifted_losses(adversary, Judge::Inter, pair, &coded.latent, shift, deep, &mut metrics)?)?;
         }
         if t == first {
             metrics.push(("psnr_warp", psnr(&frame.y, &inter.prediction.frame.y)?));
@@ -391,9 +405,9 @@ pub fn detail_step(
         let price = weight.f_mul(&d)?.f_add(&rate_weight.f_mul(&bpp)?)?;
         total = total.f_add(&price.f_mean(Kind::Float)?)?;
         if let Some(adversary) = context.adversary {
-            let (real, fake) = (frame.rolled(shift.0, shift.1)?, coded.frame.rolled(shift.0, shift.1)?);
             let deep = if deep.next() == Some(true) { learned as f64 / deep_frames as f64 } else { 0.0 };
-            total = total.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, deep, &mut metrics)?)?;
+            let pair = [frame, &coded.frame];
+            total = total.f_add(&shifted_losses(adversary, judge, pair, &coded.latent, shift, deep, &mut metrics)?)?;
         }
         if t == last {
             metrics.push(("psnr_y", psnr(&frame.y, &coded.frame.y)?));
@@ -421,16 +435,15 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) ->
     let prepared = context.networks.prepare(Arithmetic::Integer)?;
     let intra = rng.chance(POSTFILTER_INTRA);
     let (inter_frames, judge) = if intra { (0, Judge::Intra) } else { (clip.frames.len() - 1, Judge::Inter) };
-    let mut q = quality_tensor(&examples.intra_qualities(context), context.device)?;
-    let mut coded = coded_intra(context, &prepared, &clip.frames[0], &q)?;
+    let intra_q = quality_tensor(&examples.intra_qualities(context), context.device)?;
+    let mut coded = coded_intra(context, &prepared, &clip.frames[0], &intra_q)?;
     let mut shift = (0, 0);
     for frame in &clip.frames[1..=inter_frames] {
         shift = draw_shift(context.networks, 1.0, rng);
         coded = coded_on(context, &prepared, frame, &coded.frame, &examples, coded.inter.as_ref(), shift)?;
-        q = examples.q.shallow_clone();
     }
     let target = &clip.frames[inter_frames];
-    let shown = postfilter.forward(&coded.frame, &q, 1.0)?;
+    let shown = postfilter.forward(&coded.frame, if intra { &intra_q } else { &examples.q }, 1.0)?;
     let distortion = context.fidelity.distortion(target, &shown)?;
     let mut loss = examples.perceptual_weight()?.f_mul(&distortion)?.f_mean(Kind::Float)?;
     let woven = pattern(target, &shown)?.f_mean(Kind::Float)?.f_mul_scalar(POSTFILTER_PATTERN)?;
@@ -438,9 +451,8 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) ->
     let bpp = coded.bits.f_div_scalar(examples.pixels)?;
     let mut metrics = vec![("pattern", woven.f_double_value(&[])?)];
     if let Some(adversary) = context.adversary {
-        // The discriminator's latent belongs to the shifted frame.
-        let (real, fake) = (target.rolled(shift.0, shift.1)?, shown.rolled(shift.0, shift.1)?);
-        loss = loss.f_add(&adversary.losses(judge, &real, &fake, &coded.latent, 1.0, &mut metrics)?)?;
+        let pair = [target, &shown];
+        loss = loss.f_add(&shifted_losses(adversary, judge, pair, &coded.latent, shift, 1.0, &mut metrics)?)?;
     }
     if !intra {
         metrics.push(("bpp", mean(&bpp)?));
