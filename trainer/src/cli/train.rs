@@ -11,7 +11,9 @@ use tch::Device;
 
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
-use crate::train::{FlowSource, GanLosses, InterLosses, RunPaths, Stage, TrainConfig, Twin, load_start, rate_controller, train};
+use crate::train::{
+    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, load_start, rate_controller, train,
+};
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum StageName {
@@ -45,6 +47,9 @@ pub struct TrainArgs {
     /// Let G_res see the packed prediction (conditional coding) where the model to start from does not.
     #[arg(long)]
     context: bool,
+    /// Postfilter stage: weight of luma's error that repeats from one 8x8 cell to the next.
+    #[arg(long, default_value_t = PATTERN_WEIGHT)]
+    pattern: f64,
     /// Postfilter stage: start with a fresh filter of this many channels and blocks, in place of the model's own: WIDTH,BLOCKS.
     #[arg(long, value_parser = parse_postfilter)]
     fresh_postfilter: Option<PostfilterConfig>,
@@ -150,6 +155,9 @@ struct GanArgs {
     /// Weights of another network for the texture loss.
     #[arg(long)]
     texture_weights: Option<PathBuf>,
+    /// Weights of DISTS: the texture loss is the metric itself, and not its form with every channel of VGG16 alike.
+    #[arg(long)]
+    dists_weights: Option<PathBuf>,
     /// Compute LPIPS and texture in bfloat16: twice as fast on processors with AVX512-BF16 or AMX and on GPUs, slow on others.
     #[arg(long)]
     half_features: bool,
@@ -157,6 +165,9 @@ struct GanArgs {
     /// for the others (detail stage).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     deep_frames: Option<u32>,
+    /// LPIPS of one half of each batch and texture of the other: half of the time for deep features.
+    #[arg(long)]
+    split_deep: bool,
     /// Weight of the multi-scale loss on local statistics.
     #[arg(long)]
     statistics: Option<f64>,
@@ -192,8 +203,10 @@ impl GanArgs {
             width: self.discriminator_width,
             lpips_weights: self.lpips_weights,
             texture_weights: self.texture_weights,
+            dists_weights: self.dists_weights,
             half_features: self.half_features,
             deep_frames: self.deep_frames.map(|count| count as usize),
+            split_deep: self.split_deep,
         }
     }
 }
@@ -252,7 +265,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
             },
         },
         StageName::Detail => Stage::Detail { unroll: Unroll::parse(&args.unroll)?, shift: args.shift, lead_in: args.lead_in },
-        StageName::Postfilter => Stage::Postfilter { lead_in: args.lead_in },
+        StageName::Postfilter => Stage::Postfilter { lead_in: args.lead_in, pattern: args.pattern },
         StageName::Flow => Stage::Flow,
     };
     let discriminator_rate = args.gan.discriminator_rate;

@@ -74,7 +74,7 @@ fn draw_step(context: &StepContext, stage: &Stage, frames: usize, mut rng: StepR
             let lead_in = *lead_in as usize;
             detail_step(context, &clip(frames + lead_in), lead_in, *shift, &mut rng)
         }
-        Stage::Postfilter { lead_in } => postfilter_step(context, &clip(2 + *lead_in as usize), &mut rng),
+        Stage::Postfilter { lead_in, pattern } => postfilter_step(context, &clip(2 + *lead_in as usize), *pattern, &mut rng),
         Stage::Flow => unreachable!("has a test of its own"),
     }
     .unwrap()

@@ -30,7 +30,7 @@ use tch::Device;
 pub use batch::clip_on_device;
 pub use gan::GanLosses;
 pub use motion::{FlowSource, Motion};
-pub use step::{Clip, InterLosses};
+pub use step::{Clip, InterLosses, PATTERN_WEIGHT};
 
 use checkpoint::{Checkpoint, Progress};
 use group::Group;
@@ -50,8 +50,12 @@ pub enum Stage {
     /// `lead_in`: most frames between the I-frame and the P-frames that are learned from.
     Detail { unroll: Unroll, shift: f64, lead_in: u32 },
     /// The postfilter alone, on decoded frames. `lead_in`: most P-frames before the one that is learned from, beside the
-    /// I-frame.
-    Postfilter { lead_in: u32 },
+    /// I-frame. `pattern`: weight of luma's error that repeats from cell to cell.
+    Postfilter {
+        lead_in: u32,
+        #[serde(default = "pattern_weight")]
+        pattern: f64,
+    },
     /// UFlow, without labels.
     Flow,
 }
@@ -94,7 +98,7 @@ impl Stage {
         match self {
             Self::Inter { losses: InterLosses { lead_in, .. }, .. }
             | Self::Detail { lead_in, .. }
-            | Self::Postfilter { lead_in } => noise::StepRng::new(seed ^ STREAM, step, 0).below(lead_in + 1) as usize,
+            | Self::Postfilter { lead_in, .. } => noise::StepRng::new(seed ^ STREAM, step, 0).below(lead_in + 1) as usize,
             Self::Intra | Self::Flow => 0,
         }
     }
@@ -129,6 +133,10 @@ pub struct TrainConfig {
 
 fn one() -> f64 {
     1.0
+}
+
+fn pattern_weight() -> f64 {
+    PATTERN_WEIGHT
 }
 
 /// Where a run reads and writes.

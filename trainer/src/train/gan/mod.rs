@@ -4,6 +4,7 @@ mod discriminator;
 mod statistics;
 mod watch;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -45,11 +46,15 @@ pub struct GanLosses {
     pub lpips_weights: Option<PathBuf>,
     /// Weights file of another network for the texture loss.
     pub texture_weights: Option<PathBuf>,
+    /// Weights file of DISTS: the texture loss is the metric itself, not its form with every channel alike.
+    pub dists_weights: Option<PathBuf>,
     /// Deep features are computed in bfloat16.
     pub half_features: bool,
     /// Frames of a clip that the losses on deep features are taken of in the stage `detail`, drawn anew for each step and
     /// counted for all; `None`: every frame.
     pub deep_frames: Option<usize>,
+    /// LPIPS sees the first half of a batch and texture the second: half of the time a step.
+    pub split_deep: bool,
 }
 
 impl Default for GanLosses {
@@ -65,8 +70,10 @@ impl Default for GanLosses {
             width: 32,
             lpips_weights: None,
             texture_weights: None,
+            dists_weights: None,
             half_features: false,
             deep_frames: None,
+            split_deep: false,
         }
     }
 }
@@ -136,7 +143,7 @@ impl Adversary {
             intra: discriminator("intra", model.intra.latent)?,
             inter: discriminator("inter", model.residual.latent)?,
             texture: match &of_texture {
-                Some(network) if losses.texture > 0.0 => Some(Dists::even(network, device)?),
+                Some(network) if losses.texture > 0.0 => Some(texture_loss(network, losses, device)?),
                 _ => None,
             },
             lpips: features.filter(|_| losses.lpips > 0.0),
@@ -147,6 +154,11 @@ impl Adversary {
     /// How many of `frames` frames the losses on deep features are taken of.
     pub fn deep_frames(&self, frames: usize) -> usize {
         self.losses.deep_frames.map_or(frames, |count| count.clamp(1, frames))
+    }
+
+    /// Examples of a batch that LPIPS sees, and those that texture sees.
+    fn deep_parts(&self, batch: i64) -> [Range<i64>; 2] {
+        if self.losses.split_deep && batch > 1 { [0..batch / 2, batch / 2..batch] } else { [0..batch, 0..batch] }
     }
 
     /// The losses of a decoded frame. `deep`: how often the costly losses on deep features count here, 0 to leave them out.
@@ -169,11 +181,15 @@ impl Adversary {
             Ok(())
         };
         let (real, fake) = (to_rgb(target)?, to_rgb(output)?);
+        let [first, second] = self.deep_parts(real.size()[0]);
+        let part = |x: &Tensor, of: &Range<i64>| x.f_narrow(0, of.start, of.end - of.start);
         if let (Some(lpips), true) = (&self.lpips, deep > 0.0) {
-            add(deep * self.losses.lpips, &lpips.distance(&real, &fake)?.f_mean(Kind::Float)?, "lpips", metrics)?;
+            let distance = lpips.distance(&part(&real, &first)?, &part(&fake, &first)?)?;
+            add(deep * self.losses.lpips, &distance.f_mean(Kind::Float)?, "lpips", metrics)?;
         }
         if let (Some(texture), true) = (&self.texture, deep > 0.0) {
-            add(deep * self.losses.texture, &texture.distance(&real, &fake)?.f_mean(Kind::Float)?, "texture", metrics)?;
+            let distance = texture.distance(&part(&real, &second)?, &part(&fake, &second)?)?;
+            add(deep * self.losses.texture, &distance.f_mean(Kind::Float)?, "texture", metrics)?;
         }
         if self.losses.statistics > 0.0 {
             let loss = statistics_loss(&target.y, &output.y)?.f_mean(Kind::Float)?;
@@ -196,6 +212,14 @@ impl Adversary {
         let loss = softplus(&of_real.logits.f_neg()?)?.f_add(&softplus(&of_fake.logits)?)?.f_mul_scalar(0.5)?;
         add(1.0, &loss, "loss_discriminator", metrics)?;
         Ok(total)
+    }
+}
+
+/// DISTS where its weights are given, or else its form with every channel alike.
+fn texture_loss(network: &Rc<Lpips>, losses: &GanLosses, device: Device) -> Result<Dists> {
+    match &losses.dists_weights {
+        Some(path) => Dists::load(path, network, device),
+        None => Dists::even(network, device),
     }
 }
 

@@ -73,7 +73,7 @@ fn the_detail_stage_reaches_the_synthesis_transforms_and_both_discriminators_alo
 #[test]
 fn the_postfilter_stage_reaches_the_filter_and_its_judges_alone() {
     for lead_in in [0, 2] {
-        let stage = Stage::Postfilter { lead_in };
+        let stage = Stage::Postfilter { lead_in, pattern: 1.0 };
         // Distortion alone moves what the output starts with, and the silent output layer; all else follows.
         assert_reached(&reached(&stage, &GanLosses::default()), &["postfilter.output.", "postfilter.start."]);
         let parts = ["postfilter.output.", "postfilter.start.", "discriminator.intra.", "discriminator.inter."];
@@ -153,6 +153,41 @@ fn losses_on_deep_features_count_as_often_as_asked() {
     assert_eq!(loss(0.0), 0.0);
     assert!(loss(1.0) > 1e-4);
     assert!((loss(3.0) / loss(1.0) - 3.0).abs() < 1e-5);
+}
+
+#[test]
+fn a_split_batch_shows_lpips_one_half_and_texture_the_other() {
+    let network = Rc::new(crate::perceptual::random_vgg());
+    let texture = || Some(Dists::even(&network, Device::Cpu).unwrap());
+    let target = &clip(1).frames[0];
+    let changed = |example: i64| {
+        let output = target.y.copy();
+        let mut one = output.narrow(0, example, 1);
+        one *= 0.8;
+        Planes { y: output, uv: target.uv.shallow_clone() }
+    };
+    let metrics = |split_deep, output: &Planes| {
+        let losses = GanLosses { lpips: 1.0, texture: 1.0, split_deep, ..GanLosses::default() };
+        let adversary = Adversary { losses, intra: None, inter: None, lpips: Some(Rc::clone(&network)), texture: texture() };
+        let latent = Tensor::zeros([2, 8, 4, 4], (Kind::Float, Device::Cpu));
+        let mut metrics = Vec::new();
+        let _loss = adversary.losses(Judge::Inter, target, output, &latent, 1.0, &mut metrics).unwrap();
+        metrics.iter().map(|&(_, value)| value > 1e-5).collect::<Vec<bool>>()
+    };
+    for (split, example, wanted) in [(false, 0, [true, true]), (true, 0, [true, false]), (true, 1, [false, true])] {
+        assert_eq!(metrics(split, &changed(example)), wanted, "split {split}, example {example}");
+    }
+}
+
+#[test]
+fn the_metric_itself_is_the_texture_loss_where_its_weights_are_given() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let losses = GanLosses { dists_weights: Some(file.path().to_owned()), ..GanLosses::default() };
+    let load = |network: &Rc<Lpips>| texture_loss(network, &losses, Device::Cpu);
+    let error = format!("{:#}", load(&Rc::new(crate::perceptual::random_vgg())).err().unwrap());
+    assert!(error.contains(&file.path().display().to_string()), "{error}");
+    let even = texture_loss(&Rc::new(crate::perceptual::random_vgg()), &GanLosses::default(), Device::Cpu);
+    assert!(even.is_ok());
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! The stage of the postfilter.
+
+use anyhow::{Context, Result};
+use codec_core::nn::codec::quality_tensor;
+use codec_core::nn::entropy::Arithmetic;
+use tch::Kind;
+
+use super::coding::{coded_intra, coded_on, draw_shift, shifted_losses};
+use super::examples::{Examples, mean};
+use super::{Clip, StepContext, StepResult};
+use crate::train::gan::Judge;
+use crate::train::loss::{pattern, psnr};
+use crate::train::noise::StepRng;
+
+/// Share of the steps of the stage `postfilter` that learn from an I-frame.
+const POSTFILTER_INTRA: f64 = 0.2;
+
+/// Usual weight of [`pattern`] in that stage.
+pub const PATTERN_WEIGHT: f64 = 5000.0;
+
+/// The postfilter on a frame as the codec makes it: the I-frame or the clip's last P-frame, with distortion and perceptual
+/// losses of what is shown.
+pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, rng: &mut StepRng) -> Result<StepResult> {
+    let postfilter = context.networks.postfilter.as_ref().context("the model has no postfilter to train")?;
+    let examples = Examples::draw(context, &clip.frames[0], rng)?;
+    let prepared = context.networks.prepare(Arithmetic::Integer)?;
+    let intra = rng.chance(POSTFILTER_INTRA);
+    let (inter_frames, judge) = if intra { (0, Judge::Intra) } else { (clip.frames.len() - 1, Judge::Inter) };
+    let intra_q = quality_tensor(&examples.intra_qualities(context), context.device)?;
+    let mut coded = coded_intra(context, &prepared, &clip.frames[0], &intra_q)?;
+    let mut shift = (0, 0);
+    for frame in &clip.frames[1..=inter_frames] {
+        shift = draw_shift(context.networks, 1.0, rng);
+        coded = coded_on(context, &prepared, frame, &coded.frame, &examples, coded.inter.as_ref(), shift)?;
+    }
+    let target = &clip.frames[inter_frames];
+    let shown = postfilter.forward(&coded.frame, if intra { &intra_q } else { &examples.q }, 1.0)?;
+    let distortion = context.fidelity.distortion(target, &shown)?;
+    let mut loss = examples.perceptual_weight()?.f_mul(&distortion)?.f_mean(Kind::Float)?;
+    let woven = pattern(target, &shown)?.f_mean(Kind::Float)?.f_mul_scalar(pattern_weight)?;
+    loss = loss.f_add(&woven)?;
+    let bpp = coded.bits.f_div_scalar(examples.pixels)?;
+    let mut metrics = vec![("pattern", woven.f_double_value(&[])?)];
+    if let Some(adversary) = context.adversary {
+        let pair = [target, &shown];
+        loss = loss.f_add(&shifted_losses(adversary, judge, pair, &coded.latent, shift, 1.0, &mut metrics)?)?;
+    }
+    if !intra {
+        metrics.push(("bpp", mean(&bpp)?));
+        metrics.push(("psnr_decoded", psnr(&target.y, &coded.frame.y)?));
+        metrics.push(("psnr_y", psnr(&target.y, &shown.y)?));
+    }
+    Ok(StepResult { loss, metrics, rates: examples.rates(&bpp)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::train::fixtures::setup;
+    use crate::train::{GanLosses, Stage};
+
+    #[test]
+    fn the_weight_of_the_pattern_counts() {
+        let loss = |pattern| {
+            let stage = Stage::Postfilter { lead_in: 1, pattern };
+            setup(&stage, &GanLosses::default()).step(&stage).loss.double_value(&[])
+        };
+        let [none, once, thrice] = [0.0, 100.0, 300.0].map(loss);
+        assert!(once > none + 1e-6, "{none} {once}");
+        assert!(((thrice - none) / (once - none) - 3.0).abs() < 1e-2, "{none} {once} {thrice}");
+    }
+}
