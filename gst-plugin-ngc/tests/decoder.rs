@@ -203,6 +203,26 @@ fn larger_videos_than_allowed_are_refused_by_name() {
 }
 
 #[test]
+fn the_postfilter_may_be_switched_off_while_playing() {
+    let (faithful, detailed) = (units(4), detailed_units(4, 1.0));
+    let show = |(caps, units): &(gst::Caps, Vec<gst::Buffer>), postfilter: &dyn Fn(usize) -> bool| -> Vec<Vec<u8>> {
+        let mut harness = decoder(caps, "none");
+        let element = harness.element().unwrap();
+        let frame = |(i, unit): (usize, &gst::Buffer)| {
+            element.set_property("postfilter", postfilter(i));
+            harness.push(unit.clone()).unwrap();
+            bytes(&harness.pull().unwrap())
+        };
+        units.iter().enumerate().map(frame).collect()
+    };
+    let (plain, filtered) = (show(&faithful, &|_| true), show(&detailed, &|_| true));
+    assert!(plain.iter().zip(&filtered).all(|(a, b)| a != b));
+    let switched = show(&detailed, &|i| i % 2 == 0);
+    let wanted = [&filtered[0], &plain[1], &filtered[2], &plain[3]];
+    assert!(switched.iter().zip(wanted).all(|(a, b)| a == b));
+}
+
+#[test]
 fn a_keyframe_that_does_not_come_is_asked_for_again() {
     let caps = raw_caps("I420", 64, 48, 30);
     let mut encoder = encoder(&caps);

@@ -109,12 +109,30 @@ fn detail_is_shown_at_the_same_rate_and_never_predicted_from() {
     }
     let shown = streams.each_ref().map(|units| decode(1, units.iter().map(|u| u.data.as_slice())));
     for (i, original) in frames.iter().enumerate() {
-        let [faithful, between, detailed] = shown.each_ref().map(|frames| contrast(&frames[i].frame));
-        let wanted = contrast(original);
-        let (short, over) = (wanted - faithful, detailed - wanted);
-        assert!(faithful < between && between < detailed && over < short, "{faithful} {between} {detailed}, {wanted} wanted");
+        let [faithful, between, detailed] = shown.each_ref().map(|frames| &frames[i].frame);
+        let (short, over) = (contrast(original) - contrast(faithful), contrast(detailed) - contrast(original));
+        assert!(-short < over && over < short, "frame {i}: {short} {over}");
+        let share = 10f64.powf((psnr(faithful, detailed, 0) - psnr(faithful, between, 0)) / 20.0);
+        assert!((0.3..0.7).contains(&share), "frame {i}: half of the detail is {share} of it");
         let [faithful, .., detailed] = shown.each_ref().map(|frames| psnr(original, &frames[i].frame, 0));
         assert!(detailed > faithful - 0.7, "frame {i}: {faithful} dB, {detailed} dB with detail");
+    }
+}
+
+#[test]
+fn a_decoder_can_leave_out_the_postfilter_of_any_frame() {
+    let frames = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 4);
+    let stream = |detail| encode(codec_core::EncoderConfig { detail, ..encoder_config(192, 128) }, &frames);
+    let units = stream(1.0);
+    let [detailed, faithful] = [&units, &stream(0.0)].map(|units| decode(1, units.iter().map(|u| u.data.as_slice())));
+    let mut decoder = decoder(1);
+    for (i, unit) in units.iter().enumerate() {
+        let on = i % 2 == 1;
+        decoder.set_postfilter(on);
+        decoder.send_unit(&unit.data).unwrap();
+        let (shown, other) = if on { (&detailed[i], &faithful[i]) } else { (&faithful[i], &detailed[i]) };
+        let frame = decoder.receive_frame().unwrap().frame;
+        assert!(frame == shown.frame && frame != other.frame, "frame {i}");
     }
 }
 

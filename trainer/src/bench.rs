@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use codec_core::bitstream::VideoInfo;
 use codec_core::frame::Frame;
-use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, Limits, ModelSource, StageTimes};
+use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource, StageTimes};
 
 /// Frames coded before the clock starts: the keyframe and the first P-frames, while buffers and kernels are set up.
 const WARM_UP: usize = 4;
@@ -123,8 +123,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     encode.times = encoder.times().clone();
     drop(encoder);
 
-    let mut decoder =
-        Decoder::new(DecoderConfig { threads: args.threads, device: args.device.clone(), model, limits: Limits::default() })?;
+    let (threads, device) = (args.threads, args.device.clone());
+    let mut decoder = Decoder::new(DecoderConfig { threads, device, model, ..DecoderConfig::default() })?;
     let mut decode = Side { elapsed: Vec::new(), times: StageTimes::default() };
     for (i, unit) in units.iter().enumerate() {
         if i == WARM_UP {

@@ -17,13 +17,28 @@ use crate::{Error, Limits, Result};
 const MAX_PENDING: usize = 64;
 
 /// How to decode a stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DecoderConfig {
     /// Threads of the networks; 0: automatic, which is 1 (see [`device::AUTO_THREADS`]).
     pub threads: usize,
     pub device: DeviceSpec,
     pub model: ModelSource,
     pub limits: Limits,
+    /// Give frames the detail that their stream asks for, where that is a postfilter's.
+    pub postfilter: bool,
+}
+
+impl Default for DecoderConfig {
+    /// Best device, built-in model, detail as the stream asks for it.
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            device: DeviceSpec::default(),
+            model: ModelSource::default(),
+            limits: Limits::default(),
+            postfilter: true,
+        }
+    }
 }
 
 /// What stands in for a frame that is lost or damaged.
@@ -83,6 +98,7 @@ pub struct Decoder {
     model: Rc<Model>,
     threads: usize,
     limits: Limits,
+    postfilter: bool,
     scratch: Scratch,
     /// `None` until a keyframe.
     stream: Option<Stream>,
@@ -109,6 +125,7 @@ impl Decoder {
             model: Rc::new(Model::load(&config.model, device)?),
             threads,
             limits: config.limits,
+            postfilter: config.postfilter,
             scratch: Scratch::default(),
             stream: None,
             intact: false,
@@ -138,6 +155,12 @@ impl Decoder {
     /// As [`Self::send_unit`].
     pub fn skip_unit(&mut self, data: &[u8]) -> Result<()> {
         self.decode(data, true).map(|_| ())
+    }
+
+    /// Turns the postfilter on or off from the next frame on. Without it frames are shown as later ones are predicted from
+    /// them: sooner, and nearer to the original by PSNR.
+    pub fn set_postfilter(&mut self, on: bool) {
+        self.postfilter = on;
     }
 
     /// The next frame, a copy at display size; `None` if there is none yet.
@@ -233,7 +256,11 @@ impl Decoder {
     /// Makes the picture of the last frame.
     fn show(&mut self) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        let (Some(stream), Some(postfilter)) = (&mut self.stream, self.model.active_postfilter()) else { return Ok(()) };
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let Some(postfilter) = self.model.active_postfilter().filter(|_| self.postfilter) else {
+            stream.shown = None;
+            return Ok(());
+        };
         let (height, width) = stream.reconstructor.grid(1);
         let shown = stream.shown.get_or_insert_with(|| Shown::new(width, height));
         shown.update(postfilter, &self.model, &mut stream.reconstructor)

@@ -134,8 +134,12 @@ impl VideoDecoderImpl for NgcDec {
 
     fn handle_frame(&self, frame: VideoCodecFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
         let late = self.obj().max_decode_time(&frame) < 0 && !frame.flags().contains(VideoCodecFrameFlags::SYNC_POINT);
+        let postfilter = self.settings.lock().unwrap().postfilter;
         let decoded = match &mut *self.state.lock().unwrap() {
-            Some(state) => decode(state, &frame, late),
+            Some(state) => {
+                state.decoder.set_postfilter(postfilter);
+                decode(state, &frame, late)
+            }
             None => return Err(gst::FlowError::NotNegotiated),
         };
         match decoded {

@@ -15,12 +15,18 @@ const DEFAULT_MAX_RESOLUTION: u64 = 8192 * 4352;
 pub struct Settings {
     conceal: Conceal,
     max_resolution: u64,
+    pub postfilter: bool,
     pub common: CommonSettings,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { conceal: Conceal::default(), max_resolution: DEFAULT_MAX_RESOLUTION, common: CommonSettings::default() }
+        Self {
+            conceal: Conceal::default(),
+            max_resolution: DEFAULT_MAX_RESOLUTION,
+            postfilter: true,
+            common: CommonSettings::default(),
+        }
     }
 }
 
@@ -39,6 +45,14 @@ impl Settings {
                 .default_value(DEFAULT_MAX_RESOLUTION)
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecBoolean::builder("postfilter")
+                .nick("Postfilter")
+                .blurb(
+                    "Show the detail that the stream asks for; without it frames come sooner, and nearer to the original by PSNR",
+                )
+                .default_value(true)
+                .mutable_playing()
+                .build(),
         ];
         specs.extend(CommonSettings::properties());
         specs
@@ -48,6 +62,7 @@ impl Settings {
         match name {
             "conceal" => self.conceal = value.get().expect("type checked by GObject"),
             "max-resolution" => self.max_resolution = value.get().expect("type checked by GObject"),
+            "postfilter" => self.postfilter = value.get().expect("type checked by GObject"),
             _ => self.common.set(name, value),
         }
     }
@@ -56,6 +71,7 @@ impl Settings {
         match name {
             "conceal" => self.conceal.to_value(),
             "max-resolution" => self.max_resolution.to_value(),
+            "postfilter" => self.postfilter.to_value(),
             _ => self.common.get(name),
         }
     }
@@ -77,6 +93,7 @@ impl Settings {
             device: self.common.device()?,
             model: self.common.model(),
             limits: Limits { max_pixels: self.max_resolution, ..Limits::default() },
+            postfilter: self.postfilter,
         })
     }
 }

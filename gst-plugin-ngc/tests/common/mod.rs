@@ -47,10 +47,16 @@ pub fn encoder(caps: &gst::Caps) -> Harness {
 
 /// Units of `count` frames, a keyframe every ten.
 pub fn units(count: u64) -> (gst::Caps, Vec<gst::Buffer>) {
+    detailed_units(count, 0.0)
+}
+
+/// The same with detail.
+pub fn detailed_units(count: u64, detail: f64) -> (gst::Caps, Vec<gst::Buffer>) {
     let caps = raw_caps("I420", 64, 48, 30);
     init();
     let element = element("ngcenc");
     element.set_property("key-int-max", 10u32);
+    element.set_property("detail", detail);
     let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
     harness.set_src_caps(caps.clone());
     let buffers = (0..count)
