@@ -47,7 +47,7 @@ pub struct TrainArgs {
     /// Let G_res see the packed prediction (conditional coding) where the model to start from does not.
     #[arg(long)]
     context: bool,
-    /// Postfilter stage: weight of luma's error that repeats from one 8x8 cell to the next.
+    /// Postfilter stage: weight of luma's error that repeats every 2, 4 or 8 samples.
     #[arg(long, default_value_t = PATTERN_WEIGHT)]
     pattern: f64,
     /// Postfilter stage: start with a fresh filter of this many channels and blocks, in place of the model's own: WIDTH,BLOCKS.

@@ -50,7 +50,7 @@ pub enum Stage {
     /// `lead_in`: most frames between the I-frame and the P-frames that are learned from.
     Detail { unroll: Unroll, shift: f64, lead_in: u32 },
     /// The postfilter alone, on decoded frames. `lead_in`: most P-frames before the one that is learned from, beside the
-    /// I-frame. `pattern`: weight of luma's error that repeats from cell to cell.
+    /// I-frame. `pattern`: weight of luma's error that repeats.
     Postfilter {
         lead_in: u32,
         #[serde(default = "pattern_weight")]
