@@ -17,28 +17,13 @@ use crate::{Error, Limits, Result};
 const MAX_PENDING: usize = 64;
 
 /// How to decode a stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DecoderConfig {
     /// Threads of the networks; 0: automatic, which is 1 (see [`device::AUTO_THREADS`]).
     pub threads: usize,
     pub device: DeviceSpec,
     pub model: ModelSource,
     pub limits: Limits,
-    /// Give frames the detail that their stream asks for, where that is a postfilter's.
-    pub postfilter: bool,
-}
-
-impl Default for DecoderConfig {
-    /// Best device, built-in model, detail as the stream asks for it.
-    fn default() -> Self {
-        Self {
-            threads: 0,
-            device: DeviceSpec::default(),
-            model: ModelSource::default(),
-            limits: Limits::default(),
-            postfilter: true,
-        }
-    }
 }
 
 /// What stands in for a frame that is lost or damaged.
@@ -125,7 +110,7 @@ impl Decoder {
             model: Rc::new(Model::load(&config.model, device)?),
             threads,
             limits: config.limits,
-            postfilter: config.postfilter,
+            postfilter: true,
             scratch: Scratch::default(),
             stream: None,
             intact: false,
@@ -157,7 +142,7 @@ impl Decoder {
         self.decode(data, true).map(|_| ())
     }
 
-    /// Turns the postfilter on or off from the next frame on. Without it frames are shown as later ones are predicted from
+    /// Turns the postfilter, which is on at first, on or off from the next frame on. Without it frames are shown as later ones are predicted from
     /// them: sooner, and nearer to the original by PSNR.
     pub fn set_postfilter(&mut self, on: bool) {
         self.postfilter = on;

@@ -93,7 +93,6 @@ impl Settings {
             device: self.common.device()?,
             model: self.common.model(),
             limits: Limits { max_pixels: self.max_resolution, ..Limits::default() },
-            postfilter: self.postfilter,
         })
     }
 }

@@ -100,7 +100,7 @@ impl Lpips {
     }
 
     /// Channels of each stage's features.
-    pub(super) fn channels(&self) -> impl Iterator<Item = i64> {
+    pub fn channels(&self) -> impl Iterator<Item = i64> {
         self.convolutions.iter().map(|stage| stage.last().expect("a stage has layers").0.size()[0])
     }
 

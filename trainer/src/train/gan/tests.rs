@@ -136,12 +136,16 @@ fn every_loss_has_an_effect_on_the_frame() {
     }
 }
 
+/// LPIPS and texture on a network with random weights, and no discriminator.
+fn deep_losses(losses: GanLosses) -> Adversary {
+    let network = Rc::new(crate::perceptual::random_vgg());
+    let texture = Some(texture_loss(&network, &losses, Device::Cpu).unwrap());
+    Adversary { losses, intra: None, inter: None, lpips: Some(network), texture }
+}
+
 #[test]
 fn losses_on_deep_features_count_as_often_as_asked() {
-    let network = Rc::new(crate::perceptual::random_vgg());
-    let losses = GanLosses { lpips: 1.0, texture: 0.5, deep_frames: Some(2), ..GanLosses::default() };
-    let texture = Some(Dists::even(&network, Device::Cpu).unwrap());
-    let adversary = Adversary { losses, intra: None, inter: None, lpips: Some(network), texture };
+    let adversary = deep_losses(GanLosses { lpips: 1.0, texture: 0.5, deep_frames: Some(2), ..GanLosses::default() });
     assert_eq!([1, 2, 5].map(|frames| adversary.deep_frames(frames)), [1, 2, 2]);
     let target = &clip(1).frames[0];
     let output = Planes { y: &target.y * 0.8, uv: target.uv.shallow_clone() };
@@ -157,8 +161,6 @@ fn losses_on_deep_features_count_as_often_as_asked() {
 
 #[test]
 fn a_split_batch_shows_lpips_one_half_and_texture_the_other() {
-    let network = Rc::new(crate::perceptual::random_vgg());
-    let texture = || Some(Dists::even(&network, Device::Cpu).unwrap());
     let target = &clip(1).frames[0];
     let changed = |example: i64| {
         let output = target.y.copy();
@@ -167,8 +169,7 @@ fn a_split_batch_shows_lpips_one_half_and_texture_the_other() {
         Planes { y: output, uv: target.uv.shallow_clone() }
     };
     let metrics = |split_deep, output: &Planes| {
-        let losses = GanLosses { lpips: 1.0, texture: 1.0, split_deep, ..GanLosses::default() };
-        let adversary = Adversary { losses, intra: None, inter: None, lpips: Some(Rc::clone(&network)), texture: texture() };
+        let adversary = deep_losses(GanLosses { lpips: 1.0, texture: 1.0, split_deep, ..GanLosses::default() });
         let latent = Tensor::zeros([2, 8, 4, 4], (Kind::Float, Device::Cpu));
         let mut metrics = Vec::new();
         let _loss = adversary.losses(Judge::Inter, target, output, &latent, 1.0, &mut metrics).unwrap();
@@ -183,11 +184,22 @@ fn a_split_batch_shows_lpips_one_half_and_texture_the_other() {
 fn the_metric_itself_is_the_texture_loss_where_its_weights_are_given() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let losses = GanLosses { dists_weights: Some(file.path().to_owned()), ..GanLosses::default() };
-    let load = |network: &Rc<Lpips>| texture_loss(network, &losses, Device::Cpu);
-    let error = format!("{:#}", load(&Rc::new(crate::perceptual::random_vgg())).err().unwrap());
+    let network = Rc::new(crate::perceptual::random_vgg());
+    let load = |losses: &GanLosses| texture_loss(&network, losses, Device::Cpu);
+    let error = format!("{:#}", load(&losses).err().unwrap());
     assert!(error.contains(&file.path().display().to_string()), "{error}");
-    let even = texture_loss(&Rc::new(crate::perceptual::random_vgg()), &GanLosses::default(), Device::Cpu);
-    assert!(even.is_ok());
+    let even = load(&GanLosses::default()).unwrap();
+    // Of RGB and the five stages, the structure of RGB alone.
+    let channels = 3 + network.channels().sum::<i64>();
+    let options = (Kind::Float, Device::Cpu);
+    let (alpha, beta) = (Tensor::zeros([channels], options), Tensor::arange(channels, options).lt(3.0).to_kind(Kind::Float));
+    Tensor::write_safetensors(&[("alpha", alpha), ("beta", beta)], file.path()).unwrap();
+    let structure = load(&losses).unwrap();
+    let _generator = crate::testing::seeded(8);
+    let (a, b) = (Tensor::rand([1, 3, 64, 64], options), Tensor::rand([1, 3, 64, 64], options));
+    let [one, other] = [&structure, &even].map(|loss| loss.distance(&a, &b).unwrap().double_value(&[0]));
+    // Pictures without anything in common have no structure in common.
+    assert!((one - 1.0).abs() < 0.1 && (other - one).abs() > 0.1, "{one} {other}");
 }
 
 #[test]
