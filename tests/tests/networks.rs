@@ -208,6 +208,50 @@ fn the_paper_profile_learns_and_codes() {
 }
 
 #[test]
+fn mixed_precision_learns_nearly_the_same() {
+    use codec_core::nn::{Networks, Precision};
+    let frames = [0, 1].map(|i| planes(&synthetic_frame(64, 64, i)));
+    let q = quality_tensor(&[20], Device::Cpu).unwrap();
+    let flow = Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu));
+    let fresh = || {
+        tch::manual_seed(1);
+        let mut params = codec_core::ParamStore::new();
+        Networks::init(&mut params, &small_paper(), Device::Cpu).unwrap();
+        (small_paper(), params)
+    };
+    let (trained, params) = codec_core::model::read_float_tensors(&ModelSource::Embedded).unwrap();
+    params.iter().for_each(|(_, t)| drop(t.set_requires_grad(true)));
+    for (config, mut params) in [fresh(), (trained, params)] {
+        let mut learned = |precision| {
+            let networks = Networks::load_for_training(&mut params, &config, Device::Cpu, precision).unwrap();
+            params.iter().for_each(|(_, t)| t.shallow_clone().zero_grad());
+            let prepared = networks.prepare(Arithmetic::Integer).unwrap();
+            let intra = networks.intra_frame(&prepared, &frames[0], &q, &mut Quantiser::Hard).unwrap();
+            let reference = frames[0].shallow_clone();
+            let inter =
+                networks.inter_frame(&prepared, &frames[1], &reference, &flow, &q, None, (0, 0), &mut Quantiser::Hard).unwrap();
+            let error = |a: &Tensor, b: &Tensor| (a - b).square().mean(Kind::Float);
+            let distortion = error(&intra.frame.y, &frames[0].y) + error(&inter.frame.y, &frames[1].y);
+            let loss = distortion * 100.0 + (intra.bits + inter.bits).mean(Kind::Float) / 4096.0;
+            loss.backward();
+            let gradients: Vec<Tensor> = params
+                .iter()
+                .filter(|(name, t)| name.contains(".synthesis.") && t.grad().defined())
+                .map(|(_, t)| t.grad().copy())
+                .collect();
+            assert!(gradients.iter().all(|g| g.kind() == Kind::Float));
+            let gradient = Tensor::cat(&gradients.iter().map(|g| g.flatten(0, -1)).collect::<Vec<_>>(), 0);
+            (loss.double_value(&[]), gradient, intra.frame.y.kind())
+        };
+        let [(full, wanted, _), (mixed, found, kind)] = [Precision::Full, Precision::Mixed].map(&mut learned);
+        assert_eq!(kind, Kind::Float, "what is rounded to samples");
+        assert!(mixed != full && (mixed / full - 1.0).abs() < 0.05, "{mixed} beside {full}");
+        let cosine = (found.dot(&wanted) / (found.norm() * wanted.norm())).double_value(&[]);
+        assert!(cosine > 0.95, "{cosine}");
+    }
+}
+
+#[test]
 fn uflow_estimates_through_the_same_trait_and_can_learn() {
     use codec_core::nn::uflow::{UFlow, UFlowEstimator};
     tch::manual_seed(1);

@@ -84,6 +84,10 @@ fn the_intra_stage_runs_and_refuses_other_settings() {
     let out = dir.path().join("run");
     run(&mut train("intra", &data, &out, &model(), "2"));
     assert!(last_record(&out)["loss"].as_f64().unwrap().is_finite());
+    let mixed = dir.path().join("mixed");
+    run(train("intra", &data, &mixed, &model(), "2").arg("--mixed-precision"));
+    let [full, mixed] = [&out, &mixed].map(|run| last_record(run)["loss"].as_f64().unwrap());
+    assert!(mixed != full && (mixed / full - 1.0).abs() < 0.02, "{mixed} beside {full}");
     let refused = train("intra", &data, &out, &model(), "3").args(["--lr", "0.5"]).output().unwrap();
     assert!(!refused.status.success());
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -7,7 +7,7 @@ use super::entropy::{Arithmetic, Coded, EntropyNet, Prepared, Quantiser};
 use super::layers::QualityKnots;
 use super::ops::{Planes, Prediction, haar, pack, predict, predict_full, unpack};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
-use super::params::{Builder, ParamStore, Scope};
+use super::params::{Builder, ParamStore, Precision, Scope};
 use super::postfilter::Postfilter;
 use super::prices::{BitPrices, NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 use super::transform::{Analysis, RtAnalysis, RtSynthesis, Synthesis};
@@ -189,6 +189,11 @@ impl Networks {
     /// [`ModelMismatch`](crate::Error::ModelMismatch) naming the tensor that is missing or has another shape.
     pub fn load(store: &mut ParamStore, config: &ModelConfig, device: Device) -> Result<Self> {
         Self::new(Builder::load(store, device).root(), config)
+    }
+
+    /// As [`Self::load`], for training at another precision than the codec's.
+    pub fn load_for_training(store: &mut ParamStore, config: &ModelConfig, device: Device, precision: Precision) -> Result<Self> {
+        Self::new(Builder::load(store, device).with_precision(precision).root(), config)
     }
 
     /// As [`Self::load`], creating the parameters that `store` lacks.

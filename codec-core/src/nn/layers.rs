@@ -1,9 +1,9 @@
 //! The few layers that both profiles are built from. Tensors are `[N, C, H, W]` in channels-last memory.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::config::QUALITIES;
-use super::params::{Init, Scope};
+use super::params::{Init, Precision, Scope};
 use crate::Result;
 
 /// Knots on the quality axis between which gains are interpolated.
@@ -31,6 +31,8 @@ pub struct Conv {
     padding: i64,
     dilation: i64,
     groups: i64,
+    /// What it is computed in; its output has the same kind.
+    kind: Kind,
 }
 
 /// Shape of a [`Conv`]; `gain` scales the initial weights.
@@ -41,17 +43,21 @@ pub struct ConvConfig {
     pub dilation: i64,
     pub groups: i64,
     pub gain: f64,
+    /// It lies inside a transform: in bfloat16 with [`Precision::Mixed`]. First layers (samples of 8 bits), last layers (latents
+    /// that are rounded next) and entropy models, which simulate integers, stay in 32 bits.
+    pub inner: bool,
 }
 
 impl Default for ConvConfig {
     fn default() -> Self {
-        Self { kernel: 1, stride: 1, dilation: 1, groups: 1, gain: 1.0 }
+        Self { kernel: 1, stride: 1, dilation: 1, groups: 1, gain: 1.0, inner: false }
     }
 }
 
 impl Conv {
     pub fn new(mut p: Scope, cin: i64, cout: i64, config: ConvConfig) -> Result<Self> {
-        let ConvConfig { kernel, stride, dilation, groups, gain } = config;
+        let ConvConfig { kernel, stride, dilation, groups, gain, inner } = config;
+        let kind = if inner && p.precision() == Precision::Mixed { Kind::BFloat16 } else { Kind::Float };
         let fan_in = cin / groups * kernel * kernel;
         // A layer that starts silent has a silent bias too.
         let bias_gain = if gain == 0.0 { 0.0 } else { 1.0 };
@@ -62,6 +68,7 @@ impl Conv {
             padding: dilation * (kernel / 2),
             dilation,
             groups,
+            kind,
         })
     }
 
@@ -82,8 +89,14 @@ impl Conv {
     /// The convolution with other values in place of its parameters (fake-quantised ones).
     pub fn forward_with(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let (s, p, d) = ([self.stride; 2], [self.padding; 2], [self.dilation; 2]);
-        Ok(x.f_conv2d(weight, Some(bias), s, p, d, self.groups)?)
+        let x = in_kind(x, self.kind)?;
+        Ok(x.f_conv2d(&in_kind(weight, self.kind)?, Some(in_kind(bias, self.kind)?), s, p, d, self.groups)?)
     }
+}
+
+/// The tensor in `kind`; itself if it is so already.
+pub(super) fn in_kind(x: &Tensor, kind: Kind) -> Result<Tensor> {
+    Ok(if x.kind() == kind { x.shallow_clone() } else { x.f_to_kind(kind)? })
 }
 
 /// Depthwise block: `x + 1x1(dw3x3(act(1x1 x)))`, then `x + 1x1(act(1x1 x))` with twice the width inside.
@@ -98,13 +111,14 @@ pub struct DwBlock {
 
 impl DwBlock {
     pub fn new(mut p: Scope, c: i64) -> Result<Self> {
+        let plain = ConvConfig { inner: true, ..Default::default() };
         // Residual branches start small so that a deep stack starts near the identity.
-        let small = ConvConfig { gain: 0.3, ..Default::default() };
+        let small = ConvConfig { gain: 0.3, ..plain };
         Ok(Self {
-            mix_in: Conv::pointwise(p.sub("mix_in"), c, c)?,
-            depthwise: Conv::depthwise(p.sub("depthwise"), c)?,
+            mix_in: Conv::new(p.sub("mix_in"), c, c, plain)?,
+            depthwise: Conv::new(p.sub("depthwise"), c, c, ConvConfig { kernel: 3, groups: c, ..plain })?,
             mix_out: Conv::new(p.sub("mix_out"), c, c, small)?,
-            expand: Conv::pointwise(p.sub("expand"), c, 2 * c)?,
+            expand: Conv::new(p.sub("expand"), c, 2 * c, plain)?,
             project: Conv::new(p.sub("project"), 2 * c, c, small)?,
         })
     }

@@ -14,7 +14,7 @@ pub mod uflow;
 
 pub use codec::Networks;
 pub use config::{ModelConfig, Profile, TransformConfig};
-pub use params::ParamStore;
+pub use params::{ParamStore, Precision};
 pub use postfilter::{Postfilter, PostfilterConfig};
 
 impl From<tch::TchError> for crate::Error {

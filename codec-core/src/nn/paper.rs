@@ -3,10 +3,10 @@
 //! Mentzer et al., "High-Fidelity Generative Image Compression" (architecture section), and the scale-space-flow codec for
 //! the motion branch. Frames come and go packed as in the `rt` profile; inside, chroma is upsampled to luma's resolution.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::config::{PACKED_CHANNELS, TransformConfig};
-use super::layers::{Conv, ConvConfig, QualityKnots};
+use super::layers::{Conv, ConvConfig, QualityKnots, in_kind};
 use super::ops::{Planes, channels_last, pack, unpack};
 use super::params::{Init, Scope};
 use crate::Result;
@@ -29,6 +29,7 @@ impl ChannelNorm {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let dims: &[i64] = &[1];
+        let x = in_kind(x, Kind::Float)?;
         let mean = x.f_mean_dim(dims, true, x.kind())?;
         let centred = x.f_sub(&mean)?;
         let variance = x.f_var_dim(dims, true, true)?;
@@ -47,8 +48,12 @@ struct NormConv {
 }
 
 impl NormConv {
-    fn new(mut p: Scope, cin: i64, cout: i64, kernel: i64, stride: i64, upsample: bool) -> Result<Self> {
-        let shape = ConvConfig { kernel, stride, ..Default::default() };
+    /// 3x3, inside a transform.
+    fn new(p: Scope, cin: i64, cout: i64, stride: i64, upsample: bool) -> Result<Self> {
+        Self::with(p, cin, cout, ConvConfig { kernel: 3, stride, inner: true, ..Default::default() }, upsample)
+    }
+
+    fn with(mut p: Scope, cin: i64, cout: i64, shape: ConvConfig, upsample: bool) -> Result<Self> {
         Ok(Self { conv: Conv::new(p.sub("conv"), cin, cout, shape)?, norm: ChannelNorm::new(p.sub("norm"), cout)?, upsample })
     }
 
@@ -90,9 +95,10 @@ impl PaperAnalysis {
     /// `frames`: how many packed frames the input holds.
     pub fn new(mut p: Scope, frames: i64, config: &TransformConfig) -> Result<Self> {
         let b = config.width;
-        let mut stages = vec![NormConv::new(p.sub("input"), 3 * frames, b, 7, 1, false)?];
+        let stem = ConvConfig { kernel: 7, ..Default::default() };
+        let mut stages = vec![NormConv::with(p.sub("input"), 3 * frames, b, stem, false)?];
         for i in 0..4 {
-            stages.push(NormConv::new(p.sub(format!("down.{i}")), b << i, b << (i + 1), 3, 2, false)?);
+            stages.push(NormConv::new(p.sub(format!("down.{i}")), b << i, b << (i + 1), 2, false)?);
         }
         let shape = ConvConfig { kernel: 3, ..Default::default() };
         Ok(Self {
@@ -119,9 +125,9 @@ struct ResidualBlock {
 
 impl ResidualBlock {
     fn new(mut p: Scope, channels: i64) -> Result<Self> {
-        let shape = ConvConfig { kernel: 3, ..Default::default() };
+        let shape = ConvConfig { kernel: 3, inner: true, ..Default::default() };
         Ok(Self {
-            first: NormConv::new(p.sub("first"), channels, channels, 3, 1, false)?,
+            first: NormConv::new(p.sub("first"), channels, channels, 1, false)?,
             second: Conv::new(p.sub("second"), channels, channels, shape)?,
             norm: ChannelNorm::new(p.sub("norm"), channels)?,
         })
@@ -152,11 +158,11 @@ impl PaperSynthesis {
             .map(|i| ResidualBlock::new(p.sub(format!("blocks.{i}")), wide))
             .collect::<Result<_>>()?;
         let stages = (0..4)
-            .map(|i| NormConv::new(p.sub(format!("up.{i}")), wide >> i, wide >> (i + 1), 3, 1, true))
+            .map(|i| NormConv::new(p.sub(format!("up.{i}")), wide >> i, wide >> (i + 1), 1, true))
             .collect::<Result<_>>()?;
         Ok(Self {
             input_norm: ChannelNorm::new(p.sub("input_norm"), cin)?,
-            input: Conv::new(p.sub("input"), cin, wide, ConvConfig { kernel: 3, ..Default::default() })?,
+            input: Conv::new(p.sub("input"), cin, wide, ConvConfig { kernel: 3, inner: true, ..Default::default() })?,
             gain: QualityKnots::new(p.sub("gain"), "knots", wide, 0.0, 0.0)?,
             head_norm: ChannelNorm::new(p.sub("head_norm"), wide)?,
             blocks,

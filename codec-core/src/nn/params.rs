@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::{Error, Result};
@@ -67,22 +68,40 @@ pub enum Init {
     },
 }
 
+/// What networks compute in while they learn. Parameters, gradients and optimiser state are 32-bit floats in either case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats throughout, as the codec does.
+    #[default]
+    Full,
+    /// Convolutions inside the transforms in bfloat16, see [`ConvConfig::inner`](super::layers::ConvConfig::inner).
+    Mixed,
+}
+
 /// Hands out parameters by name: from a store that must hold them, or freshly initialised into one.
 pub struct Builder<'a> {
     store: &'a mut ParamStore,
     create: bool,
     device: Device,
+    precision: Precision,
 }
 
 impl<'a> Builder<'a> {
     /// Takes parameters from `store` and fails where one is missing or has another shape.
     pub fn load(store: &'a mut ParamStore, device: Device) -> Self {
-        Self { store, create: false, device }
+        Self { store, create: false, device, precision: Precision::Full }
     }
 
     /// Takes parameters from `store` and creates the missing ones.
     pub fn init(store: &'a mut ParamStore, device: Device) -> Self {
-        Self { store, create: true, device }
+        Self { store, create: true, device, precision: Precision::Full }
+    }
+
+    /// What the networks that are built next compute in.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     pub fn root(&mut self) -> Scope<'_, 'a> {
@@ -106,6 +125,10 @@ impl<'a> Scope<'_, 'a> {
     /// Where the parameters lie.
     pub fn device(&self) -> Device {
         self.builder.device
+    }
+
+    pub(super) fn precision(&self) -> Precision {
+        self.builder.precision
     }
 
     /// The parameter `name` of this path, with the given shape.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use codec_core::kernels::Cubic;
-use codec_core::nn::PostfilterConfig;
+use codec_core::nn::{PostfilterConfig, Precision};
 use tch::Device;
 
 use crate::train::loss::{Distortion, Fidelity};
@@ -129,6 +129,9 @@ pub struct TrainArgs {
     /// Hold these bits per pixel at qualities 0 and 63 with the proportional rate controller: BEST,WORST.
     #[arg(long, value_parser = parse_pair)]
     target_bpp: Option<(f64, f64)>,
+    /// Compute the convolutions inside the transforms in bfloat16: for GPUs that have it (Ampere and later).
+    #[arg(long)]
+    mixed_precision: bool,
     /// Compute device: cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: codec_core::DeviceSpec,
@@ -291,6 +294,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         batch: args.batch,
         crop: args.crop,
         photo_share: args.photo_share,
+        precision: if args.mixed_precision { Precision::Mixed } else { Precision::Full },
         workers: args.workers.max(1),
         seed: args.seed,
     };

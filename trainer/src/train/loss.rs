@@ -78,19 +78,27 @@ pub fn drift(target: &Planes, output: &Planes) -> Result<Tensor> {
     Ok(pooled(&target.y, &output.y, 16)?.f_add(&pooled(&target.uv, &output.uv, 8)?.f_mul_scalar(DRIFT_CHROMA_WEIGHT)?)?)
 }
 
-/// Error of luma that repeats with a period of 2, 4 or 8 samples: for each, the mean over 4x4 cells of that side of the error at
-/// each place of a cell, less its mean over the cell. It is small for texture of any strength, and shows the weave of whole
-/// cells and the checkerboard of single samples that networks put onto surfaces where losses on deep features ask for texture.
+/// Power of luma's error that repeats with a period of 2, 4 or 8 samples: the mean product of the errors (less their mean over a
+/// cell) at one place of two different cells of that side, within areas of 32x32 samples; what is negative counts as nothing.
+/// It is zero on average for texture of any strength, and shows the weave of whole cells and the checkerboard of single
+/// samples that networks put onto surfaces where losses on deep features ask for texture.
 pub fn pattern(target: &Planes, output: &Planes) -> Result<Tensor> {
-    const CELLS: i64 = 4;
+    const AREA: i64 = 32;
     const PERIODS: [i64; 3] = [2, 4, 8];
     let error = target.y.f_sub(&output.y)?;
     let mut total = Tensor::zeros([error.size()[0]], (Kind::Float, error.device()));
     for period in PERIODS {
+        let side = AREA / period;
+        let cells = (side * side) as f64;
+        let over_cells = |x: &Tensor| x.f_avg_pool2d([side, side], [side / 2, side / 2], [0, 0], false, true, None);
+        let over_places = |x: &Tensor| x.f_mean_dim(&[1i64][..], true, Kind::Float);
         let places = error.f_pixel_unshuffle(period)?;
-        let repeated = places.f_avg_pool2d([CELLS, CELLS], [CELLS / 2, CELLS / 2], [0, 0], false, true, None)?;
-        let flat = repeated.f_mean_dim(&[1i64][..], true, Kind::Float)?;
-        total = total.f_add(&per_example_mean(&repeated.f_sub(&flat)?.f_square()?)?)?;
+        let places = places.f_sub(&over_places(&places)?)?;
+        let square_of_mean = over_places(&over_cells(&places)?.f_square()?)?;
+        let mean_square = over_cells(&over_places(&places.f_square()?)?)?;
+        // The mean over all pairs of cells, without the pairs of a cell and itself.
+        let product = square_of_mean.f_mul_scalar(cells)?.f_sub(&mean_square)?.f_div_scalar(cells - 1.0)?;
+        total = total.f_add(&per_example_mean(&product.f_clamp_min(0.0)?)?)?;
     }
     Ok(total)
 }
@@ -138,13 +146,15 @@ mod tests {
             let column = Tensor::arange(64, options).remainder(period).eq(1.0).to_kind(Kind::Float) * 0.8;
             column.view([1, 1, 1, 64]).expand([1, 1, 64, 64], false).copy()
         };
-        // A column of each 8: mean square of 0.8 at one place of eight, less 0.1; seen as 0.4 of each 4 and as 0.2 of each 2.
-        assert!((of(columns(8.0)) - (0.07 + 0.03 + 0.01)).abs() < 1e-5);
+        // A column of each 8: mean square of 0.8 at one place of eight, less 0.1. Of cells of 4 every second one has a column, of
+        // cells of 2 every fourth: mean squares of 0.03 and 0.01, less the 64th and 256th part that a cell has with itself.
+        let parts = [0.07, (64.0 * 0.03 - 0.06) / 63.0, (256.0 * 0.01 - 0.04) / 255.0];
+        assert!((of(columns(8.0)) - parts.iter().sum::<f64>()).abs() < 1e-5, "{}", of(columns(8.0)));
         // Every second column is 0.4 from the mean by every period.
         assert!((of(columns(2.0)) - 3.0 * 0.16).abs() < 1e-5);
         assert!(of(Tensor::full([1, 1, 64, 64], 0.3, options)) < 1e-9);
         let noise = of(Tensor::randn([1, 1, 64, 64], options) * 0.4);
-        assert!(noise < 3.0 * 0.16 / 12.0, "{noise}");
+        assert!(noise < 3.0 * 0.16 / 100.0, "{noise}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use codec_core::model::DETAIL_PREFIX;
-use codec_core::nn::{ModelConfig, ParamStore};
+use codec_core::nn::{ModelConfig, ParamStore, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -127,6 +127,9 @@ pub struct TrainConfig {
     /// Side of the square crops, a multiple of 64.
     pub crop: usize,
     pub photo_share: f32,
+    /// Of the networks that learn; held-out figures come from full precision.
+    #[serde(default)]
+    pub precision: Precision,
     pub workers: usize,
     pub seed: u64,
 }

@@ -143,7 +143,7 @@ impl Replica {
     fn new(setup: &mut WorkerSetup) -> Result<Self> {
         let (params, device) = (&mut setup.params, setup.device);
         Ok(Self {
-            networks: Networks::load(params, &setup.model, device)?,
+            networks: Networks::load_for_training(params, &setup.model, device, setup.config.precision)?,
             adversary: Adversary::new(params, &setup.model, &setup.config.gan, device)?,
             flow: (setup.config.stage == Stage::Flow).then(|| UFlow::load(params, device)).transpose()?,
         })
