@@ -9,7 +9,9 @@
 /// libraries find each other through `$ORIGIN`.
 fn link_torch() {
     println!("cargo:rerun-if-env-changed=NGC_TORCH_LIB");
-    let default = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/libtorch/site/torch/lib");
+    // As Cargo says now, not as it said when this was compiled: a target folder may serve more than one checkout.
+    let package = std::path::PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("Cargo tells build scripts their package"));
+    let default = package.join("../target/libtorch/site/torch/lib");
     let dir = std::env::var_os("NGC_TORCH_LIB").map_or(default, std::path::PathBuf::from);
     let Ok(dir) = dir.canonicalize() else {
         panic!("libtorch is not in {}: run tests/setup.sh, or set NGC_TORCH_LIB to the folder of libtorch_cpu.so", dir.display());
