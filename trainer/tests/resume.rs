@@ -76,6 +76,36 @@ fn a_killed_run_goes_on_exactly_and_exports() {
     assert!(report["encode_fps"].as_f64().unwrap() > 0.0 && report["decode_fps"].as_f64().unwrap() > 0.0);
 }
 
+/// Names of the parameters in a checkpoint that differ from those in another.
+fn changed(a: &Path, b: &Path) -> Vec<String> {
+    let read = |out: &Path| std::fs::read(out.join("checkpoint.safetensors")).unwrap();
+    let (a, b) = (read(a), read(b));
+    let [a, b] = [&a, &b].map(|bytes| safetensors::SafeTensors::deserialize(bytes).unwrap());
+    let differ = |name: &&str| a.tensor(name).unwrap().data() != b.tensor(name).unwrap().data();
+    a.names().into_iter().filter(|name| name.starts_with("param/")).filter(differ).map(str::to_owned).collect()
+}
+
+#[test]
+fn entropy_models_learn_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    prepare(&data);
+    let [one, two] = ["one", "two"].map(|steps| dir.path().join(steps));
+    for (out, steps) in [(&one, "1"), (&two, "2")] {
+        run(train("inter", &data, out, &model(), steps).arg("--entropy-alone"));
+    }
+    let changed = changed(&one, &two);
+    for part in ["param/flow.coder.entropy.h1.", "param/residual.coder.entropy.p1a."] {
+        assert!(changed.iter().any(|name| name.starts_with(part)), "{part} has not learned");
+    }
+    assert!(changed.iter().all(|name| name.contains(".coder.entropy.") && !name.contains("intra.")), "{changed:?}");
+    let out = dir.path().join("postfilter");
+    let refused =
+        train("postfilter", &data, &out, &model(), "1").args(["--statistics", "1", "--entropy-alone"]).output().unwrap();
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && text.contains("--entropy-alone"), "{text}");
+}
+
 #[test]
 fn the_intra_stage_runs_and_refuses_other_settings() {
     let dir = tempfile::tempdir().unwrap();

@@ -129,6 +129,10 @@ pub struct TrainArgs {
     /// Hold these bits per pixel at qualities 0 and 63 with the proportional rate controller: BEST,WORST.
     #[arg(long, value_parser = parse_pair)]
     target_bpp: Option<(f64, f64)>,
+    /// Train the entropy models alone, to fit what transforms, motion estimation and keyframes give them by now (stages intra and
+    /// inter).
+    #[arg(long)]
+    entropy_alone: bool,
     /// Compute the convolutions inside the transforms in bfloat16: for GPUs that have it (Ampere and later).
     #[arg(long)]
     mixed_precision: bool,
@@ -294,6 +298,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         batch: args.batch,
         crop: args.crop,
         photo_share: args.photo_share,
+        entropy_alone: args.entropy_alone,
         precision: if args.mixed_precision { Precision::Mixed } else { Precision::Full },
         workers: args.workers.max(1),
         seed: args.seed,

@@ -130,8 +130,18 @@ pub struct TrainConfig {
     /// Of the networks that learn; held-out figures come from full precision.
     #[serde(default)]
     pub precision: Precision,
+    /// Of what the stage trains, entropy models alone learn: symbols and pictures stay nearly as they are, and cost less.
+    #[serde(default)]
+    pub entropy_alone: bool,
     pub workers: usize,
     pub seed: u64,
+}
+
+impl TrainConfig {
+    /// Whether the parameter `name` learns.
+    fn trains(&self, name: &str) -> bool {
+        self.stage.trains(name) && (!self.entropy_alone || name.contains(".coder.entropy."))
+    }
 }
 
 fn one() -> f64 {

@@ -95,11 +95,14 @@ impl<'g> Run<'g> {
         }
         let mut trainable = Vec::new();
         for (name, tensor) in params.iter() {
-            let learns = config.stage.trains(name);
+            let learns = config.trains(name);
             let _ = tensor.set_requires_grad(learns);
             if learns {
                 trainable.push(name.to_owned());
             }
+        }
+        if trainable.is_empty() {
+            bail!("nothing learns: entropy models learn in the stages intra and inter; leave --entropy-alone out in others");
         }
         let options = SamplerOptions { photo_share: config.photo_share, seed: config.seed, split: Split::Train };
         let sampler = Sampler::open(&paths.data, options)?;
