@@ -13,7 +13,7 @@ use crate::train::loss::{pattern, psnr};
 use crate::train::noise::StepRng;
 
 /// Share of the steps of the stage `postfilter` that learn from an I-frame.
-const POSTFILTER_INTRA: f64 = 0.1;
+const POSTFILTER_INTRA: f64 = 0.2;
 
 /// Usual weight of [`pattern`] in that stage.
 pub const PATTERN_WEIGHT: f64 = 5000.0;
