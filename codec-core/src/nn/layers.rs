@@ -54,6 +54,18 @@ impl Default for ConvConfig {
     }
 }
 
+impl ConvConfig {
+    /// A 1x1 layer inside a transform.
+    pub fn inside() -> Self {
+        Self { inner: true, ..Self::default() }
+    }
+
+    /// The same layer as a depthwise 3x3 one.
+    pub fn depthwise(self, channels: i64) -> Self {
+        Self { kernel: 3, groups: channels, ..self }
+    }
+}
+
 impl Conv {
     pub fn new(mut p: Scope, cin: i64, cout: i64, config: ConvConfig) -> Result<Self> {
         let ConvConfig { kernel, stride, dilation, groups, gain, inner } = config;
@@ -79,7 +91,7 @@ impl Conv {
 
     /// Depthwise 3x3 convolution with zero padding.
     pub fn depthwise(p: Scope, channels: i64) -> Result<Self> {
-        Self::new(p, channels, channels, ConvConfig { kernel: 3, groups: channels, ..Default::default() })
+        Self::new(p, channels, channels, ConvConfig::default().depthwise(channels))
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
@@ -89,14 +101,12 @@ impl Conv {
     /// The convolution with other values in place of its parameters (fake-quantised ones).
     pub fn forward_with(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let (s, p, d) = ([self.stride; 2], [self.padding; 2], [self.dilation; 2]);
-        let x = in_kind(x, self.kind)?;
-        Ok(x.f_conv2d(&in_kind(weight, self.kind)?, Some(in_kind(bias, self.kind)?), s, p, d, self.groups)?)
+        if x.kind() == self.kind && weight.kind() == self.kind {
+            return Ok(x.f_conv2d(weight, Some(bias), s, p, d, self.groups)?);
+        }
+        let [x, weight, bias] = [x.f_to_kind(self.kind)?, weight.f_to_kind(self.kind)?, bias.f_to_kind(self.kind)?];
+        Ok(x.f_conv2d(&weight, Some(bias), s, p, d, self.groups)?)
     }
-}
-
-/// The tensor in `kind`; itself if it is so already.
-pub(super) fn in_kind(x: &Tensor, kind: Kind) -> Result<Tensor> {
-    Ok(if x.kind() == kind { x.shallow_clone() } else { x.f_to_kind(kind)? })
 }
 
 /// Depthwise block: `x + 1x1(dw3x3(act(1x1 x)))`, then `x + 1x1(act(1x1 x))` with twice the width inside.
@@ -111,12 +121,12 @@ pub struct DwBlock {
 
 impl DwBlock {
     pub fn new(mut p: Scope, c: i64) -> Result<Self> {
-        let plain = ConvConfig { inner: true, ..Default::default() };
+        let plain = ConvConfig::inside();
         // Residual branches start small so that a deep stack starts near the identity.
         let small = ConvConfig { gain: 0.3, ..plain };
         Ok(Self {
             mix_in: Conv::new(p.sub("mix_in"), c, c, plain)?,
-            depthwise: Conv::new(p.sub("depthwise"), c, c, ConvConfig { kernel: 3, groups: c, ..plain })?,
+            depthwise: Conv::new(p.sub("depthwise"), c, c, plain.depthwise(c))?,
             mix_out: Conv::new(p.sub("mix_out"), c, c, small)?,
             expand: Conv::new(p.sub("expand"), c, 2 * c, plain)?,
             project: Conv::new(p.sub("project"), 2 * c, c, small)?,

@@ -6,7 +6,7 @@
 use tch::{Kind, Tensor};
 
 use super::config::{PACKED_CHANNELS, TransformConfig};
-use super::layers::{Conv, ConvConfig, QualityKnots, in_kind};
+use super::layers::{Conv, ConvConfig, QualityKnots};
 use super::ops::{Planes, channels_last, pack, unpack};
 use super::params::{Init, Scope};
 use crate::Result;
@@ -29,7 +29,7 @@ impl ChannelNorm {
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let dims: &[i64] = &[1];
-        let x = in_kind(x, Kind::Float)?;
+        let x = x.f_to_kind(Kind::Float)?;
         let mean = x.f_mean_dim(dims, true, x.kind())?;
         let centred = x.f_sub(&mean)?;
         let variance = x.f_var_dim(dims, true, true)?;
@@ -50,7 +50,7 @@ struct NormConv {
 impl NormConv {
     /// 3x3, inside a transform.
     fn new(p: Scope, cin: i64, cout: i64, stride: i64, upsample: bool) -> Result<Self> {
-        Self::with(p, cin, cout, ConvConfig { kernel: 3, stride, inner: true, ..Default::default() }, upsample)
+        Self::with(p, cin, cout, ConvConfig { kernel: 3, stride, ..ConvConfig::inside() }, upsample)
     }
 
     fn with(mut p: Scope, cin: i64, cout: i64, shape: ConvConfig, upsample: bool) -> Result<Self> {
@@ -125,7 +125,7 @@ struct ResidualBlock {
 
 impl ResidualBlock {
     fn new(mut p: Scope, channels: i64) -> Result<Self> {
-        let shape = ConvConfig { kernel: 3, inner: true, ..Default::default() };
+        let shape = ConvConfig { kernel: 3, ..ConvConfig::inside() };
         Ok(Self {
             first: NormConv::new(p.sub("first"), channels, channels, 1, false)?,
             second: Conv::new(p.sub("second"), channels, channels, shape)?,
@@ -162,7 +162,7 @@ impl PaperSynthesis {
             .collect::<Result<_>>()?;
         Ok(Self {
             input_norm: ChannelNorm::new(p.sub("input_norm"), cin)?,
-            input: Conv::new(p.sub("input"), cin, wide, ConvConfig { kernel: 3, inner: true, ..Default::default() })?,
+            input: Conv::new(p.sub("input"), cin, wide, ConvConfig { kernel: 3, ..ConvConfig::inside() })?,
             gain: QualityKnots::new(p.sub("gain"), "knots", wide, 0.0, 0.0)?,
             head_norm: ChannelNorm::new(p.sub("head_norm"), wide)?,
             blocks,

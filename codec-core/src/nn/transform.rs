@@ -109,7 +109,7 @@ impl RtAnalysis {
             input: Conv::pointwise(p.sub("input"), cin, c)?,
             gain: QualityKnots::new(p.sub("gain"), "knots", c, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), c, config.analysis_blocks)?,
-            down: Conv::new(p.sub("down"), 4 * c, config.deep_width, ConvConfig { inner: true, ..Default::default() })?,
+            down: Conv::new(p.sub("down"), 4 * c, config.deep_width, ConvConfig::inside())?,
             deep: DwBlock::stack(p.sub("deep"), config.deep_width, config.deep_blocks)?,
             output: Conv::new(
                 p.sub("output"),
@@ -162,7 +162,7 @@ impl RtSynthesis {
         Ok(Self {
             input: Conv::pointwise(p.sub("input"), cin, config.deep_width)?,
             deep: DwBlock::stack(p.sub("deep"), config.deep_width, config.deep_blocks)?,
-            up: Conv::new(p.sub("up"), config.deep_width, 4 * width, ConvConfig { inner: true, ..Default::default() })?,
+            up: Conv::new(p.sub("up"), config.deep_width, 4 * width, ConvConfig::inside())?,
             context: None,
             gain: QualityKnots::new(p.sub("gain"), "knots", width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), width, config.synthesis_blocks)?,
