@@ -6,7 +6,7 @@ use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField, Refiner};
 use codec_core::frame::{Frame, Plane, pad};
 use codec_core::kernels::haar::{FLOW_BANDS, merge_into, pack_flow, split};
 use codec_core::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
-use codec_core::kernels::sharpen::{CHANNELS, sharpen};
+use codec_core::kernels::sharpen::{CHANNELS, CROSS_CHANNELS, sharpen};
 use codec_core::kernels::unpack::unpack_frame;
 use codec_core::kernels::{Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -70,9 +70,11 @@ fn compensation(c: &mut Criterion) {
 
 fn sharpening(c: &mut Criterion) {
     let frame = textured(0.0, 0.0);
-    let mut out = Plane::new(WIDTH, HEIGHT);
-    let map = vec![0.04; CELLS * CHANNELS];
-    c.bench_function("sharpen luma", |b| b.iter(|| sharpen(black_box(frame.plane(0)), &map, &mut out).unwrap()));
+    let mut out = Frame::new(WIDTH, HEIGHT);
+    for (name, channels) in [("sharpen luma", CHANNELS), ("sharpen luma and chroma", CHANNELS + CROSS_CHANNELS)] {
+        let map = vec![0.04; CELLS * channels];
+        c.bench_function(name, |b| b.iter(|| sharpen(black_box(&frame), &map, &mut out).unwrap()));
+    }
 }
 
 fn layout(c: &mut Criterion) {

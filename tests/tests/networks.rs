@@ -3,15 +3,16 @@
 use codec_core::bitstream;
 use codec_core::entropy::MEAN_OVERHEAD_BYTES;
 use codec_core::flow::{FlowEstimator, FlowField, MotionSearch};
+use codec_core::frame::Frame;
 use codec_core::frame::pad::padded;
-use codec_core::frame::{Frame, Plane};
 
 use codec_core::kernels::pack::{PackTarget, pack_frame};
+use codec_core::kernels::sharpen::{CHANNELS, CROSS_CHANNELS};
 use codec_core::kernels::{self, Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
 use codec_core::model::{Model, ModelSource};
 use codec_core::nn::codec::quality_tensor;
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
-use codec_core::nn::ops::{Planes, pack, predict, sharpen};
+use codec_core::nn::ops::{Planes, cross_component, pack, predict, sharpen};
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, FrameOptions};
 use ngc_tests::{decode_with, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
 use tch::{Device, Kind, Tensor};
@@ -69,19 +70,25 @@ fn fused_warp_and_blur_equal_the_tensors() {
 #[test]
 fn fused_sharpening_equals_the_tensors() {
     let frame = synthetic_frame(192, 128, 1);
-    let channels = kernels::sharpen::CHANNELS;
-    let value = |i: usize| (i as f32 * 0.37).sin() * if i % channels < 2 { 1.5 } else { 0.1 } + 0.05;
-    let map: Vec<f32> = (0..channels * 16 * 24).map(value).collect();
-    let tensor = Tensor::from_slice(&map).view([1, 16, 24, -1]).permute([0, 3, 1, 2]);
-    let (strength, texture) = (tensor.narrow(1, 0, 2), tensor.narrow(1, 2, 64));
-    let wanted = sharpen(&planes(&frame), &strength, &texture).unwrap().rounded().unwrap();
-    let mut found = Plane::new(192, 128);
-    kernels::sharpen::sharpen(frame.plane(0), &map, &mut found).unwrap();
-    let found: Vec<f32> = found.data.iter().map(|&v| f32::from(v) / 255.0 - 0.5).collect();
-    // Single samples round the other way.
-    assert!(largest_difference(&wanted.y, &found) < 1.5 / 255.0);
-    let mean = (wanted.y.view([-1]) - Tensor::from_slice(&found)).abs().mean(Kind::Float).double_value(&[]);
-    assert!(mean < 1e-5, "{mean}");
+    for cross in [0, CROSS_CHANNELS] {
+        let channels = CHANNELS + cross;
+        let value = |i: usize| (i as f32 * 0.37).sin() * if (2..CHANNELS).contains(&(i % channels)) { 0.1 } else { 1.5 } + 0.05;
+        let map: Vec<f32> = (0..channels * 16 * 24).map(value).collect();
+        let tensor = Tensor::from_slice(&map).view([1, 16, 24, -1]).permute([0, 3, 1, 2]);
+        let mut wanted = sharpen(&planes(&frame), &tensor.narrow(1, 0, 2), &tensor.narrow(1, 2, 64)).unwrap().rounded().unwrap();
+        if cross > 0 {
+            wanted = cross_component(&wanted, &tensor.narrow(1, CHANNELS as i64, 4)).unwrap().rounded().unwrap();
+        }
+        let mut found = Frame::new(192, 128);
+        kernels::sharpen::sharpen(&frame, &map, &mut found).unwrap();
+        let found = planes(&found);
+        for (wanted, found) in [(wanted.y, found.y), (wanted.uv, found.uv)] {
+            let difference = (wanted - found).abs();
+            // Single samples round the other way.
+            assert!(difference.max().double_value(&[]) < 1.5 / 255.0);
+            assert!(difference.mean(Kind::Float).double_value(&[]) < 1e-5);
+        }
+    }
 }
 
 fn field_tensor(field: &FlowField) -> Tensor {

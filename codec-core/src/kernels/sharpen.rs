@@ -1,71 +1,83 @@
-//! Sharpening of a plane by a coarse map of strengths, and texture added to it.
+//! The postfilter's work on the samples: luma is sharpened by a coarse map of strengths and gets texture, chroma gets detail of luma.
 
+use super::pack::check_frame;
 use super::simd::multiversion;
 use super::unpack::to_byte;
 use super::warp::rows::{Component, UpsampledRow};
 use super::{check_len, to_floats};
 use crate::Result;
-use crate::frame::Plane;
+use crate::frame::{Frame, Plane};
 
 /// Rows that a row depends on.
 const TAPS: usize = 5;
 /// Bands of detail.
 pub const BANDS: usize = 2;
-/// Side of a cell of the map.
+/// Side of a cell of the map in luma samples.
 const CELL: usize = 8;
+/// The same in chroma samples.
+const CHROMA_CELL: usize = CELL / 2;
 /// Channels of the map: strengths of the bands, and what is added to each sample of a cell.
 pub const CHANNELS: usize = BANDS + CELL * CELL;
+/// Channels that follow where chroma is filtered too: strengths of the bands for U, then for V.
+pub const CROSS_CHANNELS: usize = 2 * BANDS;
 
-/// out = plane + a * (plane - blur3) + b * (blur3 - blur5) + texture, rounded to 8 bits. The blurs are binomial, 3x3 and 5x5,
-/// with the border repeated.
+/// Luma: out = luma + a * (luma - blur3) + b * (blur3 - blur5) + texture. Chroma: out = chroma + c * (l - blur3(l)) + d * (blur3(l) -
+/// blur5(l)), where l are means of 2x2 samples of luma's out. All rounded to 8 bits. The blurs are binomial, 3x3 and 5x5, with the border
+/// repeated.
 ///
 /// `map` is NHWC `[H/8][W/8][66]`: a and b, upsampled bilinearly (pixel centres aligned), and the texture of each cell row by
-/// row, 1 for the range of the samples; what is no number counts as 0. Sides of the planes are multiples of 8.
+/// row, 1 for the range of the samples; or `[H/8][W/8][70]`, with c and d of U and of V besides. With 66 channels chroma is copied. What is
+/// no number counts as 0. Sides are multiples of 8.
 ///
 /// # Errors
 /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) if `map` has another size.
 ///
 /// # Panics
-/// If `out` is smaller than `plane`.
-pub fn sharpen(plane: &Plane, map: &[f32], out: &mut Plane) -> Result<()> {
-    let (width, height) = (plane.width, plane.height);
-    let (rows, cols) = (height / CELL, width / CELL);
-    check_len("map of sharpening", map.len(), rows, cols, CHANNELS)?;
-    let maps = [0, 1].map(|band| {
-        let values = map.iter().skip(band).step_by(CHANNELS);
-        Component { rows, cols, data: values.map(|&s| number(s)).collect() }
-    });
-    let mut texture = vec![0.0; width];
-    let mut weights = [(); BANDS].map(|()| UpsampledRow::<8>::new(width));
-    let mut ring = vec![0.0; TAPS * width];
-    let mut sums = [(); BANDS].map(|()| vec![0.0; width + TAPS - 1]);
-    let mut line = vec![0.0; width];
-    let mut next = 0;
-    for row in 0..height {
-        let end = (row + TAPS / 2 + 1).min(height);
-        for source in next..end {
-            to_floats(plane.row(source), &mut ring[source % TAPS * width..][..width]);
-        }
-        next = end;
-        for (weight, map) in weights.iter_mut().zip(&maps) {
-            weight.sample(map, row, 1.0);
-        }
-        let (cells, inner) = (&map[row / CELL * cols * CHANNELS..][..cols * CHANNELS], row % CELL);
-        for (target, cell) in texture.chunks_exact_mut(CELL).zip(cells.chunks_exact(CHANNELS)) {
-            for (t, &value) in target.iter_mut().zip(&cell[BANDS + inner * CELL..][..CELL]) {
-                *t = number(value);
-            }
-        }
-        let around = |offset: usize| {
-            let row = (row + offset).saturating_sub(TAPS / 2).min(height - 1);
-            &ring[row % TAPS * width..][..width]
-        };
-        sharpen_row([0, 1, 2, 3, 4].map(around), weights.each_ref().map(UpsampledRow::values), &texture, &mut sums, &mut line);
-        for (sample, &value) in out.row_mut(row).iter_mut().zip(&line) {
-            *sample = to_byte(value);
+/// If `out` is smaller than `frame`.
+pub fn sharpen(frame: &Frame, map: &[f32], out: &mut Frame) -> Result<()> {
+    check_frame(frame)?;
+    let (rows, cols) = (frame.height() / CELL, frame.width() / CELL);
+    let cross = map.len() == rows * cols * (CHANNELS + CROSS_CHANNELS);
+    let channels = CHANNELS + if cross { CROSS_CHANNELS } else { 0 };
+    check_len("map of sharpening", map.len(), rows, cols, channels)?;
+    let map = Map { values: map, channels, rows, cols };
+    let [luma, u, v] = out.planes_mut();
+    sharpen_luma(frame.plane(0), &map, luma);
+    for (chroma, filtered, first) in [(frame.plane(1), u, CHANNELS), (frame.plane(2), v, CHANNELS + BANDS)] {
+        if cross {
+            follow_luma(chroma, luma, &map.bands(first), filtered);
+        } else {
+            filtered.clone_from(chroma);
         }
     }
     Ok(())
+}
+
+struct Map<'a> {
+    values: &'a [f32],
+    channels: usize,
+    rows: usize,
+    cols: usize,
+}
+
+impl Map<'_> {
+    /// Strengths of the bands, channel `first` and the next.
+    fn bands(&self, first: usize) -> [Component; BANDS] {
+        [first, first + 1].map(|channel| {
+            let values = self.values.iter().skip(channel).step_by(self.channels);
+            Component { rows: self.rows, cols: self.cols, data: values.map(|&s| number(s)).collect() }
+        })
+    }
+
+    /// Adds the texture of a row of luma.
+    fn add_texture(&self, row: usize, line: &mut [f32]) {
+        let (cells, inner) = (&self.values[row / CELL * self.cols * self.channels..], row % CELL);
+        for (samples, cell) in line.chunks_exact_mut(CELL).zip(cells.chunks_exact(self.channels)) {
+            for (sample, &value) in samples.iter_mut().zip(&cell[BANDS + inner * CELL..][..CELL]) {
+                *sample += number(value);
+            }
+        }
+    }
 }
 
 /// What is no number counts as 0.
@@ -73,13 +85,72 @@ fn number(value: f32) -> f32 {
     if value.is_nan() { 0.0 } else { value }
 }
 
+fn sharpen_luma(luma: &Plane, map: &Map, out: &mut Plane) {
+    let guide = |row: usize, line: &mut [f32]| to_floats(luma.row(row), line);
+    let base = |row: usize, line: &mut [f32]| {
+        to_floats(luma.row(row), line);
+        map.add_texture(row, line);
+    };
+    add_detail::<CELL>(guide, base, &map.bands(0), out);
+}
+
+/// The cross-component filter.
+fn follow_luma(chroma: &Plane, luma: &Plane, bands: &[Component; BANDS], out: &mut Plane) {
+    let mut pair = [(); 2].map(|()| vec![0.0; luma.width]);
+    let guide = |row: usize, line: &mut [f32]| {
+        for (i, floats) in pair.iter_mut().enumerate() {
+            to_floats(luma.row(2 * row + i), floats);
+        }
+        let [upper, lower] = pair.each_ref().map(|floats| floats.as_chunks::<2>().0);
+        for (mean, (a, b)) in line.iter_mut().zip(upper.iter().zip(lower)) {
+            *mean = 0.25 * ((a[0] + a[1]) + (b[0] + b[1]));
+        }
+    };
+    add_detail::<CHROMA_CELL>(guide, |row, line| to_floats(chroma.row(row), line), bands, out);
+}
+
+/// Each row of `out`: that of `base`, and the bands of `guide` times their strengths, which are upsampled by `FACTOR`. Rows of `guide` are
+/// asked for once, in order.
+fn add_detail<const FACTOR: usize>(
+    mut guide: impl FnMut(usize, &mut [f32]),
+    mut base: impl FnMut(usize, &mut [f32]),
+    strengths: &[Component; BANDS],
+    out: &mut Plane,
+) {
+    let (width, height) = (out.width, out.height);
+    let mut weights = [(); BANDS].map(|()| UpsampledRow::<FACTOR>::new(width));
+    let mut ring = vec![0.0; TAPS * width];
+    let mut sums = [(); BANDS].map(|()| vec![0.0; width + TAPS - 1]);
+    let mut line = vec![0.0; width];
+    let mut next = 0;
+    for row in 0..height {
+        let end = (row + TAPS / 2 + 1).min(height);
+        for source in next..end {
+            guide(source, &mut ring[source % TAPS * width..][..width]);
+        }
+        next = end;
+        for (weight, strength) in weights.iter_mut().zip(strengths) {
+            weight.sample(strength, row, 1.0);
+        }
+        let around = |offset: usize| {
+            let row = (row + offset).saturating_sub(TAPS / 2).min(height - 1);
+            &ring[row % TAPS * width..][..width]
+        };
+        base(row, &mut line);
+        add_bands([0, 1, 2, 3, 4].map(around), weights.each_ref().map(UpsampledRow::values), &mut sums, &mut line);
+        for (sample, &value) in out.row_mut(row).iter_mut().zip(&line) {
+            *sample = to_byte(value);
+        }
+    }
+}
+
 multiversion! {
-    fn sharpen_row(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], texture: &[f32], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) = amplify
+    fn add_bands(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) = amplify
 }
 
 /// `sums` have room for the line and two more at each end.
 #[inline(always)]
-fn amplify(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], texture: &[f32], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) {
+fn amplify(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) {
     let width = out.len();
     let [a, b, c, d, e] = lines.map(|line| &line[..width]);
     let [narrow, wide] = sums;
@@ -95,11 +166,11 @@ fn amplify(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], texture: &[f32], sum
     }
     let [na, nb, nc] = [1, 2, 3].map(|k| &narrow[k..][..width]);
     let [wa, wb, wc, wd, we] = [0, 1, 2, 3, 4].map(|k| &wide[k..][..width]);
-    let [fine, coarse, texture] = [weights[0], weights[1], texture].map(|w| &w[..width]);
+    let [fine, coarse] = weights.map(|w| &w[..width]);
     for i in 0..width {
         let blur3 = ((na[i] + nc[i]) + 2.0 * nb[i]) * (1.0 / 16.0);
         let blur5 = ((wa[i] + we[i]) + 4.0 * (wb[i] + wd[i]) + 6.0 * wc[i]) * (1.0 / 256.0);
-        out[i] = c[i] + fine[i] * (c[i] - blur3) + coarse[i] * (blur3 - blur5) + texture[i];
+        out[i] += fine[i] * (c[i] - blur3) + coarse[i] * (blur3 - blur5);
     }
 }
 
@@ -136,18 +207,20 @@ mod tests {
     fn bands_are_amplified() {
         let frame = noise_frame(64, 32, 3);
         let plane = frame.plane(0);
-        let mut out = Plane::new(64, 32);
+        let mut out = Frame::new(64, 32);
         for strength in [[0.0, 0.0], [0.5, 1.0], [3.0, 0.0], [0.0, 3.0], [-1.0, -1.0]] {
-            sharpen(plane, &flat(strength, 8 * 4), &mut out).unwrap();
+            sharpen(&frame, &flat(strength, 8 * 4), &mut out).unwrap();
             for row in 0..32 {
                 for col in 0..64 {
-                    let (found, wanted) = (out.row(row)[col], expected(plane, strength, row, col));
+                    let (found, wanted) = (out.plane(0).row(row)[col], expected(plane, strength, row, col));
                     assert!(found.abs_diff(wanted) <= 1, "{strength:?} at {row}, {col}: {found}, not {wanted}");
                 }
             }
         }
-        sharpen(plane, &[f32::NAN; CHANNELS * 8 * 4], &mut out).unwrap();
-        assert_eq!(out.data, plane.data);
+        for channels in [CHANNELS, CHANNELS + CROSS_CHANNELS] {
+            sharpen(&frame, &vec![f32::NAN; channels * 8 * 4], &mut out).unwrap();
+            assert_eq!(out, frame);
+        }
     }
 
     #[test]
@@ -156,12 +229,12 @@ mod tests {
         let plane = frame.plane(0);
         let mut map = flat([0.0; BANDS], 8 * 8);
         map[0] = 2.0;
-        let mut out = Plane::new(64, 64);
-        sharpen(plane, &map, &mut out).unwrap();
+        let mut out = Frame::new(64, 64);
+        sharpen(&frame, &map, &mut out).unwrap();
         // A strength fades out over the cell beside its own.
         let changed = |rows: std::ops::Range<usize>, cols: std::ops::Range<usize>| {
             rows.flat_map(|row| cols.clone().map(move |col| (row, col)))
-                .filter(|&(row, col)| out.row(row)[col] != plane.row(row)[col])
+                .filter(|&(row, col)| out.plane(0).row(row)[col] != plane.row(row)[col])
                 .count()
         };
         assert!(changed(0..4, 0..4) > 8);
@@ -170,22 +243,43 @@ mod tests {
 
     #[test]
     fn texture_is_added_where_it_belongs() {
-        let mut plane = Plane::new(32, 16);
-        plane.data.fill(100);
+        let mut frame = Frame::new(32, 16);
+        frame.plane_mut(0).data.fill(100);
         let mut map = flat([0.0; BANDS], 4 * 2);
         // Row 1, column 2 of the cell in row 1, column 3.
         map[(4 + 3) * CHANNELS + BANDS + 8 + 2] = -10.0 / 255.0;
-        let mut out = Plane::new(32, 16);
-        sharpen(&plane, &map, &mut out).unwrap();
-        let mut wanted = plane.clone();
-        wanted.row_mut(9)[26] = 90;
-        assert_eq!(out.data, wanted.data);
+        let mut out = Frame::new(32, 16);
+        sharpen(&frame, &map, &mut out).unwrap();
+        frame.plane_mut(0).row_mut(9)[26] = 90;
+        assert_eq!(out, frame);
+    }
+
+    #[test]
+    fn chroma_follows_luma() {
+        const WIDE: usize = CHANNELS + CROSS_CHANNELS;
+        let mut frame = Frame::new(32, 16);
+        frame.planes_mut().iter_mut().for_each(|plane| plane.data.fill(100));
+        // A bright line of one chroma sample's width.
+        for row in 0..16 {
+            frame.plane_mut(0).row_mut(row)[14..16].fill(164);
+        }
+        let mut map = vec![0.0; WIDE * 4 * 2];
+        for cell in map.chunks_exact_mut(WIDE) {
+            cell[CHANNELS..].copy_from_slice(&[0.5, 0.0, 0.0, -1.0]);
+        }
+        let mut out = Frame::new(32, 16);
+        sharpen(&frame, &map, &mut out).unwrap();
+        // Of the line, 3x3 leaves 16, 32, 16, and 5x5 leaves 4, 16, 24, 16, 4.
+        let (u, v) = (&out.plane(1).row(3)[4..11], &out.plane(2).row(3)[4..11]);
+        assert_eq!(u, [100, 100, 92, 116, 92, 100, 100]);
+        assert_eq!(v, [100, 104, 100, 92, 100, 104, 100]);
+        assert_eq!(out.plane(0), frame.plane(0));
     }
 
     #[test]
     fn another_number_of_strengths_is_refused() {
-        let plane = Plane::new(64, 64);
-        let result = sharpen(&plane, &[0.0; 64], &mut plane.clone());
+        let frame = Frame::new(64, 64);
+        let result = sharpen(&frame, &[0.0; 64], &mut frame.clone());
         assert!(matches!(result, Err(Error::InvalidConfig(m)) if m.contains("64 values")));
     }
 }

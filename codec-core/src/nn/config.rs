@@ -219,7 +219,7 @@ impl ModelConfig {
         if self.flow.linear != 0 {
             return Err(Error::ModelMismatch("flow.linear must be 0: the estimator's flow passes through as it is".into()));
         }
-        if let Some(PostfilterConfig { width, blocks }) = self.postfilter
+        if let Some(PostfilterConfig { width, blocks, .. }) = self.postfilter
             && (!(1..=1024).contains(&width) || blocks > 16)
         {
             return Err(Error::ModelMismatch(format!(

@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::config::PACKED_CHANNELS;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, act, run_blocks};
-use super::ops::{Planes, pack, sharpen};
+use super::ops::{Planes, cross_component, pack, sharpen};
 use super::params::Scope;
 use crate::Result;
 
@@ -13,8 +13,12 @@ use crate::Result;
 const BANDS: i64 = crate::kernels::sharpen::BANDS as i64;
 /// Samples of luma to a cell of the packed frame.
 const SAMPLES: i64 = crate::kernels::sharpen::CHANNELS as i64 - BANDS;
+/// Strengths of the cross-component filter: the same bands, for U and V.
+const CROSS: i64 = crate::kernels::sharpen::CROSS_CHANNELS as i64;
 /// Least and most strength: -1 takes a band out, 0 leaves it as it is.
 pub const STRENGTHS: (f64, f64) = (-1.0, 4.0);
+/// Least and most strength of the cross-component filter; colours seldom change by more than luma does.
+const CROSS_STRENGTHS: (f64, f64) = (-2.0, 2.0);
 /// Strength that a fresh filter has everywhere.
 const START: f64 = 0.3;
 /// Of the output layer's channels to samples: a unit is worth 8 of 255 steps, so that texture learns as fast as strengths.
@@ -26,16 +30,20 @@ const TEXTURE_SCALE: f64 = 1.0 / 32.0;
 pub struct PostfilterConfig {
     pub width: i64,
     pub blocks: usize,
+    /// Whether detail of luma is added to chroma.
+    #[serde(default)]
+    pub cross: bool,
 }
 
 impl Default for PostfilterConfig {
-    /// 1300 multiplications a pixel.
+    /// 2500 multiplications a pixel.
     fn default() -> Self {
-        Self { width: 64, blocks: 3 }
+        Self { width: 64, blocks: 6, cross: true }
     }
 }
 
-/// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, and what texture is to be added.
+/// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, what texture is to be added, and how
+/// chroma is to follow (the cross-component filter's idea is that of VVC: where colour changes, luma does, and luma has more bits).
 ///
 /// Rate and distortion together leave less contrast in fine texture than the original had. What is given back here is
 /// shown and never predicted from, so it costs no bits and cannot add up over frames.
@@ -45,7 +53,18 @@ pub struct Postfilter {
     gain: QualityKnots,
     blocks: Vec<DwBlock>,
     output: Conv,
+    cross: Option<Conv>,
     start: QualityKnots,
+}
+
+/// What is to be done to a frame, at 1/8 of its size.
+struct Parts {
+    /// `[N, 2, H/8, W/8]`, within [`STRENGTHS`].
+    strength: Tensor,
+    /// `[N, 64, H/8, W/8]`.
+    texture: Tensor,
+    /// `[N, 4, H/8, W/8]`, within [`CROSS_STRENGTHS`].
+    cross: Option<Tensor>,
 }
 
 impl Postfilter {
@@ -56,30 +75,43 @@ impl Postfilter {
             gain: QualityKnots::new(p.sub("gain"), "knots", config.width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), config.width, config.blocks)?,
             output: Conv::new(p.sub("output"), config.width, BANDS + SAMPLES, silent)?,
+            cross: config.cross.then(|| Conv::new(p.sub("cross"), config.width, CROSS, silent)).transpose()?,
             start: QualityKnots::new(p.sub("start"), "knots", BANDS, START, 0.0)?,
         })
     }
 
-    /// What is to be done to a packed decoded frame `[N, 96, H/8, W/8]`: strengths `[N, 2, H/8, W/8]`, within [`STRENGTHS`], and
-    /// texture `[N, 64, H/8, W/8]`, both times `share`.
-    fn parts(&self, packed: &Tensor, q: &Tensor, share: f64) -> Result<(Tensor, Tensor)> {
+    /// What is to be done to a packed decoded frame `[N, 96, H/8, W/8]`, with `share` of the full strength.
+    fn parts(&self, packed: &Tensor, q: &Tensor, share: f64) -> Result<Parts> {
         let x = act(&self.input.forward(packed)?)?.f_mul(&self.gain.gain(q)?)?;
-        let x = self.output.forward(&run_blocks(&self.blocks, x)?)?;
-        let strength = x.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(q)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
-        let texture = x.f_narrow(1, BANDS, SAMPLES)?.f_mul_scalar(share * TEXTURE_SCALE)?;
-        Ok((strength.f_mul_scalar(share)?, texture))
+        let x = run_blocks(&self.blocks, x)?;
+        let of_luma = self.output.forward(&x)?;
+        let strength = of_luma.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(q)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
+        let cross = |head: &Conv| -> Result<Tensor> {
+            Ok(head.forward(&x)?.f_clamp(CROSS_STRENGTHS.0, CROSS_STRENGTHS.1)?.f_mul_scalar(share)?)
+        };
+        Ok(Parts {
+            strength: strength.f_mul_scalar(share)?,
+            texture: of_luma.f_narrow(1, BANDS, SAMPLES)?.f_mul_scalar(share * TEXTURE_SCALE)?,
+            cross: self.cross.as_ref().map(cross).transpose()?,
+        })
     }
 
-    /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, 66, H/8, W/8]`, with `share` of the full
-    /// strength.
+    /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, 66, H/8, W/8]`, or `[N, 70, H/8, W/8]` with a
+    /// cross-component filter; with `share` of the full strength.
     pub fn map(&self, packed: &Tensor, q: &Tensor, share: f64) -> Result<Tensor> {
-        let (strength, texture) = self.parts(packed, q, share)?;
-        Ok(Tensor::f_cat(&[strength, texture], 1)?)
+        let Parts { strength, texture, cross } = self.parts(packed, q, share)?;
+        let mut parts = vec![strength, texture];
+        parts.extend(cross);
+        Ok(Tensor::f_cat(&parts, 1)?)
     }
 
     /// The frame as it is shown, with `share` of the full strength. Neither clamped nor rounded.
     pub fn forward(&self, frame: &Planes, q: &Tensor, share: f64) -> Result<Planes> {
-        let (strength, texture) = self.parts(&pack(frame)?, q, share)?;
-        sharpen(frame, &strength, &texture)
+        let parts = self.parts(&pack(frame)?, q, share)?;
+        let sharpened = sharpen(frame, &parts.strength, &parts.texture)?;
+        match &parts.cross {
+            Some(strength) => cross_component(&sharpened, strength),
+            None => Ok(sharpened),
+        }
     }
 }

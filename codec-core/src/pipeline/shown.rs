@@ -32,10 +32,7 @@ impl Shown {
         times.measure("postfilter", || -> Result<()> {
             let packed = packed_tensor(reference, buffer, model.device)?;
             to_nhwc(&postfilter.map(&packed, &q, model.detail_share())?, buffer)?;
-            for chroma in [1, 2] {
-                frame.plane_mut(chroma).clone_from(reference.plane(chroma));
-            }
-            sharpen(reference.plane(0), buffer, frame.plane_mut(0))
+            sharpen(reference, buffer, frame)
         })
     }
 }

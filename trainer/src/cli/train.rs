@@ -53,6 +53,9 @@ pub struct TrainArgs {
     /// Postfilter stage: start with a fresh filter of this many channels and blocks, in place of the model's own: WIDTH,BLOCKS.
     #[arg(long, value_parser = parse_postfilter)]
     fresh_postfilter: Option<PostfilterConfig>,
+    /// Postfilter stage: let chroma follow luma's detail where the filter to start from does not.
+    #[arg(long)]
+    cross_component: bool,
     /// Kernels of the motion compensation, sharp or stable, where they shall not be those of the model to start from.
     #[arg(long, value_parser = parse_filter)]
     luma_filter: Option<Cubic>,
@@ -241,8 +244,10 @@ fn two<T: FromStr>(text: &str) -> Option<(T, T)> {
 
 fn parse_postfilter(text: &str) -> Result<PostfilterConfig, String> {
     match two::<u16>(text) {
-        Some((width, blocks)) => Ok(PostfilterConfig { width: width.into(), blocks: blocks.into() }),
-        None => Err(format!("{text}: write channels and blocks, such as 64,3")),
+        Some((width, blocks)) => {
+            Ok(PostfilterConfig { width: width.into(), blocks: blocks.into(), ..PostfilterConfig::default() })
+        }
+        None => Err(format!("{text}: write channels and blocks, such as 64,6")),
     }
 }
 
@@ -311,6 +316,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
         if args.stage == StageName::Postfilter && (args.fresh_postfilter.is_some() || model.postfilter.is_none()) {
             model.postfilter = Some(args.fresh_postfilter.unwrap_or_default());
             start.tensors.retain(|name, _| !name.contains("/postfilter."));
+        }
+        if let Some(postfilter) = &mut model.postfilter {
+            postfilter.cross |= args.cross_component;
         }
         model.luma_filter = args.luma_filter.unwrap_or(model.luma_filter);
         model.chroma_filter = args.chroma_filter.unwrap_or(model.chroma_filter);

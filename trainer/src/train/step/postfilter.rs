@@ -16,7 +16,7 @@ use crate::train::noise::StepRng;
 const POSTFILTER_INTRA: f64 = 0.2;
 
 /// Usual weight of [`pattern`] in that stage.
-pub const PATTERN_WEIGHT: f64 = 5000.0;
+pub const PATTERN_WEIGHT: f64 = 20000.0;
 
 /// The postfilter on a frame as the codec makes it: the I-frame or the clip's last P-frame, with distortion and perceptual
 /// losses of what is shown.
