@@ -7,14 +7,14 @@ use codec_core::frame::Frame;
 use codec_core::frame::pad::padded;
 
 use codec_core::kernels::pack::{PackTarget, pack_frame};
-use codec_core::kernels::sharpen::{CHANNELS, CROSS_CHANNELS};
+use codec_core::kernels::sharpen::{BANDS, CHANNELS, CROSS_CHANNELS};
 use codec_core::kernels::{self, Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
 use codec_core::model::{Model, ModelSource};
-use codec_core::nn::codec::quality_tensor;
+use codec_core::nn::codec::{CodedFrame, quality_tensor};
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
-use codec_core::nn::ops::{Planes, cross_component, pack, predict, sharpen};
-use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, FrameOptions};
-use ngc_tests::{decode_with, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
+use codec_core::nn::ops::{Planes, add_detail, cross_component, pack, predict, sharpen};
+use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, FrameOptions, Unit};
+use ngc_tests::{decode, decode_with, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
 use tch::{Device, Kind, Tensor};
 
 fn planes(frame: &Frame) -> Planes {
@@ -70,17 +70,27 @@ fn fused_warp_and_blur_equal_the_tensors() {
 #[test]
 fn fused_sharpening_equals_the_tensors() {
     let frame = synthetic_frame(192, 128, 1);
-    for cross in [0, CROSS_CHANNELS] {
-        let channels = CHANNELS + cross;
+    let other = synthetic_frame(192, 128, 2);
+    let past = planes(&other);
+    for (cross, carry) in [(0, 0), (CROSS_CHANNELS, 0), (0, BANDS), (CROSS_CHANNELS, BANDS)] {
+        let channels = CHANNELS + cross + carry;
         let value = |i: usize| (i as f32 * 0.37).sin() * if (2..CHANNELS).contains(&(i % channels)) { 0.1 } else { 1.5 } + 0.05;
         let map: Vec<f32> = (0..channels * 16 * 24).map(value).collect();
         let tensor = Tensor::from_slice(&map).view([1, 16, 24, -1]).permute([0, 3, 1, 2]);
-        let mut wanted = sharpen(&planes(&frame), &tensor.narrow(1, 0, 2), &tensor.narrow(1, 2, 64)).unwrap().rounded().unwrap();
+        let decoded = planes(&frame);
+        let mut wanted = sharpen(&decoded, &tensor.narrow(1, 0, 2), &tensor.narrow(1, 2, 64)).unwrap();
+        if carry > 0 {
+            let difference = past.sub(&decoded).unwrap().y;
+            wanted.y = add_detail(&wanted.y, &difference, &tensor.narrow(1, (CHANNELS + cross) as i64, 2)).unwrap();
+        }
+        wanted = wanted.rounded().unwrap();
         if cross > 0 {
             wanted = cross_component(&wanted, &tensor.narrow(1, CHANNELS as i64, 4)).unwrap().rounded().unwrap();
         }
         let mut found = Frame::new(192, 128);
-        kernels::sharpen::sharpen(&frame, &map, &mut found).unwrap();
+        let past =
+            Prediction { width: 192, height: 128, y: Vec::try_from(past.y.view([-1])).unwrap(), ..Prediction::new(192, 128) };
+        kernels::sharpen::sharpen(&frame, (carry > 0).then_some(&past), &map, &mut found).unwrap();
         let found = planes(&found);
         for (wanted, found) in [(wanted.y, found.y), (wanted.uv, found.uv)] {
             let difference = (wanted - found).abs();
@@ -95,17 +105,14 @@ fn field_tensor(field: &FlowField) -> Tensor {
     Tensor::from_slice(&field.data).view([1, field.rows as i64, field.cols as i64, 2]).permute([0, 3, 1, 2]).contiguous()
 }
 
-/// The trainer's estimate of a clip in bytes, with the framing that is known beforehand. `references` are the encoder's
-/// reconstructions: motion estimation makes much of a rounding error.
-fn estimate(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) -> f64 {
+/// A clip as the trainer codes it, at the qualities of a stream of `quality`. `references` are the encoder's reconstructions: motion
+/// estimation makes much of a rounding error.
+fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) -> Vec<CodedFrame> {
     let networks = &model.networks;
     let prepared = networks.prepare(Arithmetic::Integer).unwrap();
-    let q = quality_tensor(&[quality], Device::Cpu).unwrap();
-    let q_intra = quality_tensor(&[quality.saturating_sub(networks.config.intra_quality_offset)], Device::Cpu).unwrap();
+    let [q_intra, q] = qualities(model, quality);
     let mut estimator = MotionSearch::medium(networks.config.luma_filter);
-    let coded = networks.intra_frame(&prepared, &planes(&frames[0]), &q_intra, &mut Quantiser::Hard).unwrap();
-    let mut bytes = coded.bits.double_value(&[0]) / 8.0 + 56.0 + MEAN_OVERHEAD_BYTES;
-    let mut state = None;
+    let mut coded = vec![networks.intra_frame(&prepared, &planes(&frames[0]), &q_intra, &mut Quantiser::Hard).unwrap()];
     for (t, frame) in frames.iter().enumerate().skip(1) {
         let lambda = codec_core::quality::lambda(f64::from(quality));
         let field = estimator.estimate(frame.plane(0), references[t - 1].plane(0), lambda).unwrap();
@@ -113,12 +120,59 @@ fn estimate(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) 
         let (dy, dx) = bitstream::shift(0x4e47_4331, t as u32);
         let shift = (i64::from(dy), i64::from(dx));
         let (target, reference, flow) = (planes(frame), planes(&references[t - 1]), field_tensor(&field));
-        let coded =
-            networks.inter_frame(&prepared, &target, &reference, &flow, &q, state.as_ref(), shift, &mut Quantiser::Hard).unwrap();
-        bytes += coded.bits.double_value(&[0]) / 8.0 + 10.0 + MEAN_OVERHEAD_BYTES;
-        state = coded.inter;
+        let state = coded[t - 1].inter.as_ref();
+        coded.push(networks.inter_frame(&prepared, &target, &reference, &flow, &q, state, shift, &mut Quantiser::Hard).unwrap());
     }
-    bytes
+    coded
+}
+
+/// Quality indices of I-frames and P-frames.
+fn qualities(model: &Model, quality: u8) -> [Tensor; 2] {
+    let intra = quality.saturating_sub(model.config.intra_quality_offset);
+    [intra, quality].map(|q| quality_tensor(&[q], Device::Cpu).unwrap())
+}
+
+/// The trainer's estimate of a clip in bytes, with the framing that is known beforehand.
+fn estimate(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) -> f64 {
+    let coded = on_tensors(model, frames, references, quality);
+    let framing = |t: usize| if t == 0 { 56.0 } else { 10.0 };
+    coded.iter().enumerate().map(|(t, c)| c.bits.double_value(&[0]) / 8.0 + framing(t) + MEAN_OVERHEAD_BYTES).sum()
+}
+
+/// Units and the encoder's reconstructions.
+fn encode_with_references(config: codec_core::EncoderConfig, frames: &[Frame]) -> (Vec<Unit>, Vec<Frame>) {
+    let mut encoder = Encoder::new(config).unwrap();
+    let code = |frame: &Frame| {
+        encoder.send_frame(&frame.view(), FrameOptions::default()).unwrap();
+        (encoder.receive_unit().unwrap(), encoder.reconstruction().clone())
+    };
+    frames.iter().map(code).unzip()
+}
+
+#[test]
+fn detail_is_what_the_tensors_make_of_it() {
+    let _no_grad = tch::no_grad_guard();
+    tch::set_num_threads(1);
+    let frames = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 6);
+    let (units, references) =
+        encode_with_references(codec_core::EncoderConfig { detail: 1.0, quality: 40, ..encoder_config(192, 128) }, &frames);
+    let decoded = decode(1, units.iter().map(|unit| unit.data.as_slice()));
+    let model = Model::load(&ModelSource::Embedded, Device::Cpu).unwrap();
+    let (networks, [q_intra, q]) = (&model.networks, qualities(&model, 40));
+    let postfilter = networks.postfilter.as_ref().unwrap();
+    let mut last = None;
+    for (t, coded) in on_tensors(&model, &frames, &references, 40).iter().enumerate() {
+        let past = networks.carried(last.as_ref(), coded.inter.as_ref()).unwrap();
+        assert_eq!(past.is_some(), t > 0 && postfilter.looks_back());
+        let q = if t == 0 { &q_intra } else { &q };
+        let shown = postfilter.forward(&planes(&references[t]), past.as_ref(), q, 1.0).unwrap().rounded().unwrap();
+        let found = planes(&decoded[t].frame);
+        for (wanted, found) in [(&shown.y, found.y), (&shown.uv, found.uv)] {
+            let difference = (wanted - found).abs().mean(Kind::Float).double_value(&[]) * 255.0;
+            assert!(difference < 0.02, "frame {t}: {difference} steps of 255");
+        }
+        last = Some(shown);
+    }
 }
 
 #[test]
@@ -132,13 +186,8 @@ fn the_trainers_estimate_is_the_size_of_the_file() {
     {
         let model = Model::load(&source, Device::Cpu).unwrap();
         let config = codec_core::EncoderConfig { quality, model: source.clone(), ..encoder_config(320, 192) };
-        let mut encoder = Encoder::new(config).unwrap();
-        let (mut real, mut references) = (0, Vec::new());
-        for frame in &frames {
-            encoder.send_frame(&frame.view(), FrameOptions::default()).unwrap();
-            real += encoder.receive_unit().unwrap().data.len();
-            references.push(encoder.reconstruction().clone());
-        }
+        let (units, references) = encode_with_references(config, &frames);
+        let real: usize = units.iter().map(|unit| unit.data.len()).sum();
         let estimated = estimate(&model, &frames, &references, quality);
         let error = real as f64 / estimated - 1.0;
         assert!(error.abs() < 0.01, "{source:?}, quality {quality}: {real} bytes, {estimated:.0} estimated");

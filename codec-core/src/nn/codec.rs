@@ -102,7 +102,8 @@ pub struct CodedFrame {
 /// The parts of a P-frame that losses and the next frame need.
 pub struct InterState {
     pub prediction: Prediction,
-    /// Blur, as [`Networks::motion`] gives it.
+    /// Motion and blur, as [`Networks::motion`] gives them.
+    pub motion: Tensor,
     pub sigma: Tensor,
     pub flow_bits: Tensor,
     /// Quantised latents without gradient: the temporal priors of the next frame.
@@ -258,6 +259,14 @@ impl Networks {
         }
     }
 
+    /// The frame shown before a P-frame, moved on as its reference was: what [`Postfilter::forward`] takes as the past. `None` if there is
+    /// none, or if the filter does not look back.
+    pub fn carried(&self, shown: Option<&Planes>, inter: Option<&InterState>) -> Result<Option<Planes>> {
+        let looks_back = self.postfilter.as_ref().is_some_and(Postfilter::looks_back);
+        let (Some(shown), Some(inter), true) = (shown, inter, looks_back) else { return Ok(None) };
+        Ok(Some(self.predict(shown, &inter.motion, &inter.sigma)?.frame))
+    }
+
     /// Packed residual that G_res makes of the dequantised latent and of the packed prediction (free latent, context).
     pub fn residual_synthesis(&self, latent: &Tensor, packed_prediction: &Tensor, q: &Tensor) -> Result<Tensor> {
         let synthesis = &self.residual.synthesis;
@@ -316,6 +325,7 @@ impl Networks {
             latent,
             inter: Some(InterState {
                 prediction,
+                motion,
                 sigma,
                 flow_bits: coded_flow.bits,
                 flow_latent: coded_flow.y_hat.detach(),

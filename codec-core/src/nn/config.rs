@@ -226,6 +226,11 @@ impl ModelConfig {
                 "postfilter: {blocks} blocks of width {width}, there may be 16 of 1 to 1024 channels"
             )));
         }
+        if self.profile == Profile::Paper && self.postfilter.as_ref().is_some_and(|c| c.recurrent) {
+            return Err(Error::ModelMismatch(
+                "postfilter.recurrent must be false: the paper profile has no motion at 1/8".into(),
+            ));
+        }
         if self.intra_entropy.temporal {
             return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));
         }

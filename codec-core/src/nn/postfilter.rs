@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::config::PACKED_CHANNELS;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, act, run_blocks};
-use super::ops::{Planes, cross_component, pack, sharpen};
+use super::ops::{Planes, add_detail, cross_component, pack, sharpen};
 use super::params::Scope;
 use crate::Result;
 
@@ -21,6 +21,8 @@ pub const STRENGTHS: (f64, f64) = (-1.0, 4.0);
 const CROSS_STRENGTHS: (f64, f64) = (-2.0, 2.0);
 /// Strength that a fresh filter has everywhere.
 const START: f64 = 0.3;
+/// Share of the past's detail that a fresh filter carries on. Within 0..=1, so that nothing grows from frame to frame.
+const CARRY_START: f64 = 0.3;
 /// Of the output layer's channels to samples: a unit is worth 8 of 255 steps, so that texture learns as fast as strengths.
 const TEXTURE_SCALE: f64 = 1.0 / 32.0;
 
@@ -33,12 +35,15 @@ pub struct PostfilterConfig {
     /// Whether detail of luma is added to chroma.
     #[serde(default)]
     pub cross: bool,
+    /// Whether detail of the frame shown before is carried on (`rt` profile).
+    #[serde(default)]
+    pub recurrent: bool,
 }
 
 impl Default for PostfilterConfig {
     /// 2500 multiplications a pixel.
     fn default() -> Self {
-        Self { width: 64, blocks: 6, cross: true }
+        Self { width: 64, blocks: 6, cross: true, recurrent: true }
     }
 }
 
@@ -46,7 +51,8 @@ impl Default for PostfilterConfig {
 /// chroma is to follow (the cross-component filter's idea is that of VVC: where colour changes, luma does, and luma has more bits).
 ///
 /// Rate and distortion together leave less contrast in fine texture than the original had. What is given back here is
-/// shown and never predicted from, so it costs no bits and cannot add up over frames.
+/// shown and never predicted from, so it costs no bits. A recurrent filter also sees the frame shown before, moved on as the reference was:
+/// texture stays with what moves, and what a keyframe had lasts longer than the prediction loop would keep it.
 #[derive(Debug)]
 pub struct Postfilter {
     input: Conv,
@@ -54,7 +60,15 @@ pub struct Postfilter {
     blocks: Vec<DwBlock>,
     output: Conv,
     cross: Option<Conv>,
+    recurrence: Option<Recurrence>,
     start: QualityKnots,
+}
+
+/// The layers of a recurrent filter.
+#[derive(Debug)]
+struct Recurrence {
+    input: Conv,
+    carry: Conv,
 }
 
 /// What is to be done to a frame, at 1/8 of its size.
@@ -65,6 +79,8 @@ struct Parts {
     texture: Tensor,
     /// `[N, 4, H/8, W/8]`, within [`CROSS_STRENGTHS`].
     cross: Option<Tensor>,
+    /// `[N, 2, H/8, W/8]`, within 0..=1: how much of the bands of the past takes the place of the frame's.
+    carry: Option<Tensor>,
 }
 
 impl Postfilter {
@@ -76,42 +92,72 @@ impl Postfilter {
             blocks: DwBlock::stack(p.sub("blocks"), config.width, config.blocks)?,
             output: Conv::new(p.sub("output"), config.width, BANDS + SAMPLES, silent)?,
             cross: config.cross.then(|| Conv::new(p.sub("cross"), config.width, CROSS, silent)).transpose()?,
+            recurrence: config.recurrent.then(|| Recurrence::new(p.sub("recurrence"), config.width)).transpose()?,
             start: QualityKnots::new(p.sub("start"), "knots", BANDS, START, 0.0)?,
         })
     }
 
-    /// What is to be done to a packed decoded frame `[N, 96, H/8, W/8]`, with `share` of the full strength.
-    fn parts(&self, packed: &Tensor, q: &Tensor, share: f64) -> Result<Parts> {
-        let x = act(&self.input.forward(packed)?)?.f_mul(&self.gain.gain(q)?)?;
-        let x = run_blocks(&self.blocks, x)?;
+    /// Whether it takes a past.
+    pub fn looks_back(&self) -> bool {
+        self.recurrence.is_some()
+    }
+
+    /// What is to be done to a packed decoded frame `[N, 96, H/8, W/8]`, with `share` of the full strength. `news`: the packed frame minus
+    /// the packed past.
+    fn parts(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: f64) -> Result<Parts> {
+        let mut x = self.input.forward(packed)?;
+        let recurrence = self.recurrence.as_ref().zip(news);
+        if let Some((layers, news)) = recurrence {
+            x = x.f_add(&layers.input.forward(news)?)?;
+        }
+        let x = run_blocks(&self.blocks, act(&x)?.f_mul(&self.gain.gain(q)?)?)?;
         let of_luma = self.output.forward(&x)?;
         let strength = of_luma.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(q)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
         let cross = |head: &Conv| -> Result<Tensor> {
             Ok(head.forward(&x)?.f_clamp(CROSS_STRENGTHS.0, CROSS_STRENGTHS.1)?.f_mul_scalar(share)?)
         };
+        let carry = |layers: &Recurrence| -> Result<Tensor> {
+            Ok(layers.carry.forward(&x)?.f_add_scalar(CARRY_START)?.f_clamp(0.0, 1.0)?.f_mul_scalar(share)?)
+        };
         Ok(Parts {
             strength: strength.f_mul_scalar(share)?,
             texture: of_luma.f_narrow(1, BANDS, SAMPLES)?.f_mul_scalar(share * TEXTURE_SCALE)?,
             cross: self.cross.as_ref().map(cross).transpose()?,
+            carry: recurrence.map(|(layers, _)| carry(layers)).transpose()?,
         })
     }
 
-    /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, 66, H/8, W/8]`, or `[N, 70, H/8, W/8]` with a
-    /// cross-component filter; with `share` of the full strength.
-    pub fn map(&self, packed: &Tensor, q: &Tensor, share: f64) -> Result<Tensor> {
-        let Parts { strength, texture, cross } = self.parts(packed, q, share)?;
-        let mut parts = vec![strength, texture];
-        parts.extend(cross);
+    /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, C, H/8, W/8]`, with `share` of the full strength. `news`
+    /// `[N, 96, H/8, W/8]`: the packed frame minus the packed past; `None` where there is no past or nothing looks at it.
+    pub fn map(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: f64) -> Result<Tensor> {
+        let Parts { strength, texture, cross, carry } = self.parts(packed, news, q, share)?;
+        let parts: Vec<Tensor> = [Some(strength), Some(texture), cross, carry].into_iter().flatten().collect();
         Ok(Tensor::f_cat(&parts, 1)?)
     }
 
-    /// The frame as it is shown, with `share` of the full strength. Neither clamped nor rounded.
-    pub fn forward(&self, frame: &Planes, q: &Tensor, share: f64) -> Result<Planes> {
-        let parts = self.parts(&pack(frame)?, q, share)?;
-        let sharpened = sharpen(frame, &parts.strength, &parts.texture)?;
-        match &parts.cross {
-            Some(strength) => cross_component(&sharpened, strength),
-            None => Ok(sharpened),
+    /// The frame as it is shown, with `share` of the full strength. Neither clamped nor rounded. `past`: see
+    /// [`Networks::carried`](super::Networks::carried).
+    pub fn forward(&self, frame: &Planes, past: Option<&Planes>, q: &Tensor, share: f64) -> Result<Planes> {
+        let old = past.map(|past| past.sub(frame)).transpose()?;
+        let news = old.as_ref().map(|old| Ok::<_, crate::Error>(pack(old)?.f_neg()?)).transpose()?;
+        let parts = self.parts(&pack(frame)?, news.as_ref(), q, share)?;
+        let mut shown = sharpen(frame, &parts.strength, &parts.texture)?;
+        if let (Some(old), Some(carry)) = (&old, &parts.carry) {
+            shown.y = add_detail(&shown.y, &old.y, carry)?;
         }
+        match &parts.cross {
+            Some(strength) => cross_component(&shown, strength),
+            None => Ok(shown),
+        }
+    }
+}
+
+impl Recurrence {
+    fn new(mut p: Scope, width: i64) -> Result<Self> {
+        let silent = ConvConfig { gain: 0.0, ..ConvConfig::default() };
+        Ok(Self {
+            input: Conv::new(p.sub("input"), PACKED_CHANNELS, width, silent)?,
+            carry: Conv::new(p.sub("carry"), width, BANDS, silent)?,
+        })
     }
 }

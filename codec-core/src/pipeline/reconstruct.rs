@@ -16,6 +16,17 @@ use crate::kernels::{MotionCompensator, PACKED_CHANNELS, Prediction, haar};
 use crate::model::Model;
 use crate::nn::codec::quality_tensor;
 
+/// The last reconstruction.
+pub struct Picture<'a> {
+    pub frame: &'a Frame,
+    /// Motion and blur from the one before at 1/8; empty after an I-frame and in the `paper` profile.
+    pub motion: &'a [f32],
+    /// Quality index: of a P-frame's residual.
+    pub quality: u8,
+    /// Counts reconstructions from 1.
+    pub number: u64,
+}
+
 /// Frame memory of a stream and the synthesis side of the networks.
 pub struct Reconstructor {
     model: Rc<Model>,
@@ -29,6 +40,8 @@ pub struct Reconstructor {
     quality: u8,
     /// Motion and blur of the last P-frame at 1/8, empty after an I-frame.
     motion: Vec<f32>,
+    /// Reconstructions made.
+    number: u64,
     buffer: Vec<f32>,
     pub times: StageTimes,
 }
@@ -45,6 +58,7 @@ impl Reconstructor {
             residual_prior: None,
             quality: 0,
             motion: Vec::new(),
+            number: 0,
             buffer: Vec::new(),
             times: StageTimes::default(),
         }
@@ -59,13 +73,14 @@ impl Reconstructor {
         (&self.reference, &mut self.times)
     }
 
-    pub fn prediction(&self) -> &Prediction {
-        &self.prediction
+    /// The last reconstruction with what belongs to it, and the times to which to add what is done with it.
+    pub fn picture_and_times(&mut self) -> (Picture<'_>, &mut StageTimes) {
+        let picture = Picture { frame: &self.reference, motion: &self.motion, quality: self.quality, number: self.number };
+        (picture, &mut self.times)
     }
 
-    /// Quality index of the last frame: of a P-frame's residual.
-    pub fn quality(&self) -> u8 {
-        self.quality
+    pub fn prediction(&self) -> &Prediction {
+        &self.prediction
     }
 
     /// Rows and columns at 1/`scale` of the coded size.
@@ -102,6 +117,7 @@ impl Reconstructor {
         self.residual_prior = None;
         self.quality = quality;
         self.motion.clear();
+        self.number += 1;
         Ok(())
     }
 
@@ -153,6 +169,7 @@ impl Reconstructor {
         self.times.measure("unpack", || unpack_frame(buffer, Some(prediction), shift, reference, 1))?;
         self.residual_prior = Some((latent, shift));
         self.quality = quality;
+        self.number += 1;
         Ok(())
     }
 
@@ -166,6 +183,8 @@ impl Reconstructor {
         compensator.predict(reference, &self.motion, 1, prediction)?;
         self.buffer.clear();
         self.buffer.resize(rows * cols * PACKED_CHANNELS, 0.0);
-        unpack_frame(&self.buffer, Some(prediction), (0, 0), reference, 1)
+        unpack_frame(&self.buffer, Some(prediction), (0, 0), reference, 1)?;
+        self.number += 1;
+        Ok(())
     }
 }

@@ -1,10 +1,12 @@
 //! What a decoder shows: the reconstruction, or the postfilter's work on it.
 
-use super::reconstruct::Reconstructor;
-use super::tensors::{packed_tensor, to_nhwc};
+use super::reconstruct::{Picture, Reconstructor};
+use super::tensors::{from_nhwc, packed_tensor, to_nhwc};
 use crate::Result;
 use crate::frame::Frame;
+use crate::kernels::pack::{PackTarget, pack_residual};
 use crate::kernels::sharpen::sharpen;
+use crate::kernels::{MotionCompensator, PACKED_CHANNELS, Prediction};
 use crate::model::Model;
 use crate::nn::Postfilter;
 use crate::nn::codec::quality_tensor;
@@ -12,27 +14,56 @@ use crate::nn::codec::quality_tensor;
 /// A filtered frame at coded size, kept from frame to frame.
 pub(super) struct Shown {
     frame: Frame,
+    /// Of the reconstruction that `frame` was made of; 0: there is none yet.
+    number: u64,
+    compensator: MotionCompensator,
+    past: Prediction,
     buffer: Vec<f32>,
 }
 
 impl Shown {
-    pub fn new(width: usize, height: usize) -> Self {
-        Self { frame: Frame::new(width, height), buffer: Vec::new() }
+    pub fn new(width: usize, height: usize, model: &Model) -> Self {
+        Self {
+            frame: Frame::new(width, height),
+            number: 0,
+            compensator: MotionCompensator::new(model.config.luma_filter, model.config.chroma_filter),
+            past: Prediction::default(),
+            buffer: Vec::new(),
+        }
     }
 
     pub fn frame(&self) -> &Frame {
         &self.frame
     }
 
-    /// Filters the reconstruction with the postfilter of `model`.
+    /// Filters the reconstruction with the postfilter of `model`. A recurrent filter looks back only at the very frame before: where that was
+    /// not shown, it starts afresh.
     pub fn update(&mut self, postfilter: &Postfilter, model: &Model, reconstructor: &mut Reconstructor) -> Result<()> {
-        let q = quality_tensor(&[reconstructor.quality()], model.device)?;
-        let (reference, times) = reconstructor.reference_and_times();
-        let (frame, buffer) = (&mut self.frame, &mut self.buffer);
+        let (picture, times) = reconstructor.picture_and_times();
+        let Picture { frame: decoded, motion, quality, number } = picture;
+        if self.number == number {
+            return Ok(());
+        }
+        let follows = self.number + 1 == number && !motion.is_empty();
+        let q = quality_tensor(&[quality], model.device)?;
         times.measure("postfilter", || -> Result<()> {
-            let packed = packed_tensor(reference, buffer, model.device)?;
-            to_nhwc(&postfilter.map(&packed, &q, model.detail_share())?, buffer)?;
-            sharpen(reference, buffer, frame)
-        })
+            let packed = packed_tensor(decoded, &mut self.buffer, model.device)?;
+            let mut news = None;
+            if follows && postfilter.looks_back() {
+                self.compensator.predict(&self.frame, motion, 1, &mut self.past)?;
+                pack_residual(
+                    decoded,
+                    &self.past,
+                    (0, 0),
+                    PackTarget { data: &mut self.buffer, channels: PACKED_CHANNELS, offset: 0 },
+                    1,
+                )?;
+                news = Some(from_nhwc(&self.buffer, decoded.height() / 8, decoded.width() / 8, PACKED_CHANNELS, model.device)?);
+            }
+            to_nhwc(&postfilter.map(&packed, news.as_ref(), &q, model.detail_share())?, &mut self.buffer)?;
+            sharpen(decoded, news.is_some().then_some(&self.past), &self.buffer, &mut self.frame)
+        })?;
+        self.number = number;
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use codec_core::bitstream::Profile;
 use codec_core::kernels::Cubic;
 use codec_core::nn::{PostfilterConfig, Precision};
 use tch::Device;
@@ -56,6 +57,9 @@ pub struct TrainArgs {
     /// Postfilter stage: let chroma follow luma's detail where the filter to start from does not.
     #[arg(long)]
     cross_component: bool,
+    /// Postfilter stage: let the filter look back at the frame shown before where that to start from does not.
+    #[arg(long)]
+    recurrent: bool,
     /// Kernels of the motion compensation, sharp or stable, where they shall not be those of the model to start from.
     #[arg(long, value_parser = parse_filter)]
     luma_filter: Option<Cubic>,
@@ -314,11 +318,13 @@ pub fn run(args: TrainArgs) -> Result<()> {
         let model = &mut start.progress.model;
         model.context |= args.context;
         if args.stage == StageName::Postfilter && (args.fresh_postfilter.is_some() || model.postfilter.is_none()) {
-            model.postfilter = Some(args.fresh_postfilter.unwrap_or_default());
+            let fresh = args.fresh_postfilter.unwrap_or_default();
+            model.postfilter = Some(PostfilterConfig { recurrent: model.profile == Profile::Rt, ..fresh });
             start.tensors.retain(|name, _| !name.contains("/postfilter."));
         }
         if let Some(postfilter) = &mut model.postfilter {
             postfilter.cross |= args.cross_component;
+            postfilter.recurrent |= args.recurrent;
         }
         model.luma_filter = args.luma_filter.unwrap_or(model.luma_filter);
         model.chroma_filter = args.chroma_filter.unwrap_or(model.chroma_filter);

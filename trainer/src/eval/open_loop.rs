@@ -29,6 +29,7 @@ pub fn code(clip: &Clip, source: &ModelSource, settings: &Settings) -> Result<Co
     let prepared = faithful.networks.prepare(Arithmetic::Integer)?;
     let mut sequence: Option<SequenceHeader> = None;
     let mut state: Option<InterState> = None;
+    let mut last_shown: Option<Planes> = None;
     let (mut bytes, mut frames) = (0, Vec::with_capacity(clip.frames.len()));
     for original in &clip.frames {
         let reference = encoder.reconstruction().clone();
@@ -43,6 +44,7 @@ pub fn code(clip: &Clip, source: &ModelSource, settings: &Settings) -> Result<Co
         let q = quality_tensor(&[quality], Device::Cpu)?;
         let shown: Planes = tch::no_grad(|| -> Result<Planes> {
             if unit.keyframe {
+                (state, last_shown) = (None, None);
                 let coded = faithful.networks.intra_frame(&prepared, &target, &q, &mut Quantiser::Hard)?;
                 return Ok(unpack(&detailed.networks.intra.synthesis.forward(&coded.latent, &q)?)?);
             }
@@ -68,9 +70,13 @@ pub fn code(clip: &Clip, source: &ModelSource, settings: &Settings) -> Result<Co
             Ok(shown)
         })?;
         let shown = match detailed.active_postfilter() {
-            Some(postfilter) => tch::no_grad(|| postfilter.forward(&shown.rounded()?, &q, detailed.detail_share()))?,
+            Some(postfilter) => tch::no_grad(|| -> Result<Planes> {
+                let past = detailed.networks.carried(last_shown.as_ref(), state.as_ref())?;
+                Ok(postfilter.forward(&shown.rounded()?, past.as_ref(), &q, detailed.detail_share())?)
+            })?,
             None => shown,
         };
+        last_shown = Some(shown.rounded()?);
         let shown: Frame = frame(&shown)?;
         frames.push(shown.crop_copy(clip.width, clip.height)?);
     }
