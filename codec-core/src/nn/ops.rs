@@ -178,7 +178,7 @@ fn detail_bands(x: &Tensor) -> Result<Tensor> {
 
 /// A plane `[N, 1, H, W]` and the two bands of detail of `guide`, of the same shape, times `strength` `[N, 2, H/8, W/8]`, upsampled bilinearly.
 pub fn add_detail(plane: &Tensor, guide: &Tensor, strength: &Tensor) -> Result<Tensor> {
-    let change = detail_bands(guide)?.f_mul(&upsample(strength, 8)?)?.f_sum_dim_intlist(&[1i64][..], true, Kind::Float)?;
+    let change = detail_bands(guide)?.f_mul(&upsample8(strength)?)?.f_sum_dim_intlist(&[1i64][..], true, Kind::Float)?;
     Ok(plane.f_add(&change)?)
 }
 
@@ -189,19 +189,9 @@ pub fn sharpen(frame: &Planes, strength: &Tensor, texture: &Tensor) -> Result<Pl
     Ok(Planes { y, uv: frame.uv.shallow_clone() })
 }
 
-/// A frame with detail of its luma added to its chroma: the same two bands as in [`sharpen`], of luma at the size of chroma (means of 2x2
-/// samples), times `strength` `[N, 4, H/8, W/8]`, upsampled bilinearly: both bands for U, then for V.
-pub fn cross_component(frame: &Planes, strength: &Tensor) -> Result<Planes> {
-    let bands = detail_bands(&frame.y.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?)?;
-    let (n, _, h, w) = bands.size4()?;
-    let strength = upsample(strength, 4)?.f_view([n, 2, 2, h, w])?;
-    let change = strength.f_mul(&bands.f_unsqueeze(1)?)?.f_sum_dim_intlist(&[2i64][..], false, Kind::Float)?;
-    Ok(Planes { y: frame.y.shallow_clone(), uv: frame.uv.f_add(&change)? })
-}
-
-fn upsample(x: &Tensor, factor: i64) -> Result<Tensor> {
+fn upsample8(x: &Tensor) -> Result<Tensor> {
     let (_, _, h, w) = x.size4()?;
-    Ok(x.f_contiguous()?.f_upsample_bilinear2d([h * factor, w * factor], false, None, None)?)
+    Ok(x.f_contiguous()?.f_upsample_bilinear2d([h * 8, w * 8], false, None, None)?)
 }
 
 /// Motion-compensated prediction of a frame and the full-resolution flow it used.
@@ -216,8 +206,8 @@ pub struct Prediction {
 /// `motion` `[N, 2, H/8, W/8]` in full-resolution pixels, `sigma` `[N, 1, H/8, W/8]` in 0..=1 (0: exactly no blur), `filters`
 /// of luma and chroma.
 pub fn predict(reference: &Planes, motion: &Tensor, sigma: &Tensor, filters: [Cubic; 2]) -> Result<Prediction> {
-    let flow = upsample(motion, 8)?;
-    let sigma = upsample(sigma, 8)?;
+    let flow = upsample8(motion)?;
+    let sigma = upsample8(sigma)?;
     let halve = |t: &Tensor| t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
     let chroma_flow = halve(&flow)?.f_mul_scalar(0.5)?;
     let warped =

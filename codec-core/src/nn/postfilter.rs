@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use super::config::PACKED_CHANNELS;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, act, run_blocks};
-use super::ops::{Planes, add_detail, cross_component, pack, sharpen};
+use super::ops::{Planes, add_detail, pack, sharpen};
 use super::params::Scope;
 use crate::Result;
 
@@ -13,12 +13,8 @@ use crate::Result;
 const BANDS: i64 = crate::kernels::sharpen::BANDS as i64;
 /// Samples of luma to a cell of the packed frame.
 const SAMPLES: i64 = crate::kernels::sharpen::CHANNELS as i64 - BANDS;
-/// Strengths of the cross-component filter: the same bands, for U and V.
-const CROSS: i64 = crate::kernels::sharpen::CROSS_CHANNELS as i64;
 /// Least and most strength: -1 takes a band out, 0 leaves it as it is.
 pub const STRENGTHS: (f64, f64) = (-1.0, 4.0);
-/// Least and most strength of the cross-component filter; colours seldom change by more than luma does.
-const CROSS_STRENGTHS: (f64, f64) = (-2.0, 2.0);
 /// Strength that a fresh filter has everywhere.
 const START: f64 = 0.3;
 /// Share of the past's detail that a fresh filter carries on. Within 0..=1, so that nothing grows from frame to frame.
@@ -32,9 +28,6 @@ const TEXTURE_SCALE: f64 = 1.0 / 32.0;
 pub struct PostfilterConfig {
     pub width: i64,
     pub blocks: usize,
-    /// Whether detail of luma is added to chroma.
-    #[serde(default)]
-    pub cross: bool,
     /// Whether detail of the frame shown before is carried on (`rt` profile).
     #[serde(default)]
     pub recurrent: bool,
@@ -43,12 +36,11 @@ pub struct PostfilterConfig {
 impl Default for PostfilterConfig {
     /// 2500 multiplications a pixel.
     fn default() -> Self {
-        Self { width: 64, blocks: 6, cross: true, recurrent: true }
+        Self { width: 64, blocks: 6, recurrent: true }
     }
 }
 
-/// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, what texture is to be added, and how
-/// chroma is to follow (the cross-component filter's idea is that of VVC: where colour changes, luma does, and luma has more bits).
+/// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, and what texture is to be added.
 ///
 /// Rate and distortion together leave less contrast in fine texture than the original had. What is given back here is
 /// shown and never predicted from, so it costs no bits. A recurrent filter also sees the frame shown before, moved on as the reference was:
@@ -59,7 +51,6 @@ pub struct Postfilter {
     gain: QualityKnots,
     blocks: Vec<DwBlock>,
     output: Conv,
-    cross: Option<Conv>,
     recurrence: Option<Recurrence>,
     start: QualityKnots,
 }
@@ -77,8 +68,6 @@ struct Parts {
     strength: Tensor,
     /// `[N, 64, H/8, W/8]`.
     texture: Tensor,
-    /// `[N, 4, H/8, W/8]`, within [`CROSS_STRENGTHS`].
-    cross: Option<Tensor>,
     /// `[N, 2, H/8, W/8]`, within 0..=1: how much of the bands of the past takes the place of the frame's.
     carry: Option<Tensor>,
 }
@@ -91,7 +80,6 @@ impl Postfilter {
             gain: QualityKnots::new(p.sub("gain"), "knots", config.width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), config.width, config.blocks)?,
             output: Conv::new(p.sub("output"), config.width, BANDS + SAMPLES, silent)?,
-            cross: config.cross.then(|| Conv::new(p.sub("cross"), config.width, CROSS, silent)).transpose()?,
             recurrence: config.recurrent.then(|| Recurrence::new(p.sub("recurrence"), config.width)).transpose()?,
             start: QualityKnots::new(p.sub("start"), "knots", BANDS, START, 0.0)?,
         })
@@ -113,25 +101,22 @@ impl Postfilter {
         let x = run_blocks(&self.blocks, act(&x)?.f_mul(&self.gain.gain(q)?)?)?;
         let of_luma = self.output.forward(&x)?;
         let strength = of_luma.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(q)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
-        let cross = |head: &Conv| -> Result<Tensor> {
-            Ok(head.forward(&x)?.f_clamp(CROSS_STRENGTHS.0, CROSS_STRENGTHS.1)?.f_mul_scalar(share)?)
-        };
         let carry = |layers: &Recurrence| -> Result<Tensor> {
             Ok(layers.carry.forward(&x)?.f_add_scalar(CARRY_START)?.f_clamp(0.0, 1.0)?.f_mul_scalar(share)?)
         };
         Ok(Parts {
             strength: strength.f_mul_scalar(share)?,
             texture: of_luma.f_narrow(1, BANDS, SAMPLES)?.f_mul_scalar(share * TEXTURE_SCALE)?,
-            cross: self.cross.as_ref().map(cross).transpose()?,
             carry: recurrence.map(|(layers, _)| carry(layers)).transpose()?,
         })
     }
 
-    /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, C, H/8, W/8]`, with `share` of the full strength. `news`
+    /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, 66, H/8, W/8]` or, with `news`, `[N, 68, H/8, W/8]`, with `share` of the full strength. `news`
     /// `[N, 96, H/8, W/8]`: the packed frame minus the packed past; `None` where there is no past or nothing looks at it.
     pub fn map(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: f64) -> Result<Tensor> {
-        let Parts { strength, texture, cross, carry } = self.parts(packed, news, q, share)?;
-        let parts: Vec<Tensor> = [Some(strength), Some(texture), cross, carry].into_iter().flatten().collect();
+        let Parts { strength, texture, carry } = self.parts(packed, news, q, share)?;
+        let mut parts = vec![strength, texture];
+        parts.extend(carry);
         Ok(Tensor::f_cat(&parts, 1)?)
     }
 
@@ -145,10 +130,7 @@ impl Postfilter {
         if let (Some(old), Some(carry)) = (&old, &parts.carry) {
             shown.y = add_detail(&shown.y, &old.y, carry)?;
         }
-        match &parts.cross {
-            Some(strength) => cross_component(&shown, strength),
-            None => Ok(shown),
-        }
+        Ok(shown)
     }
 }
 

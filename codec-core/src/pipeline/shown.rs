@@ -61,7 +61,10 @@ impl Shown {
                 news = Some(from_nhwc(&self.buffer, decoded.height() / 8, decoded.width() / 8, PACKED_CHANNELS, model.device)?);
             }
             to_nhwc(&postfilter.map(&packed, news.as_ref(), &q, model.detail_share())?, &mut self.buffer)?;
-            sharpen(decoded, news.is_some().then_some(&self.past), &self.buffer, &mut self.frame)
+            for chroma in [1, 2] {
+                self.frame.plane_mut(chroma).clone_from(decoded.plane(chroma));
+            }
+            sharpen(decoded.plane(0), news.is_some().then_some(&self.past), &self.buffer, self.frame.plane_mut(0))
         })?;
         self.number = number;
         Ok(())

@@ -54,9 +54,6 @@ pub struct TrainArgs {
     /// Postfilter stage: start with a fresh filter of this many channels and blocks, in place of the model's own: WIDTH,BLOCKS.
     #[arg(long, value_parser = parse_postfilter)]
     fresh_postfilter: Option<PostfilterConfig>,
-    /// Postfilter stage: let chroma follow luma's detail where the filter to start from does not.
-    #[arg(long)]
-    cross_component: bool,
     /// Postfilter stage: let the filter look back at the frame shown before where that to start from does not.
     #[arg(long)]
     recurrent: bool,
@@ -323,7 +320,6 @@ pub fn run(args: TrainArgs) -> Result<()> {
             start.tensors.retain(|name, _| !name.contains("/postfilter."));
         }
         if let Some(postfilter) = &mut model.postfilter {
-            postfilter.cross |= args.cross_component;
             postfilter.recurrent |= args.recurrent;
         }
         model.luma_filter = args.luma_filter.unwrap_or(model.luma_filter);
