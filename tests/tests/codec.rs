@@ -1,9 +1,11 @@
 //! Encoder and decoder together: sizes, rate, drift, damage.
 
+use std::ops::Range;
+
 use codec_core::entropy::MEAN_OVERHEAD_BYTES;
 use codec_core::frame::Frame;
 use codec_core::{Encoder, Error, FrameOptions};
-use ngc_tests::{decode, decoder, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
+use ngc_tests::{decode, decode_with, decoder, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
 
 #[test]
 fn any_size_comes_back_as_it_was() {
@@ -67,7 +69,7 @@ fn looped(frames: &[Frame], count: usize) -> Vec<Frame> {
 }
 
 /// Mean PSNR of Y, U and V over a range of frames.
-fn mean_psnr(originals: &[Frame], outputs: &[codec_core::DecodedFrame], range: std::ops::Range<usize>) -> [f64; 3] {
+fn mean_psnr(originals: &[Frame], outputs: &[codec_core::DecodedFrame], range: Range<usize>) -> [f64; 3] {
     [0, 1, 2].map(|plane| range.clone().map(|i| psnr(&originals[i], &outputs[i].frame, plane)).sum::<f64>() / range.len() as f64)
 }
 
@@ -76,17 +78,26 @@ fn quality_holds_over_600_frames_after_one_keyframe() {
     let real = looped(&real_frames(&repository("examples/media/flower.mp4"), 256, 128, 51), 600);
     let synthetic = looped(&(0..51).map(|i| synthetic_frame(256, 128, i)).collect::<Vec<_>>(), 600);
     for (name, frames) in [("real", real), ("synthetic", synthetic)] {
-        let config = codec_core::EncoderConfig { key_int_max: 0, ..encoder_config(256, 128) };
+        let config = codec_core::EncoderConfig { key_int_max: 0, detail: 1.0, ..encoder_config(256, 128) };
         let units = encode(config, &frames);
         assert_eq!(units.iter().filter(|u| u.keyframe).count(), 1);
-        let out = decode(1, units.iter().map(|u| u.data.as_slice()));
-        // All ranges are whole periods of the loop.
-        let early = mean_psnr(&frames, &out, 20..120);
-        for later in [200..300, 500..600] {
-            let late = mean_psnr(&frames, &out, later.clone());
-            println!("{name}: Y, U, V {early:.2?} dB in frames 20 to 119, {late:.2?} dB in {later:?}");
-            let holds = early.iter().zip(&late).all(|(early, late)| *late > early - 0.7);
-            assert!(holds, "{name}: {early:.2?} dB early, {late:.2?} dB in {later:?}");
+        for postfilter in [false, true] {
+            let mut decoder = decoder(1);
+            decoder.set_postfilter(postfilter);
+            let out = decode_with(decoder, units.iter().map(|u| u.data.as_slice()));
+            let contrast = |range: Range<usize>| out[range].iter().map(|out| contrast(&out.frame)).sum::<f64>() / 100.0;
+            // All ranges are whole periods of the loop.
+            let (early, texture) = (mean_psnr(&frames, &out, 20..120), contrast(20..120));
+            for later in [200..300, 500..600] {
+                let (late, kept) = (mean_psnr(&frames, &out, later.clone()), contrast(later.clone()) / texture);
+                println!(
+                    "{name}, postfilter {postfilter}: Y, U, V {early:.2?} dB in frames 20 to 119, {late:.2?} dB, contrast {kept:.3} in {later:?}"
+                );
+                let holds = early.iter().zip(&late).all(|(early, late)| *late > early - 0.7);
+                assert!(holds, "{name}: {early:.2?} dB early, {late:.2?} dB in {later:?}");
+                // What a recurrent postfilter adds neither piles up nor fades.
+                assert!((0.95..1.05).contains(&kept), "{name}: {kept} of the contrast in {later:?}");
+            }
         }
     }
 }

@@ -276,4 +276,15 @@ mod tests {
         }
         assert_eq!(serde_json::from_value::<ModelConfig>(json).unwrap(), ModelConfig::rt_with(0));
     }
+
+    #[test]
+    fn the_paper_profile_has_no_recurrent_postfilter() {
+        let with = |profile: ModelConfig, recurrent| {
+            let postfilter = Some(PostfilterConfig { recurrent, ..PostfilterConfig::default() });
+            ModelConfig { postfilter, ..profile }.validate()
+        };
+        with(ModelConfig::rt(), true).unwrap();
+        with(ModelConfig::paper(), false).unwrap();
+        assert!(with(ModelConfig::paper(), true).unwrap_err().to_string().contains("postfilter.recurrent"));
+    }
 }
