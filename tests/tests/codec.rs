@@ -85,7 +85,10 @@ fn quality_holds_over_600_frames_after_one_keyframe() {
             let mut decoder = decoder(1);
             decoder.set_postfilter(postfilter);
             let out = decode_with(decoder, units.iter().map(|u| u.data.as_slice()));
-            let contrast = |range: Range<usize>| out[range].iter().map(|out| contrast(&out.frame)).sum::<f64>() / 100.0;
+            let contrast = |range: Range<usize>| {
+                let count = range.len() as f64;
+                out[range].iter().map(|out| contrast(&out.frame)).sum::<f64>() / count
+            };
             // All ranges are whole periods of the loop.
             let (early, texture) = (mean_psnr(&frames, &out, 20..120), contrast(20..120));
             for later in [200..300, 500..600] {

@@ -16,12 +16,14 @@ pub const BANDS: usize = 2;
 const CELL: usize = 8;
 /// Channels of the map: strengths of the bands, and what is added to each sample of a cell.
 pub const CHANNELS: usize = BANDS + CELL * CELL;
-/// out = luma + a * fine(luma) + b * coarse(luma) + texture + c * fine(past - luma) + d * coarse(past - luma), rounded to 8 bits, where fine(x) = x
-/// - blur3(x) and coarse(x) = blur3(x) - blur5(x). The blurs are binomial, 3x3 and 5x5, with the border repeated.
+
+/// out = luma + a * fine(luma) + b * coarse(luma) + texture + c * fine(past - luma) + d * coarse(past - luma), rounded to 8
+/// bits. Here fine(x) is x - blur3(x), and coarse(x) is blur3(x) - blur5(x). The blurs are binomial, 3x3 and 5x5, with the
+/// border repeated.
 ///
 /// `map` is NHWC `[H/8][W/8][66]`: a and b, upsampled bilinearly (pixel centres aligned), and the texture of each cell row by
-/// row, 1 for the range of the samples. With a `past`, `[H/8][W/8][68]`: c and d follow. What is no number counts as 0. Sides are multiples of
-/// 8.
+/// row, 1 for the range of the samples. With a `past`, `[H/8][W/8][68]`: c and d follow. What is no number counts as 0. Sides
+/// are multiples of 8.
 ///
 /// # Errors
 /// [`Error::InvalidConfig`](crate::Error::InvalidConfig) if `map` or `past` has another size.

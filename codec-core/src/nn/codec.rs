@@ -259,8 +259,8 @@ impl Networks {
         }
     }
 
-    /// The frame shown before a P-frame, moved on as its reference was: what [`Postfilter::forward`] takes as the past. `None` if there is
-    /// none, or if the filter does not look back.
+    /// The frame shown before a P-frame, moved on as its reference was: what [`Postfilter::forward`] takes as the past. `None` if
+    /// there is none, or if the filter does not look back.
     pub fn carried(&self, shown: Option<&Planes>, inter: Option<&InterState>) -> Result<Option<Planes>> {
         let looks_back = self.postfilter.as_ref().is_some_and(Postfilter::looks_back);
         let (Some(shown), Some(inter), true) = (shown, inter, looks_back) else { return Ok(None) };

@@ -176,14 +176,15 @@ fn detail_bands(x: &Tensor) -> Result<Tensor> {
     Ok(Tensor::f_cat(&[x.f_sub(&blurred3)?, blurred3.f_sub(&blurred5)?], 1)?)
 }
 
-/// A plane `[N, 1, H, W]` and the two bands of detail of `guide`, of the same shape, times `strength` `[N, 2, H/8, W/8]`, upsampled bilinearly.
+/// A plane `[N, 1, H, W]` and the two bands of detail of `guide`, of the same shape, times `strength` `[N, 2, H/8, W/8]`,
+/// upsampled bilinearly.
 pub fn add_detail(plane: &Tensor, guide: &Tensor, strength: &Tensor) -> Result<Tensor> {
     let change = detail_bands(guide)?.f_mul(&upsample8(strength)?)?.f_sum_dim_intlist(&[1i64][..], true, Kind::Float)?;
     Ok(plane.f_add(&change)?)
 }
 
-/// A frame whose luma has its own detail amplified by `strength` `[N, 2, H/8, W/8]`, see [`add_detail`], and `texture` `[N, 64, H/8, W/8]` added,
-/// a sample to a channel.
+/// A frame whose luma has its own detail amplified by `strength` `[N, 2, H/8, W/8]`, see [`add_detail`], and `texture`
+/// `[N, 64, H/8, W/8]` added, a sample to a channel.
 pub fn sharpen(frame: &Planes, strength: &Tensor, texture: &Tensor) -> Result<Planes> {
     let y = add_detail(&frame.y, &frame.y, strength)?.f_add(&texture.f_pixel_shuffle(8)?)?;
     Ok(Planes { y, uv: frame.uv.shallow_clone() })

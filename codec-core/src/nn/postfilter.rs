@@ -43,8 +43,8 @@ impl Default for PostfilterConfig {
 /// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, and what texture is to be added.
 ///
 /// Rate and distortion together leave less contrast in fine texture than the original had. What is given back here is
-/// shown and never predicted from, so it costs no bits. A recurrent filter also sees the frame shown before, moved on as the reference was:
-/// texture stays with what moves, and what a keyframe had lasts longer than the prediction loop would keep it.
+/// shown and never predicted from, so it costs no bits. A recurrent filter also sees the frame shown before, moved on as the
+/// reference was: texture stays with what moves, and what a keyframe had lasts longer than the prediction loop would keep it.
 #[derive(Debug)]
 pub struct Postfilter {
     input: Conv,
@@ -90,8 +90,8 @@ impl Postfilter {
         self.recurrence.is_some()
     }
 
-    /// What is to be done to a packed decoded frame `[N, 96, H/8, W/8]`, with `share` of the full strength. `news`: the packed frame minus
-    /// the packed past.
+    /// What is to be done to a packed decoded frame `[N, 96, H/8, W/8]`, with `share` of the full strength. `news`: the packed
+    /// frame minus the packed past.
     fn parts(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: f64) -> Result<Parts> {
         let mut x = self.input.forward(packed)?;
         let recurrence = self.recurrence.as_ref().zip(news);
@@ -111,8 +111,9 @@ impl Postfilter {
         })
     }
 
-    /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, 66, H/8, W/8]` or, with `news`, `[N, 68, H/8, W/8]`, with `share` of the full strength. `news`
-    /// `[N, 96, H/8, W/8]`: the packed frame minus the packed past; `None` where there is no past or nothing looks at it.
+    /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, 66, H/8, W/8]` or, with `news`,
+    /// `[N, 68, H/8, W/8]`, with `share` of the full strength. `news` `[N, 96, H/8, W/8]`: the packed frame minus the packed past;
+    /// `None` where there is no past or nothing looks at it.
     pub fn map(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: f64) -> Result<Tensor> {
         let Parts { strength, texture, carry } = self.parts(packed, news, q, share)?;
         let mut parts = vec![strength, texture];
@@ -123,12 +124,11 @@ impl Postfilter {
     /// The frame as it is shown, with `share` of the full strength. Neither clamped nor rounded. `past`: see
     /// [`Networks::carried`](super::Networks::carried).
     pub fn forward(&self, frame: &Planes, past: Option<&Planes>, q: &Tensor, share: f64) -> Result<Planes> {
-        let old = past.map(|past| past.sub(frame)).transpose()?;
-        let news = old.as_ref().map(|old| Ok::<_, crate::Error>(pack(old)?.f_neg()?)).transpose()?;
+        let news = past.map(|past| pack(&frame.sub(past)?)).transpose()?;
         let parts = self.parts(&pack(frame)?, news.as_ref(), q, share)?;
         let mut shown = sharpen(frame, &parts.strength, &parts.texture)?;
-        if let (Some(old), Some(carry)) = (&old, &parts.carry) {
-            shown.y = add_detail(&shown.y, &old.y, carry)?;
+        if let (Some(past), Some(carry)) = (past, &parts.carry) {
+            shown.y = add_detail(&shown.y, &past.y.f_sub(&frame.y)?, carry)?;
         }
         Ok(shown)
     }

@@ -142,9 +142,9 @@ impl Decoder {
         self.decode(data, true).map(|_| ())
     }
 
-    /// Turns the postfilter, which is on at first, on or off from the next frame on. Without it frames are shown as later ones are predicted from
-    /// them: sooner, and nearer to the original by PSNR. A recurrent filter that is turned on, or whose last frame was skipped, starts afresh: it takes
-    /// some frames until its pictures are those of a decoder that showed them all.
+    /// Turns the postfilter, which is on at first, on or off from the next frame on. Without it frames are shown as later ones are
+    /// predicted from them: sooner, and nearer to the original by PSNR. A recurrent filter that is turned on, or whose last frame
+    /// was skipped, starts afresh: it takes some frames until its pictures are those of a decoder that showed them all.
     pub fn set_postfilter(&mut self, on: bool) {
         self.postfilter = on;
     }
@@ -248,7 +248,7 @@ impl Decoder {
             return Ok(());
         };
         let (height, width) = stream.reconstructor.grid(1);
-        let shown = stream.shown.get_or_insert_with(|| Shown::new(width, height, &self.model));
+        let shown = stream.shown.get_or_insert_with(|| Shown::new(width, height));
         shown.update(postfilter, &self.model, &mut stream.reconstructor)
     }
 

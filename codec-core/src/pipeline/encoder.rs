@@ -299,9 +299,9 @@ impl Encoder {
     /// be made good, and the errors of all frames would add up.
     fn estimate_motion(&mut self, quality: u8) -> Result<FlowField> {
         let (current, estimator, video) = (self.current.plane(0), &mut self.estimator, &self.sequence.video);
-        let (reference, times) = self.reconstructor.reference_and_times();
+        let (last, times) = self.reconstructor.last_and_times();
         times.measure("flow estimation", || {
-            let mut field = estimator.estimate(current, reference.plane(0), lambda(f64::from(quality)))?;
+            let mut field = estimator.estimate(current, last.frame.plane(0), lambda(f64::from(quality)))?;
             field.pad_beyond(video.width as usize, video.height as usize);
             Ok(field)
         })

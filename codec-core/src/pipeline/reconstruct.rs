@@ -16,11 +16,13 @@ use crate::kernels::{MotionCompensator, PACKED_CHANNELS, Prediction, haar};
 use crate::model::Model;
 use crate::nn::codec::quality_tensor;
 
-/// The last reconstruction.
-pub struct Picture<'a> {
+/// The last reconstruction, and what made it.
+pub struct Reconstruction<'a> {
     pub frame: &'a Frame,
     /// Motion and blur from the one before at 1/8; empty after an I-frame and in the `paper` profile.
     pub motion: &'a [f32],
+    /// What moved the one before.
+    pub compensator: &'a mut MotionCompensator,
     /// Quality index: of a P-frame's residual.
     pub quality: u8,
     /// Counts reconstructions from 1.
@@ -68,15 +70,16 @@ impl Reconstructor {
         &self.reference
     }
 
-    /// The reference, and the times to which to add what is done with it.
-    pub fn reference_and_times(&mut self) -> (&Frame, &mut StageTimes) {
-        (&self.reference, &mut self.times)
-    }
-
-    /// The last reconstruction with what belongs to it, and the times to which to add what is done with it.
-    pub fn picture_and_times(&mut self) -> (Picture<'_>, &mut StageTimes) {
-        let picture = Picture { frame: &self.reference, motion: &self.motion, quality: self.quality, number: self.number };
-        (picture, &mut self.times)
+    /// The last reconstruction, and the times to which to add what is done with it.
+    pub fn last_and_times(&mut self) -> (Reconstruction<'_>, &mut StageTimes) {
+        let last = Reconstruction {
+            frame: &self.reference,
+            motion: &self.motion,
+            compensator: &mut self.compensator,
+            quality: self.quality,
+            number: self.number,
+        };
+        (last, &mut self.times)
     }
 
     pub fn prediction(&self) -> &Prediction {

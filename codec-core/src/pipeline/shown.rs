@@ -1,12 +1,12 @@
 //! What a decoder shows: the reconstruction, or the postfilter's work on it.
 
-use super::reconstruct::{Picture, Reconstructor};
+use super::reconstruct::{Reconstruction, Reconstructor};
 use super::tensors::{from_nhwc, packed_tensor, to_nhwc};
 use crate::Result;
 use crate::frame::Frame;
 use crate::kernels::pack::{PackTarget, pack_residual};
 use crate::kernels::sharpen::sharpen;
-use crate::kernels::{MotionCompensator, PACKED_CHANNELS, Prediction};
+use crate::kernels::{PACKED_CHANNELS, Prediction};
 use crate::model::Model;
 use crate::nn::Postfilter;
 use crate::nn::codec::quality_tensor;
@@ -16,31 +16,24 @@ pub(super) struct Shown {
     frame: Frame,
     /// Of the reconstruction that `frame` was made of; 0: there is none yet.
     number: u64,
-    compensator: MotionCompensator,
     past: Prediction,
     buffer: Vec<f32>,
 }
 
 impl Shown {
-    pub fn new(width: usize, height: usize, model: &Model) -> Self {
-        Self {
-            frame: Frame::new(width, height),
-            number: 0,
-            compensator: MotionCompensator::new(model.config.luma_filter, model.config.chroma_filter),
-            past: Prediction::default(),
-            buffer: Vec::new(),
-        }
+    pub fn new(width: usize, height: usize) -> Self {
+        Self { frame: Frame::new(width, height), number: 0, past: Prediction::default(), buffer: Vec::new() }
     }
 
     pub fn frame(&self) -> &Frame {
         &self.frame
     }
 
-    /// Filters the reconstruction with the postfilter of `model`. A recurrent filter looks back only at the very frame before: where that was
-    /// not shown, it starts afresh.
+    /// Filters the reconstruction with the postfilter of `model`. A recurrent filter looks back only at the very frame before:
+    /// where that was not shown, it starts afresh.
     pub fn update(&mut self, postfilter: &Postfilter, model: &Model, reconstructor: &mut Reconstructor) -> Result<()> {
-        let (picture, times) = reconstructor.picture_and_times();
-        let Picture { frame: decoded, motion, quality, number } = picture;
+        let (last, times) = reconstructor.last_and_times();
+        let Reconstruction { frame: decoded, motion, compensator, quality, number } = last;
         if self.number == number {
             return Ok(());
         }
@@ -50,7 +43,7 @@ impl Shown {
             let packed = packed_tensor(decoded, &mut self.buffer, model.device)?;
             let mut news = None;
             if follows && postfilter.looks_back() {
-                self.compensator.predict(&self.frame, motion, 1, &mut self.past)?;
+                compensator.predict(&self.frame, motion, 1, &mut self.past)?;
                 pack_residual(
                     decoded,
                     &self.past,

@@ -3,7 +3,6 @@
 
 use anyhow::{Result, ensure};
 use codec_core::bitstream::{SequenceHeader, parse_unit};
-use codec_core::frame::Frame;
 use codec_core::frame::pad::padded;
 use codec_core::model::Model;
 use codec_core::nn::codec::{InterState, quality_tensor};
@@ -44,7 +43,7 @@ pub fn code(clip: &Clip, source: &ModelSource, settings: &Settings) -> Result<Co
         let q = quality_tensor(&[quality], Device::Cpu)?;
         let shown: Planes = tch::no_grad(|| -> Result<Planes> {
             if unit.keyframe {
-                (state, last_shown) = (None, None);
+                state = None;
                 let coded = faithful.networks.intra_frame(&prepared, &target, &q, &mut Quantiser::Hard)?;
                 return Ok(unpack(&detailed.networks.intra.synthesis.forward(&coded.latent, &q)?)?);
             }
@@ -76,9 +75,9 @@ pub fn code(clip: &Clip, source: &ModelSource, settings: &Settings) -> Result<Co
             })?,
             None => shown,
         };
-        last_shown = Some(shown.rounded()?);
-        let shown: Frame = frame(&shown)?;
-        frames.push(shown.crop_copy(clip.width, clip.height)?);
+        let shown = shown.rounded()?;
+        frames.push(frame(&shown)?.crop_copy(clip.width, clip.height)?);
+        last_shown = Some(shown);
     }
     Ok(Coded { bytes, frames, encode_fps: None, decode_fps: None })
 }

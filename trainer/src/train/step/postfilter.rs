@@ -1,8 +1,9 @@
 //! The stage of the postfilter.
 
-use anyhow::{Context, Result};
-use codec_core::nn::codec::quality_tensor;
+use anyhow::{Context, Error, Result};
+use codec_core::nn::codec::{CodedFrame, quality_tensor};
 use codec_core::nn::entropy::Arithmetic;
+use codec_core::nn::ops::Planes;
 use tch::Kind;
 
 use super::coding::{coded_intra, coded_on, draw_shift, shifted_losses};
@@ -27,24 +28,23 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, 
     let intra = rng.chance(POSTFILTER_INTRA);
     let (inter_frames, judge) = if intra { (0, Judge::Intra) } else { (clip.frames.len() - 1, Judge::Inter) };
     let intra_q = quality_tensor(&examples.intra_qualities(context), context.device)?;
+    let show = |coded: &CodedFrame, past: Option<&Planes>| -> Result<Planes> {
+        let q = if coded.inter.is_some() { &examples.q } else { &intra_q };
+        Ok(postfilter.forward(&coded.frame, past, q, 1.0)?)
+    };
     let mut coded = coded_intra(context, &prepared, &clip.frames[0], &intra_q)?;
     let mut shift = (0, 0);
     let mut past = None;
     for frame in &clip.frames[1..=inter_frames] {
         // Learning ends at the frame itself: the past is what the filter makes by now, as it will find it.
-        let shown = tch::no_grad(|| -> Result<_> {
-            if !postfilter.looks_back() {
-                return Ok(None);
-            }
-            let q = if coded.inter.is_some() { &examples.q } else { &intra_q };
-            Ok(Some(postfilter.forward(&coded.frame, past.as_ref(), q, 1.0)?.rounded()?))
-        })?;
+        let before = || tch::no_grad(|| Ok::<_, Error>(show(&coded, past.as_ref())?.rounded()?));
+        let shown = postfilter.looks_back().then(before).transpose()?;
         shift = draw_shift(context.networks, 1.0, rng);
         coded = coded_on(context, &prepared, frame, &coded.frame, &examples, coded.inter.as_ref(), shift)?;
         past = tch::no_grad(|| context.networks.carried(shown.as_ref(), coded.inter.as_ref()))?;
     }
     let target = &clip.frames[inter_frames];
-    let shown = postfilter.forward(&coded.frame, past.as_ref(), if intra { &intra_q } else { &examples.q }, 1.0)?;
+    let shown = show(&coded, past.as_ref())?;
     let distortion = context.fidelity.distortion(target, &shown)?;
     let mut loss = examples.perceptual_weight()?.f_mul(&distortion)?.f_mean(Kind::Float)?;
     let woven = pattern(target, &shown)?.f_mean(Kind::Float)?.f_mul_scalar(pattern_weight)?;
