@@ -5,15 +5,12 @@ mod cli;
 mod data;
 mod eval;
 mod export;
-mod import;
 mod perceptual;
-mod reference;
 mod schedule_file;
 mod study;
 #[cfg(test)]
 mod testing;
 mod train;
-mod widen;
 
 use clap::Parser;
 

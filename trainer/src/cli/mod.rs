@@ -13,7 +13,7 @@ use crate::data::{PrepareOptions, prepare};
 use crate::schedule_file::{self, Folders, Schedule};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::{Twin, load_start, starting_point};
-use crate::{bench, eval, export, import, reference, study, widen};
+use crate::{bench, eval, export, study};
 
 /// Trains, exports and measures NGC models.
 #[derive(Parser)]
@@ -29,18 +29,12 @@ enum Command {
     Prepare(PrepareArgs),
     /// Make a starting point with fresh networks.
     Init(InitArgs),
-    /// Give a trained model linear latent channels, as a starting point of further training.
-    Widen(widen::WidenArgs),
     /// Run all stages of a TOML schedule, or go on where they were left.
     Schedule(ScheduleArgs),
     /// Run a training stage, or go on with the one in --out.
     Train(Box<train::TrainArgs>),
     /// Write a model file from a checkpoint.
     Export(ExportArgs),
-    /// Turn the prototype's weights into a starting checkpoint.
-    ImportReference(ImportArgs),
-    /// Compare the networks with the prototype's vectors.
-    CheckReference(CheckArgs),
     /// Measure models on clips, beside classical encoders.
     Eval(Box<eval::EvalArgs>),
     /// Build the page of a blind study: which of two methods is closer to the original?
@@ -95,6 +89,12 @@ struct InitArgs {
     /// G_res sees the residual latent alone.
     #[arg(long)]
     no_free_latent: bool,
+    /// G_res also sees the packed prediction (`rt`).
+    #[arg(long)]
+    context: bool,
+    /// Channels at 1/8 (`rt`); there are twice as many at 1/16.
+    #[arg(long, default_value_t = 96)]
+    width: i64,
 }
 
 #[derive(Args)]
@@ -146,31 +146,11 @@ struct ExportArgs {
     notes: String,
 }
 
-#[derive(Args)]
-struct ImportArgs {
-    /// The prototype's safetensors file.
-    #[arg(long)]
-    weights: PathBuf,
-    #[arg(long)]
-    out: PathBuf,
-}
-
-#[derive(Args)]
-struct CheckArgs {
-    /// The prototype's safetensors file.
-    #[arg(long)]
-    weights: PathBuf,
-    /// Its test vectors.
-    #[arg(long)]
-    vectors: PathBuf,
-}
-
 impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Prepare(args) => run_prepare(args),
             Command::Init(args) => init(&args),
-            Command::Widen(args) => widen::run(&args),
             Command::Schedule(args) => run_schedule(&args),
             Command::Train(args) => train::run(*args),
             Command::Export(args) => {
@@ -180,11 +160,6 @@ impl Cli {
                 model.intra_quality_offset = args.intra_offset.unwrap_or(model.intra_quality_offset);
                 export::export(&checkpoint, detail.as_ref(), &args.out, &args.notes)
             }
-            Command::ImportReference(args) => {
-                let (model, params) = import::import_prototype(&args.weights)?;
-                starting_point(model, &params).save(&args.out)
-            }
-            Command::CheckReference(args) => reference::check(&args.weights, &args.vectors),
             Command::Eval(args) => eval::run(&args),
             Command::Study(args) => study::run(&args),
             Command::StudyTable(args) => study::table(&args),
@@ -213,10 +188,12 @@ fn run_prepare(args: PrepareArgs) -> Result<()> {
 
 fn init(args: &InitArgs) -> Result<()> {
     let mut model = match args.profile {
-        ProfileName::Rt => ModelConfig::rt(),
+        ProfileName::Rt => ModelConfig::rt_with(args.width, 128),
         ProfileName::Paper => ModelConfig::paper(),
     };
     model.free_latent = !args.no_free_latent;
+    model.context = args.context;
+    model.validate()?;
     tch::manual_seed(args.seed);
     let mut params = ParamStore::new();
     Networks::init(&mut params, &model, Device::Cpu)?;
@@ -235,7 +212,7 @@ fn run_schedule(args: &ScheduleArgs) -> Result<()> {
             codec_core::bitstream::Profile::Rt => ProfileName::Rt,
             codec_core::bitstream::Profile::Paper => ProfileName::Paper,
         };
-        init(&InitArgs { profile, out: start.clone(), seed: 1, no_free_latent: false })?;
+        init(&InitArgs { profile, out: start.clone(), seed: 1, no_free_latent: false, context: false, width: 96 })?;
     }
     let folders = Folders { data: &args.data, out: &args.out, start: &start };
     for stage in schedule.commands(&folders, args.scale)? {

@@ -16,6 +16,7 @@ mod rng;
 mod sampler;
 mod scenes;
 mod shard;
+mod thumbnail;
 
 pub use decode::{ScalePolicy, decode_clip};
 pub use prepare::{PrepareOptions, prepare};

@@ -29,7 +29,7 @@ use tch::Device;
 
 pub use batch::clip_on_device;
 pub use gan::GanLosses;
-pub use motion::{FlowSource, Motion};
+pub use motion::{FlowSource, MotionFinder};
 pub use step::{Clip, InterLosses, PATTERN_WEIGHT};
 
 use checkpoint::{Checkpoint, Progress};

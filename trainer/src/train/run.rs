@@ -13,6 +13,7 @@ use super::checkpoint::{Checkpoint, Progress};
 use super::gan::{self, Adversary, DivergenceWatch};
 use super::group::Group;
 use super::log::RunLog;
+use super::motion::MotionFinder;
 use super::optimiser::{Optimiser, Rates, share_out};
 use super::schedule::rate_factor;
 use super::worker::{StepOrder, StepReport, Worker, WorkerSetup};
@@ -125,7 +126,7 @@ impl<'g> Run<'g> {
                 trainable: trainable.clone(),
                 optimiser,
                 source: BatchSource::new(Arc::clone(&sampler), config.batch, config.crop),
-                motion: config.flow.open(device, model.luma_filter)?,
+                motion: MotionFinder::open(&model, &config.flow, device)?,
                 device,
             })?);
         }
