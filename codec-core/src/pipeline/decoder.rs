@@ -311,10 +311,10 @@ impl Decoder {
         let filter = adaptive.filter.decode(&mut reader)?;
         let checksum = reader.finish()?;
         let display = (sequence.video.width as usize, sequence.video.height as usize);
-        let last = self.stream.take().map(|stream| stream.reconstructor);
-        let mut reconstructor = match last.filter(|_| sequence.detail == self.model.detail()) {
-            Some(mut reconstructor) if reconstructor.resize(display) => reconstructor,
-            _ => {
+        let last = self.stream.take().map(|stream| stream.reconstructor).filter(|_| sequence.detail == self.model.detail());
+        let mut reconstructor = match last.and_then(|mut last| last.resize(display).then_some(last)) {
+            Some(reconstructor) => reconstructor,
+            None => {
                 // The reconstructor, the only other owner, is gone.
                 if let Some(model) = Rc::get_mut(&mut self.model) {
                     model.set_detail(sequence.detail)?;

@@ -82,7 +82,8 @@ impl Encoder {
         let mut model = Model::load(&config.model, device)?;
         model.set_detail((config.detail * 255.0).round() as u8)?;
         let model = Rc::new(model);
-        let (width, height) = coded_size(config.video.width as usize, config.video.height as usize);
+        let display = config.video.display_size();
+        let (width, height) = coded_size(display.0, display.1);
         let pixels = f64::from(config.video.width) * f64::from(config.video.height);
         let rate = RateController::new(config.rate, pixels, model.config.intra_quality_offset);
         let sequence = SequenceHeader {
@@ -101,7 +102,7 @@ impl Encoder {
             motion: MotionEncoder::new(effort, width, height),
             estimator,
             filter_coder: FilterCoder::new(width, height),
-            reconstructor: Reconstructor::new(Rc::clone(&model), config.video.display_size()),
+            reconstructor: Reconstructor::new(Rc::clone(&model), display),
             model,
             sequence,
             threads,
@@ -205,6 +206,11 @@ impl Encoder {
     /// Largest distance between keyframes from now on, in frames; 0: no largest.
     pub fn set_key_int_max(&mut self, frames: u32) {
         self.key_int_max = frames;
+    }
+
+    /// Smallest distance between a keyframe and a scene cut that makes another from now on, in frames.
+    pub fn set_key_int_min(&mut self, frames: u32) {
+        self.key_int_min = frames;
     }
 
     /// Turns keyframes at scene cuts on or off.
@@ -316,7 +322,8 @@ impl Encoder {
     fn code_flow(&mut self, entropy: &EntropyModel, quality: u8, bound: Option<Bound>) -> Result<u8> {
         let model = Rc::clone(&self.model);
         let codec = model.networks.flow_codec()?;
-        let input = self.flow_input(&self.estimate_flow(quality)?)?;
+        let flow = self.estimate_flow(quality)?;
+        let input = self.flow_input(&flow)?;
         let q = quality_tensor(&[quality], model.device)?;
         let y = self.reconstructor.times.measure("flow analysis", || codec.analysis.forward(&input, &q))?;
         let prior = self.reconstructor.flow_prior().cloned();

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use codec_core::bitstream::Profile;
-use codec_core::kernels::Cubic;
 use codec_core::nn::{PostfilterConfig, Precision};
 use tch::Device;
 

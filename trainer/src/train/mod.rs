@@ -27,7 +27,7 @@ use codec_core::nn::{ModelConfig, ParamStore, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-pub use batch::clip_on_device;
+
 pub use gan::GanLosses;
 pub use motion::{FlowSource, MotionFinder};
 pub use step::{Clip, InterLosses, PATTERN_WEIGHT};
