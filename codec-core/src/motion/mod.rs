@@ -6,6 +6,7 @@
 mod field;
 pub mod overlap;
 mod padded;
+pub mod search;
 
 pub use field::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
 pub use padded::{BORDER, PaddedPlane};
