@@ -3,6 +3,7 @@
 //! [`BlockField`] holds one vector for each leaf. `search` finds it in the encoder, `coding` turns it into symbols and back,
 //! `compensate` makes the prediction from it. Every step is integer arithmetic, so all machines agree to the bit.
 
+pub mod coding;
 mod field;
 pub mod overlap;
 mod padded;
