@@ -89,12 +89,12 @@ impl<'a> Inputs<'a> {
         let area = self.area(row, col, log2);
         let leaf = match area {
             Some(area) => self.leaf(area, &options, log2, parent),
-            None => self.cheapest(&options, log2),
+            None => self.cheapest(&options),
         };
         let flag = |split| self.price * self.coder.split(field, row, col, log2, split);
         let (cost, flag) = (leaf.cost + flag(false), flag(true));
-        // Four leaves cost at least a bit each.
-        if log2 > MIN_LOG2 && leaf.distortion * BIT + self.price * leaf.bits > flag + 4 * self.price * BIT {
+        // Four leaves cost something, too: hardly ever less than a quarter of a bit each.
+        if log2 > MIN_LOG2 && leaf.distortion * BIT + self.price * leaf.bits > flag + self.price * BIT {
             let half = 1 << (log2 - 1 - MIN_LOG2);
             let mut sum = flag;
             for (dr, dc) in [(0, 0), (0, half), (half, 0), (half, half)] {
@@ -112,34 +112,32 @@ impl<'a> Inputs<'a> {
     }
 
     /// Of a leaf that nobody sees.
-    fn cheapest(&self, options: &Options, log2: u8) -> Choice {
-        let merges = options.merges().iter().enumerate().map(|(i, &vector)| (self.coder.merge(options, log2, i), vector));
-        let own = (self.coder.vector(options, log2, options.predictor), options.predictor);
-        let (bits, vector) = merges.chain([own]).min_by_key(|(bits, _)| *bits).expect("at least the last");
+    fn cheapest(&self, options: &Options) -> Choice {
+        let (vector, bits) = options.merges().min_by_key(|(_, bits)| *bits).expect("a list is never empty");
         Choice { vector, distortion: 0, bits, cost: self.price * bits }
     }
 
     /// The best vector of a leaf.
     fn leaf(&self, area: Area, options: &Options, log2: u8, parent: Option<MotionVector>) -> Choice {
         let mut best = NONE;
-        for (i, &vector) in options.merges().iter().enumerate() {
-            let choice = self.choice(area, vector, self.coder.merge(options, log2, i), best.cost);
+        for (vector, bits) in options.merges() {
+            let choice = self.choice(area, vector, bits, best.cost);
             if choice.cost < best.cost {
                 best = choice;
             }
         }
         // The cheapest vector of its own saves nothing if the distortion that is left is worth fewer bits.
-        if self.price * self.coder.vector(options, log2, options.predictor) >= best.cost {
+        if self.price * self.coder.vector(options, options.predictor()) >= best.cost {
             return best;
         }
         let mut starts = Starts::new(self.thoroughness.starts);
-        let mut start = |vector| starts.consider(vector, || self.own(area, options, log2, vector, u64::MAX));
-        start(options.predictor);
+        let mut start = |vector| starts.consider(vector, || self.own(area, options, vector, u64::MAX));
+        start(options.predictor());
         parent.map(&mut start);
-        options.merges().iter().for_each(|&vector| start(vector));
+        options.merges().for_each(|(vector, _)| start(vector));
         self.hierarchy.seeds(area.x, area.y, log2, start);
         for start in starts.best() {
-            let refined = self.refine(area, options, log2, start);
+            let refined = self.refine(area, options, start);
             if refined.cost < best.cost {
                 best = refined;
             }
@@ -148,12 +146,12 @@ impl<'a> Inputs<'a> {
     }
 
     /// A vector that is coded as such.
-    fn own(&self, area: Area, options: &Options, log2: u8, vector: MotionVector, limit: u64) -> Choice {
-        self.choice(area, vector, self.coder.vector(options, log2, vector), limit)
+    fn own(&self, area: Area, options: &Options, vector: MotionVector, limit: u64) -> Choice {
+        self.choice(area, vector, self.coder.vector(options, vector), limit)
     }
 
     /// Searches around a vector in smaller and smaller steps.
-    fn refine(&self, area: Area, options: &Options, log2: u8, start: Choice) -> Choice {
+    fn refine(&self, area: Area, options: &Options, start: Choice) -> Choice {
         const AROUND: [(i16, i16); 8] = [(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)];
         let mut best = start;
         for (step, rounds) in [4, 2, 1].into_iter().zip(self.thoroughness.rounds) {
@@ -166,7 +164,7 @@ impl<'a> Inputs<'a> {
                     if last.is_some_and(|last| last.x.abs_diff(vector.x).max(last.y.abs_diff(vector.y)) <= step as u16) {
                         continue;
                     }
-                    let choice = self.own(area, options, log2, vector, best.cost);
+                    let choice = self.own(area, options, vector, best.cost);
                     if choice.cost < best.cost {
                         best = choice;
                     }

@@ -17,8 +17,7 @@ mod surface;
 #[cfg(test)]
 mod tests;
 
-pub use costs::MotionCosts;
-
+use super::coding::MotionCosts;
 use super::{BlockField, CELL, ROOT};
 use crate::frame::Plane;
 use costs::Coder;
@@ -74,7 +73,7 @@ impl BlockSearch {
 
     /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of [`ROOT`]), of which the upper
     /// left `display` part (width, height) counts. `previous`: the last P-frame's field. `lambda`: weight of the mean squared error
-    /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it. `threads`: how many threads of the current rayon
+    /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it. `costs`: of the coder as it is before this frame. `threads`: how many threads of the current rayon
     /// pool may take part; the result does not depend on it.
     ///
     /// # Panics

@@ -1,9 +1,11 @@
 use super::*;
 use crate::motion::MotionVector;
+use crate::motion::coding::MotionCoder;
 use crate::quality::lambda;
 
 fn find(effort: SearchEffort, current: &Plane, reference: &Plane, display: (usize, usize), quality: f64) -> Found {
-    BlockSearch::new(effort).search(current, reference, display, None, &MotionCosts::default(), lambda(quality), 1)
+    let costs = MotionCoder::new(current.width, current.height).costs();
+    BlockSearch::new(effort).search(current, reference, display, None, &costs, lambda(quality), 1)
 }
 
 /// 48 waves, between 8 and 60 samples long.
