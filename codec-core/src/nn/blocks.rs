@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::ops::{Planes, warp};
 use crate::Result;
 use crate::motion::MotionVector;
-use crate::motion::overlap::{OverlapMap, SQUARE, UNIT};
+use crate::motion::overlap::{Mixture, SQUARE, UNIT};
 
 /// Motion and prediction of a batch of frames.
 #[derive(Debug)]
@@ -22,13 +22,14 @@ pub struct BlockMotion {
 }
 
 impl BlockMotion {
-    /// Of a batch of frames whose overlap maps are given, with the predictions that the codec made of them and its bits.
-    pub fn new(maps: &[OverlapMap], exact: Planes, bits: &[f32], device: Device) -> Result<Self> {
+    /// Of a batch of frames whose mixtures are given (see [`OverlapMap::squares`](crate::motion::OverlapMap::squares)), with the
+    /// predictions that the codec made of them and its bits.
+    pub fn new(frames: &[Vec<Mixture>], exact: Planes, bits: &[f32], device: Device) -> Result<Self> {
         const SIDE: i64 = SQUARE as i64;
-        let n = maps.len() as i64;
+        let n = frames.len() as i64;
         let (_, _, height, width) = exact.y.size4()?;
         let shape = [n, height / SIDE, width / SIDE];
-        let squares = maps.iter().flat_map(|map| &map.squares);
+        let squares = frames.iter().flatten();
         let component = |v: &MotionVector| [v.x, v.y];
         let vectors: Vec<i16> = squares.clone().flat_map(|square| square.vectors.iter().flat_map(component)).collect();
         let weights: Vec<u8> = squares.flat_map(|square| square.vertical.into_iter().chain(square.horizontal)).collect();

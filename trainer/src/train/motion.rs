@@ -7,8 +7,9 @@ use anyhow::{Context, Result};
 use codec_core::entropy::SymbolWriter;
 use codec_core::flow::{DisFlow, FlowEstimator};
 use codec_core::frame::{Frame, Plane};
-use codec_core::motion::overlap::OverlapMap;
-use codec_core::motion::{BlockCompensator, BlockSearch, MotionCoder, SearchEffort};
+use codec_core::motion::overlap::Mixture;
+use codec_core::motion::search::{BlockSearch, SearchEffort};
+use codec_core::motion::{BlockCompensator, MotionCoder, OverlapMap};
 use codec_core::nn::ModelConfig;
 use codec_core::nn::blocks::BlockMotion;
 use codec_core::nn::codec::Motion;
@@ -80,7 +81,7 @@ impl Default for BlockTools {
 
 /// What the block search of one example gives.
 struct Searched {
-    map: OverlapMap,
+    mixtures: Vec<Mixture>,
     prediction: Frame,
     bits: f32,
 }
@@ -128,7 +129,7 @@ impl MotionFinder {
             coder.encode(&found.field, &mut writer);
             let mut prediction = Frame::new(width, height);
             tools.compensator.predict(&reference, display, &found.field, 1, &mut prediction)?;
-            Ok(Searched { map: OverlapMap::of(&found.field), prediction, bits: writer.bits() as f32 })
+            Ok(Searched { mixtures: OverlapMap::of(&found.field).squares(width), prediction, bits: writer.bits() as f32 })
         };
         // A device waits for all of them; on the CPU every worker has one core.
         let searched: Vec<Searched> = if self.device == Device::Cpu {
@@ -138,8 +139,8 @@ impl MotionFinder {
         };
         let exact = self.planes(&searched, (n, h, w))?;
         let bits: Vec<f32> = searched.iter().map(|s| s.bits).collect();
-        let maps: Vec<OverlapMap> = searched.into_iter().map(|s| s.map).collect();
-        Ok(Motion::Blocks(BlockMotion::new(&maps, exact, &bits, self.device)?))
+        let mixtures: Vec<Vec<Mixture>> = searched.into_iter().map(|s| s.mixtures).collect();
+        Ok(Motion::Blocks(BlockMotion::new(&mixtures, exact, &bits, self.device)?))
     }
 
     /// Predictions as tensors.
