@@ -13,9 +13,9 @@ pub mod flow;
 pub mod frame;
 pub mod kernels;
 pub mod limits;
-pub mod motion;
 #[cfg(feature = "torch")]
 pub mod model;
+pub mod motion;
 #[cfg(feature = "torch")]
 pub mod nn;
 #[cfg(feature = "torch")]
