@@ -30,7 +30,7 @@ use tch::Device;
 
 pub use gan::GanLosses;
 pub use motion::{FlowSource, MotionFinder};
-pub use step::{Clip, InterLosses, PATTERN_WEIGHT};
+pub use step::{InterLosses, PATTERN_WEIGHT};
 
 use checkpoint::{Checkpoint, Progress};
 use group::Group;
