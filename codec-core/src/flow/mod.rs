@@ -4,7 +4,7 @@ pub mod dis;
 mod refine;
 mod search;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use dis::{DisConfig, DisFlow};
 pub use refine::Refiner;
