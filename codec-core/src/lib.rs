@@ -1,7 +1,7 @@
 //! NGC: a GAN-trained neural video codec.
 //!
 //! Data flows one way: a [`frame`] goes through the networks (`nn`) to integers, which [`entropy`] codes exactly, into the
-//! units of the [`bitstream`]; decoding goes back the same way. `bitstream`, `entropy`, `frame`, `kernels`, `flow`, `motion`, `rate` and `scene` build
+//! units of the [`bitstream`]; decoding goes back the same way. `bitstream`, `entropy`, `frame`, `kernels`, `flow`, `loopfilter`, `motion`, `rate` and `scene` build
 //! without libtorch; the networks, `Encoder` and `Decoder` need the feature `torch`.
 
 pub mod bitstream;

@@ -2,7 +2,7 @@
 
 pub mod dis;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use dis::{DisConfig, DisFlow};
 

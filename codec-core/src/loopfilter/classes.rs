@@ -1,0 +1,59 @@
+//! Which set of coefficients a block takes: by how much its samples vary.
+
+use super::samples::{BORDER, Samples};
+
+/// Side of a block of one class, in luma samples.
+pub(super) const BLOCK: usize = 4;
+/// Number of classes.
+pub(super) const CLASSES: usize = 4;
+/// Samples around a block that count, too.
+const MARGIN: usize = 1;
+/// Smallest mean activity of a sample of class 1, 2, ...
+const THRESHOLDS: [u32; CLASSES - 1] = [2, 7, 17];
+
+/// Activity of a block: the sum, over the block and [`MARGIN`] samples around it, of |2 c - l - r| + |2 c - u - d|, where c is a sample
+/// and l, r, u, d are its neighbours. The class is the number of thresholds, times the number of samples, that it exceeds.
+///
+/// Writes the classes of the blocks of one row of blocks. `sums` is scratch.
+#[inline(always)]
+pub(super) fn classify(samples: &Samples, block_row: usize, sums: &mut Vec<u16>, classes: &mut [u8]) {
+    let span = classes.len() * BLOCK + 2 * MARGIN;
+    sums.clear();
+    sums.resize(span, 0);
+    let first = (block_row * BLOCK) as isize - MARGIN as isize;
+    for row in first..first + (BLOCK + 2 * MARGIN) as isize {
+        let line = |row: isize, shift: usize| &samples.row(row)[BORDER - MARGIN - 1 + shift..][..span];
+        let (here, left, right) = (line(row, 1), line(row, 0), line(row, 2));
+        let (above, below) = (line(row - 1, 1), line(row + 1, 1));
+        for i in 0..span {
+            let twice = 2 * here[i];
+            let activity = (twice - left[i] - right[i]).abs() + (twice - above[i] - below[i]).abs();
+            sums[i] += activity as u16;
+        }
+    }
+    const AREA: u32 = ((BLOCK + 2 * MARGIN) * (BLOCK + 2 * MARGIN)) as u32;
+    for (block, class) in classes.iter_mut().enumerate() {
+        let sum: u32 = sums[block * BLOCK..][..BLOCK + 2 * MARGIN].iter().map(|&sum| u32::from(sum)).sum();
+        *class = THRESHOLDS.iter().map(|&threshold| u8::from(sum > threshold * AREA)).sum();
+    }
+}
+
+/// Blocks along a side of so many samples.
+pub(super) fn blocks(side: usize) -> usize {
+    side.div_ceil(BLOCK)
+}
+
+/// The classes of a plane's blocks in row order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ClassMap {
+    pub classes: Vec<u8>,
+    pub cols: usize,
+}
+
+impl ClassMap {
+    /// One row of blocks.
+    #[inline(always)]
+    pub fn row(&self, row: usize) -> &[u8] {
+        &self.classes[row * self.cols..][..self.cols]
+    }
+}

@@ -1,0 +1,132 @@
+//! The encoder's choice of a filter for one plane.
+
+use super::LEAST_CHANGE;
+use super::classes::ClassMap;
+use super::coding::PlaneState;
+use super::kernel::{Filter, Kernel};
+use super::moments::{Gatherer, Moments, Subject};
+use super::params::{PlaneFilter, Set};
+use super::samples::Samples;
+use super::solve::{least_squares, quantised, refined};
+use super::symbols::Encoding;
+use crate::entropy::SymbolWriter;
+use crate::frame::Plane;
+
+/// Times that sets are fitted to the areas which the sets before them helped.
+const PASSES: usize = 2;
+
+/// What a plane's filter is chosen from.
+pub(super) struct Choice<'a, const K: usize, const C: usize> {
+    pub samples: &'a Samples,
+    pub original: &'a Plane,
+    pub classes: &'a ClassMap,
+    /// Side of a class's block in this plane's samples.
+    pub block: usize,
+    pub state: &'a PlaneState<K, C>,
+    /// Squared error that a bit is worth.
+    pub price: f64,
+}
+
+impl<const K: usize, const C: usize> Choice<'_, K, C>
+where
+    for<'a> Filter<'a, K>: Kernel,
+{
+    /// The best filter found, if it is better than none.
+    pub fn make(&self, gatherer: &mut Gatherer) -> Option<PlaneFilter<K, C>> {
+        let subject = Subject { samples: self.samples, original: self.original, classes: self.classes, block: self.block };
+        let areas = self.state.areas();
+        let everywhere = vec![true; areas];
+        let mut fitted_to = everywhere.clone();
+        let mut best: Option<(f64, PlaneFilter<K, C>)> = None;
+        for _ in 0..PASSES {
+            let moments = gatherer.gather(&subject, C, &fitted_to);
+            let sets = self.sets(&moments);
+            let mut changes = vec![0; areas];
+            let filter =
+                Filter { samples: self.samples, sets: &sets, classes: self.classes, block: self.block, areas: &everywhere };
+            filter.error_changes(self.original, &mut changes);
+            let areas = self.areas(&changes);
+            let change: i64 = changes.iter().zip(&areas).filter(|(_, on)| **on).map(|(change, _)| change).sum();
+            let filter = PlaneFilter { sets, areas };
+            let cost = change as f64 + self.price * (self.bits(Some(&filter)) - self.bits(None));
+            let settled = filter.areas == fitted_to || !filter.areas.contains(&true);
+            fitted_to.clone_from(&filter.areas);
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, filter));
+            }
+            if settled {
+                break;
+            }
+        }
+        best.filter(|(cost, _)| *cost < LEAST_CHANGE).map(|(_, filter)| filter)
+    }
+
+    /// What coding a filter takes.
+    fn bits(&self, filter: Option<&PlaneFilter<K, C>>) -> f64 {
+        let mut writer = SymbolWriter::new();
+        self.state.clone().code(&mut Encoding(&mut writer), filter);
+        writer.bits()
+    }
+
+    /// The sets that lower error + price * bits most.
+    fn sets(&self, moments: &[Moments<K>]) -> [Set<K>; C] {
+        let (state, price) = (self.state, self.price);
+        // The best sets of the classes before each, and their total.
+        let mut best: Vec<(f64, [Set<K>; C])> = vec![(price * state.kept_bits(false), state.last)];
+        for class in 0..C {
+            let mut options = Vec::with_capacity(class + 2);
+            let (before, sets) = &best[class];
+            options.push((before + moments[class].change(&state.last[class]) + price * state.again_bits(class), *sets));
+            // The classes from `first` on share a new set.
+            let mut shared = Moments::default();
+            let mut alike = 0.0;
+            for first in (0..=class).rev() {
+                shared.add(&moments[first]);
+                let (before, sets) = &best[first];
+                let (set, cost) = self.new_set(&shared, first, sets);
+                let mut sets = *sets;
+                sets[first..=class].fill(set);
+                options.push((before + cost + price * alike, sets));
+                alike += state.alike_bits(first);
+            }
+            let least = options.into_iter().min_by(|a, b| a.0.total_cmp(&b.0));
+            best.extend(least);
+        }
+        let kept: f64 = moments.iter().zip(&state.last).map(|(moments, set)| moments.change(set)).sum();
+        match best.last() {
+            Some((cost, sets)) if *cost < kept + price * state.kept_bits(true) => *sets,
+            _ => state.last,
+        }
+    }
+
+    /// A new set for moments of classes from `first` on, given the sets before it, and its cost.
+    fn new_set(&self, moments: &Moments<K>, first: usize, sets: &[Set<K>; C]) -> (Set<K>, f64) {
+        let start = quantised(&least_squares(moments));
+        let models = self.state.coefficients();
+        let mut found: Option<(Set<K>, f64)> = None;
+        let before = first.checked_sub(1).map(|before| (sets[before], true));
+        for (predicted, follows) in [Some((self.state.last[first], false)), before].into_iter().flatten() {
+            let bits = |k: usize, value: i8| models.difference_bits(k, i32::from(value) - i32::from(predicted[k]));
+            let (set, cost) = refined(moments, start, &predicted, self.price, bits);
+            let cost = cost + self.price * self.state.new_bits(first, follows);
+            if found.is_none_or(|(_, least)| cost < least) {
+                found = Some((set, cost));
+            }
+        }
+        found.unwrap_or((start, f64::INFINITY))
+    }
+
+    /// The areas to be filtered, by their changes of the squared error.
+    fn areas(&self, changes: &[i64]) -> Vec<bool> {
+        let mut areas = vec![false; changes.len()];
+        let mut cost = self.price * self.state.whole_bits(false);
+        for (at, &change) in changes.iter().enumerate() {
+            let [off, on] = [false, true].map(|on| self.price * self.state.area_bits(&areas, at, on));
+            let on = on + change as f64;
+            areas[at] = on < off;
+            cost += on.min(off);
+        }
+        let whole = changes.iter().sum::<i64>() as f64 + self.price * self.state.whole_bits(true);
+        if whole < cost { vec![true; changes.len()] } else { areas }
+    }
+}

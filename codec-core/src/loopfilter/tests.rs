@@ -1,0 +1,368 @@
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::classes::CLASSES;
+use super::diamond::LUMA_PAIRS;
+use super::params::{ChromaFilter, LumaFilter, MAX_SUM, Set, area_grid};
+use super::*;
+use crate::entropy::{SymbolReader, SymbolWriter};
+use crate::flow::testing::Texture;
+use crate::frame::pad::coded_size;
+
+const DISPLAYS: [(usize, usize); 6] = [(1, 1), (65, 70), (128, 64), (17, 5), (3, 130), (96, 33)];
+
+/// The filter as the specification has it, sample by sample.
+mod reference {
+    use super::*;
+
+    /// The sample at a position, which is moved into the visible part first.
+    fn at(plane: &Plane, (width, height): (usize, usize), row: i32, col: i32) -> i32 {
+        let (row, col) = (row.clamp(0, height as i32 - 1), col.clamp(0, width as i32 - 1));
+        plane.row(row as usize)[col as usize].into()
+    }
+
+    pub fn class(luma: &Plane, size: (usize, usize), row: usize, col: usize) -> usize {
+        let (top, left) = ((row / 4 * 4) as i32, (col / 4 * 4) as i32);
+        let mut sum = 0;
+        for y in top - 1..top + 5 {
+            for x in left - 1..left + 5 {
+                let s = |dy, dx| at(luma, size, y + dy, x + dx);
+                sum += (2 * s(0, 0) - s(0, -1) - s(0, 1)).abs() + (2 * s(0, 0) - s(-1, 0) - s(1, 0)).abs();
+            }
+        }
+        [72, 252, 612].iter().filter(|&&threshold| sum > threshold).count()
+    }
+
+    fn plane(source: &Plane, size: (usize, usize), reach: i32, set: impl Fn(usize, usize) -> Vec<i8>) -> Plane {
+        let mut out = source.clone();
+        for row in 0..size.1 {
+            for col in 0..size.0 {
+                let set = set(row, col);
+                let s = |dy, dx| at(source, size, row as i32 + dy, col as i32 + dx);
+                let (mut sum, mut next) = (0, 0);
+                for dy in -reach..=0 {
+                    for dx in -(reach + dy)..=reach + dy {
+                        if dy < 0 || dx < 0 {
+                            sum += i32::from(set[next]) * (s(dy, dx) + s(-dy, -dx) - 2 * s(0, 0));
+                            next += 1;
+                        }
+                    }
+                }
+                assert_eq!(next, set.len());
+                out.row_mut(row)[col] = (s(0, 0) + ((sum + 64) >> 7)).clamp(0, 255) as u8;
+            }
+        }
+        out
+    }
+
+    pub fn apply(params: &FilterParams, display: (usize, usize), frame: &Frame) -> Frame {
+        let mut out = frame.clone();
+        if let Some(filter) = &params.luma {
+            let source = frame.plane(0);
+            *out.plane_mut(0) = plane(source, display, 3, |row, col| {
+                let on = filter.areas[row / 32 * display.0.div_ceil(32) + col / 32];
+                if on { filter.sets[class(source, display, row, col)].to_vec() } else { vec![0; 12] }
+            });
+        }
+        let size = chroma_size(display.0, display.1);
+        for (index, filter) in [1, 2].into_iter().zip(&params.chroma) {
+            if let Some(filter) = filter {
+                *out.plane_mut(index) = plane(frame.plane(index), size, 2, |row, col| {
+                    let on = filter.areas[row / 32 * size.0.div_ceil(32) + col / 32];
+                    if on { filter.sets[0].to_vec() } else { vec![0; 6] }
+                });
+            }
+        }
+        out
+    }
+}
+
+fn random_set<const K: usize>(rng: &mut StdRng) -> Set<K> {
+    let mut room = rng.random_range(0..=MAX_SUM as i32);
+    let mut set = [0; K];
+    for _ in 0..K {
+        let k = rng.random_range(0..K);
+        let value = rng.random_range(-room..=room);
+        room += i32::from(set[k]).abs() - value.abs();
+        set[k] = value as i8;
+        room = room.max(0);
+    }
+    while set.iter().map(|c| c.unsigned_abs() as u32).sum::<u32>() > MAX_SUM {
+        set[rng.random_range(0..K)] = 0;
+    }
+    set
+}
+
+fn random_filter<const K: usize, const C: usize>(rng: &mut StdRng, (width, height): (usize, usize)) -> PlaneFilter<K, C> {
+    let (cols, rows) = area_grid(width, height);
+    PlaneFilter {
+        sets: std::array::from_fn(|_| random_set(rng)),
+        areas: (0..cols * rows).map(|_| rng.random_bool(0.7)).collect(),
+    }
+}
+
+fn random_params(rng: &mut StdRng, display: (usize, usize)) -> FilterParams {
+    let chroma = chroma_size(display.0, display.1);
+    let luma: LumaFilter = random_filter(rng, display);
+    let mut chroma_filter = || -> Option<ChromaFilter> { rng.random_bool(0.8).then(|| random_filter(rng, chroma)) };
+    let chroma = [chroma_filter(), chroma_filter()];
+    FilterParams { luma: Some(luma), chroma }
+}
+
+/// Noise of a strength that differs from place to place, so that all classes and clipping occur.
+fn noise(rng: &mut StdRng, (width, height): (usize, usize)) -> Frame {
+    let (width, height) = coded_size(width, height);
+    let mut frame = Frame::new(width, height);
+    for plane in frame.planes_mut() {
+        let width = plane.width;
+        for (i, sample) in plane.data.iter_mut().enumerate() {
+            let strength = [0, 2, 6, 20, 255][(i % width / 8 + i / width / 8) % 5];
+            *sample = (128 + rng.random_range(-strength..=strength)).clamp(0, 255) as u8;
+        }
+    }
+    frame
+}
+
+#[test]
+fn fast_and_slow_filters_agree() {
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut filter = LoopFilter::default();
+    for display in DISPLAYS.into_iter().chain(DISPLAYS) {
+        let source = noise(&mut rng, display);
+        let params = random_params(&mut rng, display);
+        let wanted = reference::apply(&params, display, &source);
+        for threads in [1, 2, 7] {
+            let mut found = source.clone();
+            filter.apply(&params, display, &mut found, threads);
+            assert_eq!(found, wanted, "{display:?}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn classes_are_those_of_the_specification() {
+    let mut rng = StdRng::seed_from_u64(2);
+    let mut filter = LoopFilter::default();
+    let mut seen = [0; CLASSES];
+    for display in DISPLAYS {
+        let frame = noise(&mut rng, display);
+        filter.load(0, frame.plane(0), display);
+        filter.classify(1);
+        for row in 0..display.1 {
+            for col in 0..display.0 {
+                let class = reference::class(frame.plane(0), display, row, col);
+                assert_eq!(usize::from(filter.classes.row(row / BLOCK)[col / BLOCK]), class, "{display:?} at {row}, {col}");
+                seen[class] += 1;
+            }
+        }
+    }
+    assert!(seen.iter().all(|&count| count > 100), "{seen:?}");
+}
+
+#[test]
+fn the_largest_sums_do_not_wrap() {
+    // Each pair with a sign of its own: the samples that make the sum as large or as small as can be.
+    let set: Set<LUMA_PAIRS> = [6, -6, 5, -5, 5, -5, 5, -6, 5, -5, 5, -6];
+    let taps = diamond::taps::<LUMA_PAIRS>();
+    for (up, down) in [(255u8, 0u8), (0, 255)] {
+        let mut frame = Frame::new(64, 64);
+        frame.plane_mut(0).data.fill(down);
+        for ((y, x), c) in taps.into_iter().zip(set) {
+            for (y, x) in [(y, x), (-y, -x)] {
+                frame.plane_mut(0).row_mut((32 + y) as usize)[(32 + x) as usize] = if c > 0 { up } else { down };
+            }
+        }
+        let params = FilterParams { luma: Some(LumaFilter { sets: [set; CLASSES], areas: vec![true; 4] }), chroma: [None, None] };
+        let wanted = reference::apply(&params, (64, 64), &frame);
+        LoopFilter::default().apply(&params, (64, 64), &mut frame, 1);
+        assert_eq!(frame, wanted);
+    }
+}
+
+#[test]
+fn zero_coefficients_and_areas_that_are_off_change_nothing() {
+    let mut rng = StdRng::seed_from_u64(3);
+    let display = (100, 70);
+    let frame = noise(&mut rng, display);
+    let mut params = random_params(&mut rng, display);
+    let check = |params: &FilterParams| {
+        let mut filtered = frame.clone();
+        LoopFilter::default().apply(params, display, &mut filtered, 1);
+        assert_eq!(filtered, frame);
+    };
+    if let Some(luma) = &mut params.luma {
+        luma.sets = Default::default();
+    }
+    for filter in params.chroma.iter_mut().flatten() {
+        filter.areas.fill(false);
+    }
+    check(&params);
+    check(&FilterParams { luma: None, chroma: [None, None] });
+}
+
+/// A texture, and what a 3x3 box and noise make of it, both padded to coded size.
+fn blurred(display: (usize, usize), phase: f32) -> (Frame, Frame) {
+    let mut rng = StdRng::seed_from_u64(4);
+    let (width, height) = coded_size(display.0, display.1);
+    let (texture, mut original) = (Texture::new(), Frame::new(width, height));
+    for plane in original.planes_mut() {
+        *plane = texture.plane(plane.width, plane.height, |x, y| (1.7 * x + phase, 1.7 * y));
+    }
+    let mut decoded = original.clone();
+    for (to, from) in decoded.planes_mut().iter_mut().zip([0, 1, 2].map(|i| original.plane(i))) {
+        for row in 0..from.height {
+            for col in 0..from.width {
+                let near = |p: usize, d: usize, side: usize| (p + d).saturating_sub(1).min(side - 1);
+                let sum: u32 =
+                    (0..9).map(|i| u32::from(from.row(near(row, i / 3, from.height))[near(col, i % 3, from.width)])).sum();
+                let blurred = ((sum + 4) / 9) as i32 + rng.random_range(-2..=2);
+                to.row_mut(row)[col] = blurred.clamp(0, 255) as u8;
+            }
+        }
+    }
+    (original, decoded)
+}
+
+fn squares(a: &Plane, b: &Plane, (width, height): (usize, usize)) -> f64 {
+    let row = |row: usize| -> f64 {
+        a.row(row)[..width].iter().zip(&b.row(row)[..width]).map(|(&a, &b)| f64::from(a.abs_diff(b)).powi(2)).sum()
+    };
+    (0..height).map(row).sum()
+}
+
+fn errors(a: &Frame, b: &Frame, display: (usize, usize)) -> [f64; 3] {
+    let chroma = chroma_size(display.0, display.1);
+    [0, 1, 2].map(|i| squares(a.plane(i), b.plane(i), if i == 0 { display } else { chroma }))
+}
+
+#[test]
+fn a_blur_is_taken_back_in_part() {
+    let display = (200, 130);
+    let (original, decoded) = blurred(display, 0.0);
+    let mut filter = LoopFilter::default();
+    let params = filter.estimate(&original, &decoded, display, &FilterCoder::new(display), 300.0).unwrap();
+    let mut filtered = decoded.clone();
+    filter.apply(&params, display, &mut filtered, 1);
+    let (before, after) = (errors(&original, &decoded, display), errors(&original, &filtered, display));
+    assert!(after[0] < 0.4 * before[0] && after[1] < 0.7 * before[1] && after[2] < 0.7 * before[2], "{before:?} {after:?}");
+}
+
+#[test]
+fn estimation_never_loses() {
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut filter = LoopFilter::default();
+    let mut used = 0;
+    for (round, display) in DISPLAYS.into_iter().chain(DISPLAYS).enumerate() {
+        let (original, decoded) =
+            if round % 2 == 0 { (noise(&mut rng, display), noise(&mut rng, display)) } else { blurred(display, round as f32) };
+        for lambda in [12.0, 200.0, 2500.0] {
+            let coder = FilterCoder::new(display);
+            let params = filter.estimate(&original, &decoded, display, &coder, lambda);
+            let mut filtered = decoded.clone();
+            if let Some(params) = &params {
+                filter.apply(params, display, &mut filtered, 1);
+                used += 1;
+            }
+            let bits = |params: Option<&FilterParams>| {
+                let mut writer = SymbolWriter::new();
+                coder.clone().encode(params, &mut writer);
+                writer.bits()
+            };
+            let error = |frame: &Frame| errors(&original, frame, display).iter().sum::<f64>();
+            let gain = error(&decoded) - error(&filtered);
+            let price = 65025.0 / lambda * (bits(params.as_ref()) - bits(None));
+            assert!(gain >= price && (params.is_none() || gain > price), "{display:?} {lambda}: {gain} for {price}");
+        }
+    }
+    assert!(used > 10, "{used}");
+}
+
+/// A writer's frames, and the state after them.
+fn coded(display: (usize, usize), frames: &[Option<FilterParams>]) -> (Vec<Vec<u8>>, FilterCoder, Vec<f64>) {
+    let (mut coder, mut writer) = (FilterCoder::new(display), SymbolWriter::new());
+    let mut bits = Vec::new();
+    let payloads = frames.iter().map(|params| {
+        coder.encode(params.as_ref(), &mut writer);
+        bits.push(writer.bits());
+        writer.finish()
+    });
+    (payloads.collect(), coder, bits)
+}
+
+#[test]
+fn filters_survive_coding() {
+    let mut rng = StdRng::seed_from_u64(6);
+    for display in DISPLAYS {
+        let mut frames: Vec<_> = (0..5).map(|_| Some(random_params(&mut rng, display))).collect();
+        frames.push(None);
+        frames.push(frames[4].clone());
+        let mut alike = random_params(&mut rng, display);
+        if let Some(luma) = &mut alike.luma {
+            luma.sets[2] = luma.sets[1];
+            luma.areas.fill(true);
+        }
+        frames.push(Some(alike));
+        let (payloads, writer_state, _) = coded(display, &frames);
+        let mut coder = FilterCoder::new(display);
+        for (payload, wanted) in payloads.iter().zip(&frames) {
+            let mut reader = SymbolReader::new(payload).unwrap();
+            assert_eq!(&coder.decode(&mut reader).unwrap(), wanted);
+            reader.finish().unwrap();
+        }
+        assert_eq!(coder, writer_state);
+    }
+}
+
+#[test]
+fn a_filter_that_stays_costs_next_to_nothing() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let display = (640, 384);
+    let mut params = random_params(&mut rng, display);
+    params.luma.iter_mut().for_each(|luma| luma.areas.fill(true));
+    params.chroma = [None, None];
+    let (_, _, bits) = coded(display, &vec![Some(params); 20]);
+    assert!(bits[0] > 100.0 && bits[2] < 4.0 && bits[19] < 1.0, "{bits:?}");
+    let (_, _, bits) = coded(display, &vec![None; 20]);
+    assert!(bits[0] < 3.1 && bits[19] < 0.5, "{bits:?}");
+}
+
+#[test]
+fn damage_is_bounded_and_what_comes_of_it_within_limits() {
+    let mut rng = StdRng::seed_from_u64(8);
+    let display = (200, 130);
+    let frames: Vec<_> = (0..3).map(|_| Some(random_params(&mut rng, display))).collect();
+    let (payloads, ..) = coded(display, &frames);
+    let frame = noise(&mut rng, display);
+    let (mut refused, mut noticed, mut passed) = (0, 0, 0);
+    for round in 0..600 {
+        let mut payload = payloads[round % 3].clone();
+        match round % 4 {
+            0 => payload.truncate(rng.random_range(3..payload.len()) / 2 * 2 + 1),
+            1 => payload.iter_mut().for_each(|byte| *byte = rng.random()),
+            _ => {
+                let at = rng.random_range(0..payload.len());
+                payload[at] ^= 1 << rng.random_range(0..8);
+            }
+        }
+        let Ok(mut reader) = SymbolReader::new(&payload) else { continue };
+        match FilterCoder::new(display).decode(&mut reader) {
+            Err(crate::Error::Corrupt(_)) => refused += 1,
+            Err(other) => panic!("{other}"),
+            Ok(params) => {
+                if reader.finish().is_err() {
+                    noticed += 1;
+                } else {
+                    passed += 1;
+                }
+                if let Some(params) = params {
+                    assert!(params.luma.iter().flat_map(|luma| &luma.sets).all(params::allowed));
+                    assert!(params.chroma.iter().flatten().flat_map(|filter| &filter.sets).all(params::allowed));
+                    let mut filtered = frame.clone();
+                    LoopFilter::default().apply(&params, display, &mut filtered, 1);
+                }
+            }
+        }
+    }
+    assert!(refused >= 10 && noticed > 20, "{refused} {noticed} {passed}");
+    assert!(passed < 3 + 200, "{passed}");
+}
