@@ -8,7 +8,9 @@ pub mod ops;
 mod paper;
 pub mod params;
 mod postfilter;
+pub mod paths;
 mod prices;
+pub mod transfer;
 pub mod transform;
 pub mod uflow;
 

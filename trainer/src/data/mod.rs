@@ -28,5 +28,6 @@ pub use decode::{ScalePolicy, decode_clip};
 pub use pack::{PackOptions, pack};
 #[cfg(feature = "gstreamer")]
 pub use prepare::{PrepareOptions, prepare};
+pub use error::DataError;
 pub use sampler::{ClipBatch, Sampler, SamplerOptions};
 pub use shard::Split;

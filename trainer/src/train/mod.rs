@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod checkpoint;
+pub mod device;
 #[cfg(test)]
 mod fixtures;
 mod flow_step;
@@ -13,6 +14,7 @@ mod motion;
 mod noise;
 mod optimiser;
 mod rate;
+mod readings;
 mod run;
 pub mod schedule;
 mod step;

@@ -151,7 +151,7 @@ pub fn inter_step(
         }
         if t == first {
             metrics.push(("psnr_warp", psnr(&frame.y, &inter.prediction.frame.y)?));
-            metrics.push(("bpp_flow", mean(&inter.flow_bits)? / examples.pixels));
+            metrics.push(("bpp_flow", mean(&inter.flow_bits)?.f_div_scalar(examples.pixels)?));
         }
         if t == last {
             metrics.push(("bpp", mean(&bpp)?));
