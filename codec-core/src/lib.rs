@@ -13,6 +13,7 @@ pub mod flow;
 pub mod frame;
 pub mod kernels;
 pub mod limits;
+pub mod loopfilter;
 #[cfg(feature = "torch")]
 pub mod model;
 pub mod motion;

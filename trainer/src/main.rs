@@ -9,16 +9,13 @@ mod data;
 #[cfg(feature = "gstreamer")]
 mod eval;
 mod export;
-mod import;
 mod perceptual;
-mod reference;
 mod schedule_file;
 #[cfg(feature = "gstreamer")]
 mod study;
 #[cfg(test)]
 mod testing;
 mod train;
-mod widen;
 
 use clap::Parser;
 

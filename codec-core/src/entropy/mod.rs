@@ -5,9 +5,13 @@
 //! machine parses a stream alike. [`EntropyModel`] predicts mean and scale of each latent element from what has been
 //! decoded, [`Tables`] turn scales into probabilities, and interleaved rANS ([`SymbolWriter`], [`SymbolReader`]) codes.
 //!
+//! What is not predicted by networks, motion on trees, is coded bit by bit with adaptive probabilities ([`AdaptiveBit`]) in the
+//! same rANS.
+//!
 //! The order of symbols of a latent: z (row, column, channel), then y (row, column, channel) of the first half, then of
 //! the second. A frame has one payload; a P-frame's holds the flow latent followed by the residual latent.
 
+mod adaptive;
 mod checksum;
 mod config;
 mod conv;
@@ -20,6 +24,7 @@ mod simd;
 mod symbols;
 mod tables;
 
+pub use adaptive::AdaptiveBit;
 pub use config::{EntropyConfig, LayerShape};
 pub use latent::{LatentGrid, LatentInput, decode_latent, encode_latent, encode_silence, frugal, quantise};
 pub use model::EntropyModel;

@@ -1,5 +1,6 @@
 //! Writing and reading the symbols of a frame.
 
+use super::adaptive::AdaptiveBit;
 use super::checksum::SymbolChecksum;
 use super::rans::{Interval, RansDecoder, encode};
 use super::tables::{Place, Tables};
@@ -75,6 +76,34 @@ impl SymbolWriter {
             self.steps.push(Interval::raw(low, low_bits));
         }
         self.steps.push(Interval::raw(negative.into(), 1));
+    }
+
+    /// Appends a bit with the probability of `model`, which learns it. The bit does not enter the checksum: see
+    /// [`check_symbol`](Self::check_symbol).
+    #[inline]
+    pub fn put_bit(&mut self, model: &mut AdaptiveBit, bit: bool) {
+        self.steps.push(model.interval(bit));
+        self.bits += f64::from(model.bits(bit));
+        model.adapt(bit);
+    }
+
+    /// Appends the low `bits` (0..=16) bits of `value` as they are, in one step. They do not enter the checksum.
+    ///
+    /// # Panics
+    /// If `bits` is above 16.
+    #[inline]
+    pub fn put_raw(&mut self, value: u32, bits: u32) {
+        assert!(bits <= RAW_BITS, "a raw field has at most 16 bits");
+        if bits > 0 {
+            self.steps.push(Interval::raw(value & ((1 << bits) - 1), bits));
+            self.bits += f64::from(bits);
+        }
+    }
+
+    /// Takes an integer that was coded by [`put_bit`](Self::put_bit) and [`put_raw`](Self::put_raw) into the checksum.
+    #[inline]
+    pub fn check_symbol(&mut self, symbol: i32) {
+        self.checksum.push(symbol);
     }
 
     /// Cost of the symbols so far by the tables, in bits. The payload has about [`MEAN_OVERHEAD_BYTES`] more.
@@ -168,6 +197,32 @@ impl<'a> SymbolReader<'a> {
             return 0;
         }
         if self.rans.raw(1) != 0 { -magnitude } else { magnitude }
+    }
+
+    /// The next bit, by the probability of `model`, which learns it.
+    #[inline]
+    pub fn get_bit(&mut self, model: &mut AdaptiveBit) -> bool {
+        let bit = model.find(self.rans.slot());
+        let interval = model.interval(bit);
+        self.rans.consume(interval.start.into(), interval.size.into());
+        model.adapt(bit);
+        bit
+    }
+
+    /// The next raw field of `bits` (0..=16) bits.
+    ///
+    /// # Panics
+    /// If `bits` is above 16.
+    #[inline]
+    pub fn get_raw(&mut self, bits: u32) -> u32 {
+        assert!(bits <= RAW_BITS, "a raw field has at most 16 bits");
+        if bits == 0 { 0 } else { self.rans.raw(bits) }
+    }
+
+    /// Takes an integer made of bits that were read into the checksum, as [`SymbolWriter::check_symbol`] does.
+    #[inline]
+    pub fn check_symbol(&mut self, symbol: i32) {
+        self.checksum.push(symbol);
     }
 
     /// Tells damage that has shown already, so that a caller can stop early.

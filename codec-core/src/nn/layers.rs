@@ -18,9 +18,12 @@ pub fn leaky(x: &Tensor, slope: f64) -> Result<Tensor> {
     Ok(x.f_leaky_relu_backward(x, slope, false)?)
 }
 
-/// The activation of all transforms: LeakyReLU(0.1).
+/// Slope of the transforms' activation below zero: a multiplication and a shift in integers.
+const SLOPE: f64 = 13.0 / 128.0;
+
+/// The activation of all transforms: LeakyReLU(13/128).
 pub fn act(x: &Tensor) -> Result<Tensor> {
-    leaky(x, 0.1)
+    leaky(x, SLOPE)
 }
 
 /// Convolution with bias; `groups == cin` is depthwise.

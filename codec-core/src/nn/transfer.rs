@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::Result;
 
@@ -16,6 +16,23 @@ pub fn upload(host: &Tensor, device: Device) -> Result<Tensor> {
     }
 }
 
+/// Bytes of a tensor of 8 bits; waits for the device.
+pub fn download(bytes: &Tensor) -> Result<Vec<u8>> {
+    let count = bytes.numel();
+    let mut out = vec![0; count];
+    if let Device::Cuda(number) = bytes.device() {
+        // Through pinned memory, which copies at the full rate of the bus.
+        let pinned = remembered("pinned", vec![count as i64], Device::Cuda(number), || {
+            Ok(Tensor::f_empty([count as i64], (Kind::Uint8, Device::Cpu))?.f_pin_memory(Device::Cuda(number))?)
+        })?;
+        pinned.shallow_clone().f_copy_(&bytes.f_reshape([-1])?)?;
+        pinned.f_copy_data_u8(&mut out, count)?;
+    } else {
+        bytes.f_contiguous()?.f_copy_data_u8(&mut out, count)?;
+    }
+    Ok(out)
+}
+
 /// Constant floats on a device.
 pub fn constant(values: &[f32], device: Device) -> Result<Tensor> {
     remembered("floats", values.iter().map(|v| i64::from(v.to_bits())).collect(), device, || {
@@ -24,7 +41,7 @@ pub fn constant(values: &[f32], device: Device) -> Result<Tensor> {
 }
 
 /// A constant that `name` and `key` stand for. On a GPU, where making it takes launches and copies, it is made once for each
-/// thread; so nobody may write to it.
+/// thread; so that only its maker may write to it.
 pub(super) fn remembered(
     name: &'static str,
     key: Vec<i64>,

@@ -15,7 +15,7 @@ use crate::data::{PrepareOptions, prepare};
 use crate::schedule_file::{self, Folders, Schedule};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::{Twin, load_start, starting_point};
-use crate::{bench, export, import, reference, widen};
+use crate::{bench, export};
 #[cfg(feature = "gstreamer")]
 use crate::{eval, study};
 
@@ -40,18 +40,12 @@ enum Command {
     Data(DataCommand),
     /// Make a starting point with fresh networks.
     Init(InitArgs),
-    /// Give a trained model linear latent channels, as a starting point of further training.
-    Widen(widen::WidenArgs),
     /// Run all stages of a TOML schedule, or go on where they were left.
     Schedule(ScheduleArgs),
     /// Run a training stage, or go on with the one in --out.
     Train(Box<train::TrainArgs>),
     /// Write a model file from a checkpoint.
     Export(ExportArgs),
-    /// Turn the prototype's weights into a starting checkpoint.
-    ImportReference(ImportArgs),
-    /// Compare the networks with the prototype's vectors.
-    CheckReference(CheckArgs),
     /// Measure models on clips, beside classical encoders.
     #[cfg(feature = "gstreamer")]
     Eval(Box<eval::EvalArgs>),
@@ -156,6 +150,12 @@ struct InitArgs {
     /// G_res sees the residual latent alone.
     #[arg(long)]
     no_free_latent: bool,
+    /// G_res also sees the packed prediction (`rt`).
+    #[arg(long)]
+    context: bool,
+    /// Channels at 1/8 (`rt`); there are twice as many at 1/16.
+    #[arg(long, default_value_t = 96)]
+    width: i64,
 }
 
 #[derive(Args)]
@@ -207,25 +207,6 @@ struct ExportArgs {
     notes: String,
 }
 
-#[derive(Args)]
-struct ImportArgs {
-    /// The prototype's safetensors file.
-    #[arg(long)]
-    weights: PathBuf,
-    #[arg(long)]
-    out: PathBuf,
-}
-
-#[derive(Args)]
-struct CheckArgs {
-    /// The prototype's safetensors file.
-    #[arg(long)]
-    weights: PathBuf,
-    /// Its test vectors.
-    #[arg(long)]
-    vectors: PathBuf,
-}
-
 impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
@@ -235,7 +216,6 @@ impl Cli {
             Command::Prepare(_) => absent("prepare"),
             Command::Data(DataCommand::Pack(args)) => run_pack(args),
             Command::Init(args) => init(&args),
-            Command::Widen(args) => widen::run(&args),
             Command::Schedule(args) => run_schedule(&args),
             Command::Train(args) => train::run(*args),
             Command::Export(args) => {
@@ -245,11 +225,6 @@ impl Cli {
                 model.intra_quality_offset = args.intra_offset.unwrap_or(model.intra_quality_offset);
                 export::export(&checkpoint, detail.as_ref(), &args.out, &args.notes)
             }
-            Command::ImportReference(args) => {
-                let (model, params) = import::import_prototype(&args.weights)?;
-                starting_point(model, &params).save(&args.out)
-            }
-            Command::CheckReference(args) => reference::check(&args.weights, &args.vectors),
             #[cfg(feature = "gstreamer")]
             Command::Eval(args) => eval::run(&args),
             #[cfg(not(feature = "gstreamer"))]
@@ -301,10 +276,12 @@ fn run_pack(args: PackArgs) -> Result<()> {
 
 fn init(args: &InitArgs) -> Result<()> {
     let mut model = match args.profile {
-        ProfileName::Rt => ModelConfig::rt(),
+        ProfileName::Rt => ModelConfig::rt_with(args.width, 128),
         ProfileName::Paper => ModelConfig::paper(),
     };
     model.free_latent = !args.no_free_latent;
+    model.context = args.context;
+    model.validate()?;
     tch::manual_seed(args.seed);
     let mut params = ParamStore::new();
     Networks::init(&mut params, &model, Device::Cpu)?;
@@ -323,7 +300,7 @@ fn run_schedule(args: &ScheduleArgs) -> Result<()> {
             codec_core::bitstream::Profile::Rt => ProfileName::Rt,
             codec_core::bitstream::Profile::Paper => ProfileName::Paper,
         };
-        init(&InitArgs { profile, out: start.clone(), seed: 1, no_free_latent: false })?;
+        init(&InitArgs { profile, out: start.clone(), seed: 1, no_free_latent: false, context: false, width: 96 })?;
     }
     let folders = Folders { data: &args.data, out: &args.out, start: &start };
     for stage in schedule.commands(&folders, args.scale)? {

@@ -6,14 +6,14 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use codec_core::bitstream::Profile;
-use codec_core::kernels::Cubic;
 use codec_core::nn::{PostfilterConfig, Precision};
 use tch::Device;
 
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{
-    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, device, load_start, rate_controller, train,
+    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, device, load_start, rate_controller,
+    train,
 };
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -57,11 +57,6 @@ pub struct TrainArgs {
     /// Postfilter stage: let the filter look back at the frame shown before where that to start from does not.
     #[arg(long)]
     recurrent: bool,
-    /// Kernels of the motion compensation, sharp or stable, where they shall not be those of the model to start from.
-    #[arg(long, value_parser = parse_filter)]
-    luma_filter: Option<Cubic>,
-    #[arg(long, value_parser = parse_filter)]
-    chroma_filter: Option<Cubic>,
     /// Length in steps.
     #[arg(long, conflicts_with = "time_budget")]
     steps: Option<u64>,
@@ -232,14 +227,6 @@ fn parse_pair(text: &str) -> Result<(f64, f64), String> {
     }
 }
 
-fn parse_filter(text: &str) -> Result<Cubic, String> {
-    match text {
-        "sharp" => Ok(Cubic::Sharp),
-        "stable" => Ok(Cubic::Stable),
-        _ => Err(format!("{text}: write sharp or stable")),
-    }
-}
-
 /// Exactly two values with a comma between.
 fn two<T: FromStr>(text: &str) -> Option<(T, T)> {
     let (a, b) = text.split_once(',')?;
@@ -325,8 +312,6 @@ pub fn run(args: TrainArgs) -> Result<()> {
         if let Some(postfilter) = &mut model.postfilter {
             postfilter.recurrent |= args.recurrent;
         }
-        model.luma_filter = args.luma_filter.unwrap_or(model.luma_filter);
-        model.chroma_filter = args.chroma_filter.unwrap_or(model.chroma_filter);
         if args.residual_from_intra {
             let mut params = start.averaged_params();
             codec_core::Networks::init(&mut params, &start.progress.model, Device::Cpu)?;

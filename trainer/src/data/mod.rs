@@ -22,12 +22,13 @@ mod sampler;
 #[cfg(feature = "gstreamer")]
 mod scenes;
 mod shard;
+mod thumbnail;
 
 #[cfg(feature = "gstreamer")]
 pub use decode::{ScalePolicy, decode_clip};
+pub use error::DataError;
 pub use pack::{PackOptions, pack};
 #[cfg(feature = "gstreamer")]
 pub use prepare::{PrepareOptions, prepare};
-pub use error::DataError;
 pub use sampler::{ClipBatch, Sampler, SamplerOptions};
 pub use shard::Split;

@@ -4,9 +4,9 @@
 //! Rank 0 alone writes.
 
 use anyhow::Result;
+use tch::Tensor;
 #[cfg(feature = "mpi")]
 use tch::{Device, Kind};
-use tch::Tensor;
 
 /// The processes of a run.
 pub struct Group {

@@ -29,10 +29,9 @@ use codec_core::nn::{ModelConfig, ParamStore, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-pub use batch::clip_on_device;
 pub use gan::GanLosses;
-pub use motion::{FlowSource, Motion};
-pub use step::{Clip, InterLosses, PATTERN_WEIGHT};
+pub use motion::{FlowSource, MotionFinder};
+pub use step::{InterLosses, PATTERN_WEIGHT};
 
 use checkpoint::{Checkpoint, Progress};
 use group::Group;

@@ -13,6 +13,7 @@ use super::checkpoint::{Checkpoint, Progress};
 use super::gan::{self, Adversary, DivergenceWatch};
 use super::group::Group;
 use super::log::RunLog;
+use super::motion::MotionFinder;
 use super::noise::NoisePool;
 use super::optimiser::{Optimiser, Rates, share_out};
 use super::readings::{GRADIENT_NORM, Reading, Readings};
@@ -145,7 +146,7 @@ impl<'g> Run<'g> {
                 trainable: trainable.clone(),
                 optimiser,
                 source: BatchSource::new(Arc::clone(&sampler), size, lead_in, pool.clone()),
-                motion: config.flow.open(device, model.luma_filter)?,
+                motion: MotionFinder::open(&model, &config.flow, device)?,
                 noise: noise.as_ref().map(NoisePool::share),
                 device,
             })?);
@@ -307,7 +308,11 @@ impl<'g> Run<'g> {
             let norm = |discriminators: bool| -> Result<Tensor> {
                 let own = parts.iter().zip(&self.pieces).filter(|(_, (_, of_discriminator))| *of_discriminator == discriminators);
                 let norms = own.map(|(part, _)| part.f_norm()).collect::<std::result::Result<Vec<_>, _>>()?;
-                let total = if norms.is_empty() { Tensor::f_zeros([], (sum.kind(), sum.device()))? } else { Tensor::f_stack(&norms, 0)?.f_norm()? };
+                let total = if norms.is_empty() {
+                    Tensor::f_zeros([], (sum.kind(), sum.device()))?
+                } else {
+                    Tensor::f_stack(&norms, 0)?.f_norm()?
+                };
                 Ok(total.f_div_scalar(workers)?)
             };
             let (norm, other) = (norm(false)?, norm(true)?);

@@ -19,7 +19,7 @@ pub use postfilter::{PATTERN_WEIGHT, postfilter_step};
 
 use super::gan::Adversary;
 use super::loss::Fidelity;
-use super::motion::Motion;
+use super::motion::MotionFinder;
 
 /// A batch on the device: planes of each frame.
 pub struct Clip {
@@ -60,7 +60,7 @@ impl Rates {
 pub struct StepContext<'a> {
     pub networks: &'a Networks,
     pub adversary: Option<&'a Adversary>,
-    pub motion: &'a Motion,
+    pub motion: &'a MotionFinder,
     pub fidelity: Fidelity,
     /// Share of the stage that is done.
     pub fraction: f64,

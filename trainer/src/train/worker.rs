@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 use super::batch::BatchSource;
 use super::flow_step::flow_step;
 use super::gan::Adversary;
-use super::motion::Motion;
+use super::motion::MotionFinder;
 use super::noise::{NoisePool, StepRng};
 use super::optimiser::Optimiser;
 use super::step::{Metrics, Rates, StepContext, StepResult, detail_step, inter_step, intra_step, postfilter_step};
@@ -85,7 +85,7 @@ pub struct WorkerSetup {
     pub trainable: Vec<String>,
     pub optimiser: Optimiser,
     pub source: BatchSource,
-    pub motion: Motion,
+    pub motion: MotionFinder,
     pub noise: Option<NoisePool>,
     pub device: Device,
 }

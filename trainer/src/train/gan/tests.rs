@@ -89,8 +89,7 @@ fn the_detail_stage_pays_for_distortion_and_rate_at_the_exchange_rate_of_lambda(
         let result = step(context, &detail(), 1);
         let frame = &clip(1).frames[0];
         let rates = result.rates.read().unwrap();
-        let better: Vec<u8> =
-            rates.iter().map(|(q, _)| q.saturating_sub(setup.networks.config.intra_quality_offset)).collect();
+        let better: Vec<u8> = rates.iter().map(|(q, _)| q.saturating_sub(setup.networks.config.intra_quality_offset)).collect();
         let q = quality_tensor(&better, Device::Cpu).unwrap();
         let prepared = setup.networks.prepare(Arithmetic::Integer).unwrap();
         let coded = setup.networks.intra_frame(&prepared, frame, &q, &mut Quantiser::Hard).unwrap();
