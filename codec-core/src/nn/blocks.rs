@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::ops::{Planes, warp};
+use super::transfer::upload;
 use crate::Result;
 use crate::motion::MotionVector;
 use crate::motion::overlap::{Mixture, SQUARE, UNIT};
@@ -34,14 +35,14 @@ impl BlockMotion {
         let vectors: Vec<i16> = squares.clone().flat_map(|square| square.vectors.iter().flat_map(component)).collect();
         let weights: Vec<u8> = squares.flat_map(|square| square.vertical.into_iter().chain(square.horizontal)).collect();
         let planar = |tensor: Tensor, channels: i64, unit: f64| -> Result<Tensor> {
-            let tensor = tensor.f_view([shape[0], shape[1], shape[2], channels])?.f_to_device(device)?;
+            let tensor = upload(&tensor, device)?.f_view([shape[0], shape[1], shape[2], channels])?;
             Ok(tensor.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?.f_contiguous()?.f_div_scalar(unit)?)
         };
         Ok(Self {
             exact,
             vectors: planar(Tensor::f_from_slice(&vectors)?, 6, 4.0)?,
             weights: planar(Tensor::f_from_slice(&weights)?, 2 * SIDE, f64::from(UNIT))?,
-            bits: Tensor::f_from_slice(bits)?.f_to_device(device)?,
+            bits: upload(&Tensor::f_from_slice(bits)?, device)?,
         })
     }
 
@@ -52,9 +53,7 @@ impl BlockMotion {
             return Ok(self.exact.shallow_clone());
         }
         let soft = self.mixed(reference)?;
-        let exactly = |soft: Tensor, exact: &Tensor| -> Result<Tensor> {
-            Ok(soft.f_add(&tch::no_grad(|| exact.f_sub(&soft))?)?)
-        };
+        let exactly = |soft: Tensor, exact: &Tensor| -> Result<Tensor> { Ok(soft.f_add(&tch::no_grad(|| exact.f_sub(&soft))?)?) };
         Ok(Planes { y: exactly(soft.y, &self.exact.y)?, uv: exactly(soft.uv, &self.exact.uv)? })
     }
 
@@ -67,7 +66,8 @@ impl BlockMotion {
         let spread = |x: &Tensor, size: [i64; 2]| x.f_upsample_nearest2d(size, None, None);
         // Of all samples: [N, 4, H/4, W/4] with a channel for each row of a square, then for each column.
         let (rows, cols) = (height / SQUARE as i64, width / SQUARE as i64);
-        let (of_rows, of_cols) = (self.weights.f_narrow(1, 0, SQUARE as i64)?, self.weights.f_narrow(1, SQUARE as i64, SQUARE as i64)?);
+        let (of_rows, of_cols) =
+            (self.weights.f_narrow(1, 0, SQUARE as i64)?, self.weights.f_narrow(1, SQUARE as i64, SQUARE as i64)?);
         let vertical = spread(&of_rows.f_permute([0, 2, 1, 3])?.f_reshape([n, 1, height, cols])?, size)?;
         let horizontal = spread(&of_cols.f_permute([0, 2, 3, 1])?.f_reshape([n, 1, rows, width])?, size)?;
         let halve = |x: &Tensor| x.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);

@@ -423,5 +423,5 @@ fn as_i32(shift: (i64, i64)) -> (i32, i32) {
 /// Quality indices as the networks take them: int64 `[N]`.
 pub fn quality_tensor(q: &[u8], device: Device) -> Result<Tensor> {
     let q: Vec<i64> = q.iter().map(|&q| i64::from(q)).collect();
-    Ok(Tensor::f_from_slice(&q)?.f_to_kind(Kind::Int64)?.f_to_device(device)?)
+    super::transfer::upload(&Tensor::f_from_slice(&q)?.f_to_kind(Kind::Int64)?, device)
 }

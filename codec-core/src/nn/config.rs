@@ -97,13 +97,8 @@ impl ModelConfig {
             latent,
             linear,
         };
-        let entropy = |temporal| EntropyConfig {
-            channels: latent as usize,
-            hyper_channels: 16,
-            width: 64,
-            temporal,
-            checkerboard: true,
-        };
+        let entropy =
+            |temporal| EntropyConfig { channels: latent as usize, hyper_channels: 16, width: 64, temporal, checkerboard: true };
         Self {
             profile: Profile::Rt,
             intra: transform.clone(),
@@ -171,10 +166,7 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::ModelMismatch`] naming the field and what it must be.
     pub fn validate(&self) -> Result<()> {
-        let mut parts = vec![
-            ("intra", &self.intra, &self.intra_entropy),
-            ("residual", &self.residual, &self.residual_entropy),
-        ];
+        let mut parts = vec![("intra", &self.intra, &self.intra_entropy), ("residual", &self.residual, &self.residual_entropy)];
         parts.extend(self.flow.as_ref().map(|flow| ("flow", &flow.transform, &flow.entropy)));
         for &(name, transform, entropy) in &parts {
             if transform.latent != entropy.channels as i64 {

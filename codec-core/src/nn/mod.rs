@@ -8,8 +8,10 @@ pub mod layers;
 pub mod ops;
 mod paper;
 pub mod params;
+pub mod paths;
 mod postfilter;
 mod prices;
+pub mod transfer;
 pub mod transform;
 pub mod uflow;
 

@@ -96,7 +96,7 @@ fn blur3(x: &Tensor) -> Result<Tensor> {
 fn blur(x: &Tensor, taps: &[f32]) -> Result<Tensor> {
     let (n, c, h, w) = x.size4()?;
     let (count, pad) = (taps.len() as i64, taps.len() as i64 / 2);
-    let taps = Tensor::from_slice(taps).f_div_scalar(f64::from(taps.iter().sum::<f32>()))?.f_to_device(x.device())?;
+    let taps = super::transfer::constant(taps, x.device())?.f_div_scalar(f64::from(taps.iter().sum::<f32>()))?;
     let kernel = taps.f_view([1, 1, count, 1])?.f_mul(&taps.f_view([1, 1, 1, count])?)?;
     let planes = x.f_reshape([n * c, 1, h, w])?.f_replication_pad2d([pad; 4])?;
     Ok(planes.f_conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)?.f_view([n, c, h, w])?)
@@ -142,7 +142,7 @@ const STACK_SIGMAS: [f64; 4] = [0.0, 1.5, 3.0, 6.0];
 fn gaussian_blur(x: &Tensor, sigma: f64) -> Result<Tensor> {
     let radius = (3.0 * sigma).ceil() as i64;
     let taps: Vec<f32> = (-radius..=radius).map(|i| (-0.5 * (i as f64 / sigma).powi(2)).exp() as f32).collect();
-    let taps = Tensor::f_from_slice(&taps)?.f_to_device(x.device())?;
+    let taps = super::transfer::constant(&taps, x.device())?;
     let taps = taps.f_div(&taps.f_sum(Kind::Float)?)?;
     let (n, c, h, w) = x.size4()?;
     let count = 2 * radius + 1;
@@ -173,8 +173,7 @@ fn scale_space_blur(x: &Tensor, sigma: &Tensor) -> Result<Tensor> {
 pub fn predict_full(reference: &Planes, flow: &Tensor, sigma: &Tensor) -> Result<Prediction> {
     let halve =
         |t: &Tensor| -> Result<Tensor> { Ok(t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?.f_mul_scalar(0.5)?) };
-    let warped =
-        Planes { y: warp(&reference.y, flow)?, uv: warp(&reference.uv, &halve(flow)?)? }.clamped()?;
+    let warped = Planes { y: warp(&reference.y, flow)?, uv: warp(&reference.uv, &halve(flow)?)? }.clamped()?;
     let frame = Planes { y: scale_space_blur(&warped.y, sigma)?, uv: scale_space_blur(&warped.uv, &halve(sigma)?)? };
     Ok(Prediction { frame, flow: flow.shallow_clone() })
 }

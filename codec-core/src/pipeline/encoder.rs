@@ -273,7 +273,8 @@ impl Encoder {
         // The quality of the last frame is near enough to that of the next.
         let quality = self.rate.expected_quality().unwrap_or(self.quality);
         let (last, times) = self.reconstructor.last_and_times();
-        let found = self.motion.search(Pair { current: &self.current, reference: last.frame, display: last.display }, quality, times);
+        let found =
+            self.motion.search(Pair { current: &self.current, reference: last.frame, display: last.display }, quality, times);
         let since = since.unwrap_or(0) + 1;
         let cut = self.scene_cut && since >= self.key_int_min && scene::starts_anew(found.inter_cost, found.intra_cost);
         (!cut).then_some(found)
@@ -352,7 +353,8 @@ impl Encoder {
         self.buffer.resize(rows * cols * CHANNELS, 0.0);
         let buffer = &mut self.buffer;
         pack_flow(field, buffer, CHANNELS)?;
-        for (frame, offset) in [(&self.current, FLOW_CHANNELS), (self.reconstructor.reference(), FLOW_CHANNELS + PACKED_CHANNELS)] {
+        for (frame, offset) in [(&self.current, FLOW_CHANNELS), (self.reconstructor.reference(), FLOW_CHANNELS + PACKED_CHANNELS)]
+        {
             pack_frame(frame, (0, 0), PackTarget { data: buffer, channels: CHANNELS, offset }, 1)?;
         }
         from_nhwc(buffer, rows, cols, CHANNELS, self.model.device)

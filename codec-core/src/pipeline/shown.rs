@@ -24,7 +24,13 @@ pub(super) struct Shown {
 
 impl Shown {
     pub fn new(width: usize, height: usize) -> Self {
-        Self { frame: Frame::new(width, height), number: 0, moved: Frame::new(width, height), past: Prediction::default(), buffer: Vec::new() }
+        Self {
+            frame: Frame::new(width, height),
+            number: 0,
+            moved: Frame::new(width, height),
+            past: Prediction::default(),
+            buffer: Vec::new(),
+        }
     }
 
     pub fn frame(&self) -> &Frame {

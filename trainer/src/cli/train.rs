@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use codec_core::bitstream::Profile;
 use codec_core::nn::{PostfilterConfig, Precision};
@@ -12,7 +12,8 @@ use tch::Device;
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{
-    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, load_start, rate_controller, train,
+    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, device, load_start, rate_controller,
+    train,
 };
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -134,6 +135,9 @@ pub struct TrainArgs {
     /// Compute the convolutions inside the transforms in bfloat16: for GPUs that have it (Ampere and later).
     #[arg(long)]
     mixed_precision: bool,
+    /// Let products on a GPU round their factors to TF32 (10 bits), which is faster where batches are large.
+    #[arg(long)]
+    tf32: bool,
     /// Compute device: cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: codec_core::DeviceSpec,
@@ -318,6 +322,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         start.progress.rate = args.target_bpp.map(|(best, worst)| rate_controller(best, worst));
     }
     let paths = RunPaths { data: args.data, out: args.out, checkpoint_seconds: args.checkpoint_seconds };
-    let device = codec_core::device::open(&args.device).context("--device")?;
+    let device = device::open(&args.device, args.tf32)?;
+    device::choose_kernels(device, config.batch, config.crop, config.precision)?;
     train(config, start, &paths, device)
 }

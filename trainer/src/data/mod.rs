@@ -26,6 +26,7 @@ mod thumbnail;
 
 #[cfg(feature = "gstreamer")]
 pub use decode::{ScalePolicy, decode_clip};
+pub use error::DataError;
 pub use pack::{PackOptions, pack};
 #[cfg(feature = "gstreamer")]
 pub use prepare::{PrepareOptions, prepare};

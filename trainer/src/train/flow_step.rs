@@ -6,7 +6,7 @@ use codec_core::nn::ops::warp;
 use codec_core::nn::uflow::UFlow;
 use tch::{Kind, Tensor};
 
-use super::step::{Clip, StepResult};
+use super::step::{Clip, Rates, StepResult};
 
 /// Side of the census transform's patches.
 const PATCH: i64 = 7;
@@ -81,13 +81,9 @@ pub fn flow_step(network: &UFlow, clip: &Clip) -> Result<StepResult> {
     }
     let warped = tch::no_grad(|| warp(first, &full))?;
     let psnr = super::loss::psnr(second, &warped)?;
-    let metrics = vec![
-        ("census", census_total.f_double_value(&[])?),
-        ("smoothness", smooth_total.f_double_value(&[])?),
-        ("psnr_warp", psnr),
-    ];
+    let metrics = vec![("census", census_total.detach()), ("smoothness", smooth_total.detach()), ("psnr_warp", psnr)];
     let loss = census_total.f_add(&smooth_total.f_mul_scalar(SMOOTHNESS)?)?;
-    Ok(StepResult { loss, metrics, rates: Vec::new() })
+    Ok(StepResult { loss, metrics, rates: Rates::none(first.device()) })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod checkpoint;
+pub mod device;
 #[cfg(test)]
 mod fixtures;
 mod flow_step;
@@ -13,6 +14,7 @@ mod motion;
 mod noise;
 mod optimiser;
 mod rate;
+mod readings;
 mod run;
 pub mod schedule;
 mod step;
@@ -26,7 +28,6 @@ use codec_core::model::DETAIL_PREFIX;
 use codec_core::nn::{ModelConfig, ParamStore, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
-
 
 pub use gan::GanLosses;
 pub use motion::{FlowSource, MotionFinder};

@@ -14,6 +14,7 @@ use codec_core::nn::ModelConfig;
 use codec_core::nn::blocks::BlockMotion;
 use codec_core::nn::codec::Motion;
 use codec_core::nn::ops::Planes;
+use codec_core::nn::transfer::{download, upload};
 use codec_core::nn::uflow::{UFlow, UFlowEstimator};
 use codec_core::quality::lambda;
 use rayon::prelude::*;
@@ -109,8 +110,9 @@ impl MotionFinder {
     fn blocks(&self, tools: &mut Vec<BlockTools>, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
         let (n, _, h, w) = frame.y.size4()?;
         let (height, width) = (h as usize, w as usize);
-        let current = samples(&frame.y)?;
-        let (luma, chroma) = (samples(&reference.y)?, samples(&reference.uv)?);
+        let samples = samples(&[&frame.y, &reference.y, &reference.uv])?;
+        let (current, rest) = samples.split_at(frame.y.numel());
+        let (luma, chroma) = rest.split_at(frame.y.numel());
         tools.resize_with(n as usize, BlockTools::default);
         let work = |(example, tools): (usize, &mut BlockTools)| -> Result<Searched> {
             let (size, quarter) = (width * height, width * height / 4);
@@ -149,7 +151,7 @@ impl MotionFinder {
             searched.iter().flat_map(|s| planes.iter().flat_map(|&i| s.prediction.plane(i).data.iter().copied())).collect()
         };
         let tensor = |bytes: &[u8], shape: [i64; 4]| -> Result<Tensor> {
-            let bytes = Tensor::f_from_slice(bytes)?.f_view(shape)?.f_to_device(self.device)?;
+            let bytes = upload(&Tensor::f_from_slice(bytes)?, self.device)?.f_view(shape)?;
             Ok(bytes.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
         };
         Ok(Planes { y: tensor(&gather(&[0]), [n, 1, h, w])?, uv: tensor(&gather(&[1, 2]), [n, 2, h / 2, w / 2])? })
@@ -158,12 +160,13 @@ impl MotionFinder {
     fn flow(&self, estimator: &mut dyn FlowEstimator, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
         let (n, _, h, w) = frame.y.size4()?;
         let (h, w) = (h as usize, w as usize);
-        let (current, previous) = (samples(&frame.y)?, samples(&reference.y)?);
+        let samples = samples(&[&frame.y, &reference.y])?;
+        let (current, previous) = samples.split_at(frame.y.numel());
         let plane = |data: &[u8], example: usize| Plane::from_vec(data[example * h * w..][..h * w].to_vec(), w, h);
         let mut values = Vec::with_capacity(n as usize * h * w / 8);
         for (example, &quality) in qualities.iter().enumerate() {
             let lambda = lambda(f64::from(quality));
-            let field = estimator.estimate(&plane(&current, example)?, &plane(&previous, example)?, lambda)?;
+            let field = estimator.estimate(&plane(current, example)?, &plane(previous, example)?, lambda)?;
             values.extend_from_slice(&field.data);
         }
         let field = Tensor::f_from_slice(&values)?.f_view([n, h as i64 / 4, w as i64 / 4, 2])?;
@@ -171,10 +174,14 @@ impl MotionFinder {
     }
 }
 
-/// A plane of the range -0.5..=0.5 as 8-bit samples.
-fn samples(plane: &Tensor) -> Result<Vec<u8>> {
-    let scaled = plane.f_detach()?.f_clamp(-0.5, 0.5)?.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_round()?;
-    Ok(Vec::try_from(scaled.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?.f_contiguous()?.f_view([-1])?)?)
+/// Planes of the range -0.5..=0.5 as 8-bit samples, one after the other: in one copy, which waits for the device.
+fn samples(planes: &[&Tensor]) -> Result<Vec<u8>> {
+    tch::no_grad(|| {
+        let flat = planes.iter().map(|plane| plane.f_detach()?.f_reshape([-1])).collect::<std::result::Result<Vec<_>, _>>()?;
+        let mut all = Tensor::f_cat(&flat, 0)?;
+        let scaled = all.f_clamp_(-0.5, 0.5)?.f_add_scalar_(0.5)?.f_mul_scalar_(255.0)?.f_round_()?;
+        Ok(download(&scaled.f_to_kind(Kind::Uint8)?)?)
+    })
 }
 
 #[cfg(test)]

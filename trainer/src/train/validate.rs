@@ -11,7 +11,7 @@ use codec_core::quality::lambda;
 use tch::{Device, Kind, Tensor};
 
 use super::batch::clip_on_device;
-use super::loss::{Fidelity, psnr};
+use super::loss::{Fidelity, psnr_value as psnr};
 use super::motion::MotionFinder;
 use super::step::Clip;
 use super::{Stage, TrainConfig};

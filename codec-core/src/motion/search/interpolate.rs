@@ -78,10 +78,8 @@ mod x86 {
                 for (taps, out) in taps.iter().zip(&mut out) {
                     let filter = |pairs: &[__m256i; 4]| {
                         let product = |k: usize| _mm256_madd_epi16(pairs[k], taps[k]);
-                        let sum = _mm256_add_epi32(
-                            _mm256_add_epi32(product(0), product(1)),
-                            _mm256_add_epi32(product(2), product(3)),
-                        );
+                        let sum =
+                            _mm256_add_epi32(_mm256_add_epi32(product(0), product(1)), _mm256_add_epi32(product(2), product(3)));
                         _mm256_srai_epi32::<6>(sum)
                     };
                     // The sums in 1/64 need not fit 16 bits; packing saturates them, far beyond the samples' range.

@@ -224,7 +224,9 @@ mod tests {
         let kernels = Kernels::detect();
         for extreme in [false, true] {
             let (a, b) = (samples(extreme), samples(extreme));
-            for (width, height) in [(8, 8), (16, 16), (32, 32), (64, 64), (64, 3), (24, 5), (7, 7), (13, 64), (40, 1), (0, 4), (61, 9)] {
+            for (width, height) in
+                [(8, 8), (16, 16), (32, 32), (64, 64), (64, 3), (24, 5), (7, 7), (13, 64), (40, 1), (0, 4), (61, 9)]
+            {
                 // The slices end where the blocks do.
                 let pair = Pair {
                     a: &a[3..][..(height - 1) * 80 + width],
