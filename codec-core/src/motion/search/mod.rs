@@ -17,7 +17,7 @@ mod surface;
 #[cfg(test)]
 mod tests;
 
-use super::coding::MotionCosts;
+use super::coding::{MotionCosts, Surroundings};
 use super::{BlockField, CELL, ROOT};
 use crate::frame::Plane;
 use costs::Coder;
@@ -110,7 +110,7 @@ impl BlockSearch {
             display,
             quarters: &self.quarters,
             hierarchy: &self.hierarchy,
-            coder: Coder { costs, previous },
+            coder: Coder { costs, surroundings: Surroundings::new(display, previous) },
             price: price.round() as u64,
             kernels: self.kernels,
             thoroughness,
