@@ -14,6 +14,8 @@ pub(super) struct Thoroughness {
     pub starts: usize,
     /// Rounds at steps of a whole, a half and a quarter sample.
     pub rounds: [usize; 3],
+    /// Every vector of whole samples within so many columns and rows is a start.
+    pub every: Option<(i16, i16)>,
 }
 
 /// What the decision works from.
@@ -136,6 +138,11 @@ impl<'a> Inputs<'a> {
         parent.map(&mut start);
         options.merges().for_each(|(vector, _)| start(vector));
         self.hierarchy.seeds(area.x, area.y, log2, start);
+        if let Some((columns, rows)) = self.thoroughness.every {
+            for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
+                starts.add(self.own(area, options, MotionVector { x, y }, starts.worst()));
+            }
+        }
         for start in starts.best() {
             let refined = self.refine(area, options, start);
             if refined.cost < best.cost {
@@ -206,12 +213,20 @@ impl Starts {
         }
         self.seen[self.count] = vector;
         self.count += 1;
-        let mut choice = choice();
+        self.add(choice());
+    }
+
+    fn add(&mut self, mut choice: Choice) {
         for best in &mut self.best {
             if choice.cost < best.cost {
                 std::mem::swap(&mut choice, best);
             }
         }
+    }
+
+    /// What a choice must cost less than.
+    fn worst(&self) -> u64 {
+        self.best[self.wanted - 1].cost
     }
 
     fn best(&self) -> impl Iterator<Item = Choice> {

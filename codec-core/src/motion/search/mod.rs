@@ -52,6 +52,7 @@ pub struct Found {
 /// The search, with its buffers.
 pub struct BlockSearch {
     effort: SearchEffort,
+    every: Option<(i16, i16)>,
     kernels: Kernels,
     current: Surface,
     quarters: Quarters,
@@ -63,12 +64,20 @@ impl BlockSearch {
     pub fn new(effort: SearchEffort) -> Self {
         Self {
             effort,
+            every: None,
             kernels: Kernels::detect(),
             current: Surface::default(),
             quarters: Quarters::default(),
             hierarchy: Hierarchy::default(),
             scene: scene::Scene::default(),
         }
+    }
+
+    /// As [`SearchEffort::Slow`], with every vector of whole samples within a range (columns, rows) for every leaf: what the others
+    /// are measured against.
+    #[doc(hidden)]
+    pub fn exhaustive(range: (i16, i16)) -> Self {
+        Self { every: Some(range), ..Self::new(SearchEffort::Slow) }
     }
 
     /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of [`ROOT`]), of which the upper
@@ -99,10 +108,11 @@ impl BlockSearch {
         self.current.load(current, display);
         self.quarters.load(reference, display, threads);
         let (reach, thoroughness) = match self.effort {
-            SearchEffort::Fast => (Reach { columns: 24, rows: 16 }, Thoroughness { starts: 1, rounds: [2, 1, 1] }),
-            SearchEffort::Medium => (Reach { columns: 32, rows: 24 }, Thoroughness { starts: 1, rounds: [3, 2, 2] }),
-            SearchEffort::Slow => (Reach { columns: 48, rows: 40 }, Thoroughness { starts: 3, rounds: [6, 4, 4] }),
+            SearchEffort::Fast => (Reach { columns: 24, rows: 16 }, Thoroughness { starts: 1, rounds: [2, 1, 1], every: None }),
+            SearchEffort::Medium => (Reach { columns: 32, rows: 24 }, Thoroughness { starts: 1, rounds: [3, 2, 2], every: None }),
+            SearchEffort::Slow => (Reach { columns: 48, rows: 40 }, Thoroughness { starts: 3, rounds: [6, 4, 4], every: None }),
         };
+        let thoroughness = Thoroughness { every: self.every, ..thoroughness };
         let whole = self.quarters.whole();
         self.hierarchy.run(&self.current, whole, previous, reach, price, self.kernels, threads);
         let inputs = Inputs {
