@@ -34,7 +34,7 @@ pub(super) struct Inputs<'a> {
 
 /// The visible part of a leaf.
 #[derive(Clone, Copy)]
-struct Area {
+pub(super) struct Area {
     x: usize,
     y: usize,
     width: usize,
@@ -53,7 +53,7 @@ struct Choice {
 const NONE: Choice = Choice { vector: MotionVector { x: 0, y: 0 }, distortion: 0, bits: 0, cost: u64::MAX };
 
 impl<'a> Inputs<'a> {
-    fn area(&self, row: usize, col: usize, log2: u8) -> Option<Area> {
+    pub(super) fn area(&self, row: usize, col: usize, log2: u8) -> Option<Area> {
         let (x, y, side) = (col * CELL, row * CELL, 1usize << log2);
         let visible = x < self.display.0 && y < self.display.1;
         visible.then(|| Area { x, y, width: side.min(self.display.0 - x), height: side.min(self.display.1 - y) })
@@ -138,9 +138,14 @@ impl<'a> Inputs<'a> {
         parent.map(&mut start);
         options.merges().for_each(|(vector, _)| start(vector));
         self.hierarchy.seeds(area.x, area.y, log2, start);
-        if let Some((columns, rows)) = self.thoroughness.every {
+        if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
+            let (columns, rows) = (columns.min(super::tune("W", 99) as i16), rows.min(super::tune("W", 99) as i16));
+            let centre = starts.best[0].vector;
             for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
-                starts.add(self.own(area, options, MotionVector { x, y }, starts.worst()));
+                let c = if super::tune("CENTRE", 0) != 0 { centre } else { MotionVector::default() };
+                if let Some(v) = moved(c, x, y) {
+                    starts.add(self.own(area, options, v, starts.worst()));
+                }
             }
         }
         for start in starts.best() {
@@ -187,7 +192,7 @@ impl<'a> Inputs<'a> {
 }
 
 /// A vector's neighbour, if vectors reach that far.
-fn moved(vector: MotionVector, dx: i16, dy: i16) -> Option<MotionVector> {
+pub(super) fn moved(vector: MotionVector, dx: i16, dy: i16) -> Option<MotionVector> {
     let moved = MotionVector { x: vector.x + dx, y: vector.y + dy };
     (moved.x.abs().max(moved.y.abs()) <= MAX_COMPONENT).then_some(moved)
 }
