@@ -9,6 +9,7 @@ use codec_core::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_re
 use codec_core::kernels::sharpen::{BANDS, CHANNELS, sharpen};
 use codec_core::kernels::unpack::unpack_frame;
 use codec_core::kernels::{Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
+use codec_core::motion::{BlockCompensator, BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionVector, OverlapMap, ROOT};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const WIDTH: usize = 640;
@@ -68,6 +69,46 @@ fn compensation(c: &mut Criterion) {
     }
 }
 
+/// About 900 leaves of all sizes, all of which move differently by a few quarter samples.
+fn moving_blocks() -> BlockField {
+    fn split(field: &mut BlockField, state: &mut u32, row: usize, col: usize, log2: u8) {
+        let mut random = || {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *state >> 16
+        };
+        if log2 > MIN_LOG2 && random() % 100 < 60 {
+            let half = 1 << (log2 - 1 - MIN_LOG2);
+            for (r, c) in [(0, 0), (0, half), (half, 0), (half, half)] {
+                split(field, state, row + r, col + c, log2 - 1);
+            }
+        } else {
+            let mut component = || random() as i16 % 40 - 20;
+            let vector = MotionVector { x: component(), y: component() };
+            field.set(Leaf { row, col, log2, vector });
+        }
+    }
+    let mut field = BlockField::still(WIDTH, HEIGHT);
+    let (mut state, step) = (7, ROOT / CELL);
+    for root in 0..field.rows() / step * field.cols() / step {
+        let per_row = field.cols() / step;
+        split(&mut field, &mut state, root / per_row * step, root % per_row * step, MAX_LOG2);
+    }
+    field
+}
+
+fn blocks(c: &mut Criterion) {
+    let (reference, display) = (textured(0.0, 0.0), (WIDTH, HEIGHT));
+    let (mut compensator, mut out) = (BlockCompensator::default(), Frame::new(WIDTH, HEIGHT));
+    let (moving, still) = (moving_blocks(), BlockField::still(WIDTH, HEIGHT));
+    println!("{} leaves move", moving.leaves().count());
+    for (name, field) in [("block_prediction", &moving), ("block_prediction, nothing moves", &still)] {
+        c.bench_function(name, |b| {
+            b.iter(|| compensator.predict(black_box(&reference), display, field, 1, &mut out).unwrap());
+        });
+    }
+    c.bench_function("overlap map", |b| b.iter(|| OverlapMap::of(black_box(&moving))));
+}
+
 fn sharpening(c: &mut Criterion) {
     let frame = textured(0.0, 0.0);
     let mut out = Plane::new(WIDTH, HEIGHT);
@@ -118,5 +159,5 @@ fn flow_layout(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, flow, refinement, compensation, sharpening, layout, flow_layout);
+criterion_group!(benches, flow, refinement, compensation, blocks, sharpening, layout, flow_layout);
 criterion_main!(benches);

@@ -101,7 +101,7 @@ impl Encoder {
         Ok(Self {
             motion: MotionEncoder::new(effort, width, height),
             estimator,
-            filter_coder: FilterCoder::new(width, height),
+            filter_coder: FilterCoder::new(display),
             reconstructor: Reconstructor::new(Rc::clone(&model), display),
             model,
             sequence,
@@ -263,7 +263,7 @@ impl Encoder {
         self.reconstructor.intra(&latent, quality)?;
         let (width, height) = (self.current.width(), self.current.height());
         self.motion.reset(width, height);
-        self.filter_coder = FilterCoder::new(width, height);
+        self.filter_coder = FilterCoder::new(self.sequence.video.display_size());
         self.code_filter(quality);
         self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
     }

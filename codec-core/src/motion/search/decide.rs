@@ -14,6 +14,8 @@ pub(super) struct Thoroughness {
     pub starts: usize,
     /// Rounds at steps of a whole, a half and a quarter sample.
     pub rounds: [usize; 3],
+    /// Every vector of whole samples within so many columns and rows is a start.
+    pub every: Option<(i16, i16)>,
 }
 
 /// What the decision works from.
@@ -32,7 +34,7 @@ pub(super) struct Inputs<'a> {
 
 /// The visible part of a leaf.
 #[derive(Clone, Copy)]
-struct Area {
+pub(super) struct Area {
     x: usize,
     y: usize,
     width: usize,
@@ -51,7 +53,7 @@ struct Choice {
 const NONE: Choice = Choice { vector: MotionVector { x: 0, y: 0 }, distortion: 0, bits: 0, cost: u64::MAX };
 
 impl<'a> Inputs<'a> {
-    fn area(&self, row: usize, col: usize, log2: u8) -> Option<Area> {
+    pub(super) fn area(&self, row: usize, col: usize, log2: u8) -> Option<Area> {
         let (x, y, side) = (col * CELL, row * CELL, 1usize << log2);
         let visible = x < self.display.0 && y < self.display.1;
         visible.then(|| Area { x, y, width: side.min(self.display.0 - x), height: side.min(self.display.1 - y) })
@@ -136,6 +138,16 @@ impl<'a> Inputs<'a> {
         parent.map(&mut start);
         options.merges().for_each(|(vector, _)| start(vector));
         self.hierarchy.seeds(area.x, area.y, log2, start);
+        if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
+            let (columns, rows) = (columns.min(super::tune("W", 99) as i16), rows.min(super::tune("W", 99) as i16));
+            let centre = starts.best[0].vector;
+            for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
+                let c = if super::tune("CENTRE", 0) != 0 { centre } else { MotionVector::default() };
+                if let Some(v) = moved(c, x, y) {
+                    starts.add(self.own(area, options, v, starts.worst()));
+                }
+            }
+        }
         for start in starts.best() {
             let refined = self.refine(area, options, start);
             if refined.cost < best.cost {
@@ -180,7 +192,7 @@ impl<'a> Inputs<'a> {
 }
 
 /// A vector's neighbour, if vectors reach that far.
-fn moved(vector: MotionVector, dx: i16, dy: i16) -> Option<MotionVector> {
+pub(super) fn moved(vector: MotionVector, dx: i16, dy: i16) -> Option<MotionVector> {
     let moved = MotionVector { x: vector.x + dx, y: vector.y + dy };
     (moved.x.abs().max(moved.y.abs()) <= MAX_COMPONENT).then_some(moved)
 }
@@ -206,12 +218,20 @@ impl Starts {
         }
         self.seen[self.count] = vector;
         self.count += 1;
-        let mut choice = choice();
+        self.add(choice());
+    }
+
+    fn add(&mut self, mut choice: Choice) {
         for best in &mut self.best {
             if choice.cost < best.cost {
                 std::mem::swap(&mut choice, best);
             }
         }
+    }
+
+    /// What a choice must cost less than.
+    fn worst(&self) -> u64 {
+        self.best[self.wanted - 1].cost
     }
 
     fn best(&self) -> impl Iterator<Item = Choice> {

@@ -1,5 +1,8 @@
 //! Sums of differences between two blocks of 8-bit samples.
 
+use super::blend::{Goal, goal_any};
+use crate::motion::CELL;
+
 /// Two blocks of the same size to compare: each slice starts with the block's first sample, and its rows are a stride apart.
 #[derive(Clone, Copy)]
 pub(super) struct Pair<'a> {
@@ -30,21 +33,23 @@ impl Pair<'_> {
 }
 
 type Sum = unsafe fn(&Pair) -> u32;
+type GoalSum = unsafe fn(&Goal, &[u8], usize) -> u32;
 
 /// The sums for this machine's instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
     squares: Sum,
     absolutes: Sum,
+    goal: GoalSum,
 }
 
 impl Kernels {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
-            return Self { squares: x86::squares, absolutes: x86::absolutes };
+            return Self { squares: x86::squares, absolutes: x86::absolutes, goal: x86::goal };
         }
-        Self { squares: squares_any, absolutes: absolutes_any }
+        Self { squares: squares_any, absolutes: absolutes_any, goal: goal_any }
     }
 
     /// Sum of squared differences; at most 64x64 samples.
@@ -62,6 +67,14 @@ impl Kernels {
         // SAFETY: as above.
         unsafe { (self.absolutes)(pair) }
     }
+
+    /// As [`goal_any`]; `prediction` starts with the cell's first sample.
+    #[inline]
+    pub fn goal(&self, goal: &Goal, prediction: &[u8], stride: usize) -> u32 {
+        assert!(prediction.len() >= (CELL - 1) * stride + CELL);
+        // SAFETY: as above.
+        unsafe { (self.goal)(goal, prediction, stride) }
+    }
 }
 
 fn squares_any(pair: &Pair) -> u32 {
@@ -75,7 +88,7 @@ fn absolutes_any(pair: &Pair) -> u32 {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Pair, absolutes_any, squares_any};
+    use super::{CELL, Goal, Pair, absolutes_any, squares_any};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -187,6 +200,25 @@ mod x86 {
         }
         let whole = total(sum);
         if pair.width.is_multiple_of(8) { whole } else { whole + absolutes_any(&pair.from_column(8 * eights)) }
+    }
+
+    /// # Safety
+    /// AVX2, and eight rows of eight samples in `prediction`.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn goal(goal: &Goal, prediction: &[u8], stride: usize) -> u32 {
+        let mut sum = _mm256_setzero_si256();
+        // SAFETY: the caller's promise; a cell's values are 8x8.
+        unsafe {
+            for row in (0..CELL).step_by(2) {
+                let samples = _mm256_cvtepu8_epi16(two_rows(prediction.as_ptr().add(row * stride), stride));
+                let weights = _mm256_loadu_si256(goal.weight.as_ptr().add(row * CELL).cast());
+                let targets = _mm256_loadu_si256(goal.target.as_ptr().add(row * CELL).cast());
+                let errors = _mm256_sub_epi16(targets, _mm256_mullo_epi16(weights, samples));
+                let errors = _mm256_srai_epi16::<3>(errors);
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(errors, errors));
+            }
+        }
+        total(sum)
     }
 
     /// Eight samples each of two rows.

@@ -5,19 +5,21 @@
 //! vectors, the last frame's and zero. There, [`decide`] chooses vectors and splits in coding order by J = squared error +
 //! price * bits, with the coder's own costs and predictors, on a reference that is interpolated once for all ([`quarters`]).
 
+mod blend;
 mod coarse;
 mod costs;
 mod decide;
 mod hierarchy;
 mod interpolate;
 mod kernels;
+mod polish;
 mod quarters;
 mod scene;
 mod surface;
 #[cfg(test)]
 mod tests;
 
-use super::coding::MotionCosts;
+use super::coding::{MotionCosts, Surroundings};
 use super::{BlockField, CELL, ROOT};
 use crate::frame::Plane;
 use costs::Coder;
@@ -52,10 +54,12 @@ pub struct Found {
 /// The search, with its buffers.
 pub struct BlockSearch {
     effort: SearchEffort,
+    every: Option<(i16, i16)>,
     kernels: Kernels,
     current: Surface,
     quarters: Quarters,
     hierarchy: Hierarchy,
+    polish: polish::Polish,
     scene: scene::Scene,
 }
 
@@ -63,12 +67,21 @@ impl BlockSearch {
     pub fn new(effort: SearchEffort) -> Self {
         Self {
             effort,
+            every: None,
             kernels: Kernels::detect(),
             current: Surface::default(),
             quarters: Quarters::default(),
             hierarchy: Hierarchy::default(),
+            polish: polish::Polish::default(),
             scene: scene::Scene::default(),
         }
+    }
+
+    /// As [`SearchEffort::Slow`], with every vector of whole samples within a range (columns, rows) for every leaf: what the others
+    /// are measured against.
+    #[doc(hidden)]
+    pub fn exhaustive(range: (i16, i16)) -> Self {
+        Self { every: Some(range), ..Self::new(SearchEffort::Slow) }
     }
 
     /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of [`ROOT`]), of which the upper
@@ -96,21 +109,25 @@ impl BlockSearch {
         let previous = previous.filter(|p| (p.rows(), p.cols()) == (field.rows(), field.cols()));
         // A free bit would make trees as deep as they can be; a price beyond this allows none anyway.
         let price = (255.0 * 255.0 / lambda).clamp(1.0, 1e6);
+        stage(9);
         self.current.load(current, display);
         self.quarters.load(reference, display, threads);
         let (reach, thoroughness) = match self.effort {
-            SearchEffort::Fast => (Reach { columns: 24, rows: 16 }, Thoroughness { starts: 1, rounds: [2, 1, 1] }),
-            SearchEffort::Medium => (Reach { columns: 32, rows: 24 }, Thoroughness { starts: 1, rounds: [3, 2, 2] }),
-            SearchEffort::Slow => (Reach { columns: 48, rows: 40 }, Thoroughness { starts: 3, rounds: [6, 4, 4] }),
+            SearchEffort::Fast => (Reach { columns: 24, rows: 16 }, Thoroughness { starts: 1, rounds: [2, 1, 1], every: None }),
+            SearchEffort::Medium => (Reach { columns: 32, rows: 24 }, Thoroughness { starts: 1, rounds: [3, 2, 2], every: None }),
+            SearchEffort::Slow => (Reach { columns: 48, rows: 40 }, Thoroughness { starts: 3, rounds: [6, 4, 4], every: None }),
         };
+        let thoroughness = Thoroughness { every: self.every, ..thoroughness };
+        stage(0);
         let whole = self.quarters.whole();
         self.hierarchy.run(&self.current, whole, previous, reach, price, self.kernels, threads);
+        stage(1);
         let inputs = Inputs {
             current,
             display,
             quarters: &self.quarters,
             hierarchy: &self.hierarchy,
-            coder: Coder { costs, previous },
+            coder: Coder { costs, surroundings: Surroundings::new(display, previous) },
             price: price.round() as u64,
             kernels: self.kernels,
             thoroughness,
@@ -120,7 +137,42 @@ impl BlockSearch {
                 inputs.decide(&mut field, row, col);
             }
         }
+        stage(2);
+        for _ in 0..tune("PASSES", if self.effort == SearchEffort::Fast { 0 } else { 1 }) {
+            self.polish.run(&inputs, &mut field);
+        }
+        stage(3);
         let (inter_cost, intra_cost) = self.scene.costs(&self.hierarchy, &field, previous);
+        stage(4);
         Found { field, inter_cost, intra_cost }
+    }
+}
+
+pub(crate) fn tune(name: &str, default: usize) -> usize {
+    static VALUES: std::sync::Mutex<Vec<(String, usize)>> = std::sync::Mutex::new(Vec::new());
+    let mut values = VALUES.lock().unwrap();
+    if let Some((_, value)) = values.iter().find(|(n, _)| n == name) {
+        return *value;
+    }
+    let value = std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    values.push((name.into(), value));
+    value
+}
+
+fn stage(i: usize) {
+    static S: std::sync::Mutex<([f64; 10], Option<std::time::Instant>, usize)> = std::sync::Mutex::new(([f64::MAX; 10], None, 0));
+    let mut s = S.lock().unwrap();
+    let now = std::time::Instant::now();
+    if let Some(last) = s.1 {
+        let t = (now - last).as_secs_f64() * 1e3;
+        s.0[i] = s.0[i].min(t);
+    }
+    s.1 = Some(now);
+    if i == 4 {
+        s.2 += 1;
+        if s.2 % 11 == 0 && tune("STAGES", 0) != 0 {
+            eprintln!("{:.2?}", s.0);
+            s.0 = [f64::MAX; 10];
+        }
     }
 }
