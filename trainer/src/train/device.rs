@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use codec_core::DeviceSpec;
-use codec_core::nn::Precision;
+use codec_core::nn::{ModelConfig, Precision};
 use codec_core::nn::paths::{self, Paths};
 use tch::{Device, Kind};
 
@@ -29,11 +29,11 @@ pub fn open(spec: &DeviceSpec, tensor_floats: bool) -> Result<Device> {
     Ok(device)
 }
 
-/// Chooses the kernels of convolutions for batches of `batch` crops of `crop` pixels, and says which.
+/// Chooses the kernels of a model's convolutions for batches of so many crops of so many pixels, and says which.
 ///
 /// # Errors
 /// If NGC_CONVOLUTIONS is set to something else than kernels, or the device fails.
-pub fn choose_kernels(device: Device, batch: usize, crop: usize, precision: Precision) -> Result<()> {
+pub fn choose_kernels(device: Device, model: &ModelConfig, size: (usize, usize), precision: Precision) -> Result<()> {
     if let Ok(text) = std::env::var(PATHS)
         && !text.is_empty()
     {
@@ -41,7 +41,7 @@ pub fn choose_kernels(device: Device, batch: usize, crop: usize, precision: Prec
         return Ok(());
     }
     let kind = if precision == Precision::Mixed { Kind::BFloat16 } else { Kind::Float };
-    let (chosen, times) = paths::choose(device, batch, crop, kind)?;
+    let (chosen, times) = paths::choose(device, size, (model.residual.width, model.residual.deep_width), kind)?;
     if device.is_cuda() {
         eprintln!("convolutions: {chosen} ({times})");
     }
