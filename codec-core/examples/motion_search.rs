@@ -54,9 +54,8 @@ fn code_residual(wanted: &Plane, plane: &mut Plane, (width, height): (usize, usi
     let mut counts: Vec<HashMap<i32, u32>> = vec![HashMap::new(); 64];
     for top in (0..height).step_by(8) {
         for left in (0..width).step_by(8) {
-            let difference = |y: usize, x: usize| {
-                f32::from(wanted.row(top + y)[left + x]) - f32::from(plane.row(top + y)[left + x])
-            };
+            let difference =
+                |y: usize, x: usize| f32::from(wanted.row(top + y)[left + x]) - f32::from(plane.row(top + y)[left + x]);
             let rows = product(&|i, k| basis[i][k], &difference);
             let mut block = product(&|i, k| rows[i][k], &|k, j| basis[j][k]);
             for (i, value) in block.as_flattened_mut().iter_mut().enumerate() {
@@ -148,7 +147,9 @@ fn main() {
     let [_, frames, efforts, qualities, clips @ ..] = &arguments[..] else {
         panic!("usage: motion_search FRAMES EFFORTS QUALITIES CLIP...")
     };
-    println!("clip quality effort | motion bits, leaves | prediction dB | all bits, dB, loss, of the search | inter/intra | ms: least, mean");
+    println!(
+        "clip quality effort | motion bits, leaves | prediction dB | all bits, dB, loss, of the search | inter/intra | ms: least, mean"
+    );
     let efforts: Vec<&str> = efforts.split(',').collect();
     let mut losses = vec![Vec::new(); efforts.len()];
     for clip in clips {
@@ -165,8 +166,7 @@ fn main() {
             code_residual(&planes[0], reference.plane_mut(0), display, step / 2.0);
             let mut runners: Vec<Runner> = efforts.iter().map(|effort| Runner::new(effort, size)).collect();
             for plane in &planes[1..] {
-                let frames: Vec<Frame> =
-                    runners.iter_mut().map(|r| r.frame(plane, &reference, display, quality, step)).collect();
+                let frames: Vec<Frame> = runners.iter_mut().map(|r| r.frame(plane, &reference, display, quality, step)).collect();
                 reference = frames.into_iter().next().expect("at least one");
             }
             let n = (planes.len() - 1) as f64;

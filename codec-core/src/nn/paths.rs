@@ -143,12 +143,7 @@ const SPELL: Duration = Duration::from_millis(60);
 ///
 /// # Errors
 /// [`Error::Device`] if the device fails.
-pub fn choose(
-    device: Device,
-    (batch, crop): (usize, usize),
-    widths: (i64, i64),
-    kind: Kind,
-) -> Result<(Paths, String)> {
+pub fn choose(device: Device, (batch, crop): (usize, usize), widths: (i64, i64), kind: Kind) -> Result<(Paths, String)> {
     if !device.is_cuda() {
         return Ok((current(), String::new()));
     }

@@ -13,7 +13,7 @@ use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{
     FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, device, load_start, rate_controller,
-    train,
+    selftest, train,
 };
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]

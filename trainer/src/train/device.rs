@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use codec_core::DeviceSpec;
-use codec_core::nn::{ModelConfig, Precision};
 use codec_core::nn::paths::{self, Paths};
+use codec_core::nn::{ModelConfig, Precision};
 use tch::{Device, Kind};
 
 /// Names the kernels of convolutions, such as `dense,product`, in place of a measurement.

@@ -7,6 +7,7 @@ use anyhow::Result;
 use codec_core::nn::{Networks, ParamStore, Precision};
 use tch::{Device, Kind, Tensor};
 
+use super::Stage;
 use super::batch::clip_on_device;
 use super::checkpoint::Checkpoint;
 use super::loss::{Distortion, Fidelity};
@@ -14,7 +15,6 @@ use super::motion::{FlowSource, MotionFinder};
 use super::noise::{NoisePool, StepRng};
 use super::schedule::Unroll;
 use super::step::{Clip, InterLosses, StepContext, StepResult, inter_step, intra_step};
-use super::Stage;
 use crate::data::{ClipBatch, Sampler, SamplerOptions, Split};
 
 /// Frames of the compared clips, I-frame included.
@@ -120,7 +120,8 @@ pub fn compare(start: &Checkpoint, data: &Path, device: Device, sizes: Sizes) ->
                 Ok((loss.f_double_value(&[])?, flat(&gradients)?))
             };
             let ((cpu_loss, a), (device_loss, b)) = (run(Device::Cpu)?, run(device)?);
-            let cosine = a.f_dot(&b)?.f_double_value(&[])? / (a.f_norm()?.f_double_value(&[])? * b.f_norm()?.f_double_value(&[])?);
+            let cosine =
+                a.f_dot(&b)?.f_double_value(&[])? / (a.f_norm()?.f_double_value(&[])? * b.f_norm()?.f_double_value(&[])?);
             let (step_ms, launch_ms) = time(start, &stage, &large(frames)?, device, sizes)?;
             Ok(Comparison { stage: name, cpu_loss, device_loss, cosine, step_ms, launch_ms })
         })

@@ -55,7 +55,8 @@ impl<'a> Surroundings<'a> {
         let before = self.previous.map(|field| field.vector(row + n / 2, col + n / 2));
 
         let (mut vectors, mut count) = ([MotionVector::default(); MAX_CANDIDATES], 0);
-        for vector in [left, upper, upper_right, lower_left, corner, before, Some(MotionVector::default())].into_iter().flatten() {
+        for vector in [left, upper, upper_right, lower_left, corner, before, Some(MotionVector::default())].into_iter().flatten()
+        {
             if count < MAX_CANDIDATES && !vectors[..count].contains(&vector) {
                 vectors[count] = vector;
                 count += 1;

@@ -55,7 +55,9 @@ impl Sources {
             halves
         };
         let join = |near: [Side; 2], far: [Side; 2]| {
-            std::array::from_fn(|half| if near[half].weights[0] > 0 || near[half].weights[3] > 0 { near[half] } else { far[half] })
+            std::array::from_fn(
+                |half| if near[half].weights[0] > 0 || near[half].weights[3] > 0 { near[half] } else { far[half] },
+            )
         };
         Self {
             vector: field.vector(row, col),

@@ -138,7 +138,9 @@ impl<'a> Inputs<'a> {
         parent.map(&mut start);
         options.merges().for_each(|(vector, _)| start(vector));
         self.hierarchy.seeds(area.x, area.y, log2, start);
-        if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
+        if let Some((columns, rows)) = self.thoroughness.every
+            && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0
+        {
             let (columns, rows) = (columns.min(super::tune("W", 99) as i16), rows.min(super::tune("W", 99) as i16));
             let centre = starts.best[0].vector;
             for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {

@@ -33,7 +33,9 @@ impl Polish {
         let now = trial.cost(old).expect("nothing was tried yet");
         let mut best = (now, old);
         let consider = |trial: &mut Trial, best: &mut (u64, MotionVector), vector: MotionVector| {
-            if let Some(cost) = trial.cost(vector) && cost < best.0 {
+            if let Some(cost) = trial.cost(vector)
+                && cost < best.0
+            {
                 *best = (cost, vector);
             }
         };
