@@ -157,8 +157,8 @@ impl Hierarchy {
         let grid = &mut grid[level - 1];
         grid.reset(level as u8 + 3, cols, rows);
         let parents = if level + 1 == self.levels { &self.coarse[..] } else { &finer[..1] };
-        let weight = price.sqrt() / f64::from(1u32 << (2 * level));
-        let unit = 4 << level;
+        let shift = level as u32 + 2;
+        let costs = Costs::new(price.sqrt() / f64::from(1u32 << (2 * level)), shift);
         for row in 0..rows {
             for col in 0..cols {
                 let (x, y) = (8 * col, 8 * row);
@@ -175,14 +175,13 @@ impl Hierarchy {
                         width,
                         height,
                     };
-                    let bits = component_bits(f64::from(dx * unit)) + component_bits(f64::from(dy * unit));
-                    let cost = kernels.absolutes(&pair) + (weight * bits) as u32;
+                    let cost = kernels.absolutes(&pair) + costs.of(dx) + costs.of(dy);
                     if cost < best.0 {
                         *best = (cost, (dx, dy));
                     }
                 };
                 let mut start = |vector: MotionVector| {
-                    let place = (i32::from(vector.x) / unit, i32::from(vector.y) / unit);
+                    let place = (i32::from(vector.x) >> shift, i32::from(vector.y) >> shift);
                     if count < tried.len() && !tried[..count].contains(&place) {
                         tried[count] = place;
                         count += 1;
@@ -220,10 +219,27 @@ impl Hierarchy {
                     }
                 }
                 let limit = i32::from(MAX_COMPONENT);
-                let component = |d: i32| (d * unit).clamp(-limit, limit) as i16;
+                let component = |d: i32| (d << shift).clamp(-limit, limit) as i16;
                 grid.vectors[row * cols + col] = MotionVector { x: component(best.1.0), y: component(best.1.1) };
             }
         }
+    }
+}
+
+/// Costs of a component by its magnitude.
+struct Costs([u32; Self::LEN]);
+
+impl Costs {
+    const LEN: usize = 128;
+
+    /// `weight`: of a bit; `shift`: from the components' unit to quarter samples.
+    fn new(weight: f64, shift: u32) -> Self {
+        Self(std::array::from_fn(|d| (weight * component_bits((d << shift) as f64)) as u32))
+    }
+
+    /// Beyond the table, costs grow no further.
+    fn of(&self, d: i32) -> u32 {
+        self.0[(d.unsigned_abs() as usize).min(Self::LEN - 1)]
     }
 }
 

@@ -40,9 +40,11 @@ impl Polish {
         for (vector, _) in options.merges() {
             consider(&mut trial, &mut best, vector);
         }
+        if super::tune("AROUND", 1) != 0 {
         around(field, &leaf, |row, col| consider(&mut trial, &mut best, field.vector(row, col)));
+        }
         for step in [2, 1] {
-            for _ in 0..2 {
+            for _ in 0..super::tune(if step == 2 { "S2" } else { "S1" }, 2) {
                 let centre = best.1;
                 for (dx, dy) in [(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
                     if let Some(vector) = moved(centre, step * dx, step * dy) {
