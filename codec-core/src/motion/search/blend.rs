@@ -2,6 +2,7 @@
 
 use super::kernels::Kernels;
 use super::quarters::Quarters;
+use super::surface::Surface;
 use crate::frame::Plane;
 use crate::kernels::simd::multiversion;
 use crate::motion::overlap::{UNIT, weights};
@@ -83,8 +84,8 @@ impl Sources {
 pub(super) struct Goal {
     pub target: [i16; AREA],
     pub weight: [i16; AREA],
-    x: usize,
-    y: usize,
+    pub x: i32,
+    pub y: i32,
 }
 
 /// The squared error around a leaf as a function of its vector, everything else being as it is in the field.
@@ -115,14 +116,11 @@ impl Goals {
         }
     }
 
-    /// The squared error with a vector, but for a part that no vector changes.
-    pub fn error(&self, quarters: &Quarters, kernels: Kernels, vector: MotionVector) -> u64 {
-        let mut sum = 0;
-        for cell in &self.cells {
-            sum += u64::from(kernels.goal(cell, quarters.block(cell.x, cell.y, vector), quarters.stride()));
-        }
+    /// The squared error with a vector, but for a part that no vector changes; anything not below it once it reaches `limit`.
+    pub fn error(&self, quarters: &Quarters, kernels: Kernels, vector: MotionVector, limit: u64) -> u64 {
+        let (samples, way) = quarters.plane(vector);
         // Errors are in 1/8 grey level.
-        sum >> 6
+        kernels.goals(&self.cells, samples, way, limit.saturating_mul(64)) >> 6
     }
 }
 
@@ -173,7 +171,7 @@ fn goal(current: &Plane, display: (usize, usize), quarters: &Quarters, (x, y): (
             copy::<HALF>(&mut parts.horizontal[at..], quarters.block(x + at, y, side.vector), stride, CELL);
         }
     }
-    let mut goal = Goal { target: [0; AREA], weight: [0; AREA], x, y };
+    let mut goal = Goal { target: [0; AREA], weight: [0; AREA], x: x as i32, y: y as i32 };
     fill(&parts, &current.data[y * current.stride + x..], current.stride, &mut goal);
     let (width, height) = (display.0 - x, display.1 - y);
     if width < CELL || height < CELL {
@@ -214,15 +212,19 @@ fn fill_any(parts: &Parts, current: &[u8], stride: usize, goal: &mut Goal) {
     }
 }
 
-/// Sum of the squares of (target - weight * prediction) / 8, rounded.
-pub(super) fn goal_any(goal: &Goal, prediction: &[u8], stride: usize) -> u32 {
+/// Sum of the squares of (target - weight * prediction) / 8, rounded down, over all goals, predicted by the samples that lie (x, y) =
+/// `way` from their places; anything from `limit` on once it is reached.
+pub(super) fn goals_any(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
     let mut sum = 0;
-    for row in 0..CELL {
-        for col in 0..CELL {
-            let at = row * CELL + col;
-            let error = goal.target[at] - goal.weight[at] * i16::from(prediction[row * stride + col]);
-            sum += i32::from(error >> 3).pow(2);
+    for goal in goals {
+        let block = samples.block(goal.x + way.0, goal.y + way.1);
+        for (at, (target, weight)) in goal.target.iter().zip(&goal.weight).enumerate() {
+            let error = target - weight * i16::from(block[at / CELL * samples.stride + at % CELL]);
+            sum += i64::from(error >> 3).pow(2) as u64;
+        }
+        if sum >= limit {
+            break;
         }
     }
-    sum as u32
+    sum
 }

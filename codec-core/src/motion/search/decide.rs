@@ -15,6 +15,12 @@ pub(super) struct Thoroughness {
     pub starts: usize,
     /// Rounds at steps of a whole, a half and a quarter sample.
     pub rounds: [usize; 3],
+    /// Bits that a leaf is hoped to cost at least.
+    pub optimism: f64,
+    /// Rounds of the polishing passes at steps of a half and a quarter sample.
+    pub polish_rounds: [usize; 2],
+    /// Leaves without other vectors around them are not polished.
+    pub skip_uniform: bool,
     /// Every vector of whole samples within so many columns and rows is a start.
     pub every: Option<(i16, i16)>,
 }
@@ -87,6 +93,8 @@ impl<'a> Inputs<'a> {
         if x < self.display.0 && y < self.display.1 {
             table.start(x, y, self.display);
             self.gather(table, field, row, col);
+            let bits = |bits: f64| (self.price as f64 * bits * BIT as f64) as u64;
+            table.close(bits(self.thoroughness.optimism), bits(0.5), BIT);
         }
         self.node(table, field, row, col, MAX_LOG2);
     }
@@ -127,11 +135,16 @@ impl<'a> Inputs<'a> {
         if log2 > MIN_LOG2 && leaf.distortion * BIT + self.price * leaf.bits > flag + self.price * BIT {
             let half = 1 << (log2 - 1 - MIN_LOG2);
             let mut sum = flag;
-            for (dr, dc) in [(0, 0), (0, half), (half, 0), (half, half)] {
-                sum += self.node(table, field, row + dr, col + dc, log2 - 1);
-                if sum >= cost {
+            let quarters = [(0, 0), (0, half), (half, 0), (half, half)];
+            let least = quarters.map(|(dr, dc)| table.least(square(row + dr, col + dc, log2 - 1)));
+            let mut left: u64 = least.iter().sum();
+            for ((dr, dc), least) in quarters.into_iter().zip(least) {
+                if sum + left >= cost {
+                    sum = cost;
                     break;
                 }
+                left -= least;
+                sum += self.node(table, field, row + dr, col + dc, log2 - 1);
             }
             if sum < cost {
                 return sum;
@@ -183,6 +196,10 @@ impl<'a> Inputs<'a> {
             }
         }
         for start in starts.best() {
+            // What refinement may hope for.
+            if start.distortion * BIT / 4 * 3 + self.price * start.bits >= best.cost {
+                continue;
+            }
             let refined = self.refine(area, options, start);
             if refined.cost < best.cost {
                 best = refined;

@@ -1,6 +1,7 @@
 //! Sums of differences between two blocks of 8-bit samples.
 
-use super::blend::{Goal, goal_any};
+use super::blend::{Goal, goals_any};
+use super::surface::Surface;
 use crate::motion::CELL;
 
 /// Two blocks of the same size to compare: each slice starts with the block's first sample, and its rows are a stride apart.
@@ -34,7 +35,7 @@ impl Pair<'_> {
 
 type Sum = unsafe fn(&Pair) -> u32;
 type CellSums = unsafe fn(&Pair, &mut [u32; 64]);
-type GoalSum = unsafe fn(&Goal, &[u8], usize) -> u32;
+type GoalSums = unsafe fn(&[Goal], &Surface, (i32, i32), u64) -> u64;
 
 /// The sums for this machine's instructions.
 #[derive(Clone, Copy)]
@@ -42,16 +43,16 @@ pub(super) struct Kernels {
     squares: Sum,
     absolutes: Sum,
     cells: CellSums,
-    goal: GoalSum,
+    goals: GoalSums,
 }
 
 impl Kernels {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
-            return Self { squares: x86::squares, absolutes: x86::absolutes, cells: x86::cells, goal: x86::goal };
+            return Self { squares: x86::squares, absolutes: x86::absolutes, cells: x86::cells, goals: x86::goals };
         }
-        Self { squares: squares_any, absolutes: absolutes_any, cells: cells_any, goal: goal_any }
+        Self { squares: squares_any, absolutes: absolutes_any, cells: cells_any, goals: goals_any }
     }
 
     /// Sum of squared differences; at most 64x64 samples.
@@ -77,12 +78,11 @@ impl Kernels {
         unsafe { (self.cells)(pair, sums) }
     }
 
-    /// As [`goal_any`]; `prediction` starts with the cell's first sample.
+    /// As [`goals_any`].
     #[inline]
-    pub fn goal(&self, goal: &Goal, prediction: &[u8], stride: usize) -> u32 {
-        assert!(prediction.len() >= (CELL - 1) * stride + CELL);
-        // SAFETY: as above.
-        unsafe { (self.goal)(goal, prediction, stride) }
+    pub fn goals(&self, goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
+        // SAFETY: `detect` chose a function whose instructions the processor has.
+        unsafe { (self.goals)(goals, samples, way, limit) }
     }
 }
 
@@ -106,7 +106,7 @@ fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{CELL, Goal, Pair, absolutes_any, squares_any};
+    use super::{CELL, Goal, Pair, Surface, absolutes_any, squares_any};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -252,22 +252,31 @@ mod x86 {
     }
 
     /// # Safety
-    /// AVX2, and eight rows of eight samples in `prediction`.
+    /// AVX2.
     #[target_feature(enable = "avx2")]
-    pub unsafe fn goal(goal: &Goal, prediction: &[u8], stride: usize) -> u32 {
-        let mut sum = _mm256_setzero_si256();
-        // SAFETY: the caller's promise; a cell's values are 8x8.
-        unsafe {
-            for row in (0..CELL).step_by(2) {
-                let samples = _mm256_cvtepu8_epi16(two_rows(prediction.as_ptr().add(row * stride), stride));
-                let weights = _mm256_loadu_si256(goal.weight.as_ptr().add(row * CELL).cast());
-                let targets = _mm256_loadu_si256(goal.target.as_ptr().add(row * CELL).cast());
-                let errors = _mm256_sub_epi16(targets, _mm256_mullo_epi16(weights, samples));
-                let errors = _mm256_srai_epi16::<3>(errors);
-                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(errors, errors));
+    pub unsafe fn goals(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
+        let mut sum = 0;
+        for goal in goals {
+            let block = samples.block(goal.x + way.0, goal.y + way.1);
+            assert!(block.len() >= (CELL - 1) * samples.stride + CELL);
+            let mut squares = _mm256_setzero_si256();
+            // SAFETY: the block has eight rows of eight samples, as a goal has values.
+            unsafe {
+                for row in (0..CELL).step_by(2) {
+                    let samples = _mm256_cvtepu8_epi16(two_rows(block.as_ptr().add(row * samples.stride), samples.stride));
+                    let weights = _mm256_load_si256(goal.weight.as_ptr().add(row * CELL).cast());
+                    let targets = _mm256_load_si256(goal.target.as_ptr().add(row * CELL).cast());
+                    let errors = _mm256_sub_epi16(targets, _mm256_mullo_epi16(weights, samples));
+                    let errors = _mm256_srai_epi16::<3>(errors);
+                    squares = _mm256_add_epi32(squares, _mm256_madd_epi16(errors, errors));
+                }
+            }
+            sum += u64::from(total(squares));
+            if sum >= limit {
+                break;
             }
         }
-        total(sum)
+        sum
     }
 
     /// Eight samples each of two rows.

@@ -116,9 +116,18 @@ impl BlockSearch {
         self.current.load(current, display);
         self.quarters.load(reference, display, threads);
         let (reach, thoroughness) = match self.effort {
-            SearchEffort::Fast => (Reach { columns: 24, rows: 16 }, Thoroughness { starts: 1, rounds: [0, 0, 0], every: None }),
-            SearchEffort::Medium => (Reach { columns: 32, rows: 24 }, Thoroughness { starts: 1, rounds: [tune("R4", 0), tune("R2", 0), tune("R1", 1)], every: None }),
-            SearchEffort::Slow => (Reach { columns: 48, rows: 40 }, Thoroughness { starts: 3, rounds: [6, 4, 4], every: None }),
+            SearchEffort::Fast => (
+                Reach { columns: 24, rows: 16 },
+                Thoroughness { starts: 1, rounds: [0, 0, 0], optimism: tune("OPT", 30) as f64 / 10.0, polish_rounds: [0, tune("FS1", 0)], skip_uniform: tune("UNI", 1) == 1, every: None },
+            ),
+            SearchEffort::Medium => (
+                Reach { columns: 32, rows: 24 },
+                Thoroughness { starts: 1, rounds: [0, 0, tune("R1", 1)], optimism: tune("OPT", 20) as f64 / 10.0, polish_rounds: [tune("S2", 0), tune("S1", 1)], skip_uniform: tune("UNI", 1) == 1, every: None },
+            ),
+            SearchEffort::Slow => (
+                Reach { columns: 48, rows: 40 },
+                Thoroughness { starts: 3, rounds: [6, 4, 4], optimism: 0.5, polish_rounds: [2, 2], skip_uniform: false, every: None },
+            ),
         };
         let thoroughness = Thoroughness { every: self.every, ..thoroughness };
         stage(0);
@@ -143,7 +152,7 @@ impl BlockSearch {
             }
         }
         stage(2);
-        for _ in 0..tune("PASSES", if self.effort == SearchEffort::Fast { 0 } else { 1 }) {
+        for _ in 0..tune("PASSES", 1) {
             self.polish.run(&inputs, &mut field);
         }
         stage(3);

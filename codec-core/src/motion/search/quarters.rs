@@ -61,12 +61,19 @@ impl Quarters {
         &self.planes[0]
     }
 
+    /// The plane that a vector leads to, and its whole part.
+    #[inline]
+    pub fn plane(&self, vector: MotionVector) -> (&Surface, (i32, i32)) {
+        let plane = &self.planes[(vector.y & 3) as usize * 4 + (vector.x & 3) as usize];
+        (plane, (i32::from(vector.x >> 2), i32::from(vector.y >> 2)))
+    }
+
     /// The samples that a vector leads to from (`x`, `y`), for a block of at most 64 samples a side; rows are a
     /// [`Self::stride`] apart.
     #[inline]
     pub fn block(&self, x: usize, y: usize, vector: MotionVector) -> &[u8] {
-        let plane = &self.planes[(vector.y & 3) as usize * 4 + (vector.x & 3) as usize];
-        plane.block(x as i32 + i32::from(vector.x >> 2), y as i32 + i32::from(vector.y >> 2))
+        let (plane, (dx, dy)) = self.plane(vector);
+        plane.block(x as i32 + dx, y as i32 + dy)
     }
 
     pub fn stride(&self) -> usize {

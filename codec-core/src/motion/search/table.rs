@@ -17,6 +17,8 @@ pub(super) struct Table {
     vectors: [MotionVector; MOST],
     sums: Vec<[u32; SQUARES]>,
     count: usize,
+    /// What a square costs at least.
+    least: [u64; SQUARES],
     /// The root's first sample, and how much of it is visible.
     x: usize,
     y: usize,
@@ -30,6 +32,7 @@ impl Default for Table {
             vectors: [MotionVector::default(); MOST],
             sums: vec![[0; SQUARES]; MOST],
             count: 0,
+            least: [0; SQUARES],
             x: 0,
             y: 0,
             width: 0,
@@ -106,5 +109,33 @@ impl Table {
         }
         self.vectors[self.count] = vector;
         self.count += 1;
+    }
+
+    /// Works out what squares cost at least, as leaves or split, if a leaf's and a flag's bits cost so much; in `unit`s per squared
+    /// grey level.
+    pub fn close(&mut self, leaf: u64, flag: u64, unit: u64) {
+        let mut least = [u32::MAX; SQUARES];
+        for sums in &self.sums[..self.count] {
+            for (least, &sum) in least.iter_mut().zip(sums) {
+                *least = sum.min(*least);
+            }
+        }
+        self.least = least.map(|sum| u64::from(sum) * unit + leaf);
+        let mut from = 0;
+        for side in [4, 2, 1] {
+            let to = from + 4 * side * side;
+            for (row, col) in (0..side * side).map(|i| (i / side, i % side)) {
+                let at = from + 4 * side * row + 2 * col;
+                let split = [at, at + 1, at + 2 * side, at + 2 * side + 1].map(|i| self.least[i]).iter().sum::<u64>() + flag;
+                let least = &mut self.least[to + side * row + col];
+                *least = split.min(*least);
+            }
+            from = to;
+        }
+    }
+
+    /// What a square costs at least.
+    pub fn least(&self, square: usize) -> u64 {
+        self.least[square]
     }
 }
