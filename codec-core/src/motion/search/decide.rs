@@ -115,7 +115,7 @@ impl<'a> Inputs<'a> {
         if row > 0 && col + SIDE < field.cols() {
             add(field.vector(row - 1, col + SIDE));
         }
-        if let Some(previous) = self.coder.previous {
+        if let Some(previous) = self.coder.surroundings.previous() {
             for (r, c) in (0..SIDE).step_by(2).flat_map(|r| (0..SIDE).step_by(2).map(move |c| (r, c))) {
                 add(previous.vector(row + r, col + c));
             }
