@@ -85,21 +85,21 @@ impl<const K: usize> Weights<K> {
             *line[(BORDER as isize + col) as usize..].first_chunk().expect("taps lie within the border")
         };
         let centre = at(0, 0);
-        let mut sum = [0i16; STRIP];
+        let mut sum = [0i32; STRIP];
         for i in 0..STRIP {
-            sum[i] = self.centre[i].wrapping_mul(centre[i]);
+            sum[i] = i32::from(self.centre[i])*i32::from(centre[i]);
         }
         let taps = const { taps::<K>() };
         for k in 0..K {
             let ((row, col), weights) = (taps[k], &self.pairs[k]);
             let (one, other) = (at(row, col), at(-row, -col));
             for i in 0..STRIP {
-                sum[i] = sum[i].wrapping_add(weights[i].wrapping_mul(one[i] + other[i]));
+                sum[i] = sum[i]+ i32::from(weights[i])*i32::from(one[i] + other[i]);
             }
         }
         let mut out = [0; STRIP];
         for i in 0..STRIP {
-            out[i] = (centre[i] + (sum[i].wrapping_add(1 << (FRACTION_BITS - 1)) >> FRACTION_BITS)).clamp(0, 255);
+            out[i] = (i32::from(centre[i]) + ((sum[i] + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS)).clamp(0, 255) as i16;
         }
         out
     }

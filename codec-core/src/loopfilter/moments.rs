@@ -109,11 +109,31 @@ impl Gatherer {
     }
 
     fn visit<const K: usize>(&mut self, subject: &Subject, areas: &[bool]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2")]
+            fn wide<const K: usize>(gatherer: &mut Gatherer, subject: &Subject, areas: &[bool]) {
+                gatherer.visit_with::<K>(subject, areas, |features, lanes| x86::accumulate::<K>(features, lanes));
+            }
+            if std::arch::is_x86_feature_detected!("avx2") {
+                // SAFETY: the processor has the instructions that `wide` was compiled for.
+                return unsafe { wide::<K>(self, subject, areas) };
+            }
+        }
+        self.visit_with::<K>(subject, areas, accumulate);
+    }
+
+    #[inline(always)]
+    fn visit_with<const K: usize>(
+        &mut self,
+        subject: &Subject,
+        areas: &[bool],
+        accumulate: impl Fn(&[[i16; GROUP]], &mut [[i32; LANES]]),
+    ) {
         let products = (K + 1) * (K + 2) / 2;
         let (width, height) = (subject.samples.width(), subject.samples.height());
         let (area_cols, _) = area_grid(width, height);
         let mut features = vec![[0; GROUP]; K + 1];
-        let mut target = [0; 4 * 4];
         // Squares of 4x4 samples; all of one are of one class.
         for top in (0..height).step_by(4) {
             let classes = subject.classes.row(top / subject.block);
@@ -122,7 +142,7 @@ impl Gatherer {
                     continue;
                 }
                 let class = usize::from(classes[left / subject.block]);
-                fill::<K>(subject, top, left, &mut features, &mut target);
+                fill::<K>(subject, top, left, &mut features);
                 if self.groups[class] == FLUSH {
                     self.flush(class, products);
                 }
@@ -135,7 +155,8 @@ impl Gatherer {
 
 /// Features of a square of 4x4 samples. Those beyond the visible part are 0.
 #[inline(always)]
-fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut [[i16; GROUP]], target: &mut [i16; GROUP]) {
+fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut [[i16; GROUP]]) {
+    let mut target = [0; GROUP];
     const SIDE: usize = 4;
     let samples = subject.samples;
     let taps = const { taps::<K>() };
@@ -161,7 +182,7 @@ fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &m
             }
         }
     }
-    features[K] = *target;
+    features[K] = target;
 }
 
 /// Adds the products of all features with those up to themselves.
@@ -173,6 +194,30 @@ fn accumulate(features: &[[i16; GROUP]], lanes: &mut [[i32; LANES]]) {
             if let Some(lanes) = lanes.next() {
                 for (l, sum) in lanes.iter_mut().enumerate() {
                     *sum += i32::from(a[2 * l]) * i32::from(b[2 * l]) + i32::from(a[2 * l + 1]) * i32::from(b[2 * l + 1]);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{GROUP, LANES};
+
+    /// As the portable one.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn accumulate<const K: usize>(features: &[[i16; GROUP]], lanes: &mut [[i32; LANES]]) {
+        let load = |k: usize| -> __m256i { bytemuck::cast(features[k]) };
+        let mut lanes = lanes.iter_mut();
+        for i in 0..=K {
+            let a = load(i);
+            for j in 0..=i {
+                if let Some(lanes) = lanes.next() {
+                    let product = _mm256_madd_epi16(a, load(j));
+                    *lanes = bytemuck::cast(_mm256_add_epi32(bytemuck::cast(*lanes), product));
                 }
             }
         }

@@ -4,11 +4,11 @@ use super::classes::CLASSES;
 use super::diamond::{CHROMA_PAIRS, LUMA_PAIRS};
 
 /// Fractional bits of a coefficient.
-pub(super) const FRACTION_BITS: u32 = 7;
+pub(super) const FRACTION_BITS: u32 = 6;
 /// Largest sum of a set's magnitudes. A pair of taps differs from twice the centre by at most 510, and 510 * 64 is below 2^15.
-pub(super) const MAX_SUM: u32 = 64;
+pub(super) const MAX_SUM: u32 = 127;
 /// Side of an area that is filtered or not, in samples of its plane.
-pub(super) const AREA: usize = 32;
+pub(super) const AREA: usize = 64;
 
 /// Coefficients of the pairs of taps, in 2^-7; the centre's follows from a sum of 1.
 pub(super) type Set<const K: usize> = [i8; K];
