@@ -2,7 +2,7 @@
 
 use super::classes::CLASSES;
 use super::diamond::{CHROMA_PAIRS, LUMA_PAIRS};
-use super::params::{FilterParams, PlaneFilter, Set, allowed, area_grid};
+use super::params::{FilterParams, PlaneFilter, Set, area_grid};
 use super::symbols::{Decoding, Encoding, Symbols};
 use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
 use crate::frame::chroma_size;
@@ -128,7 +128,7 @@ impl<const K: usize, const C: usize> PlaneState<K, C> {
                     predicted = before;
                 }
             }
-            sets[class] = self.coefficients.code(symbols, given, &predicted).filter(allowed)?;
+            sets[class] = self.coefficients.code(symbols, given, &predicted)?;
         }
         Some(sets)
     }

@@ -3,7 +3,7 @@
 use super::LEAST_CHANGE;
 use super::classes::ClassMap;
 use super::coding::PlaneState;
-use super::kernel::{Filter, Kernel};
+use super::kernel::Filter;
 use super::moments::{Gatherer, Moments, Subject};
 use super::params::{PlaneFilter, Set};
 use super::samples::Samples;
@@ -27,10 +27,7 @@ pub(super) struct Choice<'a, const K: usize, const C: usize> {
     pub price: f64,
 }
 
-impl<const K: usize, const C: usize> Choice<'_, K, C>
-where
-    for<'a> Filter<'a, K>: Kernel,
-{
+impl<const K: usize, const C: usize> Choice<'_, K, C> {
     /// The best filter found, if it is better than none.
     pub fn make(&self, gatherer: &mut Gatherer) -> Option<PlaneFilter<K, C>> {
         let subject = Subject { samples: self.samples, original: self.original, classes: self.classes, block: self.block };
@@ -42,8 +39,7 @@ where
             let moments = gatherer.gather(&subject, C, &fitted_to);
             let sets = self.sets(&moments);
             let mut changes = vec![0; areas];
-            let filter =
-                Filter { samples: self.samples, sets: &sets, classes: self.classes, block: self.block, areas: &everywhere };
+            let filter = Filter::new(self.samples, &sets, (self.classes, self.block), &everywhere);
             filter.error_changes(self.original, &mut changes);
             let areas = self.areas(&changes);
             let change: i64 = changes.iter().zip(&areas).filter(|(_, on)| **on).map(|(change, _)| change).sum();

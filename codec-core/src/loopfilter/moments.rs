@@ -4,14 +4,20 @@
 //! make up for, original minus decoded.
 
 use super::classes::ClassMap;
-use super::diamond::taps;
+use super::diamond::{LUMA_PAIRS, taps};
 use super::params::{AREA, FRACTION_BITS, Set, area_grid};
-use super::samples::{BORDER, Samples};
+use super::samples::{BORDER, STRIP, Samples};
 use crate::frame::Plane;
 
-/// Samples whose products are summed at once: a group of whole rows of a block.
-const GROUP: usize = 16;
+/// Side of a square whose samples are all of one class, and squares of a strip.
+const SIDE: usize = 4;
+const SQUARES: usize = STRIP / SIDE;
+/// Samples of a square, whose products are summed at once.
+const GROUP: usize = SIDE * SIDE;
+type Group = [i16; GROUP];
 const LANES: usize = GROUP / 2;
+/// Most features that there can be.
+const MOST: usize = LUMA_PAIRS + 1;
 /// Groups after which 32-bit sums may overflow: each adds two products of at most 510^2.
 const FLUSH: u32 = 4000;
 
@@ -110,91 +116,103 @@ impl Gatherer {
 
     fn visit<const K: usize>(&mut self, subject: &Subject, areas: &[bool]) {
         #[cfg(target_arch = "x86_64")]
-        {
-            #[target_feature(enable = "avx2")]
-            fn wide<const K: usize>(gatherer: &mut Gatherer, subject: &Subject, areas: &[bool]) {
-                gatherer.visit_with::<K>(subject, areas, |features, lanes| x86::accumulate::<K>(features, lanes));
-            }
-            if std::arch::is_x86_feature_detected!("avx2") {
-                // SAFETY: the processor has the instructions that `wide` was compiled for.
-                return unsafe { wide::<K>(self, subject, areas) };
-            }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has the instructions that `visit` was compiled for.
+            return unsafe { x86::visit::<K>(self, subject, areas) };
         }
-        self.visit_with::<K>(subject, areas, accumulate);
+        self.visit_portable::<K>(subject, areas);
     }
 
+    fn visit_portable<const K: usize>(&mut self, subject: &Subject, areas: &[bool]) {
+        self.visit_with::<K>(subject, areas, fill::<K>, accumulate);
+    }
+
+    /// `fill` finds the features of the squares of a strip, `accumulate` adds their products.
     #[inline(always)]
     fn visit_with<const K: usize>(
         &mut self,
         subject: &Subject,
         areas: &[bool],
-        accumulate: impl Fn(&[[i16; GROUP]], &mut [[i32; LANES]]),
+        fill: impl Fn(&Subject, usize, usize, &mut [[Group; SQUARES]; MOST]),
+        accumulate: impl Fn(&[[Group; SQUARES]], usize, &mut [[i32; LANES]]),
     ) {
         let products = (K + 1) * (K + 2) / 2;
         let (width, height) = (subject.samples.width(), subject.samples.height());
         let (area_cols, _) = area_grid(width, height);
-        let mut features = vec![[0; GROUP]; K + 1];
-        // Squares of 4x4 samples; all of one are of one class.
-        for top in (0..height).step_by(4) {
+        let mut features = [[[0; GROUP]; SQUARES]; MOST];
+        for top in (0..height).step_by(SIDE) {
             let classes = subject.classes.row(top / subject.block);
-            for left in (0..width).step_by(4) {
+            for left in (0..width).step_by(STRIP) {
                 if !areas[top / AREA * area_cols + left / AREA] {
                     continue;
                 }
-                let class = usize::from(classes[left / subject.block]);
-                fill::<K>(subject, top, left, &mut features);
-                if self.groups[class] == FLUSH {
-                    self.flush(class, products);
+                fill(subject, top, left, &mut features);
+                if left + STRIP > width || top + SIDE > height {
+                    mask(&mut features, width - left, height - top);
                 }
-                self.groups[class] += 1;
-                accumulate(&features, &mut self.lanes[class * products..][..products]);
+                for square in 0..SQUARES.min((width - left).div_ceil(SIDE)) {
+                    let class = usize::from(classes[(left + square * SIDE) / subject.block]);
+                    if self.groups[class] == FLUSH {
+                        self.flush(class, products);
+                    }
+                    self.groups[class] += 1;
+                    accumulate(&features[..=K], square, &mut self.lanes[class * products..][..products]);
+                }
             }
         }
     }
 }
 
-/// Features of a square of 4x4 samples. Those beyond the visible part are 0.
+/// Sets features of samples beyond the visible part, from column `width` and row `height` of the strip on, to 0.
+#[cold]
+fn mask(features: &mut [[Group; SQUARES]; MOST], width: usize, height: usize) {
+    for squares in features {
+        for (i, sample) in squares.as_flattened_mut().iter_mut().enumerate() {
+            let (square, row, col) = (i / GROUP, i % GROUP / SIDE, i % SIDE);
+            if square * SIDE + col >= width || row >= height {
+                *sample = 0;
+            }
+        }
+    }
+}
+
+/// The original's samples in a row of a strip.
 #[inline(always)]
-fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut [[i16; GROUP]]) {
-    let mut target = [0; GROUP];
-    const SIDE: usize = 4;
-    let samples = subject.samples;
+fn wanted(subject: &Subject, row: usize, left: usize) -> [u8; STRIP] {
+    let mut samples = [0; STRIP];
+    // Rows beyond the visible part do not count.
+    let line = &subject.original.row(row.min(subject.samples.height() - 1))[left..];
+    let count = line.len().min(STRIP);
+    samples[..count].copy_from_slice(&line[..count]);
+    samples
+}
+
+fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut [[Group; SQUARES]; MOST]) {
     let taps = const { taps::<K>() };
     for row in 0..SIDE {
-        let line = |offset: isize| &samples.row((top + row) as isize + offset)[BORDER + left - BORDER..][..SIDE + 2 * BORDER];
-        let at = |(y, x): (isize, isize)| -> [i16; SIDE] {
-            *line(y)[(BORDER as isize + x) as usize..].first_chunk().expect("taps lie within the border")
+        let wanted = wanted(subject, top + row, left);
+        let at = |(y, x): (isize, isize), i: usize| {
+            subject.samples.row((top + row) as isize + y)[(BORDER as isize + x) as usize + left + i]
         };
-        let centre = at((0, 0));
-        for k in 0..K {
-            let (y, x) = taps[k];
-            let (one, other) = (at((y, x)), at((-y, -x)));
-            for i in 0..SIDE {
-                features[k][row * SIDE + i] = one[i] + other[i] - 2 * centre[i];
+        for i in 0..STRIP {
+            let (square, place) = (i / SIDE, row * SIDE + i % SIDE);
+            let centre = at((0, 0), i);
+            for (feature, (y, x)) in features.iter_mut().zip(taps) {
+                feature[square][place] = at((y, x), i) + at((-y, -x), i) - 2 * centre;
             }
-        }
-        let wanted = if top + row < samples.height() { &subject.original.row(top + row)[left..] } else { &[] };
-        for i in 0..SIDE {
-            let visible = left + i < samples.width() && top + row < samples.height();
-            target[row * SIDE + i] = if visible { i16::from(wanted[i]) - centre[i] } else { 0 };
-            if !visible {
-                features.iter_mut().for_each(|feature| feature[row * SIDE + i] = 0);
-            }
+            features[K][square][place] = i16::from(wanted[i]) - centre;
         }
     }
-    features[K] = target;
 }
 
-/// Adds the products of all features with those up to themselves.
-#[inline(always)]
-fn accumulate(features: &[[i16; GROUP]], lanes: &mut [[i32; LANES]]) {
+/// Adds the products of all features of a square with those up to themselves.
+fn accumulate(features: &[[Group; SQUARES]], square: usize, lanes: &mut [[i32; LANES]]) {
     let mut lanes = lanes.iter_mut();
     for (i, a) in features.iter().enumerate() {
-        for b in &features[..=i] {
-            if let Some(lanes) = lanes.next() {
-                for (l, sum) in lanes.iter_mut().enumerate() {
-                    *sum += i32::from(a[2 * l]) * i32::from(b[2 * l]) + i32::from(a[2 * l + 1]) * i32::from(b[2 * l + 1]);
-                }
+        for (b, lanes) in features[..=i].iter().zip(&mut lanes) {
+            let (a, b) = (&a[square], &b[square]);
+            for (l, sum) in lanes.iter_mut().enumerate() {
+                *sum += i32::from(a[2 * l]) * i32::from(b[2 * l]) + i32::from(a[2 * l + 1]) * i32::from(b[2 * l + 1]);
             }
         }
     }
@@ -204,13 +222,66 @@ fn accumulate(features: &[[i16; GROUP]], lanes: &mut [[i32; LANES]]) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{GROUP, LANES};
+    use super::*;
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn visit<const K: usize>(gatherer: &mut Gatherer, subject: &Subject, areas: &[bool]) {
+        gatherer.visit_with::<K>(
+            subject,
+            areas,
+            |subject, top, left, features| fill::<K>(subject, top, left, features),
+            |features, square, lanes| accumulate::<K>(features, square, lanes),
+        );
+    }
 
     /// As the portable one.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) fn accumulate<const K: usize>(features: &[[i16; GROUP]], lanes: &mut [[i32; LANES]]) {
-        let load = |k: usize| -> __m256i { bytemuck::cast(features[k]) };
+    fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut [[Group; SQUARES]; MOST]) {
+        const WIDTH: usize = STRIP + 2 * BORDER;
+        let lines: [&[i16; WIDTH]; SIDE + 2 * BORDER] = std::array::from_fn(|i| {
+            let line = subject.samples.row((top + i) as isize - BORDER as isize)[left..].first_chunk();
+            line.expect("rows hold whole strips and a border")
+        });
+        let at = |row: usize, (y, x): (isize, isize)| -> __m256i {
+            let line = &lines[(BORDER as isize + y) as usize + row][(BORDER as isize + x) as usize..][..STRIP];
+            bytemuck::pod_read_unaligned(bytemuck::cast_slice(line))
+        };
+        let centres = [0, 1, 2, 3].map(|row| at(row, (0, 0)));
+        let taps = const { taps::<K>() };
+        for k in 0..K {
+            let (y, x) = taps[k];
+            let rows = [0, 1, 2, 3].map(|row| {
+                let pair = _mm256_add_epi16(at(row, (y, x)), at(row, (-y, -x)));
+                _mm256_sub_epi16(pair, _mm256_slli_epi16::<1>(centres[row]))
+            });
+            features[k] = squares(rows);
+        }
+        features[K] = squares([0, 1, 2, 3].map(|row| {
+            let wanted = _mm256_cvtepu8_epi16(bytemuck::cast(wanted(subject, top + row, left)));
+            _mm256_sub_epi16(wanted, centres[row])
+        }));
+    }
+
+    /// From 4 rows of 16 samples to 4 squares.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn squares([a, b, c, d]: [__m256i; 4]) -> [Group; SQUARES] {
+        let (upper02, upper13) = (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+        let (lower02, lower13) = (_mm256_unpacklo_epi64(c, d), _mm256_unpackhi_epi64(c, d));
+        [
+            bytemuck::cast(_mm256_permute2x128_si256::<0x20>(upper02, lower02)),
+            bytemuck::cast(_mm256_permute2x128_si256::<0x20>(upper13, lower13)),
+            bytemuck::cast(_mm256_permute2x128_si256::<0x31>(upper02, lower02)),
+            bytemuck::cast(_mm256_permute2x128_si256::<0x31>(upper13, lower13)),
+        ]
+    }
+
+    /// As the portable one.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn accumulate<const K: usize>(features: &[[Group; SQUARES]], square: usize, lanes: &mut [[i32; LANES]]) {
+        let load = |k: usize| -> __m256i { bytemuck::cast(features[k][square]) };
         let mut lanes = lanes.iter_mut();
         for i in 0..=K {
             let a = load(i);
