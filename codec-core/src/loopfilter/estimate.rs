@@ -2,7 +2,7 @@
 
 use super::LEAST_CHANGE;
 use super::classes::ClassMap;
-use super::coding::PlaneState;
+use super::coding::{DifferenceCosts, PlaneState};
 use super::kernel::Filter;
 use super::moments::{Gatherer, Moments, Subject};
 use super::params::{PlaneFilter, Set};
@@ -66,7 +66,7 @@ impl<const K: usize, const C: usize> Choice<'_, K, C> {
 
     /// The sets that lower error + price * bits most.
     fn sets(&self, moments: &[Moments<K>]) -> [Set<K>; C] {
-        let (state, price) = (self.state, self.price);
+        let (state, price, costs) = (self.state, self.price, self.state.costs());
         // The best sets of the classes before each, and their total.
         let mut best: Vec<(f64, [Set<K>; C])> = vec![(price * state.kept_bits(false), state.last)];
         for class in 0..C {
@@ -79,7 +79,7 @@ impl<const K: usize, const C: usize> Choice<'_, K, C> {
             for first in (0..=class).rev() {
                 shared.add(&moments[first]);
                 let (before, sets) = &best[first];
-                let (set, cost) = self.new_set(&shared, first, sets);
+                let (set, cost) = self.new_set(&shared, &costs, first, sets);
                 let mut sets = *sets;
                 sets[first..=class].fill(set);
                 options.push((before + cost + price * alike, sets));
@@ -96,13 +96,12 @@ impl<const K: usize, const C: usize> Choice<'_, K, C> {
     }
 
     /// A new set for moments of classes from `first` on, given the sets before it, and its cost.
-    fn new_set(&self, moments: &Moments<K>, first: usize, sets: &[Set<K>; C]) -> (Set<K>, f64) {
+    fn new_set(&self, moments: &Moments<K>, costs: &DifferenceCosts<K>, first: usize, sets: &[Set<K>; C]) -> (Set<K>, f64) {
         let start = quantised(&least_squares(moments));
-        let models = self.state.coefficients();
         let mut found: Option<(Set<K>, f64)> = None;
         let before = first.checked_sub(1).map(|before| (sets[before], true));
         for (predicted, follows) in [Some((self.state.last[first], false)), before].into_iter().flatten() {
-            let bits = |k: usize, value: i8| models.difference_bits(k, i32::from(value) - i32::from(predicted[k]));
+            let bits = |k: usize, value: i8| costs.bits(k, value, predicted[k]);
             let (set, cost) = refined(moments, start, &predicted, self.price, bits);
             let cost = cost + self.price * self.state.new_bits(first, follows);
             if found.is_none_or(|(_, least)| cost < least) {

@@ -161,12 +161,25 @@ fn change(wanted: u8, before: i16, after: i16) -> i32 {
     after * after - before * before
 }
 
+/// The rows around one of a strip, each from [`BORDER`] columns before the strip on; the first is [`BORDER`] rows above. Those beyond
+/// the reach of K pairs are empty.
+type Lines<'a> = [&'a [i16; STRIP + 2 * BORDER]; 2 * BORDER + 1];
+
+#[inline(always)]
+fn lines<const K: usize>(samples: &Samples, row: usize, left: usize) -> Lines<'_> {
+    let reach = const { reach(K) };
+    let mut lines = [&[0; STRIP + 2 * BORDER]; 2 * BORDER + 1];
+    for i in BORDER - reach..=BORDER + reach {
+        let line = samples.row((row + i) as isize - BORDER as isize)[left..].first_chunk();
+        lines[i] = line.expect("rows hold whole strips and a border");
+    }
+    lines
+}
+
 /// The samples of a strip at an offset of rows and columns.
 #[inline(always)]
-fn at(samples: &Samples, row: usize, left: usize, (rows, cols): (isize, isize)) -> &Lanes {
-    const WIDTH: usize = STRIP + 2 * BORDER;
-    let line: &[i16; WIDTH] =
-        samples.row(row as isize + rows)[left..].first_chunk().expect("rows hold whole strips and a border");
+fn at<'a>(lines: &Lines<'a>, rows: isize, cols: isize) -> &'a Lanes {
+    let line = lines[(BORDER as isize + rows) as usize];
     line[(BORDER as isize + cols) as usize..].first_chunk().expect("taps lie within the border")
 }
 
@@ -190,11 +203,11 @@ impl<const K: usize> Weights<K> {
     }
 
     fn apply(&self, filter: &Filter<K>, row: usize, left: usize) -> Lanes {
-        let at = |offset| at(filter.samples, row, left, offset);
+        let lines = lines::<K>(filter.samples, row, left);
         let product = |weights: &Lanes, samples: &Lanes, i: usize| i32::from(weights[i]) * i32::from(samples[i]);
-        let mut sum: [i32; STRIP] = std::array::from_fn(|i| product(&self.centre, at((0, 0)), i) + i32::from(HALF));
+        let mut sum: [i32; STRIP] = std::array::from_fn(|i| product(&self.centre, at(&lines, 0, 0), i) + i32::from(HALF));
         for ((y, x), weights) in const { taps::<K>() }.into_iter().zip(&self.pairs) {
-            let (one, other) = (at((y, x)), at((-y, -x)));
+            let (one, other) = (at(&lines, y, x), at(&lines, -y, -x));
             for i in 0..STRIP {
                 sum[i] += product(weights, one, i) + product(weights, other, i);
             }
@@ -250,30 +263,29 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn apply<const K: usize>(filter: &Filter<K>, steps: &Steps, row: usize, left: usize) -> Lanes {
-        const WIDTH: usize = STRIP + 2 * BORDER;
-        let reach = const { reach(K) as isize };
-        let mut lines = [&[0; WIDTH]; 2 * BORDER + 1];
-        for offset in -reach..=reach {
-            let line = filter.samples.row(row as isize + offset)[left..].first_chunk();
-            lines[(BORDER as isize + offset) as usize] = line.expect("rows hold whole strips and a border");
-        }
-        let at = |rows: isize, cols: isize| -> __m256i {
-            let line = &lines[(BORDER as isize + rows) as usize][(BORDER as isize + cols) as usize..][..STRIP];
-            bytemuck::pod_read_unaligned(bytemuck::cast_slice(line))
-        };
-        let products = |a: __m256i, b: __m256i, [even, odd]: [__m256i; 2]| {
-            [_mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), even), _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), odd)]
-        };
-        let [mut even, mut odd] = products(at(0, 0), _mm256_set1_epi16(1), steps.0[K / 2]);
+        let lines = lines::<K>(filter.samples, row, left);
+        let centre = bytemuck::cast(*at(&lines, 0, 0));
+        let [mut even, mut odd] = products(centre, _mm256_set1_epi16(1), steps.0[K / 2]);
         let taps = const { taps::<K>() };
         for step in 0..K / 2 {
-            let [a, b] = [taps[2 * step], taps[2 * step + 1]].map(|(y, x)| _mm256_add_epi16(at(y, x), at(-y, -x)));
-            let [more_even, more_odd] = products(a, b, steps.0[step]);
+            let mut pairs = [centre; 2];
+            for (pair, (y, x)) in pairs.iter_mut().zip([taps[2 * step], taps[2 * step + 1]]) {
+                let (one, other) = (*at(&lines, y, x), *at(&lines, -y, -x));
+                *pair = _mm256_add_epi16(bytemuck::cast(one), bytemuck::cast(other));
+            }
+            let [more_even, more_odd] = products(pairs[0], pairs[1], steps.0[step]);
             even = _mm256_add_epi32(even, more_even);
             odd = _mm256_add_epi32(odd, more_odd);
         }
         const SHIFT: i32 = FRACTION_BITS as i32;
         let sum = _mm256_packs_epi32(_mm256_srai_epi32::<SHIFT>(even), _mm256_srai_epi32::<SHIFT>(odd));
         bytemuck::cast(_mm256_min_epi16(_mm256_max_epi16(sum, _mm256_setzero_si256()), _mm256_set1_epi16(255)))
+    }
+
+    /// Sums of the products of two samples with their coefficients.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn products(a: __m256i, b: __m256i, [even, odd]: [__m256i; 2]) -> [__m256i; 2] {
+        [_mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), even), _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), odd)]
     }
 }

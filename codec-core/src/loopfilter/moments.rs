@@ -16,8 +16,11 @@ const SQUARES: usize = STRIP / SIDE;
 const GROUP: usize = SIDE * SIDE;
 type Group = [i16; GROUP];
 const LANES: usize = GROUP / 2;
-/// Most features that there can be.
+/// Most features that there can be, and their products.
 const MOST: usize = LUMA_PAIRS + 1;
+const PRODUCTS: usize = MOST * (MOST + 1) / 2;
+type Features = [[Group; SQUARES]; MOST];
+type Lanes = [[i32; LANES]; PRODUCTS];
 /// Groups after which 32-bit sums may overflow: each adds two products of at most 510^2.
 const FLUSH: u32 = 4000;
 
@@ -62,8 +65,8 @@ impl<const K: usize> Moments<K> {
 /// Gathers the moments of all classes of a plane in integers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gatherer {
-    lanes: Vec<[i32; LANES]>,
-    totals: Vec<i64>,
+    lanes: Vec<Lanes>,
+    totals: Vec<[i64; PRODUCTS]>,
     groups: Vec<u32>,
 }
 
@@ -79,18 +82,33 @@ pub(super) struct Subject<'a> {
 impl Gatherer {
     /// The moments of each class over the areas that are on.
     pub fn gather<const K: usize>(&mut self, subject: &Subject, classes: usize, areas: &[bool]) -> Vec<Moments<K>> {
-        let products = (K + 1) * (K + 2) / 2;
+        self.clear(classes);
+        self.visit::<K>(subject, areas);
+        self.moments()
+    }
+
+    /// As [`Self::gather`] on any processor.
+    #[cfg(test)]
+    pub fn gather_portable<const K: usize>(&mut self, subject: &Subject, classes: usize, areas: &[bool]) -> Vec<Moments<K>> {
+        self.clear(classes);
+        self.visit_portable::<K>(subject, areas);
+        self.moments()
+    }
+
+    fn clear(&mut self, classes: usize) {
         self.lanes.clear();
-        self.lanes.resize(classes * products, [0; LANES]);
+        self.lanes.resize(classes, [[0; LANES]; PRODUCTS]);
         self.totals.clear();
-        self.totals.resize(classes * products, 0);
+        self.totals.resize(classes, [0; PRODUCTS]);
         self.groups.clear();
         self.groups.resize(classes, 0);
-        self.visit::<K>(subject, areas);
-        (0..classes)
+    }
+
+    fn moments<const K: usize>(&mut self) -> Vec<Moments<K>> {
+        (0..self.groups.len())
             .map(|class| {
-                self.flush(class, products);
-                let mut totals = self.totals[class * products..][..products].iter().map(|&total| total as f64);
+                self.flush(class);
+                let mut totals = self.totals[class].iter().map(|&total| total as f64);
                 let mut moments = Moments::default();
                 for i in 0..K {
                     for j in 0..=i {
@@ -105,9 +123,8 @@ impl Gatherer {
             .collect()
     }
 
-    fn flush(&mut self, class: usize, products: usize) {
-        let range = class * products..(class + 1) * products;
-        for (lanes, total) in self.lanes[range.clone()].iter_mut().zip(&mut self.totals[range]) {
+    fn flush(&mut self, class: usize) {
+        for (lanes, total) in self.lanes[class].iter_mut().zip(&mut self.totals[class]) {
             *total += lanes.iter().map(|&sum| i64::from(sum)).sum::<i64>();
             *lanes = [0; LANES];
         }
@@ -124,7 +141,7 @@ impl Gatherer {
     }
 
     fn visit_portable<const K: usize>(&mut self, subject: &Subject, areas: &[bool]) {
-        self.visit_with::<K>(subject, areas, fill::<K>, accumulate);
+        self.visit_with::<K>(subject, areas, fill::<K>, accumulate::<K>);
     }
 
     /// `fill` finds the features of the squares of a strip, `accumulate` adds their products.
@@ -133,10 +150,9 @@ impl Gatherer {
         &mut self,
         subject: &Subject,
         areas: &[bool],
-        fill: impl Fn(&Subject, usize, usize, &mut [[Group; SQUARES]; MOST]),
-        accumulate: impl Fn(&[[Group; SQUARES]], usize, &mut [[i32; LANES]]),
+        fill: impl Fn(&Subject, usize, usize, &mut Features),
+        accumulate: impl Fn(&Features, usize, &mut Lanes),
     ) {
-        let products = (K + 1) * (K + 2) / 2;
         let (width, height) = (subject.samples.width(), subject.samples.height());
         let (area_cols, _) = area_grid(width, height);
         let mut features = [[[0; GROUP]; SQUARES]; MOST];
@@ -153,10 +169,10 @@ impl Gatherer {
                 for square in 0..SQUARES.min((width - left).div_ceil(SIDE)) {
                     let class = usize::from(classes[(left + square * SIDE) / subject.block]);
                     if self.groups[class] == FLUSH {
-                        self.flush(class, products);
+                        self.flush(class);
                     }
                     self.groups[class] += 1;
-                    accumulate(&features[..=K], square, &mut self.lanes[class * products..][..products]);
+                    accumulate(&features, square, &mut self.lanes[class]);
                 }
             }
         }
@@ -165,7 +181,7 @@ impl Gatherer {
 
 /// Sets features of samples beyond the visible part, from column `width` and row `height` of the strip on, to 0.
 #[cold]
-fn mask(features: &mut [[Group; SQUARES]; MOST], width: usize, height: usize) {
+fn mask(features: &mut Features, width: usize, height: usize) {
     for squares in features {
         for (i, sample) in squares.as_flattened_mut().iter_mut().enumerate() {
             let (square, row, col) = (i / GROUP, i % GROUP / SIDE, i % SIDE);
@@ -187,7 +203,7 @@ fn wanted(subject: &Subject, row: usize, left: usize) -> [u8; STRIP] {
     samples
 }
 
-fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut [[Group; SQUARES]; MOST]) {
+fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut Features) {
     let taps = const { taps::<K>() };
     for row in 0..SIDE {
         let wanted = wanted(subject, top + row, left);
@@ -206,16 +222,23 @@ fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &m
 }
 
 /// Adds the products of all features of a square with those up to themselves.
-fn accumulate(features: &[[Group; SQUARES]], square: usize, lanes: &mut [[i32; LANES]]) {
-    let mut lanes = lanes.iter_mut();
-    for (i, a) in features.iter().enumerate() {
-        for (b, lanes) in features[..=i].iter().zip(&mut lanes) {
-            let (a, b) = (&a[square], &b[square]);
-            for (l, sum) in lanes.iter_mut().enumerate() {
+fn accumulate<const K: usize>(features: &Features, square: usize, lanes: &mut Lanes) {
+    let mut next = 0;
+    for i in 0..=K {
+        for j in 0..=i {
+            let (a, b) = (&features[i][square], &features[j][square]);
+            for (l, sum) in lanes[next].iter_mut().enumerate() {
                 *sum += i32::from(a[2 * l]) * i32::from(b[2 * l]) + i32::from(a[2 * l + 1]) * i32::from(b[2 * l + 1]);
             }
+            next += 1;
         }
     }
+}
+
+/// The samples of a strip in one of `lines`, from an offset on. Lines start [`BORDER`] columns before the strip.
+#[inline(always)]
+fn strip(line: &[i16; STRIP + 2 * BORDER], cols: isize) -> [i16; STRIP] {
+    *line[(BORDER as isize + cols) as usize..].first_chunk().expect("taps lie within the border")
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -237,30 +260,30 @@ mod x86 {
     /// As the portable one.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut [[Group; SQUARES]; MOST]) {
-        const WIDTH: usize = STRIP + 2 * BORDER;
-        let lines: [&[i16; WIDTH]; SIDE + 2 * BORDER] = std::array::from_fn(|i| {
-            let line = subject.samples.row((top + i) as isize - BORDER as isize)[left..].first_chunk();
-            line.expect("rows hold whole strips and a border")
-        });
-        let at = |row: usize, (y, x): (isize, isize)| -> __m256i {
-            let line = &lines[(BORDER as isize + y) as usize + row][(BORDER as isize + x) as usize..][..STRIP];
-            bytemuck::pod_read_unaligned(bytemuck::cast_slice(line))
-        };
-        let centres = [0, 1, 2, 3].map(|row| at(row, (0, 0)));
+    fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut Features) {
+        let mut lines = [&[0; STRIP + 2 * BORDER]; SIDE + 2 * BORDER];
+        for (i, line) in lines.iter_mut().enumerate() {
+            let row = subject.samples.row((top + i) as isize - BORDER as isize);
+            *line = row[left..].first_chunk().expect("rows hold whole strips and a border");
+        }
+        let mut centres = [_mm256_setzero_si256(); SIDE];
+        let mut rows = centres;
+        for row in 0..SIDE {
+            centres[row] = bytemuck::cast(strip(lines[BORDER + row], 0));
+            let wanted = _mm256_cvtepu8_epi16(bytemuck::cast(wanted(subject, top + row, left)));
+            rows[row] = _mm256_sub_epi16(wanted, centres[row]);
+        }
+        features[K] = squares(rows);
         let taps = const { taps::<K>() };
         for k in 0..K {
             let (y, x) = taps[k];
-            let rows = [0, 1, 2, 3].map(|row| {
-                let pair = _mm256_add_epi16(at(row, (y, x)), at(row, (-y, -x)));
-                _mm256_sub_epi16(pair, _mm256_slli_epi16::<1>(centres[row]))
-            });
+            for row in 0..SIDE {
+                let one = bytemuck::cast(strip(lines[((BORDER + row) as isize + y) as usize], x));
+                let other = bytemuck::cast(strip(lines[((BORDER + row) as isize - y) as usize], -x));
+                rows[row] = _mm256_sub_epi16(_mm256_add_epi16(one, other), _mm256_slli_epi16::<1>(centres[row]));
+            }
             features[k] = squares(rows);
         }
-        features[K] = squares([0, 1, 2, 3].map(|row| {
-            let wanted = _mm256_cvtepu8_epi16(bytemuck::cast(wanted(subject, top + row, left)));
-            _mm256_sub_epi16(wanted, centres[row])
-        }));
     }
 
     /// From 4 rows of 16 samples to 4 squares.
@@ -280,16 +303,14 @@ mod x86 {
     /// As the portable one.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn accumulate<const K: usize>(features: &[[Group; SQUARES]], square: usize, lanes: &mut [[i32; LANES]]) {
-        let load = |k: usize| -> __m256i { bytemuck::cast(features[k][square]) };
-        let mut lanes = lanes.iter_mut();
+    fn accumulate<const K: usize>(features: &Features, square: usize, lanes: &mut Lanes) {
+        let mut next = 0;
         for i in 0..=K {
-            let a = load(i);
+            let a = bytemuck::cast(features[i][square]);
             for j in 0..=i {
-                if let Some(lanes) = lanes.next() {
-                    let product = _mm256_madd_epi16(a, load(j));
-                    *lanes = bytemuck::cast(_mm256_add_epi32(bytemuck::cast(*lanes), product));
-                }
+                let product = _mm256_madd_epi16(a, bytemuck::cast(features[j][square]));
+                lanes[next] = bytemuck::cast(_mm256_add_epi32(bytemuck::cast(lanes[next]), product));
+                next += 1;
             }
         }
     }
