@@ -14,9 +14,9 @@ pub mod frame;
 pub mod kernels;
 pub mod limits;
 pub mod loopfilter;
-pub mod motion;
 #[cfg(feature = "torch")]
 pub mod model;
+pub mod motion;
 #[cfg(feature = "torch")]
 pub mod nn;
 #[cfg(feature = "torch")]

@@ -4,9 +4,14 @@
 //! `compensate` makes the prediction from it. Every step is integer arithmetic, so all machines agree to the bit.
 
 pub mod coding;
+mod compensate;
 mod field;
 pub mod overlap;
 mod padded;
+pub mod search;
 
+pub use coding::{MotionCoder, MotionCosts};
+pub use compensate::{BlockCompensator, OverlapMap};
 pub use field::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
 pub use padded::{BORDER, PaddedPlane};
+pub use search::{BlockSearch, Found, SearchEffort};

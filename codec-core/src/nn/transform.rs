@@ -44,8 +44,7 @@ pub enum Synthesis {
 }
 
 impl Synthesis {
-    /// A latent `[N, L, H/16, W/16]` and quality indices `[N]` to a packed frame, or to motion and blur: at 1/8 in the `rt`
-    /// profile, at full resolution in the `paper` profile.
+    /// A latent `[N, L, H/16, W/16]` and quality indices `[N]` to a packed frame, or to motion and blur at full resolution.
     pub fn forward(&self, y: &Tensor, q: &Tensor) -> Result<Tensor> {
         self.forward_in(y, None, q)
     }
@@ -157,7 +156,7 @@ pub struct RtSynthesis {
 }
 
 impl RtSynthesis {
-    /// `width` is the width at 1/8 (`config.width` but for G_flow, which is narrower than E_flow).
+    /// `width` is the width at 1/8.
     pub fn new(mut p: Scope, cin: i64, cout: i64, width: i64, config: &TransformConfig, output_gain: f64) -> Result<Self> {
         Ok(Self {
             input: Conv::pointwise(p.sub("input"), cin, config.deep_width)?,

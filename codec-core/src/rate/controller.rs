@@ -88,6 +88,11 @@ impl RateController {
         &self.mode
     }
 
+    /// About the quality index that the next P-frame will have; `None` in the mode `Quality`.
+    pub fn expected_quality(&self) -> Option<u8> {
+        parameters(&self.mode).map(|_| self.quality.round() as u8)
+    }
+
     /// What the buffer holds for later, in bits that still fit in.
     pub fn room(&self) -> f64 {
         self.bucket.room()

@@ -14,7 +14,7 @@ use tch::Device;
 use super::codec::{Settings, encoder};
 use super::tensors::{frame, planes};
 use super::{Clip, Coded};
-use crate::train::FlowSource;
+use crate::train::{FlowSource, MotionFinder};
 
 /// Encodes at detail 0 and shows every frame at `settings.detail`.
 ///
@@ -24,7 +24,7 @@ pub fn code(clip: &Clip, source: &ModelSource, settings: &Settings) -> Result<Co
     let mut detailed = Model::load(source, Device::Cpu)?;
     detailed.set_detail((settings.detail * 255.0).round() as u8)?;
     let mut encoder = encoder(clip, source, settings, 0.0)?;
-    let motion = FlowSource::Dis.open(Device::Cpu, faithful.config.luma_filter)?;
+    let motion = MotionFinder::open(&faithful.config, &FlowSource::Dis, Device::Cpu)?;
     let prepared = faithful.networks.prepare(Arithmetic::Integer)?;
     let mut sequence: Option<SequenceHeader> = None;
     let mut state: Option<InterState> = None;
@@ -48,23 +48,23 @@ pub fn code(clip: &Clip, source: &ModelSource, settings: &Settings) -> Result<Co
                 return Ok(unpack(&detailed.networks.intra.synthesis.forward(&coded.latent, &q)?)?);
             }
             let reference = planes(&reference)?;
-            let flow = motion.estimate(&target, &reference, &[quality])?;
+            let motion = motion.find(&target, &reference, &[quality])?;
             let (dy, dx) = sequence.as_ref().map_or((0, 0), |s| s.shift_of(unit.frame_number));
             let (dy, dx) = (i64::from(dy), i64::from(dx));
             let coded = faithful.networks.inter_frame(
                 &prepared,
                 &target,
                 &reference,
-                &flow,
+                motion,
                 &q,
                 state.as_ref(),
                 (dy, dx),
                 &mut Quantiser::Hard,
             )?;
             let inter = coded.inter.expect("a P-frame has an inter state");
-            let packed = pack(&inter.prediction.frame.rolled(dy, dx)?)?;
+            let packed = pack(&inter.prediction.rolled(dy, dx)?)?;
             let residual = unpack(&detailed.networks.residual_synthesis(&coded.latent, &packed, &q)?)?;
-            let shown = inter.prediction.frame.add(&residual.rolled(-dy, -dx)?)?;
+            let shown = inter.prediction.add(&residual.rolled(-dy, -dx)?)?;
             state = Some(inter);
             Ok(shown)
         })?;

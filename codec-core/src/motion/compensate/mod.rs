@@ -1,0 +1,127 @@
+//! Block prediction: interpolation along each leaf's vector, and overlapped blending of neighbours' vectors.
+//!
+//! Integers throughout, defined by `docs/block-prediction.md`. Roots are independent of each other: one is predicted in a small
+//! buffer, blended and rounded before the next one.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod filters;
+mod generic;
+mod overlap_map;
+mod strips;
+#[cfg(test)]
+mod tests;
+mod tile;
+
+pub use overlap_map::OverlapMap;
+
+use self::strips::CELLS;
+use self::tile::{Generic, Kernels, Tile};
+use super::{BlockField, CELL, PaddedPlane, ROOT};
+use crate::frame::{Frame, chroma_size};
+use crate::kernels::parallel::for_bands;
+use crate::{Error, Result};
+
+/// Predicts frames from block motion, and keeps its buffers.
+#[derive(Debug, Default)]
+pub struct BlockCompensator {
+    luma: PaddedPlane,
+    /// U and V, interleaved.
+    chroma: PaddedPlane,
+}
+
+/// A row of roots, with its rows of the output from the first sample on.
+enum Band<'a> {
+    Luma { row: usize, out: &'a mut [u8] },
+    Chroma { row: usize, out: [&'a mut [u8]; 2] },
+}
+
+impl BlockCompensator {
+    /// Predicts a frame of the reference's coded size.
+    ///
+    /// `display` is the visible luma size (width, height). Samples of the reference beyond it (chroma: beyond half of it, rounded
+    /// up) are not used: the visible edge is repeated instead, at any distance. Up to `threads` threads of the current rayon pool
+    /// work; the result does not depend on it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if the sides of `reference` are no positive multiples of [`ROOT`], if `field` or `out` has another
+    /// size, or if `display` is empty or larger.
+    pub fn predict(
+        &mut self,
+        reference: &Frame,
+        display: (usize, usize),
+        field: &BlockField,
+        threads: usize,
+        out: &mut Frame,
+    ) -> Result<()> {
+        #[cfg(target_arch = "x86_64")]
+        if avx2::Avx2::available() {
+            return self.predict_with::<avx2::Avx2>(reference, display, field, threads, out);
+        }
+        self.predict_with::<Generic>(reference, display, field, threads, out)
+    }
+
+    fn predict_with<K: Kernels>(
+        &mut self,
+        reference: &Frame,
+        display: (usize, usize),
+        field: &BlockField,
+        threads: usize,
+        out: &mut Frame,
+    ) -> Result<()> {
+        check(reference, display, field, out)?;
+        let visible_chroma = chroma_size(display.0, display.1);
+        for_bands(threads, [(&mut self.luma, false), (&mut self.chroma, true)], |(padded, chroma)| {
+            if chroma {
+                padded.load_pair([reference.plane(1), reference.plane(2)], visible_chroma.0, visible_chroma.1);
+            } else {
+                padded.load(reference.plane(0), display.0, display.1);
+            }
+        });
+
+        let strides = out.planes_mut().each_ref().map(|plane| plane.stride);
+        let [y, u, v] = out.planes_mut();
+        let rows = (0..field.rows()).step_by(CELLS);
+        let luma_bands = rows.clone().zip(y.data.chunks_mut(ROOT * strides[0])).map(|(row, out)| Band::Luma { row, out });
+        let chroma_rows = u.data.chunks_mut(ROOT / 2 * strides[1]).zip(v.data.chunks_mut(ROOT / 2 * strides[2]));
+        let chroma_bands = rows.zip(chroma_rows).map(|(row, (u, v))| Band::Chroma { row, out: [u, v] });
+        let (luma, chroma) = (&self.luma, &self.chroma);
+        for_bands(threads, luma_bands.chain(chroma_bands), |band| {
+            let mut tile = Tile::new();
+            let cols = (0..field.cols()).step_by(CELLS);
+            match band {
+                Band::Luma { row, out } => cols.for_each(|col| {
+                    tile.predict::<K, 1>(luma, field, row, col);
+                    tile.finish_luma(&mut out[col * CELL..], strides[0]);
+                }),
+                Band::Chroma { row, out: [u, v] } => cols.for_each(|col| {
+                    tile.predict::<K, 2>(chroma, field, row, col);
+                    let first = col * CELL / 2;
+                    tile.finish_chroma([&mut u[first..], &mut v[first..]], [strides[1], strides[2]]);
+                }),
+            }
+        });
+        Ok(())
+    }
+}
+
+fn check(reference: &Frame, display: (usize, usize), field: &BlockField, out: &Frame) -> Result<()> {
+    reference.view().check()?;
+    out.view().check()?;
+    let (width, height) = (reference.width(), reference.height());
+    let fail = |what: String| Err(Error::InvalidConfig(format!("reference frame of {width}x{height}: {what}")));
+    if width == 0 || height == 0 || width % ROOT != 0 || height % ROOT != 0 {
+        return fail(format!("pad both sides to multiples of {ROOT}"));
+    }
+    let moved = (field.cols() * CELL, field.rows() * CELL);
+    if moved != (width, height) {
+        return fail(format!("the block field is made for {}x{}", moved.0, moved.1));
+    }
+    if (out.width(), out.height()) != (width, height) {
+        return fail(format!("the output has {}x{}; give both the same size", out.width(), out.height()));
+    }
+    if display.0 == 0 || display.1 == 0 || display.0 > width || display.1 > height {
+        return fail(format!("{}x{} samples of it cannot be shown", display.0, display.1));
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! Block prediction against a slow second implementation, and its properties.
+
+mod slow;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::tile::{Generic, Kernels};
+use super::{BlockCompensator, OverlapMap};
+use crate::Error;
+use crate::frame::{Frame, chroma_size};
+use crate::motion::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
+
+/// A frame of noise with flat and extreme parts.
+fn noise(rng: &mut SmallRng, width: usize, height: usize) -> Frame {
+    let mut frame = Frame::new(width, height);
+    for plane in frame.planes_mut() {
+        for row in 0..plane.height {
+            for (col, sample) in plane.row_mut(row).iter_mut().enumerate() {
+                *sample = match (row / 16 + col / 16) % 3 {
+                    0 => rng.random(),
+                    1 => [0, 255][rng.random_range(0..2)],
+                    _ => 40 * (col / 8 % 6) as u8,
+                };
+            }
+        }
+    }
+    frame
+}
+
+/// Leaves of random sizes; `vector` chooses the vectors.
+fn random_field(
+    rng: &mut SmallRng,
+    width: usize,
+    height: usize,
+    mut vector: impl FnMut(&mut SmallRng) -> MotionVector,
+) -> BlockField {
+    fn split(
+        field: &mut BlockField,
+        rng: &mut SmallRng,
+        vector: &mut dyn FnMut(&mut SmallRng) -> MotionVector,
+        row: usize,
+        col: usize,
+        log2: u8,
+    ) {
+        if log2 > MIN_LOG2 && rng.random_bool(0.6) {
+            let half = 1 << (log2 - 1 - MIN_LOG2);
+            for (r, c) in [(0, 0), (0, half), (half, 0), (half, half)] {
+                split(field, rng, vector, row + r, col + c, log2 - 1);
+            }
+        } else {
+            let vector = vector(rng);
+            field.set(Leaf { row, col, log2, vector });
+        }
+    }
+    let mut field = BlockField::still(width, height);
+    for row in (0..field.rows()).step_by(ROOT / CELL) {
+        for col in (0..field.cols()).step_by(ROOT / CELL) {
+            split(&mut field, rng, &mut vector, row, col, MAX_LOG2);
+        }
+    }
+    field
+}
+
+/// Mostly short vectors, some equal ones, some far beyond every frame.
+fn any_vector(rng: &mut SmallRng) -> MotionVector {
+    let component = |rng: &mut SmallRng| match rng.random_range(0..8) {
+        0 => 0,
+        1 => 4 * rng.random_range(-20..20),
+        2 => rng.random_range(-MAX_COMPONENT..=MAX_COMPONENT),
+        3 => rng.random_range(-400..400),
+        _ => rng.random_range(-30..30),
+    };
+    match rng.random_range(0..6) {
+        0 => MotionVector { x: 5, y: -6 },
+        1 => MotionVector { x: i16::MIN, y: i16::MAX },
+        _ => MotionVector { x: component(rng), y: component(rng) },
+    }
+}
+
+fn predicted<K: Kernels>(reference: &Frame, display: (usize, usize), field: &BlockField, threads: usize) -> Frame {
+    let mut out = Frame::new(reference.width(), reference.height());
+    BlockCompensator::default().predict_with::<K>(reference, display, field, threads, &mut out).unwrap();
+    out
+}
+
+fn predict(reference: &Frame, display: (usize, usize), field: &BlockField) -> Frame {
+    let mut out = Frame::new(reference.width(), reference.height());
+    BlockCompensator::default().predict(reference, display, field, 1, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn all_paths_equal_the_specification() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    let sizes = [(64, 64, 64, 64), (192, 128, 177, 101), (128, 192, 1, 1), (128, 64, 66, 63), (256, 128, 256, 120)];
+    for (round, (width, height, shown_width, shown_height)) in sizes.into_iter().cycle().take(15).enumerate() {
+        let reference = noise(&mut rng, width, height);
+        let field = random_field(&mut rng, width, height, any_vector);
+        let display = (shown_width, shown_height);
+        let wanted = slow::predict(&reference, display, &field);
+        for threads in [0, 1, 2, 3] {
+            assert!(predicted::<Generic>(&reference, display, &field, threads) == wanted, "generic, {threads} threads, {round}");
+            #[cfg(target_arch = "x86_64")]
+            if super::avx2::Avx2::available() {
+                let found = predicted::<super::avx2::Avx2>(&reference, display, &field, threads);
+                assert!(found == wanted, "AVX2, {threads} threads, {round}");
+            }
+        }
+        assert!(predict(&reference, display, &field) == wanted);
+    }
+}
+
+#[test]
+fn each_fraction_and_leaf_size_equals_the_specification() {
+    let mut rng = SmallRng::seed_from_u64(2);
+    let reference = noise(&mut rng, 64, 64);
+    for x in 0..8 {
+        for y in 0..8 {
+            for log2 in MIN_LOG2..=MAX_LOG2 {
+                let mut field = BlockField::still(64, 64);
+                let n = 1 << (log2 - MIN_LOG2);
+                for (i, j) in (0..8 / n).flat_map(|i| (0..8 / n).map(move |j| (i, j))) {
+                    // Neighbours along rows differ in y, those along columns in x.
+                    let vector = MotionVector { x: x - 16 * (i % 2) as i16, y: y + 24 * (j % 2) as i16 };
+                    field.set(Leaf { row: i * n, col: j * n, log2, vector });
+                }
+                assert!(predict(&reference, (64, 64), &field) == slow::predict(&reference, (64, 64), &field), "{x} {y} {log2}");
+            }
+        }
+    }
+}
+
+/// The worst pattern for the range of 16 bits: every tap of both filters meets black or white, by its sign.
+#[test]
+fn extreme_samples_do_not_overflow() {
+    let signs = [1, 0, 1, 0, 0, 1, 0, 1];
+    for inverted in [0, 1] {
+        let mut reference = Frame::new(64, 64);
+        for plane in reference.planes_mut() {
+            for row in 0..plane.height {
+                for (col, sample) in plane.row_mut(row).iter_mut().enumerate() {
+                    *sample = 255 * ((signs[row % 8] ^ signs[col % 8] ^ inverted) as u8);
+                }
+            }
+        }
+        let mut field = BlockField::still(64, 64);
+        for (row, col) in (0..8).flat_map(|row| (0..8).map(move |col| (row, col))) {
+            let vector = MotionVector { x: 4 * col as i16 + 2, y: 4 * row as i16 + 2 };
+            field.set(Leaf { row, col, log2: MIN_LOG2, vector });
+        }
+        let wanted = slow::predict(&reference, (64, 64), &field);
+        assert!(predicted::<Generic>(&reference, (64, 64), &field, 1) == wanted);
+        assert!(predict(&reference, (64, 64), &field) == wanted);
+    }
+}
+
+#[test]
+fn constant_frames_stay_constant() {
+    let mut rng = SmallRng::seed_from_u64(3);
+    for grey in [0, 1, 100, 254, 255] {
+        let mut reference = Frame::new(128, 128);
+        for (plane, grey) in reference.planes_mut().iter_mut().zip([grey, 255 - grey, grey / 2]) {
+            plane.data.fill(grey);
+        }
+        let field = random_field(&mut rng, 128, 128, any_vector);
+        assert!(predict(&reference, (99, 128), &field) == reference);
+    }
+}
+
+#[test]
+fn whole_vectors_shift() {
+    let mut rng = SmallRng::seed_from_u64(4);
+    let reference = noise(&mut rng, 128, 64);
+    let display = (101, 61);
+    for (x, y) in [(0, 0), (2, -4), (-30, 8), (64, 0), (0, -200), (2000, 2000)] {
+        let mut field = BlockField::still(128, 64);
+        for col in [0, 8] {
+            field.set(Leaf { row: 0, col, log2: MAX_LOG2, vector: MotionVector { x: 4 * x, y: 4 * y } });
+        }
+        let found = predict(&reference, display, &field);
+        for i in 0..3 {
+            let (scale, (w, h)) = if i == 0 { (1, display) } else { (2, chroma_size(display.0, display.1)) };
+            let (plane, found) = (reference.plane(i), found.plane(i));
+            for (row, col) in (0..plane.height).flat_map(|row| (0..plane.width).map(move |col| (row, col))) {
+                let at = |p: usize, v: i16, side: usize| (p as i32 + i32::from(v / scale)).clamp(0, side as i32 - 1) as usize;
+                assert_eq!(found.row(row)[col], plane.row(at(row, y, h))[at(col, x, w)], "{x} {y}, plane {i}, {row} {col}");
+            }
+        }
+    }
+}
+
+#[test]
+fn wider_rows_and_used_buffers_make_no_difference() {
+    let mut rng = SmallRng::seed_from_u64(5);
+    let mut compensator = BlockCompensator::default();
+    for (width, height) in [(128, 64), (192, 128), (64, 64)] {
+        let reference = noise(&mut rng, width, height);
+        let field = random_field(&mut rng, width, height, any_vector);
+        let mut out = Frame::new(width, height);
+        for plane in out.planes_mut() {
+            plane.stride += 7;
+            plane.data = vec![9; plane.stride * plane.height];
+        }
+        compensator.predict(&reference, (width, height), &field, 2, &mut out).unwrap();
+        assert!(out.crop_copy(width, height).unwrap() == predict(&reference, (width, height), &field));
+    }
+}
+
+#[test]
+fn the_overlap_map_makes_the_same_mixture() {
+    let mut rng = SmallRng::seed_from_u64(6);
+    for (width, height) in [(128, 64), (192, 192)] {
+        let display = (width - 5, height);
+        let reference = noise(&mut rng, width, height);
+        let field = random_field(&mut rng, width, height, any_vector);
+        let found = predict(&reference, display, &field);
+        for (i, map) in [OverlapMap::of(&field), OverlapMap::of_chroma(&field), OverlapMap::of_chroma(&field)].iter().enumerate()
+        {
+            let plane = slow::Plane::new(&reference, i, display);
+            for (at, &sample) in found.plane(i).data.iter().enumerate() {
+                let stride = found.plane(i).stride;
+                let value = |k: usize| f64::from(plane.at(at % stride, at / stride, map.vectors[k][at])) / 64.0;
+                let (v, h) = (f64::from(map.vertical[at]), f64::from(map.horizontal[at]));
+                let mixture = ((64.0 - h) * ((64.0 - v) * value(0) + v * value(1)) + 64.0 * h * value(2)) / 4096.0;
+                assert!((mixture.clamp(0.0, 255.0) - f64::from(sample)).abs() < 0.54, "{i} {at}: {mixture}, {sample}");
+            }
+            assert!(map.vertical.iter().chain(&map.horizontal).all(|&weight| weight < 32));
+        }
+    }
+}
+
+#[test]
+fn wrong_sizes_are_refused() {
+    let (frame, field) = (Frame::new(128, 64), BlockField::still(128, 64));
+    let refused = |reference: &Frame, display, field: &BlockField, out: &Frame| {
+        let found = BlockCompensator::default().predict(reference, display, field, 1, &mut out.clone());
+        assert!(matches!(found, Err(Error::InvalidConfig(_))));
+    };
+    refused(&Frame::new(128, 72), (128, 64), &field, &Frame::new(128, 72));
+    refused(&Frame::new(0, 0), (0, 0), &BlockField::still(0, 0), &Frame::new(0, 0));
+    refused(&frame, (128, 64), &BlockField::still(64, 128), &frame);
+    refused(&frame, (128, 64), &field, &Frame::new(64, 64));
+    refused(&frame, (129, 64), &field, &frame);
+    refused(&frame, (128, 0), &field, &frame);
+    let mut short = frame.clone();
+    short.plane_mut(1).data.pop();
+    refused(&short, (128, 64), &field, &frame);
+    refused(&frame, (128, 64), &field, &short);
+}

@@ -1,0 +1,233 @@
+//! Where to start: vectors found at a fraction of the size, from coarse to fine.
+
+use super::coarse::{Window, search};
+use super::kernels::{Kernels, Pair};
+use super::surface::Surface;
+use crate::kernels::parallel::for_bands;
+use crate::motion::{BlockField, CELL, MAX_COMPONENT, MotionVector};
+
+/// One vector for each block of a picture.
+#[derive(Clone, Default)]
+pub(super) struct Grid {
+    /// Binary logarithm of a block's side in luma samples.
+    log2: u8,
+    cols: usize,
+    rows: usize,
+    vectors: Vec<MotionVector>,
+}
+
+impl Grid {
+    fn reset(&mut self, log2: u8, cols: usize, rows: usize) {
+        (self.log2, self.cols, self.rows) = (log2, cols, rows);
+        self.vectors.clear();
+        self.vectors.resize(cols * rows, MotionVector::default());
+    }
+
+    /// Vector of the block that holds a luma position; beyond the grid, of the nearest.
+    pub fn at(&self, x: usize, y: usize) -> MotionVector {
+        self.block((y >> self.log2) as isize, (x >> self.log2) as isize)
+    }
+
+    fn block(&self, row: isize, col: isize) -> MotionVector {
+        let clamp = |i: isize, len: usize| i.clamp(0, len as isize - 1) as usize;
+        self.vectors[clamp(row, self.rows) * self.cols + clamp(col, self.cols)]
+    }
+}
+
+/// How far the coarse search goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    /// In samples of the coarse picture, in both directions; a multiple of 4.
+    pub columns: usize,
+    pub rows: usize,
+}
+
+/// Pictures of halved sizes and what was found in them.
+#[derive(Default)]
+pub(super) struct Hierarchy {
+    /// Full size, half, quarter, eighth.
+    current: [Surface; 4],
+    reference: [Surface; 4],
+    /// Vectors of the coarse search: blocks of 4x4, 8x8 and 16x16 coarse samples.
+    coarse: [Grid; 3],
+    /// Vectors of 8x8 samples at the sizes between.
+    fine: [Grid; 2],
+    levels: usize,
+}
+
+impl Hierarchy {
+    /// Searches. Full-size surfaces come from the caller; `price` is that of a bit in squared grey levels.
+    #[allow(clippy::too_many_arguments)]
+    pub fn run(
+        &mut self,
+        current: &Surface,
+        reference: &Surface,
+        previous: Option<&BlockField>,
+        reach: Reach,
+        price: f64,
+        kernels: Kernels,
+        threads: usize,
+    ) {
+        self.levels = if current.width.max(current.height) > 960 { 3 } else { 2 };
+        for (levels, full) in [(&mut self.current, current), (&mut self.reference, reference)] {
+            levels[1].halve(full);
+            for level in 2..=self.levels {
+                let (finer, coarser) = levels.split_at_mut(level);
+                coarser[0].halve(&finer[level - 1]);
+            }
+        }
+        self.search_coarse(reach, price, threads);
+        for level in (1..self.levels).rev() {
+            self.refine(level, previous, price, kernels);
+        }
+    }
+
+    /// The half-size surfaces of the current picture and the reference.
+    pub fn halves(&self) -> (&Surface, &Surface) {
+        (&self.current[1], &self.reference[1])
+    }
+
+    /// Candidates for a leaf at a luma position, best guess first.
+    pub fn seeds(&self, x: usize, y: usize, log2: u8, mut take: impl FnMut(MotionVector)) {
+        let side = 1usize << log2;
+        let fine = &self.fine[0];
+        match log2 {
+            3 => {
+                take(fine.at(x, y));
+                // The neighbours that the smaller leaf touches in its 16x16 block.
+                let reach = |p: usize| if p & 8 == 0 { p.saturating_sub(8) } else { p + 8 };
+                take(fine.at(reach(x), y));
+                take(fine.at(x, reach(y)));
+            }
+            4 => {
+                take(fine.at(x, y));
+                self.coarse.iter().filter(|grid| grid.log2 <= 5).for_each(|grid| take(grid.at(x, y)));
+            }
+            _ => {
+                self.coarse.iter().filter(|grid| grid.log2 == log2).for_each(|grid| take(grid.at(x, y)));
+                let step = side / 2;
+                for (dy, dx) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                    take(fine.at(x + dx * step + (step - 16) / 2, y + dy * step + (step - 16) / 2));
+                }
+            }
+        }
+    }
+
+    fn search_coarse(&mut self, reach: Reach, price: f64, threads: usize) {
+        let (current, reference) = (&self.current[self.levels], &self.reference[self.levels]);
+        let (cols, rows) = (current.width.div_ceil(16), current.height.div_ceil(16));
+        for (i, grid) in self.coarse.iter_mut().enumerate() {
+            grid.reset((self.levels + 2 + i) as u8, cols << (2 - i), rows << (2 - i));
+        }
+        // A difference summed over fewer samples weighs as much as the square root of a squared one's price.
+        let unit = (4 << self.levels) as f64;
+        let weight = price.sqrt() / f64::from(1u32 << (2 * self.levels));
+        let cost = |d: i32| (weight * component_bits(f64::from(d) * unit)).min(1000.0) as u16;
+        let (across, down) = (reach.columns as i32, reach.rows as i32);
+        let column_costs: Vec<u16> = (-across..across).map(cost).collect();
+        let row_costs: Vec<u16> = (-down..=down).map(cost).collect();
+        let window = Window { reach: (reach.columns, reach.rows), column_costs: &column_costs, row_costs: &row_costs };
+        let [fours, eights, sixteens] = &mut self.coarse;
+        let bands = fours.vectors.chunks_mut(16 * cols).zip(eights.vectors.chunks_mut(4 * cols));
+        let bands = bands.zip(sixteens.vectors.chunks_mut(cols)).enumerate();
+        let shift = self.levels as u32 + 2;
+        for_bands(threads, bands, |(row, ((fours, eights), sixteens))| {
+            for col in 0..cols {
+                let (x, y) = (16 * col as i32, 16 * row as i32);
+                let from = (&current.data[current.at(x, y)..], current.stride);
+                let to = (&reference.data[reference.at(x - across, y - down)..], reference.stride);
+                let group = search(from, to, &window);
+                let vector = |(x, y): (i32, i32)| MotionVector { x: (x << shift) as i16, y: (y << shift) as i16 };
+                for (i, &place) in group.fours.iter().enumerate() {
+                    fours[i / 4 * 4 * cols + 4 * col + i % 4] = vector(place);
+                }
+                for (i, &place) in group.eights.iter().enumerate() {
+                    eights[i / 2 * 2 * cols + 2 * col + i % 2] = vector(place);
+                }
+                sixteens[col] = vector(group.sixteen);
+            }
+        });
+    }
+
+    /// Finds the vectors of 8x8 samples at a level from those of the coarser one.
+    fn refine(&mut self, level: usize, previous: Option<&BlockField>, price: f64, kernels: Kernels) {
+        let (current, reference) = (&self.current[level], &self.reference[level]);
+        let (cols, rows) = (current.width.div_ceil(8), current.height.div_ceil(8));
+        let (grid, finer) = self.fine.split_at_mut(level);
+        let grid = &mut grid[level - 1];
+        grid.reset(level as u8 + 3, cols, rows);
+        let parents = if level + 1 == self.levels { &self.coarse[..] } else { &finer[..1] };
+        let weight = price.sqrt() / f64::from(1u32 << (2 * level));
+        let unit = 4 << level;
+        for row in 0..rows {
+            for col in 0..cols {
+                let (x, y) = (8 * col, 8 * row);
+                let (width, height) = (8.min(current.width - x), 8.min(current.height - y));
+                let mut best = (u32::MAX, (0, 0));
+                let mut tried = [(i32::MAX, 0); 16];
+                let mut count = 0;
+                let consider = |best: &mut (u32, (i32, i32)), (dx, dy): (i32, i32)| {
+                    let pair = Pair {
+                        a: &current.data[current.at(x as i32, y as i32)..],
+                        a_stride: current.stride,
+                        b: reference.block(x as i32 + dx, y as i32 + dy),
+                        b_stride: reference.stride,
+                        width,
+                        height,
+                    };
+                    let bits = component_bits(f64::from(dx * unit)) + component_bits(f64::from(dy * unit));
+                    let cost = kernels.absolutes(&pair) + (weight * bits) as u32;
+                    if cost < best.0 {
+                        *best = (cost, (dx, dy));
+                    }
+                };
+                let mut start = |vector: MotionVector| {
+                    let place = (i32::from(vector.x) / unit, i32::from(vector.y) / unit);
+                    if count < tried.len() && !tried[..count].contains(&place) {
+                        tried[count] = place;
+                        count += 1;
+                        consider(&mut best, place);
+                    }
+                };
+                let (luma_x, luma_y) = (x << level, y << level);
+                for parent in parents {
+                    start(parent.at(luma_x, luma_y));
+                }
+                let (r, c) = (luma_y >> parents[0].log2, luma_x >> parents[0].log2);
+                for (dr, dc) in [(0, -1), (-1, 0), (0, 1), (1, 0)] {
+                    start(parents[0].block(r as isize + dr, c as isize + dc));
+                }
+                start(MotionVector::default());
+                if col > 0 {
+                    start(grid.vectors[row * cols + col - 1]);
+                }
+                if row > 0 {
+                    start(grid.vectors[(row - 1) * cols + col]);
+                }
+                if let Some(previous) = previous {
+                    let (r, c) = ((luma_y + (4 << level)) / CELL, (luma_x + (4 << level)) / CELL);
+                    if r < previous.rows() && c < previous.cols() {
+                        start(previous.vector(r, c));
+                    }
+                }
+                for _ in 0..2 {
+                    let (before, (cx, cy)) = best;
+                    for (dx, dy) in [(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
+                        consider(&mut best, (cx + dx, cy + dy));
+                    }
+                    if best.0 == before {
+                        break;
+                    }
+                }
+                let limit = i32::from(MAX_COMPONENT);
+                let component = |d: i32| (d * unit).clamp(-limit, limit) as i16;
+                grid.vectors[row * cols + col] = MotionVector { x: component(best.1.0), y: component(best.1.1) };
+            }
+        }
+    }
+}
+
+/// About the bits of a component in quarter samples.
+fn component_bits(d: f64) -> f64 {
+    2.0 * (d.abs() + 1.0).log2()
+}

@@ -1,0 +1,247 @@
+//! Sums of differences between two blocks of 8-bit samples.
+
+/// Two blocks of the same size to compare: each slice starts with the block's first sample, and its rows are a stride apart.
+#[derive(Clone, Copy)]
+pub(super) struct Pair<'a> {
+    pub a: &'a [u8],
+    pub a_stride: usize,
+    pub b: &'a [u8],
+    pub b_stride: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+impl Pair<'_> {
+    /// Whether both slices hold all rows.
+    fn is_complete(&self) -> bool {
+        let holds = |len: usize, stride: usize| self.height == 0 || len >= (self.height - 1) * stride + self.width;
+        holds(self.a.len(), self.a_stride) && holds(self.b.len(), self.b_stride)
+    }
+
+    /// The same pair of blocks without its first columns.
+    fn from_column(&self, column: usize) -> Self {
+        Self { a: &self.a[column..], b: &self.b[column..], width: self.width - column, ..*self }
+    }
+
+    #[inline(always)]
+    fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        (0..self.height).map(|y| (&self.a[y * self.a_stride..][..self.width], &self.b[y * self.b_stride..][..self.width]))
+    }
+}
+
+type Sum = unsafe fn(&Pair) -> u32;
+
+/// The sums for this machine's instructions.
+#[derive(Clone, Copy)]
+pub(super) struct Kernels {
+    squares: Sum,
+    absolutes: Sum,
+}
+
+impl Kernels {
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            return Self { squares: x86::squares, absolutes: x86::absolutes };
+        }
+        Self { squares: squares_any, absolutes: absolutes_any }
+    }
+
+    /// Sum of squared differences; at most 64x64 samples.
+    #[inline]
+    pub fn squares(&self, pair: &Pair) -> u32 {
+        assert!(pair.is_complete());
+        // SAFETY: `detect` chose a function whose instructions the processor has, and all rows lie within the slices.
+        unsafe { (self.squares)(pair) }
+    }
+
+    /// Sum of absolute differences.
+    #[inline]
+    pub fn absolutes(&self, pair: &Pair) -> u32 {
+        assert!(pair.is_complete());
+        // SAFETY: as above.
+        unsafe { (self.absolutes)(pair) }
+    }
+}
+
+fn squares_any(pair: &Pair) -> u32 {
+    let square = |(&a, &b): (&u8, &u8)| u32::from(a.abs_diff(b)).pow(2);
+    pair.rows().map(|(a, b)| a.iter().zip(b).map(square).sum::<u32>()).sum()
+}
+
+fn absolutes_any(pair: &Pair) -> u32 {
+    pair.rows().map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum::<u32>()).sum()
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Pair, absolutes_any, squares_any};
+    use std::arch::x86_64::*;
+
+    /// # Safety
+    /// AVX2, and all rows lie within the slices.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn squares(pair: &Pair) -> u32 {
+        // SAFETY: the caller's promise; the columns read are `width` rounded down to 8, the rest goes to safe code.
+        let whole = unsafe {
+            match pair.width / 8 {
+                1 => squares_of_eights(pair),
+                2 => squares_of_sixteens::<1>(pair, 0),
+                4 => squares_of_sixteens::<2>(pair, 0),
+                8 => squares_of_sixteens::<4>(pair, 0),
+                eights => {
+                    let mut sum = 0;
+                    for sixteen in 0..eights / 2 {
+                        sum += squares_of_sixteens::<1>(pair, 16 * sixteen);
+                    }
+                    if eights % 2 == 1 {
+                        sum += squares_of_eights(&pair.from_column(8 * (eights - 1)));
+                    }
+                    sum
+                }
+            }
+        };
+        if pair.width.is_multiple_of(8) { whole } else { whole + squares_any(&pair.from_column(pair.width / 8 * 8)) }
+    }
+
+    /// Of `N` times 16 columns from `column` on.
+    ///
+    /// # Safety
+    /// As for [`squares`], and the columns exist.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn squares_of_sixteens<const N: usize>(pair: &Pair, column: usize) -> u32 {
+        let mut sums = [_mm256_setzero_si256(); 2];
+        // SAFETY: rows and columns lie within the slices by the caller's promise.
+        unsafe {
+            let (mut a, mut b) = (pair.a.as_ptr().add(column), pair.b.as_ptr().add(column));
+            for _ in 0..pair.height {
+                for i in 0..N {
+                    let left = _mm256_cvtepu8_epi16(_mm_loadu_si128(a.add(16 * i).cast()));
+                    let right = _mm256_cvtepu8_epi16(_mm_loadu_si128(b.add(16 * i).cast()));
+                    let difference = _mm256_sub_epi16(left, right);
+                    sums[i % 2] = _mm256_add_epi32(sums[i % 2], _mm256_madd_epi16(difference, difference));
+                }
+                (a, b) = (a.wrapping_add(pair.a_stride), b.wrapping_add(pair.b_stride));
+            }
+        }
+        total(_mm256_add_epi32(sums[0], sums[1]))
+    }
+
+    /// Of the first 8 columns.
+    ///
+    /// # Safety
+    /// As for [`squares`], and there are 8 columns.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn squares_of_eights(pair: &Pair) -> u32 {
+        let mut sum = _mm256_setzero_si256();
+        let (mut a, mut b) = (pair.a.as_ptr(), pair.b.as_ptr());
+        // SAFETY: as for `squares_of_sixteens`; of an odd number of rows, the last is compared alone.
+        unsafe {
+            for _ in 0..pair.height / 2 {
+                let left = _mm256_cvtepu8_epi16(two_rows(a, pair.a_stride));
+                let right = _mm256_cvtepu8_epi16(two_rows(b, pair.b_stride));
+                let difference = _mm256_sub_epi16(left, right);
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(difference, difference));
+                (a, b) = (a.wrapping_add(2 * pair.a_stride), b.wrapping_add(2 * pair.b_stride));
+            }
+            if pair.height % 2 == 1 {
+                let left = _mm256_cvtepu8_epi16(_mm_loadl_epi64(a.cast()));
+                let right = _mm256_cvtepu8_epi16(_mm_loadl_epi64(b.cast()));
+                let difference = _mm256_sub_epi16(left, right);
+                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(difference, difference));
+            }
+        }
+        total(sum)
+    }
+
+    /// # Safety
+    /// AVX2, and all rows lie within the slices.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn absolutes(pair: &Pair) -> u32 {
+        let eights = pair.width / 8;
+        let mut sum = _mm256_setzero_si256();
+        // SAFETY: as for `squares`.
+        unsafe {
+            for column in (0..eights / 4).map(|i| 32 * i) {
+                let (mut a, mut b) = (pair.a.as_ptr().add(column), pair.b.as_ptr().add(column));
+                for _ in 0..pair.height {
+                    let sad = _mm256_sad_epu8(_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()));
+                    sum = _mm256_add_epi64(sum, sad);
+                    (a, b) = (a.wrapping_add(pair.a_stride), b.wrapping_add(pair.b_stride));
+                }
+            }
+            for column in (eights / 4 * 4..eights).map(|i| 8 * i) {
+                let (mut a, mut b) = (pair.a.as_ptr().add(column), pair.b.as_ptr().add(column));
+                let mut narrow = _mm_setzero_si128();
+                for _ in 0..pair.height / 2 {
+                    narrow = _mm_add_epi64(narrow, _mm_sad_epu8(two_rows(a, pair.a_stride), two_rows(b, pair.b_stride)));
+                    (a, b) = (a.wrapping_add(2 * pair.a_stride), b.wrapping_add(2 * pair.b_stride));
+                }
+                if pair.height % 2 == 1 {
+                    narrow = _mm_add_epi64(narrow, _mm_sad_epu8(_mm_loadl_epi64(a.cast()), _mm_loadl_epi64(b.cast())));
+                }
+                sum = _mm256_add_epi64(sum, _mm256_zextsi128_si256(narrow));
+            }
+        }
+        let whole = total(sum);
+        if pair.width.is_multiple_of(8) { whole } else { whole + absolutes_any(&pair.from_column(8 * eights)) }
+    }
+
+    /// Eight samples each of two rows.
+    ///
+    /// # Safety
+    /// Both lie within an allocation.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn two_rows(at: *const u8, stride: usize) -> __m128i {
+        // SAFETY: the caller's promise.
+        unsafe { _mm_unpacklo_epi64(_mm_loadl_epi64(at.cast()), _mm_loadl_epi64(at.add(stride).cast())) }
+    }
+
+    /// Sum of eight lanes.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn total(lanes: __m256i) -> u32 {
+        let four = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256::<1>(lanes));
+        let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
+        _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two))) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::prelude::*;
+
+    #[test]
+    fn all_sizes_equal_plain_code() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let mut samples = |extreme: bool| -> Vec<u8> {
+            (0..80 * 64).map(|_| if extreme { 255 * u8::from(rng.random::<bool>()) } else { rng.random() }).collect()
+        };
+        let kernels = Kernels::detect();
+        for extreme in [false, true] {
+            let (a, b) = (samples(extreme), samples(extreme));
+            for (width, height) in
+                [(8, 8), (16, 16), (32, 32), (64, 64), (64, 3), (24, 5), (7, 7), (13, 64), (40, 1), (0, 4), (61, 9)]
+            {
+                // The slices end where the blocks do.
+                let pair = Pair {
+                    a: &a[3..][..(height - 1) * 80 + width],
+                    a_stride: 80,
+                    b: &b[..(height - 1) * 70 + width],
+                    b_stride: 70,
+                    width,
+                    height,
+                };
+                assert_eq!(kernels.squares(&pair), squares_any(&pair), "{width}x{height}");
+                assert_eq!(kernels.absolutes(&pair), absolutes_any(&pair), "{width}x{height}");
+            }
+        }
+        let (black, white) = (vec![0; 64 * 64], vec![255; 64 * 64]);
+        let pair = Pair { a: &black, a_stride: 64, b: &white, b_stride: 64, width: 64, height: 64 };
+        assert_eq!((kernels.squares(&pair), kernels.absolutes(&pair)), (64 * 64 * 255 * 255, 64 * 64 * 255));
+    }
+}

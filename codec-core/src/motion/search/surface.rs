@@ -1,0 +1,94 @@
+//! Planes with their edges repeated around them.
+
+use crate::frame::Plane;
+use crate::motion::BORDER;
+
+/// Samples of the visible part, surrounded by [`BORDER`] repeated ones on each side.
+#[derive(Clone, Default)]
+pub(super) struct Surface {
+    pub data: Vec<u8>,
+    pub stride: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+impl Surface {
+    /// Makes room for `width` x `height` visible samples.
+    pub fn resize(&mut self, width: usize, height: usize) {
+        (self.width, self.height, self.stride) = (width, height, width + 2 * BORDER);
+        self.data.resize(self.stride * (height + 2 * BORDER), 0);
+    }
+
+    /// Takes the upper left part of a plane.
+    pub fn load(&mut self, plane: &Plane, (width, height): (usize, usize)) {
+        self.resize(width, height);
+        for row in 0..height {
+            self.visible_mut(row).copy_from_slice(&plane.row(row)[..width]);
+        }
+        self.extend();
+    }
+
+    /// Means of two by two samples of another surface; an odd side's last samples count twice.
+    pub fn halve(&mut self, full: &Self) {
+        self.resize(full.width.div_ceil(2), full.height.div_ceil(2));
+        for row in 0..self.height {
+            let upper = &full.data[full.at(0, 2 * row as i32)..][..2 * self.width];
+            let lower = &full.data[full.at(0, 2 * row as i32 + 1)..][..2 * self.width];
+            let out = self.visible_mut(row);
+            for ((out, a), b) in out.iter_mut().zip(upper.as_chunks::<2>().0).zip(lower.as_chunks::<2>().0) {
+                let sum = u16::from(a[0]) + u16::from(a[1]) + u16::from(b[0]) + u16::from(b[1]);
+                *out = ((sum + 2) >> 2) as u8;
+            }
+        }
+        self.extend();
+    }
+
+    /// Index of a sample; positions in the border are allowed.
+    pub fn at(&self, x: i32, y: i32) -> usize {
+        (y + BORDER as i32) as usize * self.stride + (x + BORDER as i32) as usize
+    }
+
+    /// Index of the first sample of a block of at most 64 samples a side, anywhere: what a block beyond the border would read
+    /// equals what is read from here.
+    #[inline]
+    pub fn clamped(&self, x: i32, y: i32) -> usize {
+        const REACH: i32 = BORDER as i32 - 8;
+        self.at(x.clamp(-REACH, self.width as i32 + 4), y.clamp(-REACH, self.height as i32 + 4))
+    }
+
+    /// The samples of a block of at most 64 samples a side, anywhere.
+    #[inline]
+    pub fn block(&self, x: i32, y: i32) -> &[u8] {
+        &self.data[self.clamped(x, y)..]
+    }
+
+    fn visible_mut(&mut self, row: usize) -> &mut [u8] {
+        &mut self.data[(row + BORDER) * self.stride + BORDER..][..self.width]
+    }
+
+    /// Repeats the visible part's edges.
+    fn extend(&mut self) {
+        for row in BORDER..BORDER + self.height {
+            extend_row(&mut self.data[row * self.stride..][..self.stride], BORDER, self.width);
+        }
+        extend_rows(&mut self.data, self.stride, BORDER, self.height);
+    }
+}
+
+/// Fills a row before and after `width` samples from `start` on.
+pub(super) fn extend_row(row: &mut [u8], start: usize, width: usize) {
+    let (first, last) = (row[start], row[start + width - 1]);
+    row[..start].fill(first);
+    row[start + width..].fill(last);
+}
+
+/// Repeats the first and the last of `height` rows from `start` on.
+pub(super) fn extend_rows(data: &mut [u8], stride: usize, start: usize, height: usize) {
+    let (first, last) = (start * stride, (start + height - 1) * stride);
+    for row in 0..start {
+        data.copy_within(first..first + stride, row * stride);
+    }
+    for row in start + height..data.len() / stride {
+        data.copy_within(last..last + stride, row * stride);
+    }
+}
