@@ -3,6 +3,8 @@
 //! The features of a sample are, for each pair of taps, the pair's sum minus twice the centre, and last the error that the filter should
 //! make up for, original minus decoded.
 
+use std::ops::Range;
+
 use super::classes::ClassMap;
 use super::diamond::{LUMA_PAIRS, taps};
 use super::params::{AREA, FRACTION_BITS, Set, area_grid};
@@ -151,13 +153,13 @@ impl Gatherer {
         subject: &Subject,
         areas: &[bool],
         fill: impl Fn(&Subject, usize, usize, &mut Features),
-        accumulate: impl Fn(&Features, usize, &mut Lanes),
+        accumulate: impl Fn(&Features, Range<usize>, &mut Lanes),
     ) {
         let (width, height) = (subject.samples.width(), subject.samples.height());
         let (area_cols, _) = area_grid(width, height);
         let mut features = [[[0; GROUP]; SQUARES]; MOST];
         for top in (0..height).step_by(SIDE) {
-            let classes = subject.classes.row(top / subject.block);
+            let row = subject.classes.row(top / subject.block);
             for left in (0..width).step_by(STRIP) {
                 if !areas[top / AREA * area_cols + left / AREA] {
                     continue;
@@ -166,13 +168,21 @@ impl Gatherer {
                 if left + STRIP > width || top + SIDE > height {
                     mask(&mut features, width - left, height - top);
                 }
-                for square in 0..SQUARES.min((width - left).div_ceil(SIDE)) {
-                    let class = usize::from(classes[(left + square * SIDE) / subject.block]);
-                    if self.groups[class] == FLUSH {
+                let mut classes = [usize::MAX; SQUARES];
+                let count = SQUARES.min((width - left).div_ceil(SIDE));
+                for (square, class) in classes[..count].iter_mut().enumerate() {
+                    *class = row[(left + square * SIDE) / subject.block].into();
+                }
+                let mut square = 0;
+                while square < count {
+                    let class = classes[square];
+                    let run = classes[square..].iter().take_while(|&&other| other == class).count();
+                    if self.groups[class] + run as u32 > FLUSH {
                         self.flush(class);
                     }
-                    self.groups[class] += 1;
-                    accumulate(&features, square, &mut self.lanes[class]);
+                    self.groups[class] += run as u32;
+                    accumulate(&features, square..square + run, &mut self.lanes[class]);
+                    square += run;
                 }
             }
         }
@@ -221,16 +231,17 @@ fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &m
     }
 }
 
-/// Adds the products of all features of a square with those up to themselves.
-fn accumulate<const K: usize>(features: &Features, square: usize, lanes: &mut Lanes) {
-    let mut next = 0;
+/// Adds the products of all features of some squares with those up to themselves.
+fn accumulate<const K: usize>(features: &Features, squares: Range<usize>, lanes: &mut Lanes) {
+    let mut lanes = lanes.iter_mut();
     for i in 0..=K {
-        for j in 0..=i {
-            let (a, b) = (&features[i][square], &features[j][square]);
-            for (l, sum) in lanes[next].iter_mut().enumerate() {
-                *sum += i32::from(a[2 * l]) * i32::from(b[2 * l]) + i32::from(a[2 * l + 1]) * i32::from(b[2 * l + 1]);
+        for (j, lanes) in (0..=i).zip(&mut lanes) {
+            for square in squares.clone() {
+                let (a, b) = (&features[i][square], &features[j][square]);
+                for (l, sum) in lanes.iter_mut().enumerate() {
+                    *sum += i32::from(a[2 * l]) * i32::from(b[2 * l]) + i32::from(a[2 * l + 1]) * i32::from(b[2 * l + 1]);
+                }
             }
-            next += 1;
         }
     }
 }
@@ -253,7 +264,7 @@ mod x86 {
             subject,
             areas,
             |subject, top, left, features| fill::<K>(subject, top, left, features),
-            |features, square, lanes| accumulate::<K>(features, square, lanes),
+            |features, squares, lanes| accumulate::<K>(features, squares, lanes),
         );
     }
 
@@ -303,15 +314,33 @@ mod x86 {
     /// As the portable one.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn accumulate<const K: usize>(features: &Features, square: usize, lanes: &mut Lanes) {
-        let mut next = 0;
+    fn accumulate<const K: usize>(features: &Features, squares: Range<usize>, lanes: &mut Lanes) {
+        match squares.len() {
+            1 => add::<K, 1>(features, squares.start, lanes),
+            2 => add::<K, 2>(features, squares.start, lanes),
+            3 => add::<K, 3>(features, squares.start, lanes),
+            _ => add::<K, 4>(features, squares.start, lanes),
+        }
+    }
+
+    /// Adds the products of N squares.
+    #[target_feature(enable = "avx2")]
+    fn add<const K: usize, const N: usize>(features: &Features, first: usize, lanes: &mut Lanes) {
+        let mut rest = &mut lanes[..];
         for i in 0..=K {
-            let a = bytemuck::cast(features[i][square]);
-            for j in 0..=i {
-                let product = _mm256_madd_epi16(a, bytemuck::cast(features[j][square]));
-                lanes[next] = bytemuck::cast(_mm256_add_epi32(bytemuck::cast(lanes[next]), product));
-                next += 1;
+            let mut a = [_mm256_setzero_si256(); N];
+            for n in 0..N {
+                a[n] = bytemuck::cast(features[i][first + n]);
             }
+            let (row, next) = rest.split_at_mut(i + 1);
+            for (lanes, b) in row.iter_mut().zip(features) {
+                let mut sum = bytemuck::cast(*lanes);
+                for n in 0..N {
+                    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a[n], bytemuck::cast(b[first + n])));
+                }
+                *lanes = bytemuck::cast(sum);
+            }
+            rest = next;
         }
     }
 }
