@@ -308,7 +308,7 @@ impl Decoder {
             &mut self.scratch,
         )?;
         let display = sequence.video.display_size();
-        let mut adaptive = Adaptive { motion: MotionCoder::new(width, height), filter: FilterCoder::new(display) };
+        let mut adaptive = Adaptive { motion: MotionCoder::new(display.0, display.1), filter: FilterCoder::new(display) };
         let filter = adaptive.filter.decode(&mut reader)?;
         let checksum = reader.finish()?;
         let last = self.stream.take().map(|stream| stream.reconstructor).filter(|_| sequence.detail == self.model.detail());

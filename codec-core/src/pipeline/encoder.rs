@@ -99,7 +99,7 @@ impl Encoder {
             Speed::Slow => (SearchEffort::Slow, DisFlow::medium()),
         };
         Ok(Self {
-            motion: MotionEncoder::new(effort, width, height),
+            motion: MotionEncoder::new(effort, display),
             estimator,
             filter_coder: FilterCoder::new(display),
             reconstructor: Reconstructor::new(Rc::clone(&model), display),
@@ -261,9 +261,9 @@ impl Encoder {
         let job = LatentJob { coder: &branch.coder, entropy: &model.intra_entropy, tables: &model.tables, y: &y, prior: None };
         let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
         self.reconstructor.intra(&latent, quality)?;
-        let (width, height) = (self.current.width(), self.current.height());
-        self.motion.reset(width, height);
-        self.filter_coder = FilterCoder::new(self.sequence.video.display_size());
+        let display = self.sequence.video.display_size();
+        self.motion.reset(display);
+        self.filter_coder = FilterCoder::new(display);
         self.code_filter(quality);
         self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
     }

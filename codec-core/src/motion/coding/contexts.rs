@@ -6,11 +6,11 @@ use crate::motion::{MAX_LOG2, MIN_LOG2};
 /// Classes of a difference's magnitude by its binary logarithm; a difference is below 2^14.
 pub(super) const CLASSES: usize = 14;
 /// Classes of leaves' sizes: 8, 16, and above.
-const SIZES: usize = 3;
-const SPREADS: usize = 3;
+pub(super) const SIZES: usize = 3;
+pub(super) const SPREADS: usize = 3;
 /// Classes of x's difference, which y's depends on.
-const OTHERS: usize = 3;
-const SIDES: usize = 3;
+pub(super) const OTHERS: usize = 3;
+pub(super) const SIDES: usize = 3;
 
 /// By size, neighbours and the last frame; the last one is for squares outside the picture.
 pub(super) const SPLITS: usize = (MAX_LOG2 - MIN_LOG2) as usize * 3 * 3 + 1;

@@ -2,6 +2,7 @@
 
 use super::kernels::Kernels;
 use super::quarters::Quarters;
+use super::surface::Surface;
 use crate::frame::Plane;
 use crate::kernels::simd::multiversion;
 use crate::motion::overlap::{UNIT, weights};
@@ -85,8 +86,8 @@ impl Sources {
 pub(super) struct Goal {
     pub target: [i16; AREA],
     pub weight: [i16; AREA],
-    x: usize,
-    y: usize,
+    pub x: i32,
+    pub y: i32,
 }
 
 /// The squared error around a leaf as a function of its vector, everything else being as it is in the field.
@@ -117,59 +118,63 @@ impl Goals {
         }
     }
 
-    /// The squared error with a vector, but for a part that no vector changes.
-    pub fn error(&self, quarters: &Quarters, kernels: Kernels, vector: MotionVector) -> u64 {
-        let mut sum = 0;
-        for cell in &self.cells {
-            sum += u64::from(kernels.goal(cell, quarters.block(cell.x, cell.y, vector), quarters.stride()));
-        }
+    /// The squared error with a vector, but for a part that no vector changes; anything not below it once it reaches `limit`.
+    pub fn error(&self, quarters: &Quarters, kernels: Kernels, vector: MotionVector, limit: u64) -> u64 {
+        let (samples, way) = quarters.plane(vector);
         // Errors are in 1/8 grey level.
-        sum >> 6
+        kernels.goals(&self.cells, samples, way, limit.saturating_mul(64)) >> 6
     }
 }
 
-/// Predictions and weights of a cell; those that are not there have a weight of 0.
+/// Predictions of a cell and their weights. The open vector's predictions are 0, so that what is left is the others' part.
+#[repr(align(32))]
 struct Parts {
     own: [u8; AREA],
     vertical: [u8; AREA],
     horizontal: [u8; AREA],
-    /// By row and by column.
+    /// Of the vertical neighbours by row, of the horizontal ones by column.
     weights: [[u8; CELL]; 2],
+    /// 1 where a prediction is open: own and vertical by row, horizontal by column.
+    open: [[u8; CELL]; 3],
+}
+
+/// Copies rows of a block.
+#[inline(always)]
+fn copy<const COLS: usize>(out: &mut [u8], from: &[u8], stride: usize, rows: usize) {
+    for row in 0..rows {
+        out[row * CELL..][..COLS].copy_from_slice(&from[row * stride..][..COLS]);
+    }
 }
 
 fn goal(current: &Plane, display: (usize, usize), quarters: &Quarters, (x, y): (usize, usize), sources: &Sources) -> Goal {
-    let mut parts = Parts { own: [0; AREA], vertical: [0; AREA], horizontal: [0; AREA], weights: [[0; CELL]; 2] };
-    // The open vector's samples stay 0: what is left is the others' part.
-    let copy = |out: &mut [u8; AREA], vector: MotionVector, rows: std::ops::Range<usize>, cols: std::ops::Range<usize>| {
-        let from = quarters.block(x, y, vector);
-        for row in rows {
-            let line = row * quarters.stride();
-            out[row * CELL..][cols.clone()].copy_from_slice(&from[line..][cols.clone()]);
-        }
-    };
-    if !sources.open {
-        copy(&mut parts.own, sources.vector, 0..CELL, 0..CELL);
+    const HALF: usize = CELL / 2;
+    let stride = quarters.stride();
+    let mut parts =
+        Parts { own: [0; AREA], vertical: [0; AREA], horizontal: [0; AREA], weights: [[0; CELL]; 2], open: [[0; CELL]; 3] };
+    if sources.open {
+        parts.open[0].fill(1);
+    } else {
+        copy::<CELL>(&mut parts.own, quarters.block(x, y, sources.vector), stride, CELL);
     }
     for half in 0..2 {
-        let range = CELL / 2 * half..CELL / 2 * (half + 1);
-        let (vertical, horizontal) = (&sources.vertical[half], &sources.horizontal[half]);
-        if !vertical.open {
-            copy(&mut parts.vertical, vertical.vector, range.clone(), 0..CELL);
+        let at = HALF * half;
+        let side = &sources.vertical[half];
+        parts.weights[0][at..at + HALF].copy_from_slice(&side.weights);
+        if side.open {
+            parts.open[1][at..at + HALF].fill(1);
+        } else if side.weights != [0; HALF] {
+            copy::<CELL>(&mut parts.vertical[at * CELL..], quarters.block(x, y + at, side.vector), stride, HALF);
         }
-        if !horizontal.open {
-            copy(&mut parts.horizontal, horizontal.vector, 0..CELL, range.clone());
+        let side = &sources.horizontal[half];
+        parts.weights[1][at..at + HALF].copy_from_slice(&side.weights);
+        if side.open {
+            parts.open[2][at..at + HALF].fill(1);
+        } else if side.weights != [0; HALF] {
+            copy::<HALF>(&mut parts.horizontal[at..], quarters.block(x + at, y, side.vector), stride, CELL);
         }
-        parts.weights[0][range.clone()].copy_from_slice(&vertical.weights);
-        parts.weights[1][range].copy_from_slice(&horizontal.weights);
     }
-    let mut goal = Goal { target: [0; AREA], weight: [0; AREA], x, y };
-    let mut open = [[0; CELL]; 3];
-    open[0].fill(i32::from(sources.open));
-    for i in 0..CELL {
-        open[1][i] = i32::from(sources.vertical[i / (CELL / 2)].open);
-        open[2][i] = i32::from(sources.horizontal[i / (CELL / 2)].open);
-    }
-    fill(&parts, &open, &current.data[y * current.stride + x..], current.stride, &mut goal);
+    let mut goal = Goal { target: [0; AREA], weight: [0; AREA], x: x as i32, y: y as i32 };
+    fill(&parts, &current.data[y * current.stride + x..], current.stride, &mut goal);
     let (width, height) = (display.0 - x, display.1 - y);
     if width < CELL || height < CELL {
         for i in (0..AREA).filter(|i| i % CELL >= width || i / CELL >= height) {
@@ -180,38 +185,48 @@ fn goal(current: &Plane, display: (usize, usize), quarters: &Quarters, (x, y): (
 }
 
 multiversion! {
-    fn fill(parts: &Parts, open: &[[i32; CELL]; 3], current: &[u8], stride: usize, goal: &mut Goal) = fill_any
+    fn fill(parts: &Parts, current: &[u8], stride: usize, goal: &mut Goal) = fill_any
 }
 
 #[inline(always)]
-fn fill_any(parts: &Parts, open: &[[i32; CELL]; 3], current: &[u8], stride: usize, goal: &mut Goal) {
+fn fill_any(parts: &Parts, current: &[u8], stride: usize, goal: &mut Goal) {
+    const ROUND: u16 = UNIT as u16 / 2;
+    const FULL: u16 = UNIT as u16;
     for row in 0..CELL {
-        let v = i32::from(parts.weights[0][row]);
+        let v = u16::from(parts.weights[0][row]);
+        let open = v * u16::from(parts.open[1][row]) + (FULL - v) * u16::from(parts.open[0][row]);
         let line = &current[row * stride..][..CELL];
         for col in 0..CELL {
             let at = row * CELL + col;
-            let h = i32::from(parts.weights[1][col]);
-            let first = (UNIT - v) * i32::from(parts.own[at]) + v * i32::from(parts.vertical[at]);
-            let rest = ((UNIT - h) * first + UNIT * h * i32::from(parts.horizontal[at]) + UNIT / 2) >> 6;
-            let share = (UNIT - h) * ((UNIT - v) * open[0][row] + v * open[1][row]) + UNIT * h * open[2][col];
-            let weight = (share + UNIT / 2) >> 6;
+            let h = u16::from(parts.weights[1][col]);
+            // In 1/64, at most 16320.
+            let first = (FULL - v) * u16::from(parts.own[at]) + v * u16::from(parts.vertical[at]);
+            // The weighted mean of it and the horizontal part, without leaving 16 bits.
+            let difference = (FULL * u16::from(parts.horizontal[at])).wrapping_sub(first) as i16;
+            let step = (i32::from(difference) * i32::from(h << 9) + (1 << 14)) >> 15;
+            let rest = first as i16 + step as i16;
+            let weight = ((FULL - h) * open + FULL * h * u16::from(parts.open[2][col]) + ROUND) >> 6;
             goal.weight[at] = weight as i16;
             // Samples that the vector does not change do not count.
-            let target = UNIT * i32::from(line[col]) - rest;
-            goal.target[at] = if weight > 0 { target as i16 } else { 0 };
+            let target = (FULL * u16::from(line[col])) as i16 - rest;
+            goal.target[at] = if weight > 0 { target } else { 0 };
         }
     }
 }
 
-/// Sum of the squares of (target - weight * prediction) / 8, rounded.
-pub(super) fn goal_any(goal: &Goal, prediction: &[u8], stride: usize) -> u32 {
+/// Sum of the squares of (target - weight * prediction) / 8, rounded down, over all goals, predicted by the samples that lie (x, y) =
+/// `way` from their places; anything from `limit` on once it is reached.
+pub(super) fn goals_any(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
     let mut sum = 0;
-    for row in 0..CELL {
-        for col in 0..CELL {
-            let at = row * CELL + col;
-            let error = goal.target[at] - goal.weight[at] * i16::from(prediction[row * stride + col]);
-            sum += i32::from(error >> 3).pow(2);
+    for goal in goals {
+        let block = samples.block(goal.x + way.0, goal.y + way.1);
+        for (at, (target, weight)) in goal.target.iter().zip(&goal.weight).enumerate() {
+            let error = target - weight * i16::from(block[at / CELL * samples.stride + at % CELL]);
+            sum += i64::from(error >> 3).pow(2) as u64;
+        }
+        if sum >= limit {
+            break;
         }
     }
-    sum as u32
+    sum
 }

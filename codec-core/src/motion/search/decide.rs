@@ -4,6 +4,7 @@ use super::costs::{BIT, Coder, Options};
 use super::hierarchy::Hierarchy;
 use super::kernels::{Kernels, Pair};
 use super::quarters::Quarters;
+use super::table::{SIDE, Table, square};
 use crate::frame::Plane;
 use crate::motion::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector};
 
@@ -14,6 +15,12 @@ pub(super) struct Thoroughness {
     pub starts: usize,
     /// Rounds at steps of a whole, a half and a quarter sample.
     pub rounds: [usize; 3],
+    /// Bits that a leaf is hoped to cost at least.
+    pub optimism: f64,
+    /// Rounds of the polishing passes at steps of a half and a quarter sample.
+    pub polish_rounds: [usize; 2],
+    /// Leaves without other vectors around them are not polished.
+    pub skip_uniform: bool,
     /// Every vector of whole samples within so many columns and rows is a start.
     pub every: Option<(i16, i16)>,
 }
@@ -81,16 +88,45 @@ impl<'a> Inputs<'a> {
     }
 
     /// Decides a root. `field` holds all earlier ones.
-    pub fn decide(&self, field: &mut BlockField, row: usize, col: usize) {
-        self.node(field, row, col, MAX_LOG2, None);
+    pub fn decide(&self, table: &mut Table, field: &mut BlockField, row: usize, col: usize) {
+        let (x, y) = (col * CELL, row * CELL);
+        if x < self.display.0 && y < self.display.1 {
+            table.start(x, y, self.display);
+            self.gather(table, field, row, col);
+            let bits = |bits: f64| (self.price as f64 * bits * BIT as f64) as u64;
+            table.close(bits(self.thoroughness.optimism), bits(0.5), BIT);
+        }
+        self.node(table, field, row, col, MAX_LOG2);
+    }
+
+    /// Fills the table with candidates.
+    fn gather(&self, table: &mut Table, field: &BlockField, row: usize, col: usize) {
+        let mut add = |vector| table.add(vector, self.current, self.quarters, self.kernels);
+        add(MotionVector::default());
+        self.hierarchy.seeds(col * CELL, row * CELL, &mut add);
+        for i in 0..SIDE {
+            if col > 0 {
+                add(field.vector(row + i, col - 1));
+            }
+            if row > 0 {
+                add(field.vector(row - 1, col + i));
+            }
+        }
+        if row > 0 && col + SIDE < field.cols() {
+            add(field.vector(row - 1, col + SIDE));
+        }
+        if let Some(previous) = self.coder.surroundings.previous() {
+            for (r, c) in (0..SIDE).step_by(2).flat_map(|r| (0..SIDE).step_by(2).map(move |c| (r, c))) {
+                add(previous.vector(row + r, col + c));
+            }
+        }
     }
 
     /// Decides a node, writes it to `field` and returns its cost.
-    fn node(&self, field: &mut BlockField, row: usize, col: usize, log2: u8, parent: Option<MotionVector>) -> u64 {
+    fn node(&self, table: &Table, field: &mut BlockField, row: usize, col: usize, log2: u8) -> u64 {
         let options = self.coder.options(field, row, col, log2);
-        let area = self.area(row, col, log2);
-        let leaf = match area {
-            Some(area) => self.leaf(area, &options, log2, parent),
+        let leaf = match self.area(row, col, log2) {
+            Some(area) => self.leaf(table, square(row, col, log2), area, &options, log2),
             None => self.cheapest(&options),
         };
         let flag = |split| self.price * self.coder.split(field, row, col, log2, split);
@@ -99,11 +135,16 @@ impl<'a> Inputs<'a> {
         if log2 > MIN_LOG2 && leaf.distortion * BIT + self.price * leaf.bits > flag + self.price * BIT {
             let half = 1 << (log2 - 1 - MIN_LOG2);
             let mut sum = flag;
-            for (dr, dc) in [(0, 0), (0, half), (half, 0), (half, half)] {
-                sum += self.node(field, row + dr, col + dc, log2 - 1, Some(leaf.vector));
-                if sum >= cost {
+            let quarters = [(0, 0), (0, half), (half, 0), (half, half)];
+            let least = quarters.map(|(dr, dc)| table.least(square(row + dr, col + dc, log2 - 1)));
+            let mut left: u64 = least.iter().sum();
+            for ((dr, dc), least) in quarters.into_iter().zip(least) {
+                if sum + left >= cost {
+                    sum = cost;
                     break;
                 }
+                left -= least;
+                sum += self.node(table, field, row + dr, col + dc, log2 - 1);
             }
             if sum < cost {
                 return sum;
@@ -119,38 +160,46 @@ impl<'a> Inputs<'a> {
         Choice { vector, distortion: 0, bits, cost: self.price * bits }
     }
 
-    /// The best vector of a leaf.
-    fn leaf(&self, area: Area, options: &Options, log2: u8, parent: Option<MotionVector>) -> Choice {
+    /// The best vector of a leaf, a square of the table's root.
+    fn leaf(&self, table: &Table, square: usize, area: Area, options: &Options, log2: u8) -> Choice {
         let mut best = NONE;
         for (vector, bits) in options.merges() {
-            let choice = self.choice(area, vector, bits, best.cost);
-            if choice.cost < best.cost {
-                best = choice;
-            }
-        }
-        // The cheapest vector of its own saves nothing if the distortion that is left is worth fewer bits.
-        if self.price * self.coder.vector(options, options.predictor()) >= best.cost {
-            return best;
-        }
-        let mut starts = Starts::new(self.thoroughness.starts);
-        let mut start = |vector| starts.consider(vector, || self.own(area, options, vector, u64::MAX));
-        start(options.predictor());
-        parent.map(&mut start);
-        options.merges().for_each(|(vector, _)| start(vector));
-        self.hierarchy.seeds(area.x, area.y, log2, start);
-        if let Some((columns, rows)) = self.thoroughness.every
-            && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0
-        {
-            let (columns, rows) = (columns.min(super::tune("W", 99) as i16), rows.min(super::tune("W", 99) as i16));
-            let centre = starts.best[0].vector;
-            for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
-                let c = if super::tune("CENTRE", 0) != 0 { centre } else { MotionVector::default() };
-                if let Some(v) = moved(c, x, y) {
-                    starts.add(self.own(area, options, v, starts.worst()));
+            let rate = self.price * bits;
+            if rate < best.cost {
+                let distortion = match table.find(vector) {
+                    Some(place) => u64::from(table.error(place, square)),
+                    None => self.distortion(area, vector),
+                };
+                let cost = distortion * BIT + rate;
+                if cost < best.cost {
+                    best = Choice { vector, distortion, bits, cost };
                 }
             }
         }
+        // The cheapest vector of its own saves nothing if the distortion that is left is worth fewer bits.
+        let least = self.price * self.coder.vector(options, options.predictor());
+        if least >= best.cost {
+            return best;
+        }
+        let mut starts = Starts::new(self.thoroughness.starts);
+        for (place, &vector) in table.vectors().iter().enumerate() {
+            let distortion = u64::from(table.error(place, square));
+            if distortion * BIT + least >= starts.worst() {
+                continue;
+            }
+            let bits = self.coder.vector(options, vector);
+            starts.add(Choice { vector, distortion, bits, cost: distortion * BIT + self.price * bits });
+        }
+        if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
+            for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
+                starts.add(self.own(area, options, MotionVector { x, y }, starts.worst()));
+            }
+        }
         for start in starts.best() {
+            // What refinement may hope for.
+            if start.distortion * BIT / 4 * 3 + self.price * start.bits >= best.cost {
+                continue;
+            }
             let refined = self.refine(area, options, start);
             if refined.cost < best.cost {
                 best = refined;
@@ -201,30 +250,17 @@ pub(super) fn moved(vector: MotionVector, dx: i16, dy: i16) -> Option<MotionVect
 
 /// The best few of many candidates.
 struct Starts {
-    seen: [MotionVector; Self::MOST],
-    count: usize,
     best: [Choice; 3],
     wanted: usize,
 }
 
 impl Starts {
-    const MOST: usize = 24;
-
     fn new(wanted: usize) -> Self {
-        Self { seen: Default::default(), count: 0, best: [NONE; 3], wanted: wanted.min(3) }
-    }
-
-    fn consider(&mut self, vector: MotionVector, choice: impl FnOnce() -> Choice) {
-        if self.count == Self::MOST || self.seen[..self.count].contains(&vector) {
-            return;
-        }
-        self.seen[self.count] = vector;
-        self.count += 1;
-        self.add(choice());
+        Self { best: [NONE; 3], wanted: wanted.min(3) }
     }
 
     fn add(&mut self, mut choice: Choice) {
-        for best in &mut self.best {
+        for best in &mut self.best[..self.wanted] {
             if choice.cost < best.cost {
                 std::mem::swap(&mut choice, best);
             }

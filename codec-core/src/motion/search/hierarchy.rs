@@ -1,10 +1,13 @@
 //! Where to start: vectors found at a fraction of the size, from coarse to fine.
 
 use super::coarse::{Window, search};
+use super::decide::moved;
 use super::kernels::{Kernels, Pair};
+use super::quarters::Quarters;
 use super::surface::Surface;
+use crate::frame::Plane;
 use crate::kernels::parallel::for_bands;
-use crate::motion::{BlockField, CELL, MAX_COMPONENT, MotionVector};
+use crate::motion::{BlockField, CELL, MAX_COMPONENT, MotionVector, ROOT};
 
 /// One vector for each block of a picture.
 #[derive(Clone, Default)]
@@ -87,28 +90,69 @@ impl Hierarchy {
         (&self.current[1], &self.reference[1])
     }
 
-    /// Candidates for a leaf at a luma position, best guess first.
-    pub fn seeds(&self, x: usize, y: usize, log2: u8, mut take: impl FnMut(MotionVector)) {
-        let side = 1usize << log2;
-        let fine = &self.fine[0];
-        match log2 {
-            3 => {
-                take(fine.at(x, y));
-                // The neighbours that the smaller leaf touches in its 16x16 block.
-                let reach = |p: usize| if p & 8 == 0 { p.saturating_sub(8) } else { p + 8 };
-                take(fine.at(reach(x), y));
-                take(fine.at(x, reach(y)));
+    /// Candidates for a root whose first luma sample is (`x`, `y`), best guesses first.
+    pub fn seeds(&self, x: usize, y: usize, mut take: impl FnMut(MotionVector)) {
+        let [fine, ..] = &self.fine;
+        let side = ROOT >> fine.log2;
+        let (row, col) = ((y >> fine.log2) as isize, (x >> fine.log2) as isize);
+        let side = side as isize;
+        for (r, c) in (0..side).flat_map(|r| (0..side).map(move |c| (r, c))) {
+            take(fine.block(row + r, col + c));
+        }
+        self.coarse[1..].iter().for_each(|grid| {
+            let step = (1usize << grid.log2).min(ROOT);
+            for (dy, dx) in (0..ROOT).step_by(step).flat_map(|dy| (0..ROOT).step_by(step).map(move |dx| (dy, dx))) {
+                take(grid.at(x + dx, y + dy));
             }
-            4 => {
-                take(fine.at(x, y));
-                self.coarse.iter().filter(|grid| grid.log2 <= 5).for_each(|grid| take(grid.at(x, y)));
+        });
+        for i in 0..side {
+            for (r, c) in [(i, -1), (-1, i), (i, side), (side, i)] {
+                take(fine.block(row + r, col + c));
             }
-            _ => {
-                self.coarse.iter().filter(|grid| grid.log2 == log2).for_each(|grid| take(grid.at(x, y)));
-                let step = side / 2;
-                for (dy, dx) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-                    take(fine.at(x + dx * step + (step - 16) / 2, y + dy * step + (step - 16) / 2));
+        }
+    }
+
+    /// Refines the vectors of 16x16 luma samples to quarter samples at full size.
+    pub fn sharpen(&mut self, current: &Plane, quarters: &Quarters, price: f64, kernels: Kernels) {
+        let (width, height) = quarters.whole().size();
+        let before = self.fine[0].clone();
+        let costs = Costs::new(price, 0);
+        for row in 0..before.rows {
+            for col in 0..before.cols {
+                let (x, y) = (16 * col, 16 * row);
+                let (width, height) = (16.min(width - x), 16.min(height - y));
+                let (r, c) = (row as isize, col as isize);
+                let grid = &mut self.fine[0];
+                // A vector costs about what its distance from a neighbour's does.
+                let near = if col > 0 { grid.block(r, c - 1) } else { grid.block(r - 1, c) };
+                let cost = |vector: MotionVector| {
+                    let pair = Pair {
+                        a: &current.data[y * current.stride + x..],
+                        a_stride: current.stride,
+                        b: quarters.block(x, y, vector),
+                        b_stride: quarters.stride(),
+                        width,
+                        height,
+                    };
+                    let rate = costs.of(i32::from(vector.x) - i32::from(near.x)) + costs.of(i32::from(vector.y) - i32::from(near.y));
+                    kernels.squares(&pair) + rate
+                };
+                let mut best = (u32::MAX, MotionVector::default());
+                let mut start = |vector| best = best.min_by_cost((cost(vector), vector));
+                start(before.block(r, c));
+                start(near);
+                for (dr, dc) in [(-1, 0), (0, 1), (1, 0)] {
+                    start(before.block(r + dr, c + dc));
                 }
+                for step in [4, 2, 1] {
+                    let centre = best.1;
+                    for (dx, dy) in [(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
+                        if let Some(vector) = moved(centre, step * dx, step * dy) {
+                            best = best.min_by_cost((cost(vector), vector));
+                        }
+                    }
+                }
+                grid.vectors[row * before.cols + col] = best.1;
             }
         }
     }
@@ -157,8 +201,8 @@ impl Hierarchy {
         let grid = &mut grid[level - 1];
         grid.reset(level as u8 + 3, cols, rows);
         let parents = if level + 1 == self.levels { &self.coarse[..] } else { &finer[..1] };
-        let weight = price.sqrt() / f64::from(1u32 << (2 * level));
-        let unit = 4 << level;
+        let shift = level as u32 + 2;
+        let costs = Costs::new(price.sqrt() / f64::from(1u32 << (2 * level)), shift);
         for row in 0..rows {
             for col in 0..cols {
                 let (x, y) = (8 * col, 8 * row);
@@ -175,14 +219,13 @@ impl Hierarchy {
                         width,
                         height,
                     };
-                    let bits = component_bits(f64::from(dx * unit)) + component_bits(f64::from(dy * unit));
-                    let cost = kernels.absolutes(&pair) + (weight * bits) as u32;
+                    let cost = kernels.absolutes(&pair) + costs.of(dx) + costs.of(dy);
                     if cost < best.0 {
                         *best = (cost, (dx, dy));
                     }
                 };
                 let mut start = |vector: MotionVector| {
-                    let place = (i32::from(vector.x) / unit, i32::from(vector.y) / unit);
+                    let place = (i32::from(vector.x) >> shift, i32::from(vector.y) >> shift);
                     if count < tried.len() && !tried[..count].contains(&place) {
                         tried[count] = place;
                         count += 1;
@@ -220,10 +263,38 @@ impl Hierarchy {
                     }
                 }
                 let limit = i32::from(MAX_COMPONENT);
-                let component = |d: i32| (d * unit).clamp(-limit, limit) as i16;
+                let component = |d: i32| (d << shift).clamp(-limit, limit) as i16;
                 grid.vectors[row * cols + col] = MotionVector { x: component(best.1.0), y: component(best.1.1) };
             }
         }
+    }
+}
+
+trait MinByCost {
+    /// The cheaper one; of equals, this.
+    fn min_by_cost(self, other: Self) -> Self;
+}
+
+impl MinByCost for (u32, MotionVector) {
+    fn min_by_cost(self, other: Self) -> Self {
+        if other.0 < self.0 { other } else { self }
+    }
+}
+
+/// Costs of a component by its magnitude.
+struct Costs([u32; Self::LEN]);
+
+impl Costs {
+    const LEN: usize = 128;
+
+    /// `weight`: of a bit; `shift`: from the components' unit to quarter samples.
+    fn new(weight: f64, shift: u32) -> Self {
+        Self(std::array::from_fn(|d| (weight * component_bits((d << shift) as f64)) as u32))
+    }
+
+    /// Beyond the table, costs grow no further.
+    fn of(&self, d: i32) -> u32 {
+        self.0[(d.unsigned_abs() as usize).min(Self::LEN - 1)]
     }
 }
 

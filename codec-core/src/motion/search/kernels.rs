@@ -1,6 +1,7 @@
 //! Sums of differences between two blocks of 8-bit samples.
 
-use super::blend::{Goal, goal_any};
+use super::blend::{Goal, goals_any};
+use super::surface::Surface;
 use crate::motion::CELL;
 
 /// Two blocks of the same size to compare: each slice starts with the block's first sample, and its rows are a stride apart.
@@ -33,23 +34,25 @@ impl Pair<'_> {
 }
 
 type Sum = unsafe fn(&Pair) -> u32;
-type GoalSum = unsafe fn(&Goal, &[u8], usize) -> u32;
+type CellSums = unsafe fn(&Pair, &mut [u32; 64]);
+type GoalSums = unsafe fn(&[Goal], &Surface, (i32, i32), u64) -> u64;
 
 /// The sums for this machine's instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
     squares: Sum,
     absolutes: Sum,
-    goal: GoalSum,
+    cells: CellSums,
+    goals: GoalSums,
 }
 
 impl Kernels {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
-            return Self { squares: x86::squares, absolutes: x86::absolutes, goal: x86::goal };
+            return Self { squares: x86::squares, absolutes: x86::absolutes, cells: x86::cells, goals: x86::goals };
         }
-        Self { squares: squares_any, absolutes: absolutes_any, goal: goal_any }
+        Self { squares: squares_any, absolutes: absolutes_any, cells: cells_any, goals: goals_any }
     }
 
     /// Sum of squared differences; at most 64x64 samples.
@@ -68,12 +71,18 @@ impl Kernels {
         unsafe { (self.absolutes)(pair) }
     }
 
-    /// As [`goal_any`]; `prediction` starts with the cell's first sample.
-    #[inline]
-    pub fn goal(&self, goal: &Goal, prediction: &[u8], stride: usize) -> u32 {
-        assert!(prediction.len() >= (CELL - 1) * stride + CELL);
+    /// Sums of squared differences for each of the 8x8 cells of two blocks of 64 columns and at most 64 rows.
+    pub fn cells(&self, pair: &Pair, sums: &mut [u32; 64]) {
+        assert!(pair.is_complete() && pair.width == 64 && pair.height <= 64);
         // SAFETY: as above.
-        unsafe { (self.goal)(goal, prediction, stride) }
+        unsafe { (self.cells)(pair, sums) }
+    }
+
+    /// As [`goals_any`].
+    #[inline]
+    pub fn goals(&self, goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
+        // SAFETY: `detect` chose a function whose instructions the processor has.
+        unsafe { (self.goals)(goals, samples, way, limit) }
     }
 }
 
@@ -86,9 +95,18 @@ fn absolutes_any(pair: &Pair) -> u32 {
     pair.rows().map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum::<u32>()).sum()
 }
 
+fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
+    sums.fill(0);
+    for (y, (a, b)) in pair.rows().enumerate() {
+        for (sum, (a, b)) in sums[y / CELL * 8..].iter_mut().zip(a.chunks(CELL).zip(b.chunks(CELL))) {
+            *sum += a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>();
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{CELL, Goal, Pair, absolutes_any, squares_any};
+    use super::{CELL, Goal, Pair, Surface, absolutes_any, squares_any};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -203,22 +221,62 @@ mod x86 {
     }
 
     /// # Safety
-    /// AVX2, and eight rows of eight samples in `prediction`.
+    /// AVX2, all rows lie within the slices, and there are 64 columns and at most 64 rows.
     #[target_feature(enable = "avx2")]
-    pub unsafe fn goal(goal: &Goal, prediction: &[u8], stride: usize) -> u32 {
-        let mut sum = _mm256_setzero_si256();
-        // SAFETY: the caller's promise; a cell's values are 8x8.
-        unsafe {
-            for row in (0..CELL).step_by(2) {
-                let samples = _mm256_cvtepu8_epi16(two_rows(prediction.as_ptr().add(row * stride), stride));
-                let weights = _mm256_loadu_si256(goal.weight.as_ptr().add(row * CELL).cast());
-                let targets = _mm256_loadu_si256(goal.target.as_ptr().add(row * CELL).cast());
-                let errors = _mm256_sub_epi16(targets, _mm256_mullo_epi16(weights, samples));
-                let errors = _mm256_srai_epi16::<3>(errors);
-                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(errors, errors));
+    pub unsafe fn cells(pair: &Pair, sums: &mut [u32; 64]) {
+        for row in 0..8 {
+            let rows = pair.height.saturating_sub(row * CELL).min(CELL);
+            let mut quads = [_mm256_setzero_si256(); 4];
+            let mut a = pair.a.as_ptr().wrapping_add(row * CELL * pair.a_stride);
+            let mut b = pair.b.as_ptr().wrapping_add(row * CELL * pair.b_stride);
+            // SAFETY: rows of 64 samples lie within the slices by the caller's promise.
+            unsafe {
+                for _ in 0..rows {
+                    for (i, quad) in quads.iter_mut().enumerate() {
+                        let left = _mm256_cvtepu8_epi16(_mm_loadu_si128(a.add(16 * i).cast()));
+                        let right = _mm256_cvtepu8_epi16(_mm_loadu_si128(b.add(16 * i).cast()));
+                        let difference = _mm256_sub_epi16(left, right);
+                        *quad = _mm256_add_epi32(*quad, _mm256_madd_epi16(difference, difference));
+                    }
+                    (a, b) = (a.wrapping_add(pair.a_stride), b.wrapping_add(pair.b_stride));
+                }
+                // A lane holds the even cells, the other one the odd ones.
+                let pairs = [_mm256_hadd_epi32(quads[0], quads[1]), _mm256_hadd_epi32(quads[2], quads[3])];
+                let all = _mm256_hadd_epi32(pairs[0], pairs[1]);
+                let (even, odd) = (_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all));
+                let out = sums.as_mut_ptr().add(8 * row);
+                _mm_storeu_si128(out.cast(), _mm_unpacklo_epi32(even, odd));
+                _mm_storeu_si128(out.add(4).cast(), _mm_unpackhi_epi32(even, odd));
             }
         }
-        total(sum)
+    }
+
+    /// # Safety
+    /// AVX2.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn goals(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
+        let mut sum = 0;
+        for goal in goals {
+            let block = samples.block(goal.x + way.0, goal.y + way.1);
+            assert!(block.len() >= (CELL - 1) * samples.stride + CELL);
+            let mut squares = _mm256_setzero_si256();
+            // SAFETY: the block has eight rows of eight samples, as a goal has values.
+            unsafe {
+                for row in (0..CELL).step_by(2) {
+                    let samples = _mm256_cvtepu8_epi16(two_rows(block.as_ptr().add(row * samples.stride), samples.stride));
+                    let weights = _mm256_load_si256(goal.weight.as_ptr().add(row * CELL).cast());
+                    let targets = _mm256_load_si256(goal.target.as_ptr().add(row * CELL).cast());
+                    let errors = _mm256_sub_epi16(targets, _mm256_mullo_epi16(weights, samples));
+                    let errors = _mm256_srai_epi16::<3>(errors);
+                    squares = _mm256_add_epi32(squares, _mm256_madd_epi16(errors, errors));
+                }
+            }
+            sum += u64::from(total(squares));
+            if sum >= limit {
+                break;
+            }
+        }
+        sum
     }
 
     /// Eight samples each of two rows.
@@ -271,6 +329,14 @@ mod tests {
                 assert_eq!(kernels.squares(&pair), squares_any(&pair), "{width}x{height}");
                 assert_eq!(kernels.absolutes(&pair), absolutes_any(&pair), "{width}x{height}");
             }
+        }
+        for height in [64, 40, 13] {
+            let (a, b) = (samples(false), samples(false));
+            let pair = Pair { a: &a[..(height - 1) * 80 + 64], a_stride: 80, b: &b[1..], b_stride: 70, width: 64, height };
+            let (mut found, mut wanted) = ([1; 64], [2; 64]);
+            kernels.cells(&pair, &mut found);
+            cells_any(&pair, &mut wanted);
+            assert_eq!(found, wanted);
         }
         let (black, white) = (vec![0; 64 * 64], vec![255; 64 * 64]);
         let pair = Pair { a: &black, a_stride: 64, b: &white, b_stride: 64, width: 64, height: 64 };

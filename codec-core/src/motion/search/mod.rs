@@ -16,6 +16,7 @@ mod polish;
 mod quarters;
 mod scene;
 mod surface;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +60,7 @@ pub struct BlockSearch {
     current: Surface,
     quarters: Quarters,
     hierarchy: Hierarchy,
+    table: table::Table,
     polish: polish::Polish,
     scene: scene::Scene,
 }
@@ -72,6 +74,7 @@ impl BlockSearch {
             current: Surface::default(),
             quarters: Quarters::default(),
             hierarchy: Hierarchy::default(),
+            table: table::Table::default(),
             polish: polish::Polish::default(),
             scene: scene::Scene::default(),
         }
@@ -113,15 +116,26 @@ impl BlockSearch {
         self.current.load(current, display);
         self.quarters.load(reference, display, threads);
         let (reach, thoroughness) = match self.effort {
-            SearchEffort::Fast => (Reach { columns: 24, rows: 16 }, Thoroughness { starts: 1, rounds: [2, 1, 1], every: None }),
-            SearchEffort::Medium => (Reach { columns: 32, rows: 24 }, Thoroughness { starts: 1, rounds: [3, 2, 2], every: None }),
-            SearchEffort::Slow => (Reach { columns: 48, rows: 40 }, Thoroughness { starts: 3, rounds: [6, 4, 4], every: None }),
+            SearchEffort::Fast => (
+                Reach { columns: 24, rows: 16 },
+                Thoroughness { starts: 1, rounds: [0, 0, 0], optimism: tune("OPT", 30) as f64 / 10.0, polish_rounds: [0, tune("FS1", 0)], skip_uniform: tune("UNI", 1) == 1, every: None },
+            ),
+            SearchEffort::Medium => (
+                Reach { columns: 32, rows: 24 },
+                Thoroughness { starts: 1, rounds: [0, 0, tune("R1", 1)], optimism: tune("OPT", 20) as f64 / 10.0, polish_rounds: [tune("S2", 0), tune("S1", 1)], skip_uniform: tune("UNI", 1) == 1, every: None },
+            ),
+            SearchEffort::Slow => (
+                Reach { columns: 48, rows: 40 },
+                Thoroughness { starts: 3, rounds: [6, 4, 4], optimism: 0.5, polish_rounds: [2, 2], skip_uniform: false, every: None },
+            ),
         };
         let thoroughness = Thoroughness { every: self.every, ..thoroughness };
         stage(0);
         let whole = self.quarters.whole();
         self.hierarchy.run(&self.current, whole, previous, reach, price, self.kernels, threads);
         stage(1);
+        self.hierarchy.sharpen(current, &self.quarters, price, self.kernels);
+        stage(5);
         let inputs = Inputs {
             current,
             display,
@@ -134,11 +148,11 @@ impl BlockSearch {
         };
         for row in (0..field.rows()).step_by(ROOT / CELL) {
             for col in (0..field.cols()).step_by(ROOT / CELL) {
-                inputs.decide(&mut field, row, col);
+                inputs.decide(&mut self.table, &mut field, row, col);
             }
         }
         stage(2);
-        for _ in 0..tune("PASSES", if self.effort == SearchEffort::Fast { 0 } else { 1 }) {
+        for _ in 0..tune("PASSES", 1) {
             self.polish.run(&inputs, &mut field);
         }
         stage(3);
@@ -171,7 +185,7 @@ fn stage(i: usize) {
     if i == 4 {
         s.2 += 1;
         if s.2 % 11 == 0 && tune("STAGES", 0) != 0 {
-            eprintln!("{:.2?}", s.0);
+            eprintln!("planes {:.2} hierarchy {:.2} sharpen {:.2} decide {:.2} polish {:.2} scene {:.2}", s.0[0], s.0[1], s.0[5], s.0[2], s.0[3], s.0[4]);
             s.0 = [f64::MAX; 10];
         }
     }

@@ -1,7 +1,7 @@
 //! Vectors decided again, leaf by leaf, by what they do to the overlapped prediction.
 
 use super::blend::Goals;
-use super::costs::{BIT, Options};
+use super::costs::BIT;
 use super::decide::{Inputs, moved};
 use crate::motion::{BlockField, Leaf, MIN_LOG2, MotionVector};
 
@@ -26,29 +26,49 @@ impl Polish {
     }
 
     fn leaf(&mut self, inputs: &Inputs, field: &mut BlockField, leaf: Leaf) {
-        let options = inputs.coder.options(field, leaf.row, leaf.col, leaf.log2);
-        self.goals.load(inputs.current, inputs.display, inputs.quarters, field, &leaf);
-        let mut trial = Trial { inputs, goals: &self.goals, options: &options, seen: Vec::with_capacity(64) };
         let old = field.vector(leaf.row, leaf.col);
-        let now = trial.cost(old).expect("nothing was tried yet");
+        let mut trial = Trial::default();
+        let mut uniform = true;
+        around(field, &leaf, |row, col| {
+            let vector = field.vector(row, col);
+            uniform &= vector == old;
+            trial.add(vector);
+        });
+        if uniform && inputs.thoroughness.skip_uniform {
+            return;
+        }
+        let options = inputs.coder.options(field, leaf.row, leaf.col, leaf.log2);
+        for (vector, _) in options.merges() {
+            trial.add(vector);
+        }
+        self.goals.load(inputs.current, inputs.display, inputs.quarters, field, &leaf);
+        let cost = |vector, limit: u64| {
+            let rate = inputs.price * inputs.coder.any(&options, vector);
+            if rate >= limit {
+                return u64::MAX;
+            }
+            rate + BIT * self.goals.error(inputs.quarters, inputs.kernels, vector, (limit - rate).div_ceil(BIT))
+        };
+        let now = cost(old, u64::MAX);
         let mut best = (now, old);
-        let consider = |trial: &mut Trial, best: &mut (u64, MotionVector), vector: MotionVector| {
-            if let Some(cost) = trial.cost(vector)
-                && cost < best.0
-            {
+        let consider = |best: &mut (u64, MotionVector), vector: MotionVector| {
+            let cost = cost(vector, best.0);
+            if cost < best.0 {
                 *best = (cost, vector);
             }
         };
-        for (vector, _) in options.merges() {
-            consider(&mut trial, &mut best, vector);
+        for i in 0..trial.count {
+            if trial.vectors[i] != old {
+                consider(&mut best, trial.vectors[i]);
+            }
         }
-        around(field, &leaf, |row, col| consider(&mut trial, &mut best, field.vector(row, col)));
-        for step in [2, 1] {
-            for _ in 0..2 {
+        trial.add(old);
+        for (step, rounds) in [2, 1].into_iter().zip(inputs.thoroughness.polish_rounds) {
+            for _ in 0..rounds {
                 let centre = best.1;
                 for (dx, dy) in [(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
-                    if let Some(vector) = moved(centre, step * dx, step * dy) {
-                        consider(&mut trial, &mut best, vector);
+                    if let Some(vector) = moved(centre, step * dx, step * dy) && trial.add(vector) {
+                        consider(&mut best, vector);
                     }
                 }
                 if best.1 == centre {
@@ -69,35 +89,43 @@ impl Polish {
     }
 }
 
-struct Trial<'a> {
-    inputs: &'a Inputs<'a>,
-    goals: &'a Goals,
-    options: &'a Options,
-    seen: Vec<MotionVector>,
+/// Vectors that were or will be tried.
+struct Trial {
+    vectors: [MotionVector; Self::MOST],
+    count: usize,
 }
 
-impl Trial<'_> {
-    /// What a vector costs, unless it was seen before.
-    fn cost(&mut self, vector: MotionVector) -> Option<u64> {
-        if self.seen.contains(&vector) {
-            return None;
+impl Default for Trial {
+    fn default() -> Self {
+        Self { vectors: [MotionVector::default(); Self::MOST], count: 0 }
+    }
+}
+
+impl Trial {
+    const MOST: usize = 80;
+
+    /// Adds a vector and says whether it is new. Once there is no room, none is.
+    fn add(&mut self, vector: MotionVector) -> bool {
+        let new = self.count < Self::MOST && !self.vectors[..self.count].contains(&vector);
+        if new {
+            self.vectors[self.count] = vector;
+            self.count += 1;
         }
-        self.seen.push(vector);
-        let rate = self.inputs.price * self.inputs.coder.any(self.options, vector);
-        Some(rate + BIT * self.goals.error(self.inputs.quarters, self.inputs.kernels, vector))
+        new
     }
 }
 
 /// Bits of the vectors of all leaves around one that follow it in coding order.
 fn later_bits(inputs: &Inputs, field: &BlockField, leaf: &Leaf) -> u64 {
-    let mut leaves = Vec::with_capacity(32);
+    let (mut leaves, mut count) = ([(0, 0); 40], 0);
     let mut bits = 0;
     around(field, leaf, |row, col| {
         let log2 = field.log2(row, col);
         let mask = !((1 << (log2 - MIN_LOG2)) - 1);
         let corner = (row & mask, col & mask);
-        if !leaves.contains(&corner) {
-            leaves.push(corner);
+        if !leaves[..count].contains(&corner) {
+            leaves[count] = corner;
+            count += 1;
             // Earlier leaves do not look at this one; their bits are the same before and after.
             let options = inputs.coder.options(field, corner.0, corner.1, log2);
             bits += inputs.coder.any(&options, field.vector(row, col));

@@ -19,6 +19,11 @@ impl Surface {
         self.data.resize(self.stride * (height + 2 * BORDER), 0);
     }
 
+    /// Size of the visible part.
+    pub fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
     /// Takes the upper left part of a plane.
     pub fn load(&mut self, plane: &Plane, (width, height): (usize, usize)) {
         self.resize(width, height);
