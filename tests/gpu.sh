@@ -6,6 +6,7 @@
 #     --data DIR        shards of `ngc-trainer prepare`, or packs of `ngc-trainer data pack`; by default shards of the sample clip
 #     --init FILE       checkpoint (`ngc-trainer init`, a stage's) or model file to start from (models/rt.safetensors)
 #     --schedule FILE   stages (trainer/schedules/gpu.toml)
+#     --extra FILE=NAME another file that the schedule names as /tmp/ngc-kit/NAME, such as weights of LPIPS; several times
 #     --stage NAME      rehearse this stage alone
 #     --minutes M       of training in the rehearsal (1)
 #     --max-mib N       of training data (100)
@@ -15,7 +16,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 PART_MIB=45
-data='' init=models/rt.safetensors schedule=trainer/schedules/gpu.toml stage='' minutes=1 max_mib=100 out=target/gpu-kit rehearse=0
+data='' init=models/rt.safetensors schedule=trainer/schedules/gpu.toml stage='' minutes=1 max_mib=100 out=target/gpu-kit rehearse=0 extra=()
 build=${CARGO_TARGET_DIR:-target}/release/ngc-trainer
 
 fail() {
@@ -28,6 +29,7 @@ while [ $# -gt 0 ]; do
     --data) data=$2; shift 2 ;;
     --init) init=$2; shift 2 ;;
     --schedule) schedule=$2; shift 2 ;;
+    --extra) extra+=("$2"); shift 2 ;;
     --stage) stage=$2; shift 2 ;;
     --minutes) minutes=$2; shift 2 ;;
     --max-mib) max_mib=$2; shift 2 ;;
@@ -36,7 +38,7 @@ while [ $# -gt 0 ]; do
     *) fail "unknown option $1" ;;
   esac
 done
-for file in "$init" "$schedule"; do
+for file in "$init" "$schedule" ${extra[@]+"${extra[@]%=*}"}; do
   [ -e "$file" ] || fail "$file does not exist"
 done
 
@@ -58,7 +60,6 @@ xz -T2 "$scratch/trainer"
 
 rm -rf "$out"
 mkdir -p "$out/1"
-common=$(($(stat -c %s "$scratch/trainer.xz") + $(stat -c %s "$init") + (1 << 20)))
 if compgen -G "$data/*.pack" >/dev/null; then
   mkdir "$scratch/packs"
   cp "$data"/*.pack "$scratch/packs/"
@@ -68,16 +69,21 @@ fi
 cp "$scratch/trainer.xz" "$out/1/trainer.xz"
 cp "$init" "$out/1/start.safetensors"
 cp "$schedule" "$out/1/schedule.toml"
-# The smallest pack goes with the trainer where it fits, each other one by itself.
-part=1
-for pack in $(ls -Sr "$scratch/packs"); do
-  size=$(stat -c %s "$scratch/packs/$pack")
-  if [ $part -gt 1 ] || [ $((size + common)) -gt $((PART_MIB << 20)) ]; then
+# What is left goes into the first part that has room for it: extra files first, small packs before large ones.
+put() {
+  local part=1 size
+  size=$(stat -c %s "$1")
+  while mkdir -p "$out/$part" && [ $(($(du -sb "$out/$part" | cut -f1) + size)) -gt $(((PART_MIB << 20) + 65536)) ] &&
+    [ -n "$(ls "$out/$part")" ]; do
     part=$((part + 1))
-  fi
-  mkdir -p "$out/$part"
-  mv "$scratch/packs/$pack" "$out/$part/"
-  [ $part -gt 1 ] || common=$((common + (PART_MIB << 20)))
+  done
+  cp "$1" "$out/$part/$2"
+}
+for file in ${extra[@]+"${extra[@]}"}; do
+  put "${file%=*}" "${file##*=}"
+done
+for pack in $(ls -Sr "$scratch/packs"); do
+  put "$scratch/packs/$pack" "$pack"
 done
 for folder in "$out"/*/; do
   cp tests/gpu/run "$folder"

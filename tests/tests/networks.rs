@@ -134,8 +134,7 @@ fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8
         let blocks = motion(frame, &references[t - 1], &mut motion_coder, quality);
         let (target, reference) = (planes(frame), planes(&references[t - 1]));
         let (state, motion) = (coded[t - 1].0.inter.as_ref(), Motion::Blocks(blocks));
-        let inter =
-            networks.inter_frame(&prepared, &target, &reference, motion, &q, state, shift, &mut Quantiser::Hard).unwrap();
+        let inter = networks.inter_frame(&prepared, &target, &reference, motion, &q, state, shift, &mut Quantiser::Hard).unwrap();
         let bits = filter(frame, &inter, quality);
         coded.push((inter, bits));
     }
@@ -226,7 +225,9 @@ fn the_paper_profile_learns_and_codes() {
     let intra = networks.intra_frame(&prepared, &frames[0], &q, &mut Quantiser::Hard).unwrap();
     let flow = Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu));
     let reference = frames[0].shallow_clone();
-    let inter = networks.inter_frame(&prepared, &frames[1], &reference, Motion::Flow(flow), &q, None, (2, 6), &mut Quantiser::Hard).unwrap();
+    let inter = networks
+        .inter_frame(&prepared, &frames[1], &reference, Motion::Flow(flow), &q, None, (2, 6), &mut Quantiser::Hard)
+        .unwrap();
     assert_eq!(inter.frame.y.size(), [1, 1, 64, 64]);
     let loss = inter.frame.y.square().mean(Kind::Float) + intra.frame.y.square().mean(Kind::Float) + inter.bits.mean(Kind::Float);
     loss.backward();

@@ -1,5 +1,7 @@
 //! How training uses a GPU: what is set up once for a process.
 
+use std::sync::Once;
+
 use anyhow::{Context, Result};
 use codec_core::DeviceSpec;
 use codec_core::nn::paths::{self, Paths};
@@ -17,10 +19,12 @@ const SAMPLING_THREADS: &str = "NGC_SAMPLING_THREADS";
 /// As [`codec_core::device::open`].
 pub fn open(spec: &DeviceSpec, tensor_floats: bool) -> Result<Device> {
     if *spec != DeviceSpec::Cpu {
-        // cuBLAS and cuDNN read these when they are loaded, which the first look for a device does.
+        // cuBLAS and cuDNN read these when they are loaded, which the first look for a device does: later stages of a process find
+        // them set.
         let (name, value) = if tensor_floats { ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1") } else { ("NVIDIA_TF32_OVERRIDE", "0") };
+        static FIRST: Once = Once::new();
         // SAFETY: the command line has just been read, and no other thread has been started yet.
-        unsafe { std::env::set_var(name, value) };
+        FIRST.call_once(|| unsafe { std::env::set_var(name, value) });
     }
     let device = codec_core::device::open(spec).context("--device")?;
     if device.is_cuda() {

@@ -7,9 +7,8 @@ use anyhow::{Context, Result};
 use codec_core::entropy::SymbolWriter;
 use codec_core::flow::{DisFlow, FlowEstimator};
 use codec_core::frame::{Frame, Plane};
-use codec_core::motion::overlap::Mixture;
 use codec_core::motion::search::{BlockSearch, SearchEffort};
-use codec_core::motion::{BlockCompensator, MotionCoder, OverlapMap};
+use codec_core::motion::{BlockCompensator, BlockField, MotionCoder};
 use codec_core::nn::ModelConfig;
 use codec_core::nn::blocks::BlockMotion;
 use codec_core::nn::codec::Motion;
@@ -82,7 +81,7 @@ impl Default for BlockTools {
 
 /// What the block search of one example gives.
 struct Searched {
-    mixtures: Vec<Mixture>,
+    field: BlockField,
     prediction: Frame,
     bits: f32,
 }
@@ -131,7 +130,7 @@ impl MotionFinder {
             coder.encode(&found.field, &mut writer);
             let mut prediction = Frame::new(width, height);
             tools.compensator.predict(&reference, display, &found.field, 1, &mut prediction)?;
-            Ok(Searched { mixtures: OverlapMap::of(&found.field).squares(width), prediction, bits: writer.bits() as f32 })
+            Ok(Searched { field: found.field, prediction, bits: writer.bits() as f32 })
         };
         // A device waits for all of them; on the CPU every worker has one core.
         let searched: Vec<Searched> = if self.device == Device::Cpu {
@@ -141,14 +140,16 @@ impl MotionFinder {
         };
         let exact = self.planes(&searched, (n, h, w))?;
         let bits: Vec<f32> = searched.iter().map(|s| s.bits).collect();
-        let mixtures: Vec<Vec<Mixture>> = searched.into_iter().map(|s| s.mixtures).collect();
-        Ok(Motion::Blocks(BlockMotion::new(&mixtures, exact, &bits, self.device)?))
+        let fields = searched.into_iter().map(|s| s.field).collect();
+        Ok(Motion::Blocks(BlockMotion::new(fields, exact, &bits, self.device)?))
     }
 
     /// Predictions as tensors.
     fn planes(&self, searched: &[Searched], (n, h, w): (i64, i64, i64)) -> Result<Planes> {
         let gather = |planes: &[usize]| -> Vec<u8> {
-            searched.iter().flat_map(|s| planes.iter().flat_map(|&i| s.prediction.plane(i).data.iter().copied())).collect()
+            let planes: Vec<&[u8]> =
+                searched.iter().flat_map(|s| planes.iter().map(|&i| s.prediction.plane(i).data.as_slice())).collect();
+            planes.concat()
         };
         let tensor = |bytes: &[u8], shape: [i64; 4]| -> Result<Tensor> {
             let bytes = upload(&Tensor::f_from_slice(bytes)?, self.device)?.f_view(shape)?;

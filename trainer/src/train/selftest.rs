@@ -46,6 +46,10 @@ pub struct Comparison {
     pub step_ms: f64,
     /// Of these, until everything is launched: what waits for the device in between is motion search.
     pub launch_ms: f64,
+    /// Milliseconds of the motion search of one frame of each clip.
+    pub motion_ms: f64,
+    /// Milliseconds that one thread takes for a batch with a third of photos.
+    pub sample_ms: f64,
 }
 
 impl Comparison {
@@ -106,7 +110,7 @@ fn flat(gradients: &[Tensor]) -> Result<Tensor> {
 /// # Errors
 /// If the data hold no batch or the device fails.
 pub fn compare(start: &Checkpoint, data: &Path, device: Device, sizes: Sizes) -> Result<Vec<Comparison>> {
-    let sampler = Sampler::open(data, SamplerOptions { photo_share: 0.0, seed: 1, split: Split::Train })?;
+    let sampler = Sampler::open(data, SamplerOptions { photo_share: 0.3, seed: 1, split: Split::Train })?;
     let inter = Stage::Inter { unroll: Unroll::parse(&FRAMES.to_string())?, losses: InterLosses::default() };
     let small = |frames| sampler.sample((0, 0), 2, frames, 128.min(sizes.crop));
     let large = |frames| sampler.sample((1, 0), sizes.batch, frames, sizes.crop);
@@ -122,10 +126,26 @@ pub fn compare(start: &Checkpoint, data: &Path, device: Device, sizes: Sizes) ->
             let ((cpu_loss, a), (device_loss, b)) = (run(Device::Cpu)?, run(device)?);
             let cosine =
                 a.f_dot(&b)?.f_double_value(&[])? / (a.f_norm()?.f_double_value(&[])? * b.f_norm()?.f_double_value(&[])?);
-            let (step_ms, launch_ms) = time(start, &stage, &large(frames)?, device, sizes)?;
-            Ok(Comparison { stage: name, cpu_loss, device_loss, cosine, step_ms, launch_ms })
+            let begin = Instant::now();
+            let batch = large(frames)?;
+            let sample_ms = begin.elapsed().as_secs_f64() * 1e3;
+            let motion_ms = time_motion(start, &batch, device)?;
+            let (step_ms, launch_ms) = time(start, &stage, &batch, device, sizes)?;
+            Ok(Comparison { stage: name, cpu_loss, device_loss, cosine, step_ms, launch_ms, motion_ms, sample_ms })
         })
         .collect()
+}
+
+fn time_motion(start: &Checkpoint, batch: &ClipBatch, device: Device) -> Result<f64> {
+    const REPEATS: u32 = 4;
+    let motion = MotionFinder::open(&start.progress.model, &FlowSource::Dis, device)?;
+    let clip = clip_on_device(batch, device)?;
+    let [reference, .., frame] = &clip.frames[..] else { return Ok(0.0) };
+    let qualities: Vec<u8> = (0..batch.batch).map(|i| (i * 37 % 64) as u8).collect();
+    motion.find(frame, reference, &qualities)?;
+    let begin = Instant::now();
+    (0..REPEATS).try_for_each(|_| motion.find(frame, reference, &qualities).map(|_| ()))?;
+    Ok(begin.elapsed().as_secs_f64() * 1e3 / f64::from(REPEATS))
 }
 
 /// Milliseconds of a step, and those until all of it is launched.

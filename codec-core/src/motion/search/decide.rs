@@ -190,7 +190,9 @@ impl<'a> Inputs<'a> {
             let bits = self.coder.vector(options, vector);
             starts.add(Choice { vector, distortion, bits, cost: distortion * BIT + self.price * bits });
         }
-        if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
+        if let Some((columns, rows)) = self.thoroughness.every
+            && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0
+        {
             for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
                 starts.add(self.own(area, options, MotionVector { x, y }, starts.worst()));
             }

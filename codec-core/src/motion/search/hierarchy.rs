@@ -134,7 +134,8 @@ impl Hierarchy {
                         width,
                         height,
                     };
-                    let rate = costs.of(i32::from(vector.x) - i32::from(near.x)) + costs.of(i32::from(vector.y) - i32::from(near.y));
+                    let rate =
+                        costs.of(i32::from(vector.x) - i32::from(near.x)) + costs.of(i32::from(vector.y) - i32::from(near.y));
                     kernels.squares(&pair) + rate
                 };
                 let mut best = (u32::MAX, MotionVector::default());

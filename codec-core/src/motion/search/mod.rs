@@ -118,15 +118,36 @@ impl BlockSearch {
         let (reach, thoroughness) = match self.effort {
             SearchEffort::Fast => (
                 Reach { columns: 24, rows: 16 },
-                Thoroughness { starts: 1, rounds: [0, 0, 0], optimism: tune("OPT", 30) as f64 / 10.0, polish_rounds: [0, tune("FS1", 0)], skip_uniform: tune("UNI", 1) == 1, every: None },
+                Thoroughness {
+                    starts: 1,
+                    rounds: [0, 0, 0],
+                    optimism: tune("OPT", 30) as f64 / 10.0,
+                    polish_rounds: [0, tune("FS1", 0)],
+                    skip_uniform: tune("UNI", 1) == 1,
+                    every: None,
+                },
             ),
             SearchEffort::Medium => (
                 Reach { columns: 32, rows: 24 },
-                Thoroughness { starts: 1, rounds: [0, 0, tune("R1", 1)], optimism: tune("OPT", 20) as f64 / 10.0, polish_rounds: [tune("S2", 0), tune("S1", 1)], skip_uniform: tune("UNI", 1) == 1, every: None },
+                Thoroughness {
+                    starts: 1,
+                    rounds: [0, 0, tune("R1", 1)],
+                    optimism: tune("OPT", 20) as f64 / 10.0,
+                    polish_rounds: [tune("S2", 0), tune("S1", 1)],
+                    skip_uniform: tune("UNI", 1) == 1,
+                    every: None,
+                },
             ),
             SearchEffort::Slow => (
                 Reach { columns: 48, rows: 40 },
-                Thoroughness { starts: 3, rounds: [6, 4, 4], optimism: 0.5, polish_rounds: [2, 2], skip_uniform: false, every: None },
+                Thoroughness {
+                    starts: 3,
+                    rounds: [6, 4, 4],
+                    optimism: 0.5,
+                    polish_rounds: [2, 2],
+                    skip_uniform: false,
+                    every: None,
+                },
             ),
         };
         let thoroughness = Thoroughness { every: self.every, ..thoroughness };
@@ -185,7 +206,10 @@ fn stage(i: usize) {
     if i == 4 {
         s.2 += 1;
         if s.2 % 11 == 0 && tune("STAGES", 0) != 0 {
-            eprintln!("planes {:.2} hierarchy {:.2} sharpen {:.2} decide {:.2} polish {:.2} scene {:.2}", s.0[0], s.0[1], s.0[5], s.0[2], s.0[3], s.0[4]);
+            eprintln!(
+                "planes {:.2} hierarchy {:.2} sharpen {:.2} decide {:.2} polish {:.2} scene {:.2}",
+                s.0[0], s.0[1], s.0[5], s.0[2], s.0[3], s.0[4]
+            );
             s.0 = [f64::MAX; 10];
         }
     }

@@ -67,7 +67,9 @@ impl Polish {
             for _ in 0..rounds {
                 let centre = best.1;
                 for (dx, dy) in [(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
-                    if let Some(vector) = moved(centre, step * dx, step * dy) && trial.add(vector) {
+                    if let Some(vector) = moved(centre, step * dx, step * dy)
+                        && trial.add(vector)
+                    {
                         consider(&mut best, vector);
                     }
                 }
