@@ -1,5 +1,6 @@
 //! Squared errors of overlapped prediction, as a function of one leaf's vector.
 
+use super::decide::Inputs;
 use super::kernels::Kernels;
 use super::quarters::Quarters;
 use super::surface::Surface;
@@ -88,6 +89,12 @@ pub(super) struct Goal {
     pub y: i32,
 }
 
+/// Whether a leaf holds a cell.
+fn covers(leaf: &Leaf, row: usize, col: usize) -> bool {
+    let n = leaf.cells();
+    (leaf.row..leaf.row + n).contains(&row) && (leaf.col..leaf.col + n).contains(&col)
+}
+
 /// The squared error around a leaf as a function of its vector, everything else being as it is in the field.
 #[derive(Default)]
 pub(super) struct Goals {
@@ -96,27 +103,51 @@ pub(super) struct Goals {
 
 impl Goals {
     /// Looks at a leaf, and at the cells that its vector blends into.
-    pub fn load(&mut self, current: &Plane, display: (usize, usize), quarters: &Quarters, field: &BlockField, leaf: &Leaf) {
+    pub fn load(&mut self, inputs: &Inputs, field: &BlockField, leaf: &Leaf) {
+        let open = |row: usize, col: usize| covers(leaf, row, col);
+        self.look(inputs, field, leaf, open, |sources| sources.any_open());
+    }
+
+    /// As [`Self::load`], at all cells that any vectors in the leaf's square can blend into.
+    pub fn load_all(&mut self, inputs: &Inputs, field: &BlockField, leaf: &Leaf) {
+        let open = |row: usize, col: usize| covers(leaf, row, col);
+        self.look(inputs, field, leaf, open, |_| true);
+    }
+
+    /// The squared error of the prediction in all these cells.
+    pub fn present_error(&mut self, inputs: &Inputs, field: &BlockField, leaf: &Leaf) -> u64 {
+        self.look(inputs, field, leaf, |_, _| false, |_| true);
+        self.error(inputs.quarters, inputs.kernels, MotionVector::default(), u64::MAX)
+    }
+
+    fn look(
+        &mut self,
+        inputs: &Inputs,
+        field: &BlockField,
+        leaf: &Leaf,
+        is_open: impl Fn(usize, usize) -> bool,
+        counts: impl Fn(&Sources) -> bool,
+    ) {
         self.cells.clear();
         let n = leaf.cells();
         let (rows, cols) = (leaf.row..leaf.row + n, leaf.col..leaf.col + n);
-        let is_open = |row: usize, col: usize| rows.contains(&row) && cols.contains(&col);
         // The widest overlap reaches half a leaf beyond the edge.
         let reach = n.div_ceil(2);
         for row in rows.start.saturating_sub(reach)..(rows.end + reach).min(field.rows()) {
             for col in cols.start.saturating_sub(reach)..(cols.end + reach).min(field.cols()) {
-                if !rows.contains(&row) && !cols.contains(&col) || CELL * row >= display.1 || CELL * col >= display.0 {
+                let outside = CELL * row >= inputs.display.1 || CELL * col >= inputs.display.0;
+                if outside || !rows.contains(&row) && !cols.contains(&col) {
                     continue;
                 }
-                let sources = Sources::of(field, (row, col), is_open);
-                if sources.any_open() {
-                    self.cells.push(goal(current, display, quarters, (CELL * col, CELL * row), &sources));
+                let sources = Sources::of(field, (row, col), &is_open);
+                if counts(&sources) {
+                    self.cells.push(goal(inputs.current, inputs.display, inputs.quarters, (CELL * col, CELL * row), &sources));
                 }
             }
         }
     }
 
-    /// The squared error with a vector, but for a part that no vector changes; anything not below it once it reaches `limit`.
+    /// The squared error with a vector in the cells that were looked at; anything not below it once it reaches `limit`.
     pub fn error(&self, quarters: &Quarters, kernels: Kernels, vector: MotionVector, limit: u64) -> u64 {
         let (samples, way) = quarters.plane(vector);
         // Errors are in 1/8 grey level.
@@ -205,9 +236,7 @@ fn fill_any(parts: &Parts, current: &[u8], stride: usize, goal: &mut Goal) {
             let rest = first as i16 + step as i16;
             let weight = ((FULL - h) * open + FULL * h * u16::from(parts.open[2][col]) + ROUND) >> 6;
             goal.weight[at] = weight as i16;
-            // Samples that the vector does not change do not count.
-            let target = (FULL * u16::from(line[col])) as i16 - rest;
-            goal.target[at] = if weight > 0 { target } else { 0 };
+            goal.target[at] = (FULL * u16::from(line[col])) as i16 - rest;
         }
     }
 }

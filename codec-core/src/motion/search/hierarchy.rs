@@ -144,7 +144,7 @@ impl Hierarchy {
                 for (dr, dc) in [(-1, 0), (0, 1), (1, 0)] {
                     start(before.block(r + dr, c + dc));
                 }
-                for step in [4, 2, 1] {
+                for step in [4, 2, 1].into_iter().take(super::tune("SH", 3)) {
                     let centre = best.1;
                     for (dx, dy) in [(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
                         if let Some(vector) = moved(centre, step * dx, step * dy) {

@@ -118,11 +118,11 @@ impl BlockSearch {
         let (reach, thoroughness) = match self.effort {
             SearchEffort::Fast => (
                 Reach { columns: 24, rows: 16 },
-                Thoroughness { starts: 1, rounds: [0, 0, 0], optimism: tune("OPT", 30) as f64 / 10.0, polish_rounds: [0, tune("FS1", 0)], skip_uniform: tune("UNI", 1) == 1, every: None },
+                Thoroughness { starts: 1, rounds: [0, tune("FR2", 0), tune("FR1", 0)], optimism: tune("OPT", 30) as f64 / 10.0, polish_rounds: [tune("FS2", 0), tune("FS1", 0)], skip_uniform: tune("UNI", 1) == 1, every: None },
             ),
             SearchEffort::Medium => (
                 Reach { columns: 32, rows: 24 },
-                Thoroughness { starts: 1, rounds: [0, 0, tune("R1", 1)], optimism: tune("OPT", 20) as f64 / 10.0, polish_rounds: [tune("S2", 0), tune("S1", 1)], skip_uniform: tune("UNI", 1) == 1, every: None },
+                Thoroughness { starts: 1, rounds: [tune("R4", 0), tune("R2", 0), tune("R1", 1)], optimism: tune("OPT", 20) as f64 / 10.0, polish_rounds: [tune("S2", 0), tune("S1", 1)], skip_uniform: tune("UNI", 1) == 1, every: None },
             ),
             SearchEffort::Slow => (
                 Reach { columns: 48, rows: 40 },
@@ -154,6 +154,9 @@ impl BlockSearch {
         stage(2);
         for _ in 0..tune("PASSES", 1) {
             self.polish.run(&inputs, &mut field);
+            if tune("JOIN", 1) != 0 {
+                self.polish.join(&inputs, &mut field);
+            }
         }
         stage(3);
         let (inter_cost, intra_cost) = self.scene.costs(&self.hierarchy, &field, previous);
@@ -162,15 +165,15 @@ impl BlockSearch {
     }
 }
 
+static TUNES: std::sync::Mutex<Vec<(String, usize)>> = std::sync::Mutex::new(Vec::new());
+
+#[doc(hidden)]
+pub fn set_tunes(new: &[(String, usize)]) {
+    *TUNES.lock().unwrap() = new.to_vec();
+}
+
 pub(crate) fn tune(name: &str, default: usize) -> usize {
-    static VALUES: std::sync::Mutex<Vec<(String, usize)>> = std::sync::Mutex::new(Vec::new());
-    let mut values = VALUES.lock().unwrap();
-    if let Some((_, value)) = values.iter().find(|(n, _)| n == name) {
-        return *value;
-    }
-    let value = std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    values.push((name.into(), value));
-    value
+    TUNES.lock().unwrap().iter().find(|(n, _)| n == name).map_or(default, |(_, v)| *v)
 }
 
 fn stage(i: usize) {
