@@ -191,8 +191,12 @@ impl<'a> Inputs<'a> {
             starts.add(Choice { vector, distortion, bits, cost: distortion * BIT + self.price * bits });
         }
         if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
+            let (columns, rows) = (columns.min(super::tune("W", 99) as i16), rows.min(super::tune("W", 99) as i16));
+            let centre = match super::tune("CENTRE", 0) { 0 => MotionVector::default(), 1 => starts.best[0].vector, _ => self.hierarchy.fine(area.x, area.y) };
             for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
-                starts.add(self.own(area, options, MotionVector { x, y }, starts.worst()));
+                if let Some(v) = moved(centre, x, y) {
+                starts.add(self.own(area, options, v, starts.worst()));
+                }
             }
         }
         for start in starts.best() {

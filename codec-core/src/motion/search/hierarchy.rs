@@ -56,6 +56,8 @@ pub(super) struct Hierarchy {
     /// Vectors of 8x8 samples at the sizes between.
     fine: [Grid; 2],
     levels: usize,
+    common: Vec<MotionVector>,
+    small: Grid,
 }
 
 impl Hierarchy {
@@ -105,11 +107,80 @@ impl Hierarchy {
                 take(grid.at(x + dx, y + dy));
             }
         });
+        for ring in 1..=super::tune("RING", 1) as isize {
         for i in 0..side {
-            for (r, c) in [(i, -1), (-1, i), (i, side), (side, i)] {
+            for (r, c) in [(i, -ring), (-ring, i), (i, side + ring - 1), (side + ring - 1, i)] {
                 take(fine.block(row + r, col + c));
             }
         }
+        }
+        if super::tune("SMALL", 0) != 0 {
+            for (r, c) in (0..8).flat_map(|r| (0..8).map(move |c| (r, c))) {
+                take(self.small.at(x + 8 * c, y + 8 * r));
+            }
+        }
+        self.common.iter().take(super::tune("COMMON", 0)).for_each(|&v| take(v));
+    }
+
+    pub fn search_small(&mut self, current: &Plane, quarters: &Quarters, price: f64, kernels: Kernels) {
+        let (cur, refe) = (&self.current[1], &self.reference[1]);
+        let (cols, rows) = (cur.width.div_ceil(16), cur.height.div_ceil(16));
+        self.small.reset(3, cols * 4, rows * 4);
+        let (across, down) = (super::tune("SW", 16) as i32, super::tune("SV", 12) as i32);
+        let weight = price.sqrt() / 4.0 * super::tune("SP", 100) as f64 / 100.0;
+        let cost = |d: i32| (weight * component_bits(f64::from(d) * 8.0)).min(1000.0) as u16;
+        let column_costs: Vec<u16> = (-across..across).map(cost).collect();
+        let row_costs: Vec<u16> = (-down..=down).map(cost).collect();
+        let window = Window { reach: (across as usize, down as usize), column_costs: &column_costs, row_costs: &row_costs };
+        let (width, height) = quarters.whole().size();
+        for row in 0..rows {
+            for col in 0..cols {
+                let (x, y) = (16 * col as i32, 16 * row as i32);
+                let mut centre = (0i32, 0i32);
+                if super::tune("SC", 0) == 1 {
+                    let v = self.fine[0].at(32 * col + 15, 32 * row + 15);
+                    centre = (i32::from(v.x >> 3), i32::from(v.y >> 3));
+                }
+                let from = (&cur.data[cur.at(x, y)..], cur.stride);
+                let (cx, cy) = ((x + centre.0 - across).clamp(-80, cur.width as i32 + 78 - 16 - 2 * across - 16), (y + centre.1 - down).clamp(-80, cur.height as i32 + 78 - 16 - 2 * down));
+                let centre = (cx - x + across, cy - y + down);
+                let to = (&refe.data[refe.at(cx, cy)..], refe.stride);
+                let group = search(from, to, &window);
+                for (i, &place) in group.fours.iter().enumerate() {
+                    let (bx, by) = (32 * col + i % 4 * 8, 32 * row + i / 4 * 8);
+                    if bx >= width || by >= height {
+                        continue;
+                    }
+                    let vector = MotionVector { x: ((place.0 + centre.0) << 3) as i16, y: ((place.1 + centre.1) << 3) as i16 };
+                    let cost = |vector: MotionVector| {
+                        let pair = Pair {
+                            a: &current.data[by * current.stride + bx..],
+                            a_stride: current.stride,
+                            b: quarters.block(bx, by, vector),
+                            b_stride: quarters.stride(),
+                            width: 8.min(width - bx),
+                            height: 8.min(height - by),
+                        };
+                        kernels.squares(&pair)
+                    };
+                    let mut best = (cost(vector), vector);
+                    for step in [4, 2].into_iter().take(super::tune("SS", 1)) {
+                        let centre = best.1;
+                        for (dx, dy) in [(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
+                            if let Some(vector) = moved(centre, step * dx, step * dy) {
+                                best = best.min_by_cost((cost(vector), vector));
+                            }
+                        }
+                    }
+                    let at = (row * 4 + i / 4) * self.small.cols + col * 4 + i % 4;
+                    self.small.vectors[at] = best.1;
+                }
+            }
+        }
+    }
+
+    pub fn fine(&self, x: usize, y: usize) -> MotionVector {
+        self.fine[0].at(x, y)
     }
 
     /// Refines the vectors of 16x16 luma samples to quarter samples at full size.
@@ -155,6 +226,13 @@ impl Hierarchy {
                 grid.vectors[row * before.cols + col] = best.1;
             }
         }
+        let mut counts = std::collections::BTreeMap::<(i16, i16), usize>::new();
+        for v in &self.fine[0].vectors {
+            *counts.entry((v.x, v.y)).or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|c| std::cmp::Reverse(c.1));
+        self.common = counts.iter().take(64).map(|c| MotionVector { x: c.0.0, y: c.0.1 }).collect();
     }
 
     fn search_coarse(&mut self, reach: Reach, price: f64, threads: usize) {

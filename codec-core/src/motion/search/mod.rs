@@ -118,11 +118,11 @@ impl BlockSearch {
         let (reach, thoroughness) = match self.effort {
             SearchEffort::Fast => (
                 Reach { columns: 24, rows: 16 },
-                Thoroughness { starts: 1, rounds: [0, tune("FR2", 0), tune("FR1", 0)], optimism: tune("OPT", 30) as f64 / 10.0, polish_rounds: [tune("FS2", 0), tune("FS1", 0)], skip_uniform: tune("UNI", 1) == 1, every: None },
+                Thoroughness { starts: 1, rounds: [0, tune("FR2", 1), tune("FR1", 1)], optimism: tune("OPT", 30) as f64 / 10.0, polish_rounds: [tune("FS2", 0), tune("FS1", 0)], skip_uniform: tune("UNI", 1) == 1, every: None },
             ),
             SearchEffort::Medium => (
                 Reach { columns: 32, rows: 24 },
-                Thoroughness { starts: 1, rounds: [tune("R4", 0), tune("R2", 0), tune("R1", 1)], optimism: tune("OPT", 20) as f64 / 10.0, polish_rounds: [tune("S2", 0), tune("S1", 1)], skip_uniform: tune("UNI", 1) == 1, every: None },
+                Thoroughness { starts: 1, rounds: [tune("R4", 2), tune("R2", 2), tune("R1", 2)], optimism: tune("OPT", 20) as f64 / 10.0, polish_rounds: [tune("S2", 0), tune("S1", 1)], skip_uniform: tune("UNI", 1) == 1, every: None },
             ),
             SearchEffort::Slow => (
                 Reach { columns: 48, rows: 40 },
@@ -135,6 +135,9 @@ impl BlockSearch {
         self.hierarchy.run(&self.current, whole, previous, reach, price, self.kernels, threads);
         stage(1);
         self.hierarchy.sharpen(current, &self.quarters, price, self.kernels);
+        if tune("SMALL", 0) != 0 {
+            self.hierarchy.search_small(current, &self.quarters, price, self.kernels);
+        }
         stage(5);
         let inputs = Inputs {
             current,

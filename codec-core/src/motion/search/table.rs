@@ -8,7 +8,7 @@ use crate::motion::{CELL, MIN_LOG2, MotionVector, ROOT};
 /// Cells along a root's side.
 pub(super) const SIDE: usize = ROOT / CELL;
 /// Vectors at most.
-pub(super) const MOST: usize = 48;
+pub(super) const MOST: usize = 128;
 /// Squares of a root: 64 of one cell, 16, 4 and the whole.
 const SQUARES: usize = 64 + 16 + 4 + 1;
 
@@ -71,7 +71,7 @@ impl Table {
 
     /// Adds a vector, unless it is there or there is no room.
     pub fn add(&mut self, vector: MotionVector, current: &Plane, quarters: &Quarters, kernels: Kernels) {
-        if self.count == MOST || self.find(vector).is_some() {
+        if self.count == super::tune("MOST", 128) || self.find(vector).is_some() {
             return;
         }
         let pair = Pair {
