@@ -1,7 +1,7 @@
 //! Trees and vectors by rate and distortion, in coding order.
 
 use super::costs::{BIT, Coder, Options};
-use super::hierarchy::Hierarchy;
+use super::hierarchy::{AROUND, Hierarchy};
 use super::kernels::{Kernels, Pair};
 use super::quarters::Quarters;
 use super::table::{SIDE, Table, square};
@@ -15,6 +15,10 @@ pub(super) struct Thoroughness {
     pub starts: usize,
     /// Rounds at steps of a whole, a half and a quarter sample.
     pub rounds: [usize; 3],
+    /// Rings of 16x16 blocks around a root whose vectors are candidates.
+    pub rings: usize,
+    /// Bits that a vector found for a single cell has to save.
+    pub cell_bits: f64,
     /// Bits that a leaf is hoped to cost at least.
     pub optimism: f64,
     /// Rounds of the polishing passes at steps of a half and a quarter sample.
@@ -103,7 +107,6 @@ impl<'a> Inputs<'a> {
     fn gather(&self, table: &mut Table, field: &BlockField, row: usize, col: usize) {
         let mut add = |vector| table.add(vector, self.current, self.quarters, self.kernels);
         add(MotionVector::default());
-        self.hierarchy.seeds(col * CELL, row * CELL, &mut add);
         for i in 0..SIDE {
             if col > 0 {
                 add(field.vector(row + i, col - 1));
@@ -115,9 +118,34 @@ impl<'a> Inputs<'a> {
         if row > 0 && col + SIDE < field.cols() {
             add(field.vector(row - 1, col + SIDE));
         }
+        self.hierarchy.seeds(col * CELL, row * CELL, self.thoroughness.rings, &mut add);
         if let Some(previous) = self.coder.previous {
             for (r, c) in (0..SIDE).step_by(2).flat_map(|r| (0..SIDE).step_by(2).map(move |c| (r, c))) {
                 add(previous.vector(row + r, col + c));
+            }
+        }
+        // Vectors of single cells, where they pay for themselves.
+        let worth = (self.price as f64 * self.thoroughness.cell_bits) as u32;
+        for (r, c) in (0..SIDE * SIDE).map(|cell| (cell / SIDE, cell % SIDE)) {
+            let Some(area) = self.area(row + r, col + c, MIN_LOG2) else { continue };
+            let limit = table.best(r, c).saturating_sub(worth);
+            if limit == 0 {
+                continue;
+            }
+            let start = self.hierarchy.small(area.x, area.y);
+            let mut best = (self.distortion(area, start) as u32, start);
+            // Refinement may halve the error.
+            if best.0 / 2 >= limit {
+                continue;
+            }
+            for vector in AROUND.iter().filter_map(|(dx, dy)| moved(start, 4 * dx, 4 * dy)) {
+                let distortion = self.distortion(area, vector) as u32;
+                if distortion < best.0 {
+                    best = (distortion, vector);
+                }
+            }
+            if best.0 < limit {
+                table.add(best.1, self.current, self.quarters, self.kernels);
             }
         }
     }
@@ -191,12 +219,8 @@ impl<'a> Inputs<'a> {
             starts.add(Choice { vector, distortion, bits, cost: distortion * BIT + self.price * bits });
         }
         if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
-            let (columns, rows) = (columns.min(super::tune("W", 99) as i16), rows.min(super::tune("W", 99) as i16));
-            let centre = match super::tune("CENTRE", 0) { 0 => MotionVector::default(), 1 => starts.best[0].vector, _ => self.hierarchy.fine(area.x, area.y) };
             for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
-                if let Some(v) = moved(centre, x, y) {
-                starts.add(self.own(area, options, v, starts.worst()));
-                }
+                starts.add(self.own(area, options, MotionVector { x, y }, starts.worst()));
             }
         }
         for start in starts.best() {
@@ -219,7 +243,6 @@ impl<'a> Inputs<'a> {
 
     /// Searches around a vector in smaller and smaller steps.
     fn refine(&self, area: Area, options: &Options, start: Choice) -> Choice {
-        const AROUND: [(i16, i16); 8] = [(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)];
         let mut best = start;
         for (step, rounds) in [4, 2, 1].into_iter().zip(self.thoroughness.rounds) {
             let mut last: Option<MotionVector> = None;

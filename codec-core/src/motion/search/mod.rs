@@ -115,29 +115,25 @@ impl BlockSearch {
         stage(9);
         self.current.load(current, display);
         self.quarters.load(reference, display, threads);
-        let (reach, thoroughness) = match self.effort {
-            SearchEffort::Fast => (
-                Reach { columns: 24, rows: 16 },
-                Thoroughness { starts: 1, rounds: [0, tune("FR2", 1), tune("FR1", 1)], optimism: tune("OPT", 30) as f64 / 10.0, polish_rounds: [tune("FS2", 0), tune("FS1", 0)], skip_uniform: tune("UNI", 1) == 1, every: None },
-            ),
-            SearchEffort::Medium => (
-                Reach { columns: 32, rows: 24 },
-                Thoroughness { starts: 1, rounds: [tune("R4", 2), tune("R2", 2), tune("R1", 2)], optimism: tune("OPT", 20) as f64 / 10.0, polish_rounds: [tune("S2", 0), tune("S1", 1)], skip_uniform: tune("UNI", 1) == 1, every: None },
-            ),
-            SearchEffort::Slow => (
-                Reach { columns: 48, rows: 40 },
-                Thoroughness { starts: 3, rounds: [6, 4, 4], optimism: 0.5, polish_rounds: [2, 2], skip_uniform: false, every: None },
-            ),
+        let t = |name: &str, values: [usize; 3]| tune(name, values[self.effort as usize]);
+        let wide = Reach { columns: t("WC", [24, 32, 48]), rows: t("WR", [16, 24, 40]) };
+        let narrow = Reach { columns: t("NC", [8, 16, 16]), rows: t("NR", [6, 12, 12]) };
+        let thoroughness = Thoroughness {
+            starts: t("STARTS", [1, 1, 3]),
+            rounds: [t("R4", [0, 2, 6]), t("R2", [1, 2, 4]), t("R1", [1, 2, 4])],
+            rings: t("RING", [1, 1, 4]),
+            cell_bits: t("CB", [8, 6, 4]) as f64,
+            optimism: t("OPT", [30, 20, 5]) as f64 / 10.0,
+            polish_rounds: [t("S2", [0, 0, 2]), t("S1", [0, 1, 2])],
+            skip_uniform: t("UNI", [1, 1, 0]) == 1,
+            every: None,
         };
         let thoroughness = Thoroughness { every: self.every, ..thoroughness };
         stage(0);
         let whole = self.quarters.whole();
-        self.hierarchy.run(&self.current, whole, previous, reach, price, self.kernels, threads);
+        self.hierarchy.run([&self.current, whole], wide, narrow, price, threads);
         stage(1);
-        self.hierarchy.sharpen(current, &self.quarters, price, self.kernels);
-        if tune("SMALL", 0) != 0 {
-            self.hierarchy.search_small(current, &self.quarters, price, self.kernels);
-        }
+        self.hierarchy.sharpen(current, &self.quarters, t("SH", [1, 1, 3]), price, self.kernels, threads);
         stage(5);
         let inputs = Inputs {
             current,
@@ -155,9 +151,9 @@ impl BlockSearch {
             }
         }
         stage(2);
-        for _ in 0..tune("PASSES", 1) {
+        for _ in 0..t("PASSES", [1, 1, 2]) {
             self.polish.run(&inputs, &mut field);
-            if tune("JOIN", 1) != 0 {
+            if t("JOIN", [0, 0, 1]) != 0 {
                 self.polish.join(&inputs, &mut field);
             }
         }

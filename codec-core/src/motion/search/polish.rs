@@ -3,6 +3,7 @@
 use super::blend::Goals;
 use super::costs::BIT;
 use super::decide::{Inputs, moved};
+use super::hierarchy::AROUND;
 use crate::motion::{BlockField, Leaf, MAX_LOG2, MIN_LOG2, MotionVector};
 
 /// The pass over the leaves, with its buffers.
@@ -121,7 +122,7 @@ impl Polish {
         for (step, rounds) in [2, 1].into_iter().zip(inputs.thoroughness.polish_rounds) {
             for _ in 0..rounds {
                 let centre = best.1;
-                for (dx, dy) in [(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
+                for (dx, dy) in AROUND {
                     if let Some(vector) = moved(centre, step * dx, step * dy) && trial.add(vector) {
                         consider(&mut best, vector);
                     }
