@@ -4,7 +4,6 @@
 //! `motion_search FRAMES EFFORTS QUALITIES CLIP...`, such as `motion_search 20 fast,medium,slow,all 32,44 a.y4m b.y4m` (8-bit 4:2:0
 //! Y4M); luma only. The first effort is what the others are compared with.
 
-use std::collections::HashMap;
 use std::f64::consts::PI;
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
@@ -48,23 +47,34 @@ fn code_residual(wanted: &Plane, plane: &mut Plane, (width, height): (usize, usi
             (scale * (PI * k as f64 * (x as f64 + 0.5) / 8.0).cos()) as f32
         })
     });
-    let product = |a: &dyn Fn(usize, usize) -> f32, b: &dyn Fn(usize, usize) -> f32| -> [[f32; 8]; 8] {
-        std::array::from_fn(|i| std::array::from_fn(|j| (0..8).map(|k| a(i, k) * b(k, j)).sum()))
+    type Block = [[f32; 8]; 8];
+    let turned: Block = std::array::from_fn(|i| std::array::from_fn(|j| basis[j][i]));
+    let product = |a: &Block, b: &Block| -> Block {
+        let mut out = [[0.0; 8]; 8];
+        for i in 0..8 {
+            for k in 0..8 {
+                for j in 0..8 {
+                    out[i][j] += a[i][k] * b[k][j];
+                }
+            }
+        }
+        out
     };
-    let mut counts: Vec<HashMap<i32, u32>> = vec![HashMap::new(); 64];
+    let mut counts = vec![[0u32; 1024]; 64];
     for top in (0..height).step_by(8) {
         for left in (0..width).step_by(8) {
-            let difference =
-                |y: usize, x: usize| f32::from(wanted.row(top + y)[left + x]) - f32::from(plane.row(top + y)[left + x]);
-            let rows = product(&|i, k| basis[i][k], &difference);
-            let mut block = product(&|i, k| rows[i][k], &|k, j| basis[j][k]);
+            let mut block = [[0.0; 8]; 8];
+            for (y, line) in block.iter_mut().enumerate() {
+                let pair = wanted.row(top + y)[left..][..8].iter().zip(&plane.row(top + y)[left..][..8]);
+                line.iter_mut().zip(pair).for_each(|(out, (&a, &b))| *out = f32::from(a) - f32::from(b));
+            }
+            let mut block = product(&product(&basis, &block), &turned);
             for (i, value) in block.as_flattened_mut().iter_mut().enumerate() {
                 let level = (value.abs() / step + 0.2).floor() * value.signum();
-                *counts[i].entry(level as i32).or_default() += 1;
+                counts[i][(level as i32 + 512) as usize] += 1;
                 *value = level * step;
             }
-            let rows = product(&|i, k| basis[k][i], &|k, j| block[k][j]);
-            let block = product(&|i, k| rows[i][k], &|k, j| basis[k][j]);
+            let block = product(&product(&turned, &block), &basis);
             for (y, line) in block.iter().enumerate() {
                 for (sample, value) in plane.row_mut(top + y)[left..][..8].iter_mut().zip(line) {
                     *sample = (f32::from(*sample) + value).round().clamp(0.0, 255.0) as u8;
@@ -72,9 +82,10 @@ fn code_residual(wanted: &Plane, plane: &mut Plane, (width, height): (usize, usi
             }
         }
     }
-    let entropy = |counts: &HashMap<i32, u32>| {
-        let total = f64::from(counts.values().sum::<u32>());
-        counts.values().map(|&n| f64::from(n) * (total / f64::from(n)).log2()).sum::<f64>()
+    let entropy = |counts: &[u32; 1024]| {
+        let total = f64::from(counts.iter().sum::<u32>());
+        let used = counts.iter().filter(|&&n| n > 0).map(|&n| f64::from(n));
+        used.map(|n| n * (total / n).log2()).sum::<f64>()
     };
     counts.iter().map(entropy).sum()
 }
@@ -95,6 +106,7 @@ fn processor_time() -> Duration {
 
 /// Sums over frames.
 struct Runner {
+    tunes: Vec<(String, usize)>,
     search: BlockSearch,
     coder: MotionCoder,
     motion: f64,
@@ -109,6 +121,9 @@ struct Runner {
 
 impl Runner {
     fn new(effort: &str, (width, height): (usize, usize)) -> Self {
+        let mut parts = effort.split('+');
+        let effort = parts.next().unwrap();
+        let tunes = parts.map(|p| p.split_once('=').map(|(a, b)| (a.to_string(), b.parse().unwrap())).unwrap()).collect();
         let search = match effort {
             "fast" => BlockSearch::new(SearchEffort::Fast),
             "medium" => BlockSearch::new(SearchEffort::Medium),
@@ -117,11 +132,12 @@ impl Runner {
             other => panic!("no effort: {other}"),
         };
         let (coder, least, total) = (MotionCoder::new(width, height), Duration::MAX, Duration::ZERO);
-        Self { search, coder, motion: 0.0, residual: 0.0, predicted: 0.0, coded: 0.0, leaves: 0, ratio: 0.0, least, total }
+        Self { tunes, search, coder, motion: 0.0, residual: 0.0, predicted: 0.0, coded: 0.0, leaves: 0, ratio: 0.0, least, total }
     }
 
     /// Codes a frame and returns its reconstruction.
     fn frame(&mut self, plane: &Plane, reference: &Frame, display: (usize, usize), quality: f64, step: f32) -> Frame {
+        codec_core::motion::search::set_tunes(&self.tunes);
         let costs = self.coder.costs();
         let start = processor_time();
         let previous = self.coder.previous();
@@ -147,9 +163,7 @@ fn main() {
     let [_, frames, efforts, qualities, clips @ ..] = &arguments[..] else {
         panic!("usage: motion_search FRAMES EFFORTS QUALITIES CLIP...")
     };
-    println!(
-        "clip quality effort | motion bits, leaves | prediction dB | all bits, dB, loss, of the search | inter/intra | ms: least, mean"
-    );
+    println!("clip quality effort | motion bits, leaves | prediction dB | all bits, dB, loss, of the search | inter/intra | ms: least, mean");
     let efforts: Vec<&str> = efforts.split(',').collect();
     let mut losses = vec![Vec::new(); efforts.len()];
     for clip in clips {
@@ -166,7 +180,8 @@ fn main() {
             code_residual(&planes[0], reference.plane_mut(0), display, step / 2.0);
             let mut runners: Vec<Runner> = efforts.iter().map(|effort| Runner::new(effort, size)).collect();
             for plane in &planes[1..] {
-                let frames: Vec<Frame> = runners.iter_mut().map(|r| r.frame(plane, &reference, display, quality, step)).collect();
+                let frames: Vec<Frame> =
+                    runners.iter_mut().map(|r| r.frame(plane, &reference, display, quality, step)).collect();
                 reference = frames.into_iter().next().expect("at least one");
             }
             let n = (planes.len() - 1) as f64;
@@ -179,8 +194,8 @@ fn main() {
                 // What the search minimises, in the same unit.
                 let own = |r: &Runner| r.motion + r.predicted / price;
                 let own = 100.0 * (own(r) - own(&runners[0])) / bits(&runners[0]);
-                losses[i].push([loss, own]);
                 let ms = |time: Duration| 1000.0 * time.as_secs_f64() * 640.0 * 360.0 / samples;
+                losses[i].push([loss, own, ms(r.least), ms(r.total.div_f64(n))]);
                 println!(
                     "{name:.10} {quality} {effort:6} | {:6.0} {:4.0} | {:6.3} | {:6.0} {:6.3} {loss:+5.2} % {own:+5.2} % | {:.3} | {:.2} {:.2}",
                     r.motion / n,
@@ -196,7 +211,8 @@ fn main() {
         }
     }
     for (effort, losses) in efforts.iter().zip(&losses) {
-        let mean = |i: usize| losses.iter().map(|loss: &[f64; 2]| loss[i]).sum::<f64>() / losses.len() as f64;
-        println!("{effort}: {:+.2} % of the bits on the mean, {:+.2} % by the search's own measure", mean(0), mean(1));
+        let mean = |i: usize| losses.iter().map(|loss: &[f64; 4]| loss[i]).sum::<f64>() / losses.len() as f64;
+        let times = |i: usize| losses.iter().map(|loss| loss[i]).sum::<f64>() / losses.len() as f64;
+        println!("{effort}: {:+.2} % of the bits on the mean, {:+.2} % by the search's own measure; ms: least {:.2}, mean {:.2}", mean(0), mean(1), times(2), times(3));
     }
 }

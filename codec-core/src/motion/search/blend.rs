@@ -1,15 +1,17 @@
 //! Squared errors of overlapped prediction, as a function of one leaf's vector.
 
+use super::decide::Inputs;
 use super::kernels::Kernels;
 use super::quarters::Quarters;
 use super::surface::Surface;
-use crate::frame::Plane;
-use crate::kernels::simd::multiversion;
 use crate::motion::overlap::{UNIT, weights};
-use crate::motion::{BlockField, CELL, Leaf, MotionVector};
+use crate::motion::{BlockField, CELL, Leaf, MIN_LOG2, MotionVector};
 
 /// Samples of a cell.
 const AREA: usize = CELL * CELL;
+
+/// Half of a cell's side.
+const HALF: usize = CELL / 2;
 
 /// What a neighbour's vector adds to half of a cell: rows or columns 0..4 or 4..8.
 #[derive(Clone, Copy, Default)]
@@ -17,7 +19,8 @@ struct Side {
     vector: MotionVector,
     /// The neighbour is the leaf whose vector is open.
     open: bool,
-    weights: [u8; CELL / 2],
+    /// All 0 where no neighbour reaches.
+    weights: [u8; HALF],
 }
 
 /// All that predicts one cell.
@@ -28,55 +31,66 @@ struct Sources {
     horizontal: [Side; 2],
 }
 
+/// Weights of half a cell, by the binary logarithm of the overlap less 2, the distance of its nearest sample from the edge in
+/// halves of a cell, and whether the edge is the far one. The narrowest overlap fills one half.
+const RAMPS: [[[[u8; HALF]; 2]; 8]; 4] = {
+    let mut ramps = [[[[0; HALF]; 2]; 8]; 4];
+    let mut i = 0;
+    while i < 4 * 8 * HALF {
+        let (overlap, at) = (4 << (i / (8 * HALF)), i % (8 * HALF));
+        if at < overlap {
+            let weight = weights(overlap)[at];
+            ramps[i / (8 * HALF)][at / HALF][0][at % HALF] = weight;
+            ramps[i / (8 * HALF)][at / HALF][1][HALF - 1 - at % HALF] = weight;
+        }
+        i += 1;
+    }
+    ramps
+};
+
 impl Sources {
     fn of(field: &BlockField, (row, col): (usize, usize), is_open: impl Fn(usize, usize) -> bool) -> Self {
         let log2 = field.log2(row, col);
-        let n = Leaf { row, col, log2, vector: MotionVector::default() }.cells();
+        let n = 1 << (log2 - MIN_LOG2);
         let (top, left) = (row & !(n - 1), col & !(n - 1));
-        let side = |inside: bool, neighbour: (usize, usize), cells_before: usize, far: bool| {
-            let mut halves = [Side::default(); 2];
-            if !inside {
-                return halves;
-            }
-            let overlap = 1 << (log2.min(field.log2(neighbour.0, neighbour.1)) - 1);
-            let ramp = weights(overlap);
-            for (half, out) in halves.iter_mut().enumerate() {
-                // Distance of the half's nearest sample from the edge.
-                let distance = CELL * cells_before + CELL / 2 * if far { 1 - half } else { half };
-                if distance < overlap {
-                    out.vector = field.vector(neighbour.0, neighbour.1);
-                    out.open = is_open(neighbour.0, neighbour.1);
-                    // The narrowest overlap, of half a cell, fills one half.
-                    out.weights.copy_from_slice(&ramp[distance..][..CELL / 2]);
-                    if far {
-                        out.weights.reverse();
-                    }
+        // Of a cell with so many cells of its leaf above or left of it. Each half is nearer to one edge, whose overlap alone can
+        // reach it.
+        let halves = |before: usize, near: Option<(usize, usize)>, far: Option<(usize, usize)>| -> [Side; 2] {
+            std::array::from_fn(|half| {
+                let at = 2 * before + half;
+                let is_far = at >= n;
+                let Some((r, c)) = (if is_far { far } else { near }) else { return Side::default() };
+                let distance = if is_far { 2 * n - 1 - at } else { at };
+                let overlap = log2.min(field.log2(r, c)) - MIN_LOG2;
+                let weights = RAMPS[usize::from(overlap)][distance & 7][usize::from(is_far)];
+                // Without a weight nothing else matters.
+                if weights == [0; HALF] {
+                    return Side::default();
                 }
-            }
-            halves
+                Side { vector: field.vector(r, c), open: is_open(r, c), weights }
+            })
         };
-        let join = |near: [Side; 2], far: [Side; 2]| {
-            std::array::from_fn(
-                |half| if near[half].weights[0] > 0 || near[half].weights[3] > 0 { near[half] } else { far[half] },
-            )
-        };
+        let (bottom, right) = (top + n, left + n);
         Self {
             vector: field.vector(row, col),
             open: is_open(row, col),
-            vertical: join(
-                side(top > 0, (top.wrapping_sub(1), col), row - top, false),
-                side(top + n < field.rows(), (top + n, col), top + n - 1 - row, true),
+            vertical: halves(
+                row - top,
+                (top > 0).then(|| (top - 1, col)),
+                (bottom < field.rows()).then_some((bottom, col)),
             ),
-            horizontal: join(
-                side(left > 0, (row, left.wrapping_sub(1)), col - left, false),
-                side(left + n < field.cols(), (row, left + n), left + n - 1 - col, true),
+            horizontal: halves(
+                col - left,
+                (left > 0).then(|| (row, left - 1)),
+                (right < field.cols()).then_some((row, right)),
             ),
         }
     }
 
-    /// Whether the open vector takes part.
-    fn any_open(&self) -> bool {
-        self.open || self.vertical.iter().chain(&self.horizontal).any(|side| side.open)
+    /// Whether the open vector takes part with a weight of `least` anywhere.
+    fn is_changed(&self, least: u8) -> bool {
+        let strong = |side: &Side| side.open && side.weights[0].max(side.weights[HALF - 1]) >= least;
+        self.open || self.vertical.iter().chain(&self.horizontal).any(strong)
     }
 }
 
@@ -90,127 +104,175 @@ pub(super) struct Goal {
     pub y: i32,
 }
 
+/// Whether a leaf holds a cell.
+fn covers(leaf: &Leaf, row: usize, col: usize) -> bool {
+    let n = leaf.cells();
+    (leaf.row..leaf.row + n).contains(&row) && (leaf.col..leaf.col + n).contains(&col)
+}
+
 /// The squared error around a leaf as a function of its vector, everything else being as it is in the field.
 #[derive(Default)]
 pub(super) struct Goals {
+    /// The first `count` are in use.
     cells: Vec<Goal>,
+    count: usize,
 }
 
 impl Goals {
     /// Looks at a leaf, and at the cells that its vector blends into.
-    pub fn load(&mut self, current: &Plane, display: (usize, usize), quarters: &Quarters, field: &BlockField, leaf: &Leaf) {
-        self.cells.clear();
+    pub fn load(&mut self, inputs: &Inputs, field: &BlockField, leaf: &Leaf) {
+        let open = |row: usize, col: usize| covers(leaf, row, col);
+        self.look(inputs, field, leaf, open, |sources| sources.is_changed(super::tune("MINW", 8) as u8));
+    }
+
+    /// As [`Self::load`], at all cells that any vectors in the leaf's square can blend into.
+    pub fn load_all(&mut self, inputs: &Inputs, field: &BlockField, leaf: &Leaf) {
+        let open = |row: usize, col: usize| covers(leaf, row, col);
+        self.look(inputs, field, leaf, open, |_| true);
+    }
+
+    /// The squared error of the prediction in all these cells.
+    pub fn present_error(&mut self, inputs: &Inputs, field: &BlockField, leaf: &Leaf) -> u64 {
+        self.look(inputs, field, leaf, |_, _| false, |_| true);
+        self.error(inputs.quarters, inputs.kernels, MotionVector::default(), u64::MAX)
+    }
+
+    fn look(
+        &mut self,
+        inputs: &Inputs,
+        field: &BlockField,
+        leaf: &Leaf,
+        is_open: impl Fn(usize, usize) -> bool,
+        counts: impl Fn(&Sources) -> bool,
+    ) {
+        self.count = 0;
         let n = leaf.cells();
-        let (rows, cols) = (leaf.row..leaf.row + n, leaf.col..leaf.col + n);
-        let is_open = |row: usize, col: usize| rows.contains(&row) && cols.contains(&col);
+        // The leaf's own cells first: they decide most.
+        for cell in (0..n * n).map(|i| (leaf.row + i / n, leaf.col + i % n)) {
+            self.look_at(inputs, field, cell, &is_open, &counts);
+        }
         // The widest overlap reaches half a leaf beyond the edge.
         let reach = n.div_ceil(2);
-        for row in rows.start.saturating_sub(reach)..(rows.end + reach).min(field.rows()) {
-            for col in cols.start.saturating_sub(reach)..(cols.end + reach).min(field.cols()) {
-                if !rows.contains(&row) && !cols.contains(&col) || CELL * row >= display.1 || CELL * col >= display.0 {
-                    continue;
-                }
-                let sources = Sources::of(field, (row, col), is_open);
-                if sources.any_open() {
-                    self.cells.push(goal(current, display, quarters, (CELL * col, CELL * row), &sources));
-                }
+        let before = |start: usize| start.saturating_sub(reach)..start;
+        let after = |start: usize, end: usize| start + n..(start + n + reach).min(end);
+        for row in before(leaf.row).chain(after(leaf.row, field.rows())) {
+            for col in leaf.col..leaf.col + n {
+                self.look_at(inputs, field, (row, col), &is_open, &counts);
+            }
+        }
+        for col in before(leaf.col).chain(after(leaf.col, field.cols())) {
+            for row in leaf.row..leaf.row + n {
+                self.look_at(inputs, field, (row, col), &is_open, &counts);
             }
         }
     }
 
-    /// The squared error with a vector, but for a part that no vector changes; anything not below it once it reaches `limit`.
+    fn look_at(
+        &mut self,
+        inputs: &Inputs,
+        field: &BlockField,
+        (row, col): (usize, usize),
+        is_open: impl Fn(usize, usize) -> bool,
+        counts: impl Fn(&Sources) -> bool,
+    ) {
+        if CELL * row >= inputs.display.1 || CELL * col >= inputs.display.0 {
+            return;
+        }
+        let sources = Sources::of(field, (row, col), is_open);
+        if !counts(&sources) {
+            return;
+        }
+        if self.count == self.cells.len() {
+            self.cells.push(Goal { target: [0; AREA], weight: [0; AREA], x: 0, y: 0 });
+        }
+        goal(inputs, (CELL * col, CELL * row), &sources, &mut self.cells[self.count]);
+        self.count += 1;
+    }
+
+    /// The squared error with a vector in the cells that were looked at; anything not below it once it reaches `limit`.
     pub fn error(&self, quarters: &Quarters, kernels: Kernels, vector: MotionVector, limit: u64) -> u64 {
         let (samples, way) = quarters.plane(vector);
         // Errors are in 1/8 grey level.
-        kernels.goals(&self.cells, samples, way, limit.saturating_mul(64)) >> 6
+        kernels.goals(&self.cells[..self.count], samples, way, limit.saturating_mul(64)) >> 6
     }
 }
+
+/// A block's samples from its first one on, and how far its rows are apart.
+pub(super) type Block<'a> = (&'a [u8], usize);
 
 /// Predictions of a cell and their weights. The open vector's predictions are 0, so that what is left is the others' part.
-#[repr(align(32))]
-struct Parts {
-    own: [u8; AREA],
-    vertical: [u8; AREA],
-    horizontal: [u8; AREA],
+pub(super) struct Parts<'a> {
+    pub current: Block<'a>,
+    pub own: Block<'a>,
+    /// For rows 0..4 and 4..8; the second block starts with row 4.
+    pub vertical: [Block<'a>; 2],
+    /// For columns 0..4 and 4..8; both start with column 0.
+    pub horizontal: [Block<'a>; 2],
     /// Of the vertical neighbours by row, of the horizontal ones by column.
-    weights: [[u8; CELL]; 2],
-    /// 1 where a prediction is open: own and vertical by row, horizontal by column.
-    open: [[u8; CELL]; 3],
+    pub weights: [[u8; CELL]; 2],
+    /// The open vector's share before horizontal blending, by row, in 1/64.
+    pub share: [u8; CELL],
+    /// All ones in columns whose horizontal neighbour is open.
+    pub open: [u8; CELL],
 }
 
-/// Copies rows of a block.
-#[inline(always)]
-fn copy<const COLS: usize>(out: &mut [u8], from: &[u8], stride: usize, rows: usize) {
-    for row in 0..rows {
-        out[row * CELL..][..COLS].copy_from_slice(&from[row * stride..][..COLS]);
+impl Parts<'_> {
+    pub fn is_complete(&self) -> bool {
+        let holds = |block: Block, rows: usize| block.0.len() >= (rows - 1) * block.1 + CELL;
+        holds(self.current, CELL)
+            && holds(self.own, CELL)
+            && self.vertical.iter().all(|&block| holds(block, HALF))
+            && self.horizontal.iter().all(|&block| holds(block, CELL))
     }
 }
 
-fn goal(current: &Plane, display: (usize, usize), quarters: &Quarters, (x, y): (usize, usize), sources: &Sources) -> Goal {
-    const HALF: usize = CELL / 2;
-    let stride = quarters.stride();
-    let mut parts =
-        Parts { own: [0; AREA], vertical: [0; AREA], horizontal: [0; AREA], weights: [[0; CELL]; 2], open: [[0; CELL]; 3] };
-    if sources.open {
-        parts.open[0].fill(1);
-    } else {
-        copy::<CELL>(&mut parts.own, quarters.block(x, y, sources.vector), stride, CELL);
+fn goal(inputs: &Inputs, (x, y): (usize, usize), sources: &Sources, goal: &mut Goal) {
+    const NOTHING: Block = (&[0; CELL], 0);
+    let current = inputs.current;
+    let block = |open: bool, x: usize, y: usize, vector: MotionVector| {
+        if open { NOTHING } else { (inputs.quarters.block(x, y, vector), inputs.quarters.stride()) }
+    };
+    let side = |side: &Side, y: usize| block(side.open || side.weights == [0; HALF], x, y, side.vector);
+    let mut parts = Parts {
+        current: (&current.data[y * current.stride + x..], current.stride),
+        own: block(sources.open, x, y, sources.vector),
+        vertical: [side(&sources.vertical[0], y), side(&sources.vertical[1], y + HALF)],
+        horizontal: [side(&sources.horizontal[0], y), side(&sources.horizontal[1], y)],
+        weights: [[0; CELL]; 2],
+        share: [0; CELL],
+        open: [0; CELL],
+    };
+    for i in 0..CELL {
+        let (vertical, horizontal) = (&sources.vertical[i / HALF], &sources.horizontal[i / HALF]);
+        let (v, h) = (vertical.weights[i % HALF], horizontal.weights[i % HALF]);
+        (parts.weights[0][i], parts.weights[1][i]) = (v, h);
+        parts.share[i] = v * u8::from(vertical.open) + (UNIT as u8 - v) * u8::from(sources.open);
+        parts.open[i] = 0u8.wrapping_sub(u8::from(horizontal.open));
     }
-    for half in 0..2 {
-        let at = HALF * half;
-        let side = &sources.vertical[half];
-        parts.weights[0][at..at + HALF].copy_from_slice(&side.weights);
-        if side.open {
-            parts.open[1][at..at + HALF].fill(1);
-        } else if side.weights != [0; HALF] {
-            copy::<CELL>(&mut parts.vertical[at * CELL..], quarters.block(x, y + at, side.vector), stride, HALF);
-        }
-        let side = &sources.horizontal[half];
-        parts.weights[1][at..at + HALF].copy_from_slice(&side.weights);
-        if side.open {
-            parts.open[2][at..at + HALF].fill(1);
-        } else if side.weights != [0; HALF] {
-            copy::<HALF>(&mut parts.horizontal[at..], quarters.block(x + at, y, side.vector), stride, CELL);
-        }
-    }
-    let mut goal = Goal { target: [0; AREA], weight: [0; AREA], x: x as i32, y: y as i32 };
-    fill(&parts, &current.data[y * current.stride + x..], current.stride, &mut goal);
-    let (width, height) = (display.0 - x, display.1 - y);
+    inputs.kernels.goal(&parts, goal);
+    (goal.x, goal.y) = (x as i32, y as i32);
+    let (width, height) = (inputs.display.0 - x, inputs.display.1 - y);
     if width < CELL || height < CELL {
         for i in (0..AREA).filter(|i| i % CELL >= width || i / CELL >= height) {
             (goal.target[i], goal.weight[i]) = (0, 0);
         }
     }
-    goal
 }
 
-multiversion! {
-    fn fill(parts: &Parts, current: &[u8], stride: usize, goal: &mut Goal) = fill_any
-}
-
-#[inline(always)]
-fn fill_any(parts: &Parts, current: &[u8], stride: usize, goal: &mut Goal) {
-    const ROUND: u16 = UNIT as u16 / 2;
-    const FULL: u16 = UNIT as u16;
-    for row in 0..CELL {
-        let v = u16::from(parts.weights[0][row]);
-        let open = v * u16::from(parts.open[1][row]) + (FULL - v) * u16::from(parts.open[0][row]);
-        let line = &current[row * stride..][..CELL];
-        for col in 0..CELL {
-            let at = row * CELL + col;
-            let h = u16::from(parts.weights[1][col]);
-            // In 1/64, at most 16320.
-            let first = (FULL - v) * u16::from(parts.own[at]) + v * u16::from(parts.vertical[at]);
-            // The weighted mean of it and the horizontal part, without leaving 16 bits.
-            let difference = (FULL * u16::from(parts.horizontal[at])).wrapping_sub(first) as i16;
-            let step = (i32::from(difference) * i32::from(h << 9) + (1 << 14)) >> 15;
-            let rest = first as i16 + step as i16;
-            let weight = ((FULL - h) * open + FULL * h * u16::from(parts.open[2][col]) + ROUND) >> 6;
-            goal.weight[at] = weight as i16;
-            // Samples that the vector does not change do not count.
-            let target = (FULL * u16::from(line[col])) as i16 - rest;
-            goal.target[at] = if weight > 0 { target } else { 0 };
-        }
+/// Works out a cell's goal.
+pub(super) fn goal_any(parts: &Parts, goal: &mut Goal) {
+    let sample = |(block, stride): Block, row: usize, col: usize| i32::from(block[row * stride + col]);
+    for (row, col) in (0..AREA).map(|at| (at / CELL, at % CELL)) {
+        let (v, h) = (i32::from(parts.weights[0][row]), i32::from(parts.weights[1][col]));
+        let vertical = sample(parts.vertical[row / HALF], row % HALF, col);
+        let horizontal = sample(parts.horizontal[col / HALF], row, col);
+        // In 1/64.
+        let first = (UNIT - v) * sample(parts.own, row, col) + v * vertical;
+        let rest = first + (((UNIT * horizontal - first) * h + UNIT / 2) >> 6);
+        let open = if parts.open[col] != 0 { h } else { 0 };
+        let weight = (((UNIT - h) * i32::from(parts.share[row]) + UNIT / 2) >> 6) + open;
+        goal.weight[row * CELL + col] = weight as i16;
+        goal.target[row * CELL + col] = (UNIT * sample(parts.current, row, col) - rest) as i16;
     }
 }
 

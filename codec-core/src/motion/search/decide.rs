@@ -1,12 +1,13 @@
 //! Trees and vectors by rate and distortion, in coding order.
 
+use super::around::try_around;
 use super::costs::{BIT, Coder, Options};
 use super::hierarchy::Hierarchy;
 use super::kernels::{Kernels, Pair};
 use super::quarters::Quarters;
 use super::table::{SIDE, Table, square};
 use crate::frame::Plane;
-use crate::motion::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector};
+use crate::motion::{BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionVector};
 
 /// How thoroughly vectors are refined.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,10 @@ pub(super) struct Thoroughness {
     pub starts: usize,
     /// Rounds at steps of a whole, a half and a quarter sample.
     pub rounds: [usize; 3],
+    /// Rings of 16x16 blocks around a root whose vectors are candidates.
+    pub rings: usize,
+    /// Bits that a vector found for a single cell has to save.
+    pub cell_bits: f64,
     /// Bits that a leaf is hoped to cost at least.
     pub optimism: f64,
     /// Rounds of the polishing passes at steps of a half and a quarter sample.
@@ -103,7 +108,6 @@ impl<'a> Inputs<'a> {
     fn gather(&self, table: &mut Table, field: &BlockField, row: usize, col: usize) {
         let mut add = |vector| table.add(vector, self.current, self.quarters, self.kernels);
         add(MotionVector::default());
-        self.hierarchy.seeds(col * CELL, row * CELL, &mut add);
         for i in 0..SIDE {
             if col > 0 {
                 add(field.vector(row + i, col - 1));
@@ -115,9 +119,35 @@ impl<'a> Inputs<'a> {
         if row > 0 && col + SIDE < field.cols() {
             add(field.vector(row - 1, col + SIDE));
         }
+        self.hierarchy.seeds(col * CELL, row * CELL, self.thoroughness.rings, &mut add);
         if let Some(previous) = self.coder.surroundings.previous() {
             for (r, c) in (0..SIDE).step_by(2).flat_map(|r| (0..SIDE).step_by(2).map(move |c| (r, c))) {
                 add(previous.vector(row + r, col + c));
+            }
+        }
+        // Vectors of single cells, where they pay for themselves.
+        let worth = (self.price as f64 * self.thoroughness.cell_bits) as u32;
+        for (r, c) in (0..SIDE * SIDE).map(|cell| (cell / SIDE, cell % SIDE)) {
+            let Some(area) = self.area(row + r, col + c, MIN_LOG2) else { continue };
+            let limit = table.best(r, c).saturating_sub(worth);
+            if limit == 0 {
+                continue;
+            }
+            let start = self.hierarchy.small(area.x, area.y);
+            let mut best = (self.distortion(area, start) as u32, start);
+            // Refinement may halve the error.
+            if best.0 / 2 >= limit {
+                continue;
+            }
+            try_around(start, 4, |vector| {
+                let distortion = self.distortion(area, vector);
+                if (distortion as u32) < best.0 {
+                    best = (distortion as u32, vector);
+                }
+                distortion
+            });
+            if best.0 < limit {
+                table.add(best.1, self.current, self.quarters, self.kernels);
             }
         }
     }
@@ -190,9 +220,7 @@ impl<'a> Inputs<'a> {
             let bits = self.coder.vector(options, vector);
             starts.add(Choice { vector, distortion, bits, cost: distortion * BIT + self.price * bits });
         }
-        if let Some((columns, rows)) = self.thoroughness.every
-            && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0
-        {
+        if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
             for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
                 starts.add(self.own(area, options, MotionVector { x, y }, starts.worst()));
             }
@@ -217,23 +245,21 @@ impl<'a> Inputs<'a> {
 
     /// Searches around a vector in smaller and smaller steps.
     fn refine(&self, area: Area, options: &Options, start: Choice) -> Choice {
-        const AROUND: [(i16, i16); 8] = [(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)];
         let mut best = start;
         for (step, rounds) in [4, 2, 1].into_iter().zip(self.thoroughness.rounds) {
-            let mut last: Option<MotionVector> = None;
+            let mut last = None;
             for _ in 0..rounds {
                 let centre = best.vector;
-                for (dx, dy) in AROUND {
-                    let Some(vector) = moved(centre, dx * step, dy * step) else { continue };
-                    // What the last centre's round has seen.
-                    if last.is_some_and(|last| last.x.abs_diff(vector.x).max(last.y.abs_diff(vector.y)) <= step as u16) {
-                        continue;
+                try_around(centre, step, |vector| {
+                    if last == Some(vector) {
+                        return u64::MAX;
                     }
-                    let choice = self.own(area, options, vector, best.cost);
+                    let choice = self.own(area, options, vector, u64::MAX);
                     if choice.cost < best.cost {
                         best = choice;
                     }
-                }
+                    choice.cost
+                });
                 if best.vector == centre {
                     break;
                 }
@@ -242,12 +268,6 @@ impl<'a> Inputs<'a> {
         }
         best
     }
-}
-
-/// A vector's neighbour, if vectors reach that far.
-pub(super) fn moved(vector: MotionVector, dx: i16, dy: i16) -> Option<MotionVector> {
-    let moved = MotionVector { x: vector.x + dx, y: vector.y + dy };
-    (moved.x.abs().max(moved.y.abs()) <= MAX_COMPONENT).then_some(moved)
 }
 
 /// The best few of many candidates.

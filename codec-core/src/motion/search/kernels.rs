@@ -1,6 +1,6 @@
 //! Sums of differences between two blocks of 8-bit samples.
 
-use super::blend::{Goal, goals_any};
+use super::blend::{Goal, Parts, goal_any, goals_any};
 use super::surface::Surface;
 use crate::motion::CELL;
 
@@ -35,6 +35,7 @@ impl Pair<'_> {
 
 type Sum = unsafe fn(&Pair) -> u32;
 type CellSums = unsafe fn(&Pair, &mut [u32; 64]);
+type MakeGoal = unsafe fn(&Parts, &mut Goal);
 type GoalSums = unsafe fn(&[Goal], &Surface, (i32, i32), u64) -> u64;
 
 /// The sums for this machine's instructions.
@@ -43,6 +44,7 @@ pub(super) struct Kernels {
     squares: Sum,
     absolutes: Sum,
     cells: CellSums,
+    goal: MakeGoal,
     goals: GoalSums,
 }
 
@@ -50,9 +52,9 @@ impl Kernels {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
-            return Self { squares: x86::squares, absolutes: x86::absolutes, cells: x86::cells, goals: x86::goals };
+            return Self { squares: x86::squares, absolutes: x86::absolutes, cells: x86::cells, goal: x86::goal, goals: x86::goals };
         }
-        Self { squares: squares_any, absolutes: absolutes_any, cells: cells_any, goals: goals_any }
+        Self { squares: squares_any, absolutes: absolutes_any, cells: cells_any, goal: goal_any, goals: goals_any }
     }
 
     /// Sum of squared differences; at most 64x64 samples.
@@ -76,6 +78,14 @@ impl Kernels {
         assert!(pair.is_complete() && pair.width == 64 && pair.height <= 64);
         // SAFETY: as above.
         unsafe { (self.cells)(pair, sums) }
+    }
+
+    /// As [`goal_any`].
+    #[inline]
+    pub fn goal(&self, parts: &Parts, goal: &mut Goal) {
+        assert!(parts.is_complete());
+        // SAFETY: `detect` chose a function whose instructions the processor has, and all rows lie within the slices.
+        unsafe { (self.goal)(parts, goal) }
     }
 
     /// As [`goals_any`].
@@ -106,7 +116,7 @@ fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{CELL, Goal, Pair, Surface, absolutes_any, squares_any};
+    use super::{CELL, Goal, Pair, Parts, Surface, absolutes_any, squares_any};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -252,6 +262,45 @@ mod x86 {
     }
 
     /// # Safety
+    /// AVX2, and the parts are complete.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn goal(parts: &Parts, goal: &mut Goal) {
+        // Of two rows, 16 values.
+        let unit = _mm256_set1_epi16(64);
+        // SAFETY: all blocks have the rows that are read, eight samples each; weights and goals are arrays of that size.
+        unsafe {
+            let twice = |values: &[u8; CELL]| _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_loadl_epi64(values.as_ptr().cast())));
+            let h = twice(&parts.weights[1]);
+            let open = _mm256_and_si256(h, twice(&parts.open));
+            let (scaled, rest_of_h) = (_mm256_slli_epi16::<9>(h), _mm256_sub_epi16(unit, h));
+            for row in (0..CELL).step_by(2) {
+                let load = |block: (&[u8], usize), row: usize| two_rows(block.0.as_ptr().add(row * block.1), block.1);
+                let by_row = |values: &[u8; CELL]| {
+                    let (a, b) = (i16::from(values[row]), i16::from(values[row + 1]));
+                    _mm256_inserti128_si256::<1>(_mm256_set1_epi16(a), _mm_set1_epi16(b))
+                };
+                let own = _mm256_cvtepu8_epi16(load(parts.own, row));
+                let vertical = _mm256_cvtepu8_epi16(load(parts.vertical[row / 4], row % 4));
+                let (left, right) = (load(parts.horizontal[0], row), load(parts.horizontal[1], row));
+                let horizontal = _mm256_cvtepu8_epi16(_mm_blend_epi32::<0b1010>(left, right));
+                let current = _mm256_cvtepu8_epi16(load(parts.current, row));
+                let v = by_row(&parts.weights[0]);
+                let first =
+                    _mm256_add_epi16(_mm256_mullo_epi16(own, _mm256_sub_epi16(unit, v)), _mm256_mullo_epi16(vertical, v));
+                // (d * (h * 512) + 2^14) >> 15 is (d * h + 32) >> 6.
+                let difference = _mm256_sub_epi16(_mm256_slli_epi16::<6>(horizontal), first);
+                let rest = _mm256_add_epi16(first, _mm256_mulhrs_epi16(difference, scaled));
+                let share = _mm256_mullo_epi16(rest_of_h, by_row(&parts.share));
+                let share = _mm256_srli_epi16::<6>(_mm256_add_epi16(share, _mm256_set1_epi16(32)));
+                let at = row * CELL;
+                let target = _mm256_sub_epi16(_mm256_slli_epi16::<6>(current), rest);
+                _mm256_store_si256(goal.target.as_mut_ptr().add(at).cast(), target);
+                _mm256_store_si256(goal.weight.as_mut_ptr().add(at).cast(), _mm256_add_epi16(share, open));
+            }
+        }
+    }
+
+    /// # Safety
     /// AVX2.
     #[target_feature(enable = "avx2")]
     pub unsafe fn goals(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
@@ -314,9 +363,7 @@ mod tests {
         let kernels = Kernels::detect();
         for extreme in [false, true] {
             let (a, b) = (samples(extreme), samples(extreme));
-            for (width, height) in
-                [(8, 8), (16, 16), (32, 32), (64, 64), (64, 3), (24, 5), (7, 7), (13, 64), (40, 1), (0, 4), (61, 9)]
-            {
+            for (width, height) in [(8, 8), (16, 16), (32, 32), (64, 64), (64, 3), (24, 5), (7, 7), (13, 64), (40, 1), (0, 4), (61, 9)] {
                 // The slices end where the blocks do.
                 let pair = Pair {
                     a: &a[3..][..(height - 1) * 80 + width],

@@ -5,6 +5,7 @@
 //! vectors, the last frame's and zero. There, [`decide`] chooses vectors and splits in coding order by J = squared error +
 //! price * bits, with the coder's own costs and predictors, on a reference that is interpolated once for all ([`quarters`]).
 
+mod around;
 mod blend;
 mod coarse;
 mod costs;
@@ -115,47 +116,25 @@ impl BlockSearch {
         stage(9);
         self.current.load(current, display);
         self.quarters.load(reference, display, threads);
-        let (reach, thoroughness) = match self.effort {
-            SearchEffort::Fast => (
-                Reach { columns: 24, rows: 16 },
-                Thoroughness {
-                    starts: 1,
-                    rounds: [0, 0, 0],
-                    optimism: tune("OPT", 30) as f64 / 10.0,
-                    polish_rounds: [0, tune("FS1", 0)],
-                    skip_uniform: tune("UNI", 1) == 1,
-                    every: None,
-                },
-            ),
-            SearchEffort::Medium => (
-                Reach { columns: 32, rows: 24 },
-                Thoroughness {
-                    starts: 1,
-                    rounds: [0, 0, tune("R1", 1)],
-                    optimism: tune("OPT", 20) as f64 / 10.0,
-                    polish_rounds: [tune("S2", 0), tune("S1", 1)],
-                    skip_uniform: tune("UNI", 1) == 1,
-                    every: None,
-                },
-            ),
-            SearchEffort::Slow => (
-                Reach { columns: 48, rows: 40 },
-                Thoroughness {
-                    starts: 3,
-                    rounds: [6, 4, 4],
-                    optimism: 0.5,
-                    polish_rounds: [2, 2],
-                    skip_uniform: false,
-                    every: None,
-                },
-            ),
+        let t = |name: &str, values: [usize; 3]| tune(name, values[self.effort as usize]);
+        let wide = Reach { columns: t("WC", [24, 32, 48]), rows: t("WR", [16, 24, 40]) };
+        let narrow = Reach { columns: t("NC", [8, 16, 16]), rows: t("NR", [6, 12, 12]) };
+        let thoroughness = Thoroughness {
+            starts: t("STARTS", [1, 1, 3]),
+            rounds: [t("R4", [0, 2, 6]), t("R2", [1, 2, 4]), t("R1", [1, 2, 4])],
+            rings: t("RING", [1, 1, 4]),
+            cell_bits: t("CB", [8, 6, 4]) as f64,
+            optimism: t("OPT", [30, 20, 5]) as f64 / 10.0,
+            polish_rounds: [t("S2", [0, 0, 2]), t("S1", [0, 1, 2])],
+            skip_uniform: t("UNI", [1, 1, 0]) == 1,
+            every: None,
         };
         let thoroughness = Thoroughness { every: self.every, ..thoroughness };
         stage(0);
         let whole = self.quarters.whole();
-        self.hierarchy.run(&self.current, whole, previous, reach, price, self.kernels, threads);
+        self.hierarchy.run([&self.current, whole], wide, narrow, price, threads);
         stage(1);
-        self.hierarchy.sharpen(current, &self.quarters, price, self.kernels);
+        self.hierarchy.sharpen(current, &self.quarters, t("SH", [1, 1, 3]), price, self.kernels, threads);
         stage(5);
         let inputs = Inputs {
             current,
@@ -173,8 +152,11 @@ impl BlockSearch {
             }
         }
         stage(2);
-        for _ in 0..tune("PASSES", 1) {
+        for _ in 0..t("PASSES", [1, 1, 2]) {
             self.polish.run(&inputs, &mut field);
+            if t("JOIN", [0, 0, 1]) != 0 {
+                self.polish.join(&inputs, &mut field);
+            }
         }
         stage(3);
         let (inter_cost, intra_cost) = self.scene.costs(&self.hierarchy, &field, previous);
@@ -183,15 +165,15 @@ impl BlockSearch {
     }
 }
 
+static TUNES: std::sync::Mutex<Vec<(String, usize)>> = std::sync::Mutex::new(Vec::new());
+
+#[doc(hidden)]
+pub fn set_tunes(new: &[(String, usize)]) {
+    *TUNES.lock().unwrap() = new.to_vec();
+}
+
 pub(crate) fn tune(name: &str, default: usize) -> usize {
-    static VALUES: std::sync::Mutex<Vec<(String, usize)>> = std::sync::Mutex::new(Vec::new());
-    let mut values = VALUES.lock().unwrap();
-    if let Some((_, value)) = values.iter().find(|(n, _)| n == name) {
-        return *value;
-    }
-    let value = std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    values.push((name.into(), value));
-    value
+    TUNES.lock().unwrap().iter().find(|(n, _)| n == name).map_or(default, |(_, v)| *v)
 }
 
 fn stage(i: usize) {
@@ -206,10 +188,7 @@ fn stage(i: usize) {
     if i == 4 {
         s.2 += 1;
         if s.2 % 11 == 0 && tune("STAGES", 0) != 0 {
-            eprintln!(
-                "planes {:.2} hierarchy {:.2} sharpen {:.2} decide {:.2} polish {:.2} scene {:.2}",
-                s.0[0], s.0[1], s.0[5], s.0[2], s.0[3], s.0[4]
-            );
+            eprintln!("planes {:.2} hierarchy {:.2} sharpen {:.2} decide {:.2} polish {:.2} scene {:.2}", s.0[0], s.0[1], s.0[5], s.0[2], s.0[3], s.0[4]);
             s.0 = [f64::MAX; 10];
         }
     }

@@ -1,9 +1,10 @@
 //! Vectors decided again, leaf by leaf, by what they do to the overlapped prediction.
 
+use super::around::try_around;
 use super::blend::Goals;
 use super::costs::BIT;
-use super::decide::{Inputs, moved};
-use crate::motion::{BlockField, Leaf, MIN_LOG2, MotionVector};
+use super::decide::Inputs;
+use crate::motion::{BlockField, Leaf, MAX_LOG2, MIN_LOG2, MotionVector};
 
 /// The pass over the leaves, with its buffers.
 #[derive(Default)]
@@ -25,6 +26,61 @@ impl Polish {
         }
     }
 
+    /// Joins four leaves to one where that pays, smallest first.
+    pub fn join(&mut self, inputs: &Inputs, field: &mut BlockField) {
+        for log2 in MIN_LOG2 + 1..=MAX_LOG2 {
+            let n = 1 << (log2 - MIN_LOG2);
+            for row in (0..field.rows()).step_by(n) {
+                for col in (0..field.cols()).step_by(n) {
+                    let quarters = [(0, 0), (0, n / 2), (n / 2, 0), (n / 2, n / 2)].map(|(r, c)| (row + r, col + c));
+                    if quarters.iter().all(|&(r, c)| field.log2(r, c) == log2 - 1) && inputs.area(row, col, log2).is_some() {
+                        self.join_one(inputs, field, Leaf { row, col, log2, vector: MotionVector::default() }, quarters);
+                    }
+                }
+            }
+        }
+    }
+
+    fn join_one(&mut self, inputs: &Inputs, field: &mut BlockField, whole: Leaf, quarters: [(usize, usize); 4]) {
+        let coder = &inputs.coder;
+        let log2 = whole.log2;
+        let old = quarters.map(|(row, col)| Leaf { row, col, log2: log2 - 1, vector: field.vector(row, col) });
+        let split = |split| coder.split(field, whole.row, whole.col, log2, split);
+        let (flag, other) = (split(true), split(false));
+        let mut bits = flag + later_bits(inputs, field, &whole);
+        for leaf in &old {
+            let options = coder.options(field, leaf.row, leaf.col, leaf.log2);
+            bits += coder.any(&options, leaf.vector) + coder.split(field, leaf.row, leaf.col, leaf.log2, false);
+        }
+        let before = BIT * self.goals.present_error(inputs, field, &whole) + inputs.price * bits;
+
+        let options = coder.options(field, whole.row, whole.col, log2);
+        let mut trial = Trial::default();
+        old.iter().for_each(|leaf| _ = trial.add(leaf.vector));
+        options.merges().for_each(|(vector, _)| _ = trial.add(vector));
+        field.set(whole);
+        self.goals.load_all(inputs, field, &whole);
+        let mut best = (before, None);
+        for &vector in &trial.vectors[..trial.count] {
+            let rate = inputs.price * (coder.any(&options, vector) + other);
+            if rate >= best.0 {
+                continue;
+            }
+            let limit = (best.0 - rate).div_ceil(BIT);
+            let cost = rate + BIT * self.goals.error(inputs.quarters, inputs.kernels, vector, limit);
+            if cost < best.0 {
+                best = (cost, Some(vector));
+            }
+        }
+        if let Some(vector) = best.1 {
+            field.set(Leaf { vector, ..whole });
+            if best.0 + inputs.price * later_bits(inputs, field, &whole) < before {
+                return;
+            }
+        }
+        old.into_iter().for_each(|leaf| field.set(leaf));
+    }
+
     fn leaf(&mut self, inputs: &Inputs, field: &mut BlockField, leaf: Leaf) {
         let old = field.vector(leaf.row, leaf.col);
         let mut trial = Trial::default();
@@ -41,7 +97,7 @@ impl Polish {
         for (vector, _) in options.merges() {
             trial.add(vector);
         }
-        self.goals.load(inputs.current, inputs.display, inputs.quarters, field, &leaf);
+        self.goals.load(inputs, field, &leaf);
         let cost = |vector, limit: u64| {
             let rate = inputs.price * inputs.coder.any(&options, vector);
             if rate >= limit {
@@ -56,6 +112,7 @@ impl Polish {
             if cost < best.0 {
                 *best = (cost, vector);
             }
+            cost
         };
         for i in 0..trial.count {
             if trial.vectors[i] != old {
@@ -66,13 +123,7 @@ impl Polish {
         for (step, rounds) in [2, 1].into_iter().zip(inputs.thoroughness.polish_rounds) {
             for _ in 0..rounds {
                 let centre = best.1;
-                for (dx, dy) in [(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
-                    if let Some(vector) = moved(centre, step * dx, step * dy)
-                        && trial.add(vector)
-                    {
-                        consider(&mut best, vector);
-                    }
-                }
+                try_around(centre, step, |vector| if trial.add(vector) { consider(&mut best, vector) } else { u64::MAX });
                 if best.1 == centre {
                     break;
                 }

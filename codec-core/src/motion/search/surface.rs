@@ -53,6 +53,13 @@ impl Surface {
         (y + BORDER as i32) as usize * self.stride + (x + BORDER as i32) as usize
     }
 
+    /// Moves a position so that so many samples from it on exist, if they fit at all.
+    pub fn hold(&self, x: i32, y: i32, width: usize, height: usize) -> (i32, i32) {
+        let border = BORDER as i32;
+        let last = |side: usize, len: usize| side as i32 + border - len as i32;
+        (x.clamp(-border, last(self.width, width).max(-border)), y.clamp(-border, last(self.height, height).max(-border)))
+    }
+
     /// Index of the first sample of a block of at most 64 samples a side, anywhere: what a block beyond the border would read
     /// equals what is read from here.
     #[inline]

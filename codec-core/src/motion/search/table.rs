@@ -8,7 +8,7 @@ use crate::motion::{CELL, MIN_LOG2, MotionVector, ROOT};
 /// Cells along a root's side.
 pub(super) const SIDE: usize = ROOT / CELL;
 /// Vectors at most.
-pub(super) const MOST: usize = 48;
+pub(super) const MOST: usize = 128;
 /// Squares of a root: 64 of one cell, 16, 4 and the whole.
 const SQUARES: usize = 64 + 16 + 4 + 1;
 
@@ -17,6 +17,8 @@ pub(super) struct Table {
     vectors: [MotionVector; MOST],
     sums: Vec<[u32; SQUARES]>,
     count: usize,
+    /// The least error of each cell.
+    best: [u32; SIDE * SIDE],
     /// What a square costs at least.
     least: [u64; SQUARES],
     /// The root's first sample, and how much of it is visible.
@@ -32,6 +34,7 @@ impl Default for Table {
             vectors: [MotionVector::default(); MOST],
             sums: vec![[0; SQUARES]; MOST],
             count: 0,
+            best: [u32::MAX; SIDE * SIDE],
             least: [0; SQUARES],
             x: 0,
             y: 0,
@@ -52,6 +55,7 @@ impl Table {
     /// Starts with a root's first sample (`x`, `y`), which is visible.
     pub fn start(&mut self, x: usize, y: usize, display: (usize, usize)) {
         (self.count, self.x, self.y) = (0, x, y);
+        self.best.fill(u32::MAX);
         (self.width, self.height) = (ROOT.min(display.0 - x), ROOT.min(display.1 - y));
     }
 
@@ -62,6 +66,11 @@ impl Table {
     /// A vector's place, if it was added.
     pub fn find(&self, vector: MotionVector) -> Option<usize> {
         self.vectors().iter().position(|&v| v == vector)
+    }
+
+    /// The least error of a cell of the root.
+    pub fn best(&self, row: usize, col: usize) -> u32 {
+        self.best[row * SIDE + col]
     }
 
     /// The error of a vector by its place.
@@ -97,6 +106,9 @@ impl Table {
                 };
                 sums[cell] = if part.width == 0 || part.height == 0 { 0 } else { kernels.squares(&part) };
             }
+        }
+        for (best, &sum) in self.best.iter_mut().zip(&sums[..SIDE * SIDE]) {
+            *best = sum.min(*best);
         }
         let mut from = 0;
         for side in [4, 2, 1] {
