@@ -273,10 +273,12 @@ impl Encoder {
         // The quality of the last frame is near enough to that of the next.
         let quality = self.rate.expected_quality().unwrap_or(self.quality);
         let (last, times) = self.reconstructor.last_and_times();
+        let samples = last.display.0 * last.display.1;
         let found =
             self.motion.search(Pair { current: &self.current, reference: last.frame, display: last.display }, quality, times);
         let since = since.unwrap_or(0) + 1;
-        let cut = self.scene_cut && since >= self.key_int_min && scene::starts_anew(found.inter_cost, found.intra_cost);
+        let new_scene = scene::starts_anew(found.inter_cost, found.intra_cost, samples);
+        let cut = self.scene_cut && since >= self.key_int_min && new_scene;
         (!cut).then_some(found)
     }
 
