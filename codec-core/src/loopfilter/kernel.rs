@@ -169,9 +169,9 @@ type Lines<'a> = [&'a [i16; STRIP + 2 * BORDER]; 2 * BORDER + 1];
 fn lines<const K: usize>(samples: &Samples, row: usize, left: usize) -> Lines<'_> {
     let reach = const { reach(K) };
     let mut lines = [&[0; STRIP + 2 * BORDER]; 2 * BORDER + 1];
-    for i in BORDER - reach..=BORDER + reach {
-        let line = samples.row((row + i) as isize - BORDER as isize)[left..].first_chunk();
-        lines[i] = line.expect("rows hold whole strips and a border");
+    for (i, line) in lines.iter_mut().enumerate().filter(|(i, _)| i.abs_diff(BORDER) <= reach) {
+        let row = samples.row((row + i) as isize - BORDER as isize);
+        *line = row[left..].first_chunk().expect("rows hold whole strips and a border");
     }
     lines
 }
@@ -208,8 +208,8 @@ impl<const K: usize> Weights<K> {
         let mut sum: [i32; STRIP] = std::array::from_fn(|i| product(&self.centre, at(&lines, 0, 0), i) + i32::from(HALF));
         for ((y, x), weights) in const { taps::<K>() }.into_iter().zip(&self.pairs) {
             let (one, other) = (at(&lines, y, x), at(&lines, -y, -x));
-            for i in 0..STRIP {
-                sum[i] += product(weights, one, i) + product(weights, other, i);
+            for (i, sum) in sum.iter_mut().enumerate() {
+                *sum += product(weights, one, i) + product(weights, other, i);
             }
         }
         sum.map(|sum| (sum >> FRACTION_BITS).clamp(0, 255) as i16)

@@ -220,13 +220,13 @@ fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &m
         let at = |(y, x): (isize, isize), i: usize| {
             subject.samples.row((top + row) as isize + y)[(BORDER as isize + x) as usize + left + i]
         };
-        for i in 0..STRIP {
+        for (i, &wanted) in wanted.iter().enumerate() {
             let (square, place) = (i / SIDE, row * SIDE + i % SIDE);
             let centre = at((0, 0), i);
             for (feature, (y, x)) in features.iter_mut().zip(taps) {
                 feature[square][place] = at((y, x), i) + at((-y, -x), i) - 2 * centre;
             }
-            features[K][square][place] = i16::from(wanted[i]) - centre;
+            features[K][square][place] = i16::from(wanted) - centre;
         }
     }
 }

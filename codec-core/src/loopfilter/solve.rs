@@ -11,8 +11,8 @@ pub(super) fn least_squares<const K: usize>(moments: &Moments<K>) -> [f64; K] {
     let mut factor = moments.pairs;
     // Pairs that never differ from the centre, or always alike, leave the solution open: keeps it near 0.
     let ridge = 1.0 + 1e-6 * (0..K).map(|i| factor[i][i]).sum::<f64>() / K as f64;
-    for i in 0..K {
-        factor[i][i] += ridge;
+    for (i, row) in factor.iter_mut().enumerate() {
+        row[i] += ridge;
     }
     for i in 0..K {
         for j in 0..=i {
