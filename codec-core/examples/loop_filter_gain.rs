@@ -88,7 +88,8 @@ fn degrade(plane: &mut Plane, step: f64) -> f64 {
     bits
 }
 
-fn psnr(a: &Frame, b: &Frame, display: (usize, usize)) -> [f64; 3] {
+/// Sums of squared errors of the planes, and their numbers of samples.
+fn errors(a: &Frame, b: &Frame, display: (usize, usize)) -> [(f64, f64); 3] {
     let chroma = chroma_size(display.0, display.1);
     [0, 1, 2].map(|i| {
         let (w, h) = if i == 0 { display } else { chroma };
@@ -96,8 +97,12 @@ fn psnr(a: &Frame, b: &Frame, display: (usize, usize)) -> [f64; 3] {
             .flat_map(|row| a.plane(i).row(row)[..w].iter().zip(&b.plane(i).row(row)[..w]))
             .map(|(&a, &b)| f64::from(a.abs_diff(b)).powi(2))
             .sum();
-        10.0 * (65025.0 * (w * h) as f64 / sum.max(1e-9)).log10()
+        (sum, (w * h) as f64)
     })
+}
+
+fn psnr((sum, count): (f64, f64)) -> f64 {
+    10.0 * (65025.0 * count / sum.max(1e-9)).log10()
 }
 
 fn main() {
@@ -113,7 +118,8 @@ fn main() {
     let mut coder = FilterCoder::new(display);
     let mut filter = LoopFilter::default();
     let (mut before, mut after, mut filter_bits, mut bits) = ([0.0; 3], [0.0; 3], 0.0, 0.0);
-    let (mut estimating, mut applying, mut used) = (0.0, 0.0, 0);
+    let mut saved = [0.0; 3];
+    let (mut estimating, mut applying) = (f64::INFINITY, f64::INFINITY);
     for (i, frame) in originals.iter().enumerate() {
         let original = padded(&frame.view()).expect("a frame");
         let mut frame = match &decoded {
@@ -124,37 +130,42 @@ fn main() {
                 frame
             }
         };
-        let add = |sums: &mut [f64; 3], frame: &Frame| {
-            sums.iter_mut().zip(psnr(&original, frame, display)).for_each(|(sum, value)| *sum += value / originals.len() as f64);
+        let mut add = |sums: &mut [f64; 3], frame: &Frame, sign: f64| {
+            for ((i, sum), error) in sums.iter_mut().enumerate().zip(errors(&original, frame, display)) {
+                *sum += psnr(error) / originals.len() as f64;
+                saved[i] += sign * error.0 * lambda / 65025.0;
+            }
         };
-        add(&mut before, &frame);
+        add(&mut before, &frame, 1.0);
         let start = Instant::now();
         let params = filter.estimate(&original, &frame, display, &coder, lambda);
-        estimating += start.elapsed().as_secs_f64();
+        estimating = estimating.min(start.elapsed().as_secs_f64());
         let mut writer = SymbolWriter::new();
         coder.encode(params.as_ref(), &mut writer);
         filter_bits += writer.bits();
         if let Some(params) = &params {
-            used += 1;
             let start = Instant::now();
             filter.apply(params, display, &mut frame, 1);
-            applying += start.elapsed().as_secs_f64();
+            applying = applying.min(start.elapsed().as_secs_f64());
         }
-        add(&mut after, &frame);
+        add(&mut after, &frame, -1.0);
     }
     let n = originals.len() as f64;
     println!(
-        "{} {setting}: {:.2} {:.2} {:.2} dB, gain {:+.3} {:+.3} {:+.3} dB, {:.0} bits a frame of {:.0}; estimate {:.2} ms, apply {:.2} ms",
-        args[0].rsplit('/').next().unwrap_or_default(),
+        "{} {setting}: {:.2} {:.2} {:.2} dB, gain {:+.3} {:+.3} {:+.3} dB, worth {:.0} {:.0} {:.0} bits a frame for {:.0} of {:.0}; estimate {:.2} ms, apply {:.2} ms",
+        args[0].rsplit('/').next().unwrap_or_default().split('_').nth(1).unwrap_or_default(),
         before[0],
         before[1],
         before[2],
         after[0] - before[0],
         after[1] - before[1],
         after[2] - before[2],
+        saved[0] / n,
+        saved[1] / n,
+        saved[2] / n,
         filter_bits / n,
         bits / n,
-        1e3 * estimating / n,
-        1e3 * applying / f64::from(used.max(1)),
+        1e3 * estimating,
+        1e3 * applying,
     );
 }
