@@ -11,7 +11,7 @@ use codec_core::kernels::sharpen::{BANDS, CHANNELS};
 use codec_core::kernels::{self, PACKED_CHANNELS, Prediction};
 use codec_core::loopfilter::{FilterCoder, LoopFilter};
 use codec_core::model::{Model, ModelSource};
-use codec_core::motion::{BlockCompensator, BlockSearch, MotionCoder, OverlapMap, SearchEffort};
+use codec_core::motion::{BlockCompensator, BlockSearch, MotionCoder, SearchEffort};
 use codec_core::nn::blocks::BlockMotion;
 use codec_core::nn::codec::{CodedFrame, Motion, quality_tensor};
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
@@ -105,8 +105,7 @@ fn motion(frame: &Frame, reference: &Frame, coder: &mut MotionCoder, quality: u8
     coder.encode(&found.field, &mut writer);
     let mut prediction = Frame::new(size.0, size.1);
     BlockCompensator::default().predict(reference, size, &found.field, 1, &mut prediction).unwrap();
-    let mixtures = OverlapMap::of(&found.field).squares(size.0);
-    BlockMotion::new(&[mixtures], planes(&prediction), &[writer.bits() as f32], Device::Cpu).unwrap()
+    BlockMotion::new(vec![found.field], planes(&prediction), &[writer.bits() as f32], Device::Cpu).unwrap()
 }
 
 /// A clip as the trainer codes it, at the qualities of a stream of `quality`, with the bits of the loop filter. `references` are the
