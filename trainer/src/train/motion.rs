@@ -63,8 +63,8 @@ pub struct MotionFinder {
 }
 
 enum Method {
-    /// Blocks: the encoder's search and compensation, one set of buffers for each example of a batch.
-    Blocks(RefCell<Vec<BlockTools>>),
+    /// Blocks: the encoder's search and compensation.
+    Blocks,
     Flow(RefCell<Box<dyn FlowEstimator>>),
 }
 
@@ -77,6 +77,11 @@ impl Default for BlockTools {
     fn default() -> Self {
         Self { search: BlockSearch::new(SearchEffort::Medium), compensator: BlockCompensator::default() }
     }
+}
+
+thread_local! {
+    /// Of each thread, so that its buffers stay in its caches.
+    static TOOLS: RefCell<BlockTools> = RefCell::default();
 }
 
 /// What the block search of one example gives.
@@ -92,7 +97,7 @@ impl MotionFinder {
     pub fn open(model: &ModelConfig, flow: &FlowSource, device: Device) -> Result<Self> {
         let method = match model.flow {
             Some(_) => Method::Flow(RefCell::new(flow.open(device)?)),
-            None => Method::Blocks(RefCell::default()),
+            None => Method::Blocks,
         };
         Ok(Self { method, device })
     }
@@ -101,19 +106,18 @@ impl MotionFinder {
     /// the encoder.
     pub fn find(&self, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
         match &self.method {
-            Method::Blocks(tools) => self.blocks(&mut tools.borrow_mut(), frame, reference, qualities),
+            Method::Blocks => self.blocks(frame, reference, qualities),
             Method::Flow(estimator) => self.flow(&mut **estimator.borrow_mut(), frame, reference, qualities),
         }
     }
 
-    fn blocks(&self, tools: &mut Vec<BlockTools>, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
+    fn blocks(&self, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
         let (n, _, h, w) = frame.y.size4()?;
         let (height, width) = (h as usize, w as usize);
         let samples = samples(&[&frame.y, &reference.y, &reference.uv])?;
         let (current, rest) = samples.split_at(frame.y.numel());
         let (luma, chroma) = rest.split_at(frame.y.numel());
-        tools.resize_with(n as usize, BlockTools::default);
-        let work = |(example, tools): (usize, &mut BlockTools)| -> Result<Searched> {
+        let search = |example: usize, tools: &mut BlockTools| -> Result<Searched> {
             let (size, quarter) = (width * height, width * height / 4);
             let plane = Plane::from_vec(current[example * size..][..size].to_vec(), width, height)?;
             let mut reference = Frame::new(width, height);
@@ -132,11 +136,12 @@ impl MotionFinder {
             tools.compensator.predict(&reference, display, &found.field, 1, &mut prediction)?;
             Ok(Searched { field: found.field, prediction, bits: writer.bits() as f32 })
         };
+        let work = |example| TOOLS.with_borrow_mut(|tools| search(example, tools));
         // A device waits for all of them; on the CPU every worker has one core.
         let searched: Vec<Searched> = if self.device == Device::Cpu {
-            tools.iter_mut().enumerate().map(work).collect::<Result<_>>()?
+            (0..n as usize).map(work).collect::<Result<_>>()?
         } else {
-            tools.par_iter_mut().enumerate().map(work).collect::<Result<_>>()?
+            (0..n as usize).into_par_iter().map(work).collect::<Result<_>>()?
         };
         let exact = self.planes(&searched, (n, h, w))?;
         let bits: Vec<f32> = searched.iter().map(|s| s.bits).collect();

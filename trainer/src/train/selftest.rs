@@ -169,3 +169,47 @@ fn time(start: &Checkpoint, stage: &Stage, batch: &ClipBatch, device: Device, si
     let milliseconds = |seconds: f64| seconds * 1e3 / sizes.steps.max(1) as f64;
     Ok((milliseconds(whole), milliseconds(launched)))
 }
+
+#[cfg(test)]
+mod tests {
+    use codec_core::DeviceSpec;
+    use codec_core::nn::ModelConfig;
+
+    use super::*;
+    use crate::data::testing::moving_clips;
+    use crate::train::device;
+
+    fn comparisons(device: Device) -> Vec<Comparison> {
+        let start = {
+            let _generator = crate::testing::seeded(6);
+            let (model, mut params) = (ModelConfig::rt(), ParamStore::new());
+            Networks::init(&mut params, &model, Device::Cpu).unwrap();
+            crate::train::starting_point(model, &params)
+        };
+        let data = tempfile::tempdir().unwrap();
+        moving_clips(data.path(), 3, 4);
+        let sizes = Sizes { batch: 2, crop: 64, steps: 1, precision: Precision::Full };
+        compare(&start, data.path(), device, sizes).unwrap()
+    }
+
+    #[test]
+    fn the_cpu_agrees_with_itself() {
+        let found = comparisons(Device::Cpu);
+        assert_eq!(found.iter().map(|c| c.stage).collect::<Vec<_>>(), ["intra", "inter"]);
+        for c in &found {
+            assert!(c.agrees() && c.cpu_loss == c.device_loss && c.cosine > 1.0 - 1e-6, "{c:?}");
+            assert!(c.step_ms > 0.0 && c.cpu_loss > 0.0, "{c:?}");
+        }
+        let worse = |c: &Comparison| Comparison { device_loss: c.cpu_loss * 1.02, stage: c.stage, ..*c };
+        let other = |c: &Comparison| Comparison { cosine: 0.9, stage: c.stage, ..*c };
+        assert!(!worse(&found[0]).agrees() && !other(&found[0]).agrees());
+    }
+
+    #[test]
+    fn cuda_trains_as_the_cpu_does() {
+        match device::open(&DeviceSpec::Cuda(0), false) {
+            Err(error) => eprintln!("skipped: cuda_trains_as_the_cpu_does ({error:#})"),
+            Ok(device) => comparisons(device).iter().for_each(|c| assert!(c.agrees(), "{c:?}")),
+        }
+    }
+}
