@@ -87,9 +87,10 @@ impl Sources {
         }
     }
 
-    /// Whether the open vector takes part.
-    fn any_open(&self) -> bool {
-        self.open || self.vertical.iter().chain(&self.horizontal).any(|side| side.open)
+    /// Whether the open vector takes part with a weight of `least` anywhere.
+    fn is_changed(&self, least: u8) -> bool {
+        let strong = |side: &Side| side.open && side.weights[0].max(side.weights[HALF - 1]) >= least;
+        self.open || self.vertical.iter().chain(&self.horizontal).any(strong)
     }
 }
 
@@ -121,7 +122,7 @@ impl Goals {
     /// Looks at a leaf, and at the cells that its vector blends into.
     pub fn load(&mut self, inputs: &Inputs, field: &BlockField, leaf: &Leaf) {
         let open = |row: usize, col: usize| covers(leaf, row, col);
-        self.look(inputs, field, leaf, open, |sources| sources.any_open());
+        self.look(inputs, field, leaf, open, |sources| sources.is_changed(super::tune("MINW", 8) as u8));
     }
 
     /// As [`Self::load`], at all cells that any vectors in the leaf's square can blend into.
@@ -146,25 +147,46 @@ impl Goals {
     ) {
         self.count = 0;
         let n = leaf.cells();
-        let (rows, cols) = (leaf.row..leaf.row + n, leaf.col..leaf.col + n);
+        // The leaf's own cells first: they decide most.
+        for cell in (0..n * n).map(|i| (leaf.row + i / n, leaf.col + i % n)) {
+            self.look_at(inputs, field, cell, &is_open, &counts);
+        }
         // The widest overlap reaches half a leaf beyond the edge.
         let reach = n.div_ceil(2);
-        for row in rows.start.saturating_sub(reach)..(rows.end + reach).min(field.rows()) {
-            for col in cols.start.saturating_sub(reach)..(cols.end + reach).min(field.cols()) {
-                let outside = CELL * row >= inputs.display.1 || CELL * col >= inputs.display.0;
-                if outside || !rows.contains(&row) && !cols.contains(&col) {
-                    continue;
-                }
-                let sources = Sources::of(field, (row, col), &is_open);
-                if counts(&sources) {
-                    if self.count == self.cells.len() {
-                        self.cells.push(Goal { target: [0; AREA], weight: [0; AREA], x: 0, y: 0 });
-                    }
-                    goal(inputs, (CELL * col, CELL * row), &sources, &mut self.cells[self.count]);
-                    self.count += 1;
-                }
+        let before = |start: usize| start.saturating_sub(reach)..start;
+        let after = |start: usize, end: usize| start + n..(start + n + reach).min(end);
+        for row in before(leaf.row).chain(after(leaf.row, field.rows())) {
+            for col in leaf.col..leaf.col + n {
+                self.look_at(inputs, field, (row, col), &is_open, &counts);
             }
         }
+        for col in before(leaf.col).chain(after(leaf.col, field.cols())) {
+            for row in leaf.row..leaf.row + n {
+                self.look_at(inputs, field, (row, col), &is_open, &counts);
+            }
+        }
+    }
+
+    fn look_at(
+        &mut self,
+        inputs: &Inputs,
+        field: &BlockField,
+        (row, col): (usize, usize),
+        is_open: impl Fn(usize, usize) -> bool,
+        counts: impl Fn(&Sources) -> bool,
+    ) {
+        if CELL * row >= inputs.display.1 || CELL * col >= inputs.display.0 {
+            return;
+        }
+        let sources = Sources::of(field, (row, col), is_open);
+        if !counts(&sources) {
+            return;
+        }
+        if self.count == self.cells.len() {
+            self.cells.push(Goal { target: [0; AREA], weight: [0; AREA], x: 0, y: 0 });
+        }
+        goal(inputs, (CELL * col, CELL * row), &sources, &mut self.cells[self.count]);
+        self.count += 1;
     }
 
     /// The squared error with a vector in the cells that were looked at; anything not below it once it reaches `limit`.

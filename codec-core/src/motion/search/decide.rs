@@ -1,12 +1,13 @@
 //! Trees and vectors by rate and distortion, in coding order.
 
+use super::around::try_around;
 use super::costs::{BIT, Coder, Options};
-use super::hierarchy::{AROUND, Hierarchy};
+use super::hierarchy::Hierarchy;
 use super::kernels::{Kernels, Pair};
 use super::quarters::Quarters;
 use super::table::{SIDE, Table, square};
 use crate::frame::Plane;
-use crate::motion::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector};
+use crate::motion::{BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionVector};
 
 /// How thoroughly vectors are refined.
 #[derive(Clone, Copy, Debug)]
@@ -138,12 +139,13 @@ impl<'a> Inputs<'a> {
             if best.0 / 2 >= limit {
                 continue;
             }
-            for vector in AROUND.iter().filter_map(|(dx, dy)| moved(start, 4 * dx, 4 * dy)) {
-                let distortion = self.distortion(area, vector) as u32;
-                if distortion < best.0 {
-                    best = (distortion, vector);
+            try_around(start, 4, |vector| {
+                let distortion = self.distortion(area, vector);
+                if (distortion as u32) < best.0 {
+                    best = (distortion as u32, vector);
                 }
-            }
+                distortion
+            });
             if best.0 < limit {
                 table.add(best.1, self.current, self.quarters, self.kernels);
             }
@@ -245,20 +247,19 @@ impl<'a> Inputs<'a> {
     fn refine(&self, area: Area, options: &Options, start: Choice) -> Choice {
         let mut best = start;
         for (step, rounds) in [4, 2, 1].into_iter().zip(self.thoroughness.rounds) {
-            let mut last: Option<MotionVector> = None;
+            let mut last = None;
             for _ in 0..rounds {
                 let centre = best.vector;
-                for (dx, dy) in AROUND {
-                    let Some(vector) = moved(centre, dx * step, dy * step) else { continue };
-                    // What the last centre's round has seen.
-                    if last.is_some_and(|last| last.x.abs_diff(vector.x).max(last.y.abs_diff(vector.y)) <= step as u16) {
-                        continue;
+                try_around(centre, step, |vector| {
+                    if last == Some(vector) {
+                        return u64::MAX;
                     }
-                    let choice = self.own(area, options, vector, best.cost);
+                    let choice = self.own(area, options, vector, u64::MAX);
                     if choice.cost < best.cost {
                         best = choice;
                     }
-                }
+                    choice.cost
+                });
                 if best.vector == centre {
                     break;
                 }
@@ -267,12 +268,6 @@ impl<'a> Inputs<'a> {
         }
         best
     }
-}
-
-/// A vector's neighbour, if vectors reach that far.
-pub(super) fn moved(vector: MotionVector, dx: i16, dy: i16) -> Option<MotionVector> {
-    let moved = MotionVector { x: vector.x + dx, y: vector.y + dy };
-    (moved.x.abs().max(moved.y.abs()) <= MAX_COMPONENT).then_some(moved)
 }
 
 /// The best few of many candidates.

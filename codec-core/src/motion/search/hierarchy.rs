@@ -1,7 +1,7 @@
 //! Where to start: vectors found at a fraction of the size, from coarse to fine.
 
+use super::around::try_around;
 use super::coarse::{Window, search};
-use super::decide::moved;
 use super::kernels::{Kernels, Pair};
 use super::quarters::Quarters;
 use super::surface::Surface;
@@ -60,9 +60,6 @@ pub(super) struct Hierarchy {
     levels: [Level; 3],
     used: usize,
 }
-
-/// Columns and rows to the eight neighbours, the nearest first.
-pub(super) const AROUND: [(i16, i16); 8] = [(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)];
 
 impl Hierarchy {
     /// Searches `wide` around no motion at the coarsest size, and `narrow` around what was found at the finer ones. `price` is that
@@ -144,19 +141,16 @@ impl Hierarchy {
                     kernels.squares(&pair) + costs.of(vector.x, near.x) + costs.of(vector.y, near.y)
                 };
                 let mut best = (cost(vectors[col]), vectors[col]);
-                let mut consider = |vector: MotionVector| {
+                let mut consider = |best: &mut (u32, MotionVector), vector: MotionVector| {
                     let cost = cost(vector);
                     if cost < best.0 {
-                        best = (cost, vector);
+                        *best = (cost, vector);
                     }
-                    best.1
+                    u64::from(cost)
                 };
-                let mut centre = consider(near);
+                consider(&mut best, near);
                 for step in [4, 2, 1].into_iter().take(steps) {
-                    for vector in AROUND.iter().filter_map(|(dx, dy)| moved(centre, step * dx, step * dy)) {
-                        consider(vector);
-                    }
-                    centre = consider(centre);
+                    try_around(best.1, step, |vector| consider(&mut best, vector));
                 }
                 vectors[col] = best.1;
             }

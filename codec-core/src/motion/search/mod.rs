@@ -5,6 +5,7 @@
 //! vectors, the last frame's and zero. There, [`decide`] chooses vectors and splits in coding order by J = squared error +
 //! price * bits, with the coder's own costs and predictors, on a reference that is interpolated once for all ([`quarters`]).
 
+mod around;
 mod blend;
 mod coarse;
 mod costs;

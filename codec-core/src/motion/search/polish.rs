@@ -1,9 +1,9 @@
 //! Vectors decided again, leaf by leaf, by what they do to the overlapped prediction.
 
+use super::around::try_around;
 use super::blend::Goals;
 use super::costs::BIT;
-use super::decide::{Inputs, moved};
-use super::hierarchy::AROUND;
+use super::decide::Inputs;
 use crate::motion::{BlockField, Leaf, MAX_LOG2, MIN_LOG2, MotionVector};
 
 /// The pass over the leaves, with its buffers.
@@ -112,6 +112,7 @@ impl Polish {
             if cost < best.0 {
                 *best = (cost, vector);
             }
+            cost
         };
         for i in 0..trial.count {
             if trial.vectors[i] != old {
@@ -122,11 +123,7 @@ impl Polish {
         for (step, rounds) in [2, 1].into_iter().zip(inputs.thoroughness.polish_rounds) {
             for _ in 0..rounds {
                 let centre = best.1;
-                for (dx, dy) in AROUND {
-                    if let Some(vector) = moved(centre, step * dx, step * dy) && trial.add(vector) {
-                        consider(&mut best, vector);
-                    }
-                }
+                try_around(centre, step, |vector| if trial.add(vector) { consider(&mut best, vector) } else { u64::MAX });
                 if best.1 == centre {
                     break;
                 }
