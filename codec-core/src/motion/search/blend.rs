@@ -200,7 +200,7 @@ impl Goals {
 /// A block's samples from its first one on, and how far its rows are apart.
 pub(super) type Block<'a> = (&'a [u8], usize);
 
-/// Predictions of a cell and their weights. The open vector's predictions are 0, so that what is left is the others' part.
+/// Predictions of a cell and their weights. In place of the open vector's prediction stands the current picture itself.
 pub(super) struct Parts<'a> {
     pub current: Block<'a>,
     pub own: Block<'a>,
@@ -227,15 +227,14 @@ impl Parts<'_> {
 }
 
 fn goal(inputs: &Inputs, (x, y): (usize, usize), sources: &Sources, goal: &mut Goal) {
-    const NOTHING: Block = (&[0; CELL], 0);
-    let current = inputs.current;
-    let block = |open: bool, x: usize, y: usize, vector: MotionVector| {
-        if open { NOTHING } else { (inputs.quarters.block(x, y, vector), inputs.quarters.stride()) }
+    let from = |y: usize| (&inputs.current.data[y * inputs.current.stride + x..], inputs.current.stride);
+    let block = |open: bool, y: usize, vector: MotionVector| {
+        if open { from(y) } else { (inputs.quarters.block(x, y, vector), inputs.quarters.stride()) }
     };
-    let side = |side: &Side, y: usize| block(side.open || side.weights == [0; HALF], x, y, side.vector);
+    let side = |side: &Side, y: usize| block(side.open || side.weights == [0; HALF], y, side.vector);
     let mut parts = Parts {
-        current: (&current.data[y * current.stride + x..], current.stride),
-        own: block(sources.open, x, y, sources.vector),
+        current: from(y),
+        own: block(sources.open, y, sources.vector),
         vertical: [side(&sources.vertical[0], y), side(&sources.vertical[1], y + HALF)],
         horizontal: [side(&sources.horizontal[0], y), side(&sources.horizontal[1], y)],
         weights: [[0; CELL]; 2],
@@ -259,6 +258,9 @@ fn goal(inputs: &Inputs, (x, y): (usize, usize), sources: &Sources, goal: &mut G
     }
 }
 
+/// Half of the unit that errors are rounded to, in 1/[`UNIT`].
+pub(super) const HALF_ERROR: i32 = 4;
+
 /// Works out a cell's goal.
 pub(super) fn goal_any(parts: &Parts, goal: &mut Goal) {
     let sample = |(block, stride): Block, row: usize, col: usize| i32::from(block[row * stride + col]);
@@ -268,15 +270,18 @@ pub(super) fn goal_any(parts: &Parts, goal: &mut Goal) {
         let horizontal = sample(parts.horizontal[col / HALF], row, col);
         // In 1/64.
         let first = (UNIT - v) * sample(parts.own, row, col) + v * vertical;
-        let rest = first + (((UNIT * horizontal - first) * h + UNIT / 2) >> 6);
+        let blended = first + (((UNIT * horizontal - first) * h + UNIT / 2) >> 6);
         let open = if parts.open[col] != 0 { h } else { 0 };
         let weight = (((UNIT - h) * i32::from(parts.share[row]) + UNIT / 2) >> 6) + open;
         goal.weight[row * CELL + col] = weight as i16;
-        goal.target[row * CELL + col] = (UNIT * sample(parts.current, row, col) - rest) as i16;
+        // The error where the open vector predicts the current sample exactly, and what it adds then. Half a unit of the errors
+        // rounds them.
+        let current = sample(parts.current, row, col);
+        goal.target[row * CELL + col] = (UNIT * current - blended + weight * current + HALF_ERROR) as i16;
     }
 }
 
-/// Sum of the squares of (target - weight * prediction) / 8, rounded down, over all goals, predicted by the samples that lie (x, y) =
+/// Sum of the squares of (target - weight * prediction) / 8, rounded down (to nearest, as targets are made), over all goals, predicted by the samples that lie (x, y) =
 /// `way` from their places; anything from `limit` on once it is reached.
 pub(super) fn goals_any(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
     let mut sum = 0;
@@ -291,4 +296,155 @@ pub(super) fn goals_any(goals: &[Goal], samples: &Surface, way: (i32, i32), limi
         }
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, Plane};
+    use crate::motion::coding::MotionCoder;
+    use crate::motion::search::costs::Coder;
+    use crate::motion::search::decide::Thoroughness;
+    use crate::motion::search::hierarchy::Hierarchy;
+    use crate::motion::{BlockCompensator, MAX_LOG2, ROOT};
+    use rand::prelude::*;
+
+    const SIZE: (usize, usize) = (192, 128);
+    const DISPLAY: (usize, usize) = (179, 122);
+
+    fn noise(rng: &mut SmallRng) -> Plane {
+        // Smooth enough that roundings between the filters do not matter.
+        let mut plane = Plane::new(SIZE.0, SIZE.1);
+        let phases: [f32; 4] = std::array::from_fn(|_| rng.random_range(0.0..6.0));
+        for row in 0..SIZE.1 {
+            for (col, out) in plane.row_mut(row).iter_mut().enumerate() {
+                let (x, y) = (col as f32, row as f32);
+                let waves = (0.3 * x + phases[0]).sin() + (0.2 * y + phases[1]).sin() + (0.25 * (x + y) + phases[2]).sin();
+                *out = (128.0 + 30.0 * waves) as u8;
+            }
+        }
+        plane
+    }
+
+    fn grow(rng: &mut SmallRng, field: &mut BlockField, row: usize, col: usize, log2: u8) {
+        if log2 > MIN_LOG2 && rng.random_bool(0.6) {
+            let half = 1 << (log2 - 1 - MIN_LOG2);
+            for (down, right) in [(0, 0), (0, half), (half, 0), (half, half)] {
+                grow(rng, field, row + down, col + right, log2 - 1);
+            }
+        } else {
+            let vector = MotionVector { x: rng.random_range(-40..40), y: rng.random_range(-40..40) };
+            field.set(Leaf { row, col, log2, vector });
+        }
+    }
+
+    fn with_inputs(test: impl Fn(&Inputs, &mut BlockField, &Plane, &mut SmallRng)) {
+        let mut rng = SmallRng::seed_from_u64(7);
+        let (current, reference) = (noise(&mut rng), noise(&mut rng));
+        let mut quarters = Quarters::default();
+        quarters.load(&reference, DISPLAY, 1);
+        let costs = MotionCoder::new(SIZE.0, SIZE.1).costs();
+        let inputs = Inputs {
+            current: &current,
+            display: DISPLAY,
+            quarters: &quarters,
+            hierarchy: &Hierarchy::default(),
+            coder: Coder { costs: &costs, previous: None },
+            price: 100,
+            kernels: Kernels::detect(),
+            thoroughness: Thoroughness::default(),
+        };
+        let mut field = BlockField::still(SIZE.0, SIZE.1);
+        for _ in 0..5 {
+            for (row, col) in [(0, 0), (0, 8), (0, 16), (8, 0), (8, 8), (8, 16)] {
+                grow(&mut rng, &mut field, row, col, MAX_LOG2);
+            }
+            test(&inputs, &mut field, &reference, &mut rng);
+        }
+    }
+
+    /// Squared error of the real prediction, in the whole visible picture.
+    fn real_error(inputs: &Inputs, field: &BlockField, reference: &Plane) -> f64 {
+        let (mut from, mut to) = (Frame::new(SIZE.0, SIZE.1), Frame::new(SIZE.0, SIZE.1));
+        *from.plane_mut(0) = reference.clone();
+        BlockCompensator::default().predict(&from, DISPLAY, field, 1, &mut to).unwrap();
+        let row = |y: usize| inputs.current.row(y)[..DISPLAY.0].iter().zip(to.plane(0).row(y));
+        (0..DISPLAY.1).flat_map(row).map(|(&a, &b)| f64::from(a.abs_diff(b)).powi(2)).sum()
+    }
+
+    #[test]
+    fn errors_are_those_of_the_real_prediction() {
+        with_inputs(|inputs, field, reference, _| {
+            let mut goals = Goals::default();
+            let mut sum = 0;
+            for cell in (0..field.rows() * field.cols()).map(|i| (i / field.cols(), i % field.cols())) {
+                goals.count = 0;
+                goals.look_at(inputs, field, cell, |_, _| false, |_| true);
+                sum += goals.error(inputs.quarters, inputs.kernels, MotionVector::default(), u64::MAX);
+            }
+            let wanted = real_error(inputs, field, reference);
+            assert!((sum as f64 / wanted - 1.0).abs() < 1e-3, "{sum} {wanted}");
+        });
+    }
+
+    #[test]
+    fn a_leafs_change_changes_the_error_as_the_real_prediction_does() {
+        with_inputs(|inputs, field, reference, rng| {
+            let leaves: Vec<Leaf> = field.leaves().collect();
+            for leaf in leaves.choose_multiple(rng, 12) {
+                let other = MotionVector { x: rng.random_range(-40..40), y: rng.random_range(-40..40) };
+                let (mut goals, mut all) = (Goals::default(), Goals::default());
+                goals.look(inputs, field, leaf, |r, c| covers(leaf, r, c), |sources| sources.is_changed(1));
+                all.load_all(inputs, field, leaf);
+                let error = |goals: &Goals, vector| goals.error(inputs.quarters, inputs.kernels, vector, u64::MAX) as f64;
+                let change = |goals: &Goals| error(goals, other) - error(goals, leaf.vector);
+                let before = real_error(inputs, field, reference);
+                let own = error(&all, leaf.vector);
+                let present = all.present_error(inputs, field, leaf) as f64;
+                assert!((present - own).abs() < 5e-3 * own + 50.0, "{leaf:?}: {present} {own}");
+                all.load_all(inputs, field, leaf);
+                field.set(Leaf { vector: other, ..*leaf });
+                let wanted = real_error(inputs, field, reference) - before;
+                field.set(*leaf);
+                for found in [change(&goals), change(&all)] {
+                    // Roundings differ: a part of the error that changes.
+                    let tolerance = 5e-3 * (error(&goals, other) + error(&goals, leaf.vector)) + 50.0;
+                    assert!((found - wanted).abs() < tolerance, "{leaf:?} to {other:?}: {found} {wanted} {tolerance}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn vector_code_equals_plain_code() {
+        let mut rng = SmallRng::seed_from_u64(8);
+        let blocks: [[u8; 16 * 8]; 6] = std::array::from_fn(|_| std::array::from_fn(|_| rng.random()));
+        let kernels = Kernels::detect();
+        for _ in 0..50 {
+            let block = |i: usize| (&blocks[i][..], 16);
+            let open_column = 0u8.wrapping_sub(u8::from(rng.random::<bool>()));
+            let mut weights = || std::array::from_fn(|_| rng.random_range(0..32));
+            let parts = Parts {
+                current: block(0),
+                own: block(1),
+                vertical: [block(2), block(3)],
+                horizontal: [block(4), block(5)],
+                weights: [weights(), weights()],
+                share: weights(),
+                open: [open_column; 8],
+            };
+            let empty = || Goal { target: [0; AREA], weight: [0; AREA], x: 3, y: -2 };
+            let (mut found, mut wanted) = (empty(), empty());
+            kernels.goal(&parts, &mut found);
+            goal_any(&parts, &mut wanted);
+            assert_eq!((found.target, found.weight), (wanted.target, wanted.weight));
+            let mut surface = Surface::default();
+            surface.load(&Plane::from_vec(blocks.concat(), 32, 24).unwrap(), (32, 24));
+            for limit in [u64::MAX, 1] {
+                let goals = [found.clone(), found.clone()];
+                let way = (rng.random_range(-9..40), rng.random_range(-9..40));
+                assert_eq!(kernels.goals(&goals, &surface, way, limit), goals_any(&goals, &surface, way, limit));
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::frame::Plane;
 use crate::motion::{BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionVector};
 
 /// How thoroughly vectors are refined.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Thoroughness {
     /// Candidates whose surroundings are searched.
     pub starts: usize,

@@ -1,6 +1,6 @@
 //! Sums of differences between two blocks of 8-bit samples.
 
-use super::blend::{Goal, Parts, goal_any, goals_any};
+use super::blend::{Goal, HALF_ERROR, Parts, goal_any, goals_any};
 use super::surface::Surface;
 use crate::motion::CELL;
 
@@ -116,7 +116,7 @@ fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{CELL, Goal, Pair, Parts, Surface, absolutes_any, squares_any};
+    use super::{CELL, Goal, HALF_ERROR, Pair, Parts, Surface, absolutes_any, squares_any};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -289,13 +289,16 @@ mod x86 {
                     _mm256_add_epi16(_mm256_mullo_epi16(own, _mm256_sub_epi16(unit, v)), _mm256_mullo_epi16(vertical, v));
                 // (d * (h * 512) + 2^14) >> 15 is (d * h + 32) >> 6.
                 let difference = _mm256_sub_epi16(_mm256_slli_epi16::<6>(horizontal), first);
-                let rest = _mm256_add_epi16(first, _mm256_mulhrs_epi16(difference, scaled));
+                let blended = _mm256_add_epi16(first, _mm256_mulhrs_epi16(difference, scaled));
                 let share = _mm256_mullo_epi16(rest_of_h, by_row(&parts.share));
                 let share = _mm256_srli_epi16::<6>(_mm256_add_epi16(share, _mm256_set1_epi16(32)));
+                let weight = _mm256_add_epi16(share, open);
+                // The sums wrap to what fits 16 bits again.
+                let wanted = _mm256_mullo_epi16(current, _mm256_add_epi16(unit, weight));
+                let target = _mm256_add_epi16(_mm256_sub_epi16(wanted, blended), _mm256_set1_epi16(HALF_ERROR as i16));
                 let at = row * CELL;
-                let target = _mm256_sub_epi16(_mm256_slli_epi16::<6>(current), rest);
                 _mm256_store_si256(goal.target.as_mut_ptr().add(at).cast(), target);
-                _mm256_store_si256(goal.weight.as_mut_ptr().add(at).cast(), _mm256_add_epi16(share, open));
+                _mm256_store_si256(goal.weight.as_mut_ptr().add(at).cast(), weight);
             }
         }
     }
