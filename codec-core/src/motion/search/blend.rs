@@ -306,7 +306,8 @@ mod tests {
     use crate::motion::search::costs::Coder;
     use crate::motion::search::decide::Thoroughness;
     use crate::motion::search::hierarchy::Hierarchy;
-    use crate::motion::{BlockCompensator, MAX_LOG2, ROOT};
+    use crate::motion::coding::Surroundings;
+    use crate::motion::{BlockCompensator, MAX_LOG2};
     use rand::prelude::*;
 
     const SIZE: (usize, usize) = (192, 128);
@@ -349,7 +350,7 @@ mod tests {
             display: DISPLAY,
             quarters: &quarters,
             hierarchy: &Hierarchy::default(),
-            coder: Coder { costs: &costs, previous: None },
+            coder: Coder { costs: &costs, surroundings: Surroundings::new((current.width, current.height), None) },
             price: 100,
             kernels: Kernels::detect(),
             thoroughness: Thoroughness::default(),
