@@ -1,7 +1,8 @@
 //! What the loop filter gains on a clip that went through a crude codec, or on a decoded clip beside its original.
 //!
 //! `loop_filter_gain ORIGINAL.y4m STEP [FRAMES]` quantises 8x8 cosine transforms of the frames with STEP;
-//! `loop_filter_gain ORIGINAL.y4m DECODED.y4m QUALITY [FRAMES]` compares with a decoded clip at a quality index.
+//! `loop_filter_gain ORIGINAL.y4m DECODED.y4m QUALITY [FRAMES]` takes frames that were decoded at a quality index.
+//! Gains are not those of a codec that predicts from the filtered frames.
 
 use std::time::Instant;
 
@@ -14,147 +15,114 @@ use codec_core::quality;
 /// Frames of an 8-bit 4:2:0 Y4M file, at most `count`, at display size.
 fn read(path: &str, count: usize) -> Vec<Frame> {
     let data = std::fs::read(path).expect("the clip can be read");
-    let end = data.iter().position(|&b| b == b'\n').expect("a Y4M header");
-    let header = String::from_utf8_lossy(&data[..end]).into_owned();
+    let line = |at: usize| at + data[at..].iter().position(|&byte| byte == b'\n').expect("a whole header") + 1;
+    let header = String::from_utf8_lossy(&data[..line(0) - 1]).into_owned();
     let side = |tag: char| -> usize {
         header.split(' ').find_map(|word| word.strip_prefix(tag)).and_then(|n| n.parse().ok()).expect("a size")
     };
-    let (width, height) = (side('W'), side('H'));
-    let (cw, ch) = chroma_size(width, height);
-    let (size, mut at, mut frames) = (width * height + 2 * cw * ch, end + 1, Vec::new());
+    let (mut at, mut frames) = (line(0), Vec::new());
     while frames.len() < count && at < data.len() {
-        at += data[at..].iter().position(|&b| b == b'\n').expect("a frame header") + 1;
-        let mut frame = Frame::new(width, height);
+        at = line(at);
+        let mut frame = Frame::new(side('W'), side('H'));
         for plane in frame.planes_mut() {
             let len = plane.data.len();
             plane.data.copy_from_slice(&data[at..at + len]);
             at += len;
         }
-        assert!(size > 0);
         frames.push(frame);
     }
     frames
 }
 
-/// Quantises 8x8 cosine transforms with a dead zone, coarser for chroma's higher frequencies; returns an estimate of the bits.
-fn degrade(plane: &mut Plane, step: f64) -> f64 {
+/// A cosine transform of rows, transposed; twice, it is one of rows and columns.
+fn transform(block: &[f64; 64], inverse: bool) -> [f64; 64] {
     let basis = |k: usize, n: usize| {
         let scale = if k == 0 { 0.125f64.sqrt() } else { 0.5 };
         scale * (std::f64::consts::PI * (n as f64 + 0.5) * k as f64 / 8.0).cos()
     };
-    let table: Vec<f64> = (0..64).map(|i| basis(i / 8, i % 8)).collect();
-    let mut bits = 0.0;
-    for top in (0..plane.height).step_by(8) {
-        for left in (0..plane.width).step_by(8) {
-            let mut block = [0.0; 64];
-            for i in 0..64 {
-                block[i] = f64::from(plane.row(top + i / 8)[left + i % 8]) - 128.0;
-            }
-            let mut turn = |inverse: bool| {
-                for _ in 0..2 {
-                    let from = block;
-                    for i in 0..64 {
-                        // Transposes: two turns do rows and columns.
-                        let (a, b) = (i / 8, i % 8);
-                        block[i] =
-                            (0..8).map(|n| from[n * 8 + a] * if inverse { table[n * 8 + b] } else { table[b * 8 + n] }).sum();
-                    }
-                }
-            };
-            turn(false);
-            let mut levels = 0.0;
-            for value in &mut block {
-                let level = (value.abs() / step + 0.33).floor();
-                levels += if level > 0.0 { 3.0 + 2.0 * (level + 1.0).log2() } else { 0.0 };
-                *value = value.signum() * level * step;
-            }
-            bits += 1.0 + levels;
-            let mut turn = |inverse: bool| {
-                for _ in 0..2 {
-                    let from = block;
-                    for i in 0..64 {
-                        let (a, b) = (i / 8, i % 8);
-                        block[i] =
-                            (0..8).map(|n| from[n * 8 + a] * if inverse { table[n * 8 + b] } else { table[b * 8 + n] }).sum();
-                    }
-                }
-            };
-            turn(true);
-            for i in 0..64 {
-                plane.row_mut(top + i / 8)[left + i % 8] = (block[i] + 128.0).round().clamp(0.0, 255.0) as u8;
-            }
-        }
-    }
-    bits
+    std::array::from_fn(|i| {
+        let (a, b) = (i / 8, i % 8);
+        (0..8).map(|n| block[n * 8 + a] * if inverse { basis(n, b) } else { basis(b, n) }).sum()
+    })
 }
 
-fn psnr(a: &Frame, b: &Frame, display: (usize, usize)) -> [f64; 3] {
+/// Quantises 8x8 cosine transforms with a dead zone.
+fn degrade(plane: &mut Plane, step: f64) {
+    let (rows, cols) = (plane.height / 8, plane.width / 8);
+    for (top, left) in (0..rows * cols).map(|at| (at / cols * 8, at % cols * 8)) {
+        let block = std::array::from_fn(|i| f64::from(plane.row(top + i / 8)[left + i % 8]) - 128.0);
+        let levels = transform(&transform(&block, false), false).map(|c| c.signum() * (c.abs() / step + 0.33).floor());
+        let block = transform(&transform(&levels.map(|level| level * step), true), true);
+        for (i, value) in block.into_iter().enumerate() {
+            plane.row_mut(top + i / 8)[left + i % 8] = (value + 128.0).round().clamp(0.0, 255.0) as u8;
+        }
+    }
+}
+
+/// Sums of squared errors of the planes, and their numbers of samples.
+fn errors(a: &Frame, b: &Frame, display: (usize, usize)) -> [(f64, f64); 3] {
     let chroma = chroma_size(display.0, display.1);
     [0, 1, 2].map(|i| {
-        let (w, h) = if i == 0 { display } else { chroma };
-        let sum: f64 = (0..h)
-            .flat_map(|row| a.plane(i).row(row)[..w].iter().zip(&b.plane(i).row(row)[..w]))
-            .map(|(&a, &b)| f64::from(a.abs_diff(b)).powi(2))
-            .sum();
-        10.0 * (65025.0 * (w * h) as f64 / sum.max(1e-9)).log10()
+        let (width, height) = if i == 0 { display } else { chroma };
+        let rows = (0..height).flat_map(|row| a.plane(i).row(row)[..width].iter().zip(b.plane(i).row(row)));
+        (rows.map(|(&a, &b)| f64::from(a.abs_diff(b)).powi(2)).sum(), (width * height) as f64)
     })
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let decoded_clip = args.get(1).filter(|arg| arg.ends_with(".y4m"));
-    let setting: f64 = args[if decoded_clip.is_some() { 2 } else { 1 }].parse().expect("a number");
-    let count = args.get(if decoded_clip.is_some() { 3 } else { 2 }).map_or(30, |n| n.parse().expect("a number"));
+    let decoded = args.get(1).filter(|arg| arg.ends_with(".y4m"));
+    let numbers: Vec<f64> = args.iter().skip(1 + usize::from(decoded.is_some())).filter_map(|arg| arg.parse().ok()).collect();
+    let (setting, count) = (numbers[0], numbers.get(1).map_or(30, |&count| count as usize));
     let originals = read(&args[0], count);
     let display = (originals[0].width(), originals[0].height());
-    let decoded = decoded_clip.map(|path| read(path, count));
-    // For a uniform quantiser, d error / d bits is about 6 dB a bit of a coefficient: 0.1 to 0.2 step^2.
+    let decoded = decoded.map(|path| read(path, count));
+    // About the slope of a uniform quantiser.
     let lambda = if decoded.is_some() { quality::lambda(setting) } else { 65025.0 / (0.13 * setting * setting) };
-    let mut coder = FilterCoder::new(display);
-    let mut filter = LoopFilter::default();
-    let (mut before, mut after, mut filter_bits, mut bits) = ([0.0; 3], [0.0; 3], 0.0, 0.0);
-    let (mut estimating, mut applying, mut used) = (0.0, 0.0, 0);
-    for (i, frame) in originals.iter().enumerate() {
-        let original = padded(&frame.view()).expect("a frame");
+    let (mut coder, mut filter) = (FilterCoder::new(display), LoopFilter::default());
+    let (mut psnr, mut worth, mut bits, mut times) = ([[0.0; 3]; 2], [0.0; 3], 0.0, [f64::INFINITY; 2]);
+    let per_frame = 1.0 / originals.len() as f64;
+    for (i, original) in originals.iter().enumerate() {
+        let original = padded(&original.view()).expect("a frame");
         let mut frame = match &decoded {
             Some(decoded) => padded(&decoded[i].view()).expect("a frame"),
-            None => {
-                let mut frame = original.clone();
-                frame.planes_mut().iter_mut().for_each(|plane| bits += degrade(plane, setting));
-                frame
-            }
+            None => original.clone(),
         };
-        let add = |sums: &mut [f64; 3], frame: &Frame| {
-            sums.iter_mut().zip(psnr(&original, frame, display)).for_each(|(sum, value)| *sum += value / originals.len() as f64);
-        };
-        add(&mut before, &frame);
+        if decoded.is_none() {
+            frame.planes_mut().iter_mut().for_each(|plane| degrade(plane, setting));
+        }
+        let before = errors(&original, &frame, display);
         let start = Instant::now();
         let params = filter.estimate(&original, &frame, display, &coder, lambda);
-        estimating += start.elapsed().as_secs_f64();
+        times[0] = start.elapsed().as_secs_f64().min(times[0]);
         let mut writer = SymbolWriter::new();
         coder.encode(params.as_ref(), &mut writer);
-        filter_bits += writer.bits();
+        bits += writer.bits() * per_frame;
         if let Some(params) = &params {
-            used += 1;
             let start = Instant::now();
             filter.apply(params, display, &mut frame, 1);
-            applying += start.elapsed().as_secs_f64();
+            times[1] = start.elapsed().as_secs_f64().min(times[1]);
         }
-        add(&mut after, &frame);
+        let after = errors(&original, &frame, display);
+        for plane in 0..3 {
+            worth[plane] += (before[plane].0 - after[plane].0) * lambda / 65025.0 * per_frame;
+            for (psnr, (sum, samples)) in psnr.iter_mut().zip([before[plane], after[plane]]) {
+                psnr[plane] += 10.0 * (65025.0 * samples / sum.max(1e-9)).log10() * per_frame;
+            }
+        }
     }
-    let n = originals.len() as f64;
+    let [gain_y, gain_u, gain_v] = [0, 1, 2].map(|plane| psnr[1][plane] - psnr[0][plane]);
     println!(
-        "{} {setting}: {:.2} {:.2} {:.2} dB, gain {:+.3} {:+.3} {:+.3} dB, {:.0} bits a frame of {:.0}; estimate {:.2} ms, apply {:.2} ms",
+        "{} at {setting}: PSNR {:.2} {:.2} {:.2} dB, gain {gain_y:+.3} {gain_u:+.3} {gain_v:+.3} dB, worth {:.0} {:.0} {:.0} bits a frame for {bits:.0}; \
+         least times: estimate {:.2} ms, apply {:.2} ms",
         args[0].rsplit('/').next().unwrap_or_default(),
-        before[0],
-        before[1],
-        before[2],
-        after[0] - before[0],
-        after[1] - before[1],
-        after[2] - before[2],
-        filter_bits / n,
-        bits / n,
-        1e3 * estimating / n,
-        1e3 * applying / f64::from(used.max(1)),
+        psnr[0][0],
+        psnr[0][1],
+        psnr[0][2],
+        worth[0],
+        worth[1],
+        worth[2],
+        1e3 * times[0],
+        1e3 * times[1],
     );
 }

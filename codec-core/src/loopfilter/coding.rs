@@ -2,7 +2,7 @@
 
 use super::classes::CLASSES;
 use super::diamond::{CHROMA_PAIRS, LUMA_PAIRS};
-use super::params::{FilterParams, PlaneFilter, Set, allowed, area_grid};
+use super::params::{FilterParams, PlaneFilter, Set, area_grid};
 use super::symbols::{Decoding, Encoding, Symbols};
 use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
 use crate::frame::chroma_size;
@@ -123,12 +123,15 @@ impl<const K: usize, const C: usize> PlaneState<K, C> {
             }
             let mut predicted = last;
             if let Some(before) = before {
-                let nearer = given.is_some_and(|set| self.coefficients.bits(&set, &before) < self.coefficients.bits(&set, &last));
+                let nearer = given.is_some_and(|set| {
+                    let costs = self.coefficients.costs();
+                    costs.set_bits(&set, &before) < costs.set_bits(&set, &last)
+                });
                 if symbols.bit(&mut self.follows[class], nearer) {
                     predicted = before;
                 }
             }
-            sets[class] = self.coefficients.code(symbols, given, &predicted).filter(allowed)?;
+            sets[class] = self.coefficients.code(symbols, given, &predicted)?;
         }
         Some(sets)
     }
@@ -193,9 +196,9 @@ impl<const K: usize, const C: usize> PlaneState<K, C> {
         again + f64::from(self.alike[class].bits(false)) + f64::from(self.follows[class].bits(follows))
     }
 
-    /// Costs of coefficients' differences to their prediction.
-    pub fn coefficients(&self) -> &CoefficientModels<K> {
-        &self.coefficients
+    /// Costs of coefficients.
+    pub fn costs(&self) -> DifferenceCosts<K> {
+        self.coefficients.costs()
     }
 }
 
@@ -240,19 +243,38 @@ impl<const K: usize> CoefficientModels<K> {
         if negative { -magnitude } else { magnitude }
     }
 
-    /// Cost of the difference of a coefficient.
-    pub fn difference_bits(&self, k: usize, difference: i32) -> f64 {
-        let mut bits = f64::from(self.differs[k].bits(difference != 0));
-        if difference != 0 {
-            let wanted = difference.unsigned_abs().ilog2() as usize;
-            bits += 1.0 + wanted as f64;
-            bits += (0..=wanted).take(MAX_SUFFIX).map(|i| f64::from(self.longer[i].bits(i < wanted))).sum::<f64>();
+    /// What differences cost at present.
+    pub fn costs(&self) -> DifferenceCosts<K> {
+        let differs = self.differs.map(|model| [false, true].map(|bit| f64::from(model.bits(bit))));
+        let magnitudes = std::array::from_fn(|magnitude| {
+            let length = magnitude.max(1).ilog2() as usize;
+            let prefix = self.longer.iter().enumerate().take(length + 1);
+            1.0 + length as f64 + prefix.map(|(i, model)| f64::from(model.bits(i < length))).sum::<f64>()
+        });
+        DifferenceCosts { differs, magnitudes }
+    }
+}
+
+/// Costs of coefficients' differences to their prediction.
+#[derive(Clone, Debug)]
+pub(super) struct DifferenceCosts<const K: usize> {
+    /// By pair: no difference, or one.
+    differs: [[f64; 2]; K],
+    magnitudes: [f64; 256],
+}
+
+impl<const K: usize> DifferenceCosts<K> {
+    /// Cost of coefficient `k`.
+    #[inline]
+    pub fn bits(&self, k: usize, value: i8, predicted: i8) -> f64 {
+        match usize::from(value.abs_diff(predicted)) {
+            0 => self.differs[k][0],
+            magnitude => self.differs[k][1] + self.magnitudes[magnitude],
         }
-        bits
     }
 
-    /// Cost of a set's differences.
-    fn bits(&self, set: &Set<K>, predicted: &Set<K>) -> f64 {
-        (0..K).map(|k| self.difference_bits(k, i32::from(set[k]) - i32::from(predicted[k]))).sum()
+    /// Cost of a set.
+    pub fn set_bits(&self, set: &Set<K>, predicted: &Set<K>) -> f64 {
+        (0..K).map(|k| self.bits(k, set[k], predicted[k])).sum()
     }
 }

@@ -2,8 +2,8 @@
 
 use super::LEAST_CHANGE;
 use super::classes::ClassMap;
-use super::coding::PlaneState;
-use super::kernel::{Filter, Kernel};
+use super::coding::{DifferenceCosts, PlaneState};
+use super::kernel::Filter;
 use super::moments::{Gatherer, Moments, Subject};
 use super::params::{PlaneFilter, Set};
 use super::samples::Samples;
@@ -12,6 +12,9 @@ use super::symbols::Encoding;
 use crate::entropy::SymbolWriter;
 use crate::frame::Plane;
 
+/// What a coefficient's bits count for in the choice of sets: later frames use them, too, and are predicted from this one. Over 20 frames
+/// this costs nothing and gains some error. Whether a plane is filtered is decided at the full price.
+const INVESTMENT: f64 = 0.6;
 /// Times that sets are fitted to the areas which the sets before them helped.
 const PASSES: usize = 2;
 
@@ -27,10 +30,7 @@ pub(super) struct Choice<'a, const K: usize, const C: usize> {
     pub price: f64,
 }
 
-impl<const K: usize, const C: usize> Choice<'_, K, C>
-where
-    for<'a> Filter<'a, K>: Kernel,
-{
+impl<const K: usize, const C: usize> Choice<'_, K, C> {
     /// The best filter found, if it is better than none.
     pub fn make(&self, gatherer: &mut Gatherer) -> Option<PlaneFilter<K, C>> {
         let subject = Subject { samples: self.samples, original: self.original, classes: self.classes, block: self.block };
@@ -42,8 +42,7 @@ where
             let moments = gatherer.gather(&subject, C, &fitted_to);
             let sets = self.sets(&moments);
             let mut changes = vec![0; areas];
-            let filter =
-                Filter { samples: self.samples, sets: &sets, classes: self.classes, block: self.block, areas: &everywhere };
+            let filter = Filter::new(self.samples, &sets, (self.classes, self.block), &everywhere);
             filter.error_changes(self.original, &mut changes);
             let areas = self.areas(&changes);
             let change: i64 = changes.iter().zip(&areas).filter(|(_, on)| **on).map(|(change, _)| change).sum();
@@ -70,7 +69,7 @@ where
 
     /// The sets that lower error + price * bits most.
     fn sets(&self, moments: &[Moments<K>]) -> [Set<K>; C] {
-        let (state, price) = (self.state, self.price);
+        let (state, price, costs) = (self.state, INVESTMENT * self.price, self.state.costs());
         // The best sets of the classes before each, and their total.
         let mut best: Vec<(f64, [Set<K>; C])> = vec![(price * state.kept_bits(false), state.last)];
         for class in 0..C {
@@ -83,7 +82,7 @@ where
             for first in (0..=class).rev() {
                 shared.add(&moments[first]);
                 let (before, sets) = &best[first];
-                let (set, cost) = self.new_set(&shared, first, sets);
+                let (set, cost) = self.new_set(&shared, &costs, first, sets);
                 let mut sets = *sets;
                 sets[first..=class].fill(set);
                 options.push((before + cost + price * alike, sets));
@@ -100,15 +99,15 @@ where
     }
 
     /// A new set for moments of classes from `first` on, given the sets before it, and its cost.
-    fn new_set(&self, moments: &Moments<K>, first: usize, sets: &[Set<K>; C]) -> (Set<K>, f64) {
+    fn new_set(&self, moments: &Moments<K>, costs: &DifferenceCosts<K>, first: usize, sets: &[Set<K>; C]) -> (Set<K>, f64) {
+        let price = INVESTMENT * self.price;
         let start = quantised(&least_squares(moments));
-        let models = self.state.coefficients();
         let mut found: Option<(Set<K>, f64)> = None;
         let before = first.checked_sub(1).map(|before| (sets[before], true));
         for (predicted, follows) in [Some((self.state.last[first], false)), before].into_iter().flatten() {
-            let bits = |k: usize, value: i8| models.difference_bits(k, i32::from(value) - i32::from(predicted[k]));
-            let (set, cost) = refined(moments, start, &predicted, self.price, bits);
-            let cost = cost + self.price * self.state.new_bits(first, follows);
+            let bits = |k: usize, value: i8| costs.bits(k, value, predicted[k]);
+            let (set, cost) = refined(moments, start, &predicted, price, bits);
+            let cost = cost + price * self.state.new_bits(first, follows);
             if found.is_none_or(|(_, least)| cost < least) {
                 found = Some((set, cost));
             }

@@ -19,9 +19,9 @@ mod tests;
 pub use coding::FilterCoder;
 pub use params::FilterParams;
 
-use classes::{BLOCK, ClassMap, blocks};
+use classes::{BLOCK, ClassMap, Sums, blocks};
 use estimate::Choice;
-use kernel::{Filter, Kernel};
+use kernel::Filter;
 use moments::Gatherer;
 use params::{AREA, PlaneFilter};
 use samples::{STRIP, Samples};
@@ -141,9 +141,7 @@ fn run<const K: usize, const C: usize>(
     (classes, block): (&ClassMap, usize),
     plane: &mut Plane,
     threads: usize,
-) where
-    for<'a> Filter<'a, K>: Kernel,
-{
+) {
     let stride = plane.stride;
     let mut rest = &mut plane.data[..];
     let bands: Vec<_> = split_rows(samples.height(), AREA, threads.max(1))
@@ -152,13 +150,13 @@ fn run<const K: usize, const C: usize>(
             (rows, take_front(&mut rest, len))
         })
         .collect();
-    let filter = Filter { samples, sets: &filter.sets, classes, block, areas: &filter.areas };
+    let filter = Filter::new(samples, &filter.sets, (classes, block), &filter.areas);
     for_bands(threads, bands, |(rows, out)| filter.write_rows(rows, out, stride));
 }
 
 #[inline(always)]
 fn classify_band(samples: &Samples, first: usize, classes: &mut [u8]) {
-    let mut sums = Vec::new();
+    let mut sums = Sums::default();
     for (row, classes) in classes.chunks_mut(blocks(samples.width())).enumerate() {
         classes::classify(samples, first + row, &mut sums, classes);
     }

@@ -1,22 +1,20 @@
-//! What a frame's filter consists of, and the limits that keep its sums within 16 bits.
+//! What a frame's filter consists of, by planes.
 
 use super::classes::CLASSES;
 use super::diamond::{CHROMA_PAIRS, LUMA_PAIRS};
 
 /// Fractional bits of a coefficient.
-pub(super) const FRACTION_BITS: u32 = 7;
-/// Largest sum of a set's magnitudes. A pair of taps differs from twice the centre by at most 510, and 510 * 64 is below 2^15.
-pub(super) const MAX_SUM: u32 = 64;
+pub(super) const FRACTION_BITS: u32 = 6;
 /// Side of an area that is filtered or not, in samples of its plane.
-pub(super) const AREA: usize = 32;
+pub(super) const AREA: usize = 64;
 
-/// Coefficients of the pairs of taps, in 2^-7; the centre's follows from a sum of 1.
+/// Coefficients of the pairs of taps, in 2^-6; the centre's follows from a sum of 1.
 pub(super) type Set<const K: usize> = [i8; K];
 
 /// The filter of one plane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PlaneFilter<const K: usize, const C: usize> {
-    /// A set for each class. The sum of its magnitudes is at most [`MAX_SUM`].
+    /// A set for each class.
     pub sets: [Set<K>; C],
     /// Which areas are filtered, in row order.
     pub areas: Vec<bool>,
@@ -39,11 +37,6 @@ impl FilterParams {
         let any = luma.is_some() || chroma.iter().any(Option::is_some);
         any.then_some(Self { luma, chroma })
     }
-}
-
-/// Whether a set keeps within the limit.
-pub(super) fn allowed<const K: usize>(set: &Set<K>) -> bool {
-    set.iter().map(|c| u32::from(c.unsigned_abs())).sum::<u32>() <= MAX_SUM
 }
 
 /// Columns and rows of areas of a visible part of `width` x `height` samples.

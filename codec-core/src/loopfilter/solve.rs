@@ -1,7 +1,7 @@
 //! Coefficients from moments: least squares, then the whole numbers that are worth their bits.
 
 use super::moments::Moments;
-use super::params::{FRACTION_BITS, MAX_SUM, Set};
+use super::params::{FRACTION_BITS, Set};
 
 /// Rounds of descent over the coefficients; most sets settle in two or three.
 const ROUNDS: usize = 6;
@@ -11,8 +11,8 @@ pub(super) fn least_squares<const K: usize>(moments: &Moments<K>) -> [f64; K] {
     let mut factor = moments.pairs;
     // Pairs that never differ from the centre, or always alike, leave the solution open: keeps it near 0.
     let ridge = 1.0 + 1e-6 * (0..K).map(|i| factor[i][i]).sum::<f64>() / K as f64;
-    for i in 0..K {
-        factor[i][i] += ridge;
+    for (i, row) in factor.iter_mut().enumerate() {
+        row[i] += ridge;
     }
     for i in 0..K {
         for j in 0..=i {
@@ -33,14 +33,11 @@ pub(super) fn least_squares<const K: usize>(moments: &Moments<K>) -> [f64; K] {
     solution
 }
 
-/// The nearest set within the limit.
+/// The nearest set.
 pub(super) fn quantised<const K: usize>(solution: &[f64; K]) -> Set<K> {
     let unit = f64::from(1 << FRACTION_BITS);
-    let sum: f64 = solution.iter().map(|c| c.abs() * unit).sum();
-    // Rounding may add half a unit a coefficient.
-    let room = f64::from(MAX_SUM) - K as f64 / 2.0;
-    let scale = if sum > room { unit * room / sum } else { unit };
-    solution.map(|c| (c * scale).round() as i8)
+    // The cast saturates.
+    solution.map(|c| (c * unit).round() as i8)
 }
 
 /// Lowers squared error + `price` * bits from `set` on, one coefficient at a time: by a step up or down, or to the predicted value.
@@ -56,7 +53,6 @@ pub(super) fn refined<const K: usize>(
 ) -> (Set<K>, f64) {
     let unit = 1.0 / f64::from(1 << FRACTION_BITS);
     let mut products: [f64; K] = std::array::from_fn(|i| (0..K).map(|j| moments.pairs[i][j] * f64::from(set[j])).sum());
-    let mut magnitude: u32 = set.iter().map(|c| u32::from(c.unsigned_abs())).sum();
     for _ in 0..ROUNDS {
         let mut moved = false;
         for k in 0..K {
@@ -64,8 +60,7 @@ pub(super) fn refined<const K: usize>(
             let mut best = (-1e-9, old);
             for new in [old.saturating_add(1), old.saturating_sub(1), predicted[k]] {
                 let step = f64::from(new) - f64::from(old);
-                let sum = magnitude - u32::from(old.unsigned_abs()) + u32::from(new.unsigned_abs());
-                if new == old || sum > MAX_SUM {
+                if new == old {
                     continue;
                 }
                 let error = unit * step * (unit * (2.0 * products[k] + step * moments.pairs[k][k]) - 2.0 * moments.error[k]);
@@ -78,7 +73,6 @@ pub(super) fn refined<const K: usize>(
             if new != old {
                 let step = f64::from(new) - f64::from(old);
                 products.iter_mut().zip(&moments.pairs[k]).for_each(|(product, pair)| *product += step * pair);
-                magnitude = magnitude - u32::from(old.unsigned_abs()) + u32::from(new.unsigned_abs());
                 set[k] = new;
                 moved = true;
             }

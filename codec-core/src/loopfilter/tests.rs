@@ -1,96 +1,21 @@
+mod reference;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::classes::CLASSES;
 use super::diamond::LUMA_PAIRS;
-use super::params::{ChromaFilter, LumaFilter, MAX_SUM, Set, area_grid};
+use super::params::{ChromaFilter, LumaFilter, Set, area_grid};
 use super::*;
 use crate::entropy::{SymbolReader, SymbolWriter};
 use crate::flow::testing::Texture;
 use crate::frame::pad::coded_size;
 
-const DISPLAYS: [(usize, usize); 6] = [(1, 1), (65, 70), (128, 64), (17, 5), (3, 130), (96, 33)];
-
-/// The filter as the specification has it, sample by sample.
-mod reference {
-    use super::*;
-
-    /// The sample at a position, which is moved into the visible part first.
-    fn at(plane: &Plane, (width, height): (usize, usize), row: i32, col: i32) -> i32 {
-        let (row, col) = (row.clamp(0, height as i32 - 1), col.clamp(0, width as i32 - 1));
-        plane.row(row as usize)[col as usize].into()
-    }
-
-    pub fn class(luma: &Plane, size: (usize, usize), row: usize, col: usize) -> usize {
-        let (top, left) = ((row / 4 * 4) as i32, (col / 4 * 4) as i32);
-        let mut sum = 0;
-        for y in top - 1..top + 5 {
-            for x in left - 1..left + 5 {
-                let s = |dy, dx| at(luma, size, y + dy, x + dx);
-                sum += (2 * s(0, 0) - s(0, -1) - s(0, 1)).abs() + (2 * s(0, 0) - s(-1, 0) - s(1, 0)).abs();
-            }
-        }
-        [72, 252, 612].iter().filter(|&&threshold| sum > threshold).count()
-    }
-
-    fn plane(source: &Plane, size: (usize, usize), reach: i32, set: impl Fn(usize, usize) -> Vec<i8>) -> Plane {
-        let mut out = source.clone();
-        for row in 0..size.1 {
-            for col in 0..size.0 {
-                let set = set(row, col);
-                let s = |dy, dx| at(source, size, row as i32 + dy, col as i32 + dx);
-                let (mut sum, mut next) = (0, 0);
-                for dy in -reach..=0 {
-                    for dx in -(reach + dy)..=reach + dy {
-                        if dy < 0 || dx < 0 {
-                            sum += i32::from(set[next]) * (s(dy, dx) + s(-dy, -dx) - 2 * s(0, 0));
-                            next += 1;
-                        }
-                    }
-                }
-                assert_eq!(next, set.len());
-                out.row_mut(row)[col] = (s(0, 0) + ((sum + 64) >> 7)).clamp(0, 255) as u8;
-            }
-        }
-        out
-    }
-
-    pub fn apply(params: &FilterParams, display: (usize, usize), frame: &Frame) -> Frame {
-        let mut out = frame.clone();
-        if let Some(filter) = &params.luma {
-            let source = frame.plane(0);
-            *out.plane_mut(0) = plane(source, display, 3, |row, col| {
-                let on = filter.areas[row / 32 * display.0.div_ceil(32) + col / 32];
-                if on { filter.sets[class(source, display, row, col)].to_vec() } else { vec![0; 12] }
-            });
-        }
-        let size = chroma_size(display.0, display.1);
-        for (index, filter) in [1, 2].into_iter().zip(&params.chroma) {
-            if let Some(filter) = filter {
-                *out.plane_mut(index) = plane(frame.plane(index), size, 2, |row, col| {
-                    let on = filter.areas[row / 32 * size.0.div_ceil(32) + col / 32];
-                    if on { filter.sets[0].to_vec() } else { vec![0; 6] }
-                });
-            }
-        }
-        out
-    }
-}
+const DISPLAYS: [(usize, usize); 6] = [(1, 1), (65, 70), (128, 64), (17, 5), (3, 130), (200, 131)];
 
 fn random_set<const K: usize>(rng: &mut StdRng) -> Set<K> {
-    let mut room = rng.random_range(0..=MAX_SUM as i32);
-    let mut set = [0; K];
-    for _ in 0..K {
-        let k = rng.random_range(0..K);
-        let value = rng.random_range(-room..=room);
-        room += i32::from(set[k]).abs() - value.abs();
-        set[k] = value as i8;
-        room = room.max(0);
-    }
-    while set.iter().map(|c| c.unsigned_abs() as u32).sum::<u32>() > MAX_SUM {
-        set[rng.random_range(0..K)] = 0;
-    }
-    set
+    let strength = [1, 8, 30, 127][rng.random_range(0..4)];
+    std::array::from_fn(|_| rng.random_range(-strength - 1..=strength) as i8)
 }
 
 fn random_filter<const K: usize, const C: usize>(rng: &mut StdRng, (width, height): (usize, usize)) -> PlaneFilter<K, C> {
@@ -140,6 +65,57 @@ fn fast_and_slow_filters_agree() {
 }
 
 #[test]
+fn the_portable_kernel_agrees() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let mut filter = LoopFilter::default();
+    for display in DISPLAYS {
+        let frame = noise(&mut rng, display);
+        filter.load(0, frame.plane(0), display);
+        filter.classify(1);
+        let params: LumaFilter = random_filter(&mut rng, display);
+        let kernel = Filter::new(&filter.samples[0], &params.sets, (&filter.classes, BLOCK), &params.areas);
+        let mut out = [frame.plane(0).clone(), frame.plane(0).clone()];
+        kernel.write_rows(0..display.1, &mut out[0].data, frame.width());
+        kernel.write_portable(0..display.1, &mut out[1].data, frame.width());
+        assert_eq!(out[0], out[1], "{display:?}");
+    }
+}
+
+#[test]
+fn moments_are_those_of_the_features() {
+    let mut rng = StdRng::seed_from_u64(10);
+    let mut filter = LoopFilter::default();
+    for display in DISPLAYS {
+        let (original, decoded) = (noise(&mut rng, display), noise(&mut rng, display));
+        filter.load(0, decoded.plane(0), display);
+        filter.classify(1);
+        let (samples, original) = (&filter.samples[0], original.plane(0));
+        let (cols, rows) = area_grid(display.0, display.1);
+        let areas: Vec<bool> = (0..cols * rows).map(|i| i % 3 != 1).collect();
+        let subject = moments::Subject { samples, original, classes: &filter.classes, block: BLOCK };
+        let mut gatherer = Gatherer::default();
+        let found = gatherer.gather::<LUMA_PAIRS>(&subject, CLASSES, &areas);
+        assert_eq!(found, gatherer.gather_portable::<LUMA_PAIRS>(&subject, CLASSES, &areas), "{display:?}");
+        // What a set promises is the change of the error, but for rounding and clipping.
+        let set: Set<LUMA_PAIRS> = [0, 1, -2, 0, 3, -1, 2, 0, -2, 1, 4, 3];
+        let mut wanted = vec![0.0; CLASSES];
+        for row in 0..display.1 {
+            for col in (0..display.0).filter(|col| areas[row / AREA * cols + col / AREA]) {
+                let s = |y: isize, x: isize| f64::from(samples.row(row as isize + y)[(4 + col as isize + x) as usize]);
+                let taps = diamond::taps::<LUMA_PAIRS>().into_iter().zip(set);
+                let pairs = taps.map(|((y, x), c)| f64::from(c) / 64.0 * (s(y, x) + s(-y, -x) - 2.0 * s(0, 0)));
+                let (correction, error) = (pairs.sum::<f64>(), f64::from(original.row(row)[col]) - s(0, 0));
+                let class = filter.classes.row(row / BLOCK)[col / BLOCK];
+                wanted[usize::from(class)] += (error - correction).powi(2) - error * error;
+            }
+        }
+        for (moments, wanted) in found.iter().zip(wanted) {
+            assert!((moments.change(&set) - wanted).abs() <= 1e-6 * wanted.abs().max(1.0), "{display:?}");
+        }
+    }
+}
+
+#[test]
 fn classes_are_those_of_the_specification() {
     let mut rng = StdRng::seed_from_u64(2);
     let mut filter = LoopFilter::default();
@@ -156,13 +132,13 @@ fn classes_are_those_of_the_specification() {
             }
         }
     }
-    assert!(seen.iter().all(|&count| count > 100), "{seen:?}");
+    assert!(seen.iter().all(|&count| count > 20), "{seen:?}");
 }
 
 #[test]
 fn the_largest_sums_do_not_wrap() {
     // Each pair with a sign of its own: the samples that make the sum as large or as small as can be.
-    let set: Set<LUMA_PAIRS> = [6, -6, 5, -5, 5, -5, 5, -6, 5, -5, 5, -6];
+    let set: Set<LUMA_PAIRS> = [127, -128, 127, -128, -128, -128, 127, -128, -128, -128, 127, -128];
     let taps = diamond::taps::<LUMA_PAIRS>();
     for (up, down) in [(255u8, 0u8), (0, 255)] {
         let mut frame = Frame::new(64, 64);
@@ -172,8 +148,9 @@ fn the_largest_sums_do_not_wrap() {
                 frame.plane_mut(0).row_mut((32 + y) as usize)[(32 + x) as usize] = if c > 0 { up } else { down };
             }
         }
-        let params = FilterParams { luma: Some(LumaFilter { sets: [set; CLASSES], areas: vec![true; 4] }), chroma: [None, None] };
+        let params = FilterParams { luma: Some(LumaFilter { sets: [set; CLASSES], areas: vec![true] }), chroma: [None, None] };
         let wanted = reference::apply(&params, (64, 64), &frame);
+        assert_eq!(wanted.plane(0).row(32)[32], if up == 255 { 255 } else { 0 });
         LoopFilter::default().apply(&params, (64, 64), &mut frame, 1);
         assert_eq!(frame, wanted);
     }
@@ -327,14 +304,14 @@ fn a_filter_that_stays_costs_next_to_nothing() {
 }
 
 #[test]
-fn damage_is_bounded_and_what_comes_of_it_within_limits() {
+fn damage_is_bounded_and_reported() {
     let mut rng = StdRng::seed_from_u64(8);
     let display = (200, 130);
     let frames: Vec<_> = (0..3).map(|_| Some(random_params(&mut rng, display))).collect();
     let (payloads, ..) = coded(display, &frames);
     let frame = noise(&mut rng, display);
     let (mut refused, mut noticed, mut passed) = (0, 0, 0);
-    for round in 0..600 {
+    for round in 0..200 {
         let mut payload = payloads[round % 3].clone();
         match round % 4 {
             0 => payload.truncate(rng.random_range(3..payload.len()) / 2 * 2 + 1),
@@ -355,14 +332,13 @@ fn damage_is_bounded_and_what_comes_of_it_within_limits() {
                     passed += 1;
                 }
                 if let Some(params) = params {
-                    assert!(params.luma.iter().flat_map(|luma| &luma.sets).all(params::allowed));
-                    assert!(params.chroma.iter().flatten().flat_map(|filter| &filter.sets).all(params::allowed));
                     let mut filtered = frame.clone();
                     LoopFilter::default().apply(&params, display, &mut filtered, 1);
+                    assert_eq!(filtered, reference::apply(&params, display, &frame));
                 }
             }
         }
     }
-    assert!(refused >= 10 && noticed > 20, "{refused} {noticed} {passed}");
-    assert!(passed < 3 + 200, "{passed}");
+    assert!(refused > 1 && noticed > 20, "{refused} {noticed} {passed}");
+    assert!(passed < 3, "{passed}");
 }

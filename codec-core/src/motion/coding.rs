@@ -1,4 +1,4 @@
-//! Coding of trees and vectors with adaptive binary models (`docs/block-motion.md`).
+//! Coding of trees and vectors with adaptive binary models (`docs/bitstream.md`, "Payload: block motion").
 //!
 //! For each root, flags split squares into quarters in Z order; a leaf takes over one of its [`Candidates`] or codes its
 //! difference to a predicted vector. Contexts depend on decoded integers alone, so parsing waits for no picture.

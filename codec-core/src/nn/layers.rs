@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 use super::config::QUALITIES;
 use super::params::{Init, Precision, Scope};
 use super::paths::{self, Depthwise, Pointwise};
+use super::transfer::remembered;
 use crate::Result;
 
 /// Knots on the quality axis between which gains are interpolated.
@@ -12,10 +13,11 @@ pub const KNOTS: usize = 8;
 
 /// LeakyReLU with any slope.
 ///
-/// The binding of `leaky_relu` fixes the slope at 0.01. Its backward kernel with the input as its own gradient is the
-/// same function, fused, with the right derivative.
+/// The binding of `leaky_relu` fixes the slope at 0.01. That of PReLU takes it as a tensor, and its gradient is one kernel.
 pub fn leaky(x: &Tensor, slope: f64) -> Result<Tensor> {
-    Ok(x.f_leaky_relu_backward(x, slope, false)?)
+    let key = vec![slope.to_bits() as i64, x.kind() as i64];
+    let slope = remembered("slope", key, x.device(), || Ok(Tensor::f_full([1], slope, (x.kind(), x.device()))?))?;
+    Ok(x.f_internal_prelu_kernel(&slope)?)
 }
 
 /// Slope of the transforms' activation below zero: a multiplication and a shift in integers.

@@ -3,6 +3,7 @@
 pub mod blocks;
 pub mod codec;
 pub mod config;
+mod dct;
 pub mod entropy;
 pub mod layers;
 pub mod ops;

@@ -138,20 +138,20 @@ impl Pointwise {
 const SPELL: Duration = Duration::from_millis(60);
 
 /// Measures the kernels on a GPU at the sizes of training, forward and backward, and uses the fastest from now on. On a CPU
-/// it changes nothing. `batch` and `crop`: examples and side of the frames in pixels. Gives back what was chosen, and the
-/// milliseconds of each kernel.
+/// it changes nothing. `batch` and `crop`: examples and side of the frames in pixels; `widths`: channels at 1/8 and at 1/16. Gives
+/// back what was chosen, and the milliseconds of each kernel.
 ///
 /// # Errors
 /// [`Error::Device`] if the device fails.
-pub fn choose(device: Device, batch: usize, crop: usize, kind: Kind) -> Result<(Paths, String)> {
+pub fn choose(device: Device, (batch, crop): (usize, usize), widths: (i64, i64), kind: Kind) -> Result<(Paths, String)> {
     if !device.is_cuda() {
         return Ok((current(), String::new()));
     }
     let (n, side) = (batch as i64, crop as i64 / 8);
     let options = (kind, device);
     let mut report = Vec::new();
-    // Width and side of the layers at 1/8 and 1/16.
-    let sizes = [(64, side, 6.0), (128, side / 2, 1.0)];
+    // Width, side and number of the layers at 1/8 and 1/16.
+    let sizes = [(widths.0, side, 6.0), (widths.1, side / 2, 1.0)];
     let mut time = |name: &str, cin_cout: fn(i64) -> [i64; 4], apply: &dyn Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor>| {
         let mut total = 0.0;
         for (c, side, count) in sizes {

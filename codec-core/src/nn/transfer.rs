@@ -11,9 +11,14 @@ use crate::Result;
 /// a plain copy would wait until the device is idle.
 pub fn upload(host: &Tensor, device: Device) -> Result<Tensor> {
     match device {
-        Device::Cuda(_) => Ok(host.f_pin_memory(device)?.f_to_device_(device, host.f_kind()?, true, false)?),
+        Device::Cuda(_) => Ok(pinned(host, device)?.f_to_device_(device, host.f_kind()?, true, false)?),
         _ => Ok(host.f_to_device(device)?),
     }
+}
+
+/// A copy in pinned memory. (The public function of libtorch warns at every call of the device that it takes.)
+fn pinned(host: &Tensor, device: Device) -> Result<Tensor> {
+    Ok(host.f_internal_pin_memory(device)?)
 }
 
 /// Bytes of a tensor of 8 bits; waits for the device.
@@ -22,11 +27,11 @@ pub fn download(bytes: &Tensor) -> Result<Vec<u8>> {
     let mut out = vec![0; count];
     if let Device::Cuda(number) = bytes.device() {
         // Through pinned memory, which copies at the full rate of the bus.
-        let pinned = remembered("pinned", vec![count as i64], Device::Cuda(number), || {
-            Ok(Tensor::f_empty([count as i64], (Kind::Uint8, Device::Cpu))?.f_pin_memory(Device::Cuda(number))?)
+        let staged = remembered("pinned", vec![count as i64], Device::Cuda(number), || {
+            pinned(&Tensor::f_empty([count as i64], (Kind::Uint8, Device::Cpu))?, Device::Cuda(number))
         })?;
-        pinned.shallow_clone().f_copy_(&bytes.f_reshape([-1])?)?;
-        pinned.f_copy_data_u8(&mut out, count)?;
+        staged.shallow_clone().f_copy_(&bytes.f_reshape([-1])?)?;
+        staged.f_copy_data_u8(&mut out, count)?;
     } else {
         bytes.f_contiguous()?.f_copy_data_u8(&mut out, count)?;
     }

@@ -307,10 +307,10 @@ impl Decoder {
             &mut reader,
             &mut self.scratch,
         )?;
-        let mut adaptive = Adaptive { motion: MotionCoder::new(width, height), filter: FilterCoder::new(width, height) };
+        let display = sequence.video.display_size();
+        let mut adaptive = Adaptive { motion: MotionCoder::new(display.0, display.1), filter: FilterCoder::new(display) };
         let filter = adaptive.filter.decode(&mut reader)?;
         let checksum = reader.finish()?;
-        let display = (sequence.video.width as usize, sequence.video.height as usize);
         let last = self.stream.take().map(|stream| stream.reconstructor).filter(|_| sequence.detail == self.model.detail());
         let mut reconstructor = match last.and_then(|mut last| last.resize(display).then_some(last)) {
             Some(reconstructor) => reconstructor,

@@ -99,9 +99,9 @@ impl Encoder {
             Speed::Slow => (SearchEffort::Slow, DisFlow::medium()),
         };
         Ok(Self {
-            motion: MotionEncoder::new(effort, width, height),
+            motion: MotionEncoder::new(effort, display),
             estimator,
-            filter_coder: FilterCoder::new(width, height),
+            filter_coder: FilterCoder::new(display),
             reconstructor: Reconstructor::new(Rc::clone(&model), display),
             model,
             sequence,
@@ -261,9 +261,9 @@ impl Encoder {
         let job = LatentJob { coder: &branch.coder, entropy: &model.intra_entropy, tables: &model.tables, y: &y, prior: None };
         let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
         self.reconstructor.intra(&latent, quality)?;
-        let (width, height) = (self.current.width(), self.current.height());
-        self.motion.reset(width, height);
-        self.filter_coder = FilterCoder::new(width, height);
+        let display = self.sequence.video.display_size();
+        self.motion.reset(display);
+        self.filter_coder = FilterCoder::new(display);
         self.code_filter(quality);
         self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
     }
@@ -273,10 +273,12 @@ impl Encoder {
         // The quality of the last frame is near enough to that of the next.
         let quality = self.rate.expected_quality().unwrap_or(self.quality);
         let (last, times) = self.reconstructor.last_and_times();
+        let samples = last.display.0 * last.display.1;
         let found =
             self.motion.search(Pair { current: &self.current, reference: last.frame, display: last.display }, quality, times);
         let since = since.unwrap_or(0) + 1;
-        let cut = self.scene_cut && since >= self.key_int_min && scene::starts_anew(found.inter_cost, found.intra_cost);
+        let new_scene = scene::starts_anew(found.inter_cost, found.intra_cost, samples);
+        let cut = self.scene_cut && since >= self.key_int_min && new_scene;
         (!cut).then_some(found)
     }
 

@@ -31,13 +31,13 @@ pub(super) struct Pair<'a> {
 }
 
 impl MotionEncoder {
-    /// For frames of the given coded size.
-    pub fn new(effort: SearchEffort, width: usize, height: usize) -> Self {
+    /// For frames of the given display size.
+    pub fn new(effort: SearchEffort, (width, height): (usize, usize)) -> Self {
         Self { search: BlockSearch::new(effort), coder: MotionCoder::new(width, height), quality: 0 }
     }
 
-    /// Forgets the past: a keyframe comes.
-    pub fn reset(&mut self, width: usize, height: usize) {
+    /// Forgets the past: a keyframe comes, of the given display size.
+    pub fn reset(&mut self, (width, height): (usize, usize)) {
         self.coder = MotionCoder::new(width, height);
     }
 

@@ -44,6 +44,10 @@ enum Command {
     Schedule(ScheduleArgs),
     /// Run a training stage, or go on with the one in --out.
     Train(Box<train::TrainArgs>),
+    /// Compare a device with the CPU, and time it: steps of training from a checkpoint or model file, as JSON lines.
+    CheckDevice(train::CheckDeviceArgs),
+    /// Write a checkpoint without the optimiser's state: enough to start a stage from, not to go on with one.
+    Slim(SlimArgs),
     /// Write a model file from a checkpoint.
     Export(ExportArgs),
     /// Measure models on clips, beside classical encoders.
@@ -190,6 +194,14 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 #[derive(Args)]
+struct SlimArgs {
+    #[arg(long)]
+    checkpoint: PathBuf,
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Args)]
 struct ExportArgs {
     /// Checkpoint of a run, or a model file that is to get detailed synthesis transforms.
     #[arg(long)]
@@ -218,6 +230,12 @@ impl Cli {
             Command::Init(args) => init(&args),
             Command::Schedule(args) => run_schedule(&args),
             Command::Train(args) => train::run(*args),
+            Command::CheckDevice(args) => train::check_device(&args),
+            Command::Slim(args) => {
+                let mut checkpoint = Checkpoint::load(&args.checkpoint)?;
+                checkpoint.drop_optimiser();
+                checkpoint.save(&args.out)
+            }
             Command::Export(args) => {
                 let detail = args.detail.as_deref().map(Checkpoint::load).transpose()?;
                 let mut checkpoint = load_start(&args.checkpoint, Twin::Faithful)?;

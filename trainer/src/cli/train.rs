@@ -13,7 +13,7 @@ use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{
     FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, device, load_start, rate_controller,
-    train,
+    selftest, train,
 };
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -141,6 +141,29 @@ pub struct TrainArgs {
     /// Compute device: cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: codec_core::DeviceSpec,
+}
+
+#[derive(Args)]
+pub struct CheckDeviceArgs {
+    /// Checkpoint or model file.
+    #[arg(long)]
+    init: PathBuf,
+    /// Shards made by `prepare`, or packs.
+    #[arg(long)]
+    data: PathBuf,
+    #[arg(long, default_value = "auto")]
+    device: codec_core::DeviceSpec,
+    /// Clips and crops of the steps that are timed.
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    #[arg(long, default_value_t = 256)]
+    crop: usize,
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    #[arg(long)]
+    mixed_precision: bool,
+    #[arg(long)]
+    tf32: bool,
 }
 
 /// Losses beside rate and distortion. The stage detail has its own defaults.
@@ -323,6 +346,26 @@ pub fn run(args: TrainArgs) -> Result<()> {
     }
     let paths = RunPaths { data: args.data, out: args.out, checkpoint_seconds: args.checkpoint_seconds };
     let device = device::open(&args.device, args.tf32)?;
-    device::choose_kernels(device, config.batch, config.crop, config.precision)?;
+    if let Some(start) = &start {
+        device::choose_kernels(device, &start.progress.model, (config.batch, config.crop), config.precision)?;
+    }
     train(config, start, &paths, device)
+}
+
+/// Prints one JSON object a stage.
+pub fn check_device(args: &CheckDeviceArgs) -> Result<()> {
+    let device = device::open(&args.device, args.tf32)?;
+    let precision = if args.mixed_precision { Precision::Mixed } else { Precision::Full };
+    let start = load_start(&args.init, Twin::Faithful)?;
+    device::choose_kernels(device, &start.progress.model, (args.batch, args.crop), precision)?;
+    let sizes = selftest::Sizes { batch: args.batch, crop: args.crop, steps: args.steps, precision };
+    let comparisons = selftest::compare(&start, &args.data, device, sizes)?;
+    for comparison in &comparisons {
+        println!("{}", serde_json::to_string(comparison)?);
+    }
+    let wrong: Vec<&str> = comparisons.iter().filter(|c| !c.agrees()).map(|c| c.stage).collect();
+    if !wrong.is_empty() {
+        bail!("{device:?} differs from the CPU in the stages {}", wrong.join(", "));
+    }
+    Ok(())
 }

@@ -22,6 +22,8 @@ mod sampler;
 #[cfg(feature = "gstreamer")]
 mod scenes;
 mod shard;
+#[cfg(test)]
+pub mod testing;
 mod thumbnail;
 
 #[cfg(feature = "gstreamer")]

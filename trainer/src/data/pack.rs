@@ -363,27 +363,12 @@ fn decode_item(number: usize, item: &PackedItem, mut bytes: &[u8]) -> Result<(En
 
 #[cfg(test)]
 mod tests {
-    use super::super::shard::ShardWriter;
     use super::*;
+    use crate::data::testing::moving_clips;
     use crate::data::{Sampler, SamplerOptions};
 
-    /// A smooth picture that moves, so that JPEG keeps it well.
-    fn frame(size: Size, t: usize) -> Vec<u8> {
-        let wave = |x: usize, y: usize| (128.0 + 60.0 * ((x + 3 * t) as f32 * 0.07).sin() * (y as f32 * 0.05).cos()) as u8;
-        let plane = |w: usize, h: usize| (0..w * h).map(move |i| wave(i % w, i / w)).collect::<Vec<u8>>();
-        [plane(size.width, size.height), plane(size.width / 2, size.height / 2), plane(size.width / 2, size.height / 2)].concat()
-    }
-
     fn prepared(dir: &Path) {
-        let mut writer = ShardWriter::create(dir).unwrap();
-        let size = Size::new(160, 128);
-        for i in 0..6 {
-            let split = if i == 0 { Split::Validation } else { Split::Train };
-            let frames: Vec<_> = (0..12).map(|t| frame(size, 10 * i + t)).collect();
-            writer.push(&format!("clip{i}#0"), Kind::Clip, split, size, &frames).unwrap();
-            writer.push(&format!("photo{i}@128+0,0"), Kind::Photo, split, size, &[frame(size, i)]).unwrap();
-        }
-        writer.finish().unwrap();
+        moving_clips(dir, 6, 12);
     }
 
     fn options(data: &Path, out: &Path, max_size: u64, part_size: u64) -> PackOptions {

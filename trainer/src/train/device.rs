@@ -1,9 +1,11 @@
 //! How training uses a GPU: what is set up once for a process.
 
+use std::sync::Once;
+
 use anyhow::{Context, Result};
 use codec_core::DeviceSpec;
-use codec_core::nn::Precision;
 use codec_core::nn::paths::{self, Paths};
+use codec_core::nn::{ModelConfig, Precision};
 use tch::{Device, Kind};
 
 /// Names the kernels of convolutions, such as `dense,product`, in place of a measurement.
@@ -17,10 +19,12 @@ const SAMPLING_THREADS: &str = "NGC_SAMPLING_THREADS";
 /// As [`codec_core::device::open`].
 pub fn open(spec: &DeviceSpec, tensor_floats: bool) -> Result<Device> {
     if *spec != DeviceSpec::Cpu {
-        // cuBLAS and cuDNN read these when they are loaded, which the first look for a device does.
+        // cuBLAS and cuDNN read these when they are loaded, which the first look for a device does: later stages of a process find
+        // them set.
         let (name, value) = if tensor_floats { ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "1") } else { ("NVIDIA_TF32_OVERRIDE", "0") };
+        static FIRST: Once = Once::new();
         // SAFETY: the command line has just been read, and no other thread has been started yet.
-        unsafe { std::env::set_var(name, value) };
+        FIRST.call_once(|| unsafe { std::env::set_var(name, value) });
     }
     let device = codec_core::device::open(spec).context("--device")?;
     if device.is_cuda() {
@@ -29,11 +33,11 @@ pub fn open(spec: &DeviceSpec, tensor_floats: bool) -> Result<Device> {
     Ok(device)
 }
 
-/// Chooses the kernels of convolutions for batches of `batch` crops of `crop` pixels, and says which.
+/// Chooses the kernels of a model's convolutions for batches of so many crops of so many pixels, and says which.
 ///
 /// # Errors
 /// If NGC_CONVOLUTIONS is set to something else than kernels, or the device fails.
-pub fn choose_kernels(device: Device, batch: usize, crop: usize, precision: Precision) -> Result<()> {
+pub fn choose_kernels(device: Device, model: &ModelConfig, size: (usize, usize), precision: Precision) -> Result<()> {
     if let Ok(text) = std::env::var(PATHS)
         && !text.is_empty()
     {
@@ -41,7 +45,7 @@ pub fn choose_kernels(device: Device, batch: usize, crop: usize, precision: Prec
         return Ok(());
     }
     let kind = if precision == Precision::Mixed { Kind::BFloat16 } else { Kind::Float };
-    let (chosen, times) = paths::choose(device, batch, crop, kind)?;
+    let (chosen, times) = paths::choose(device, size, (model.residual.width, model.residual.deep_width), kind)?;
     if device.is_cuda() {
         eprintln!("convolutions: {chosen} ({times})");
     }

@@ -19,10 +19,20 @@ pub struct Setup {
     pub adversary: Option<Adversary>,
 }
 
+/// The `rt` profile.
 pub fn setup(stage: &Stage, losses: &GanLosses) -> Setup {
-    let _generator = crate::testing::seeded(11);
     let postfilter = matches!(stage, Stage::Postfilter { .. }).then(Default::default);
-    let model = ModelConfig { postfilter, ..ModelConfig::rt() };
+    setup_of(ModelConfig { postfilter, ..ModelConfig::rt() }, stage, losses)
+}
+
+/// A `paper` profile that is small enough for a test.
+pub fn small_paper() -> ModelConfig {
+    ModelConfig::paper_with(4, 1, 12, 8, 8)
+}
+
+/// Another model.
+pub fn setup_of(model: ModelConfig, stage: &Stage, losses: &GanLosses) -> Setup {
+    let _generator = crate::testing::seeded(11);
     let mut params = ParamStore::new();
     let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
     let adversary = Adversary::new(&mut params, &model, losses, Device::Cpu).unwrap();

@@ -17,6 +17,7 @@ mod rate;
 mod readings;
 mod run;
 pub mod schedule;
+pub mod selftest;
 mod step;
 mod validate;
 mod worker;

@@ -7,9 +7,8 @@ use anyhow::{Context, Result};
 use codec_core::entropy::SymbolWriter;
 use codec_core::flow::{DisFlow, FlowEstimator};
 use codec_core::frame::{Frame, Plane};
-use codec_core::motion::overlap::Mixture;
 use codec_core::motion::search::{BlockSearch, SearchEffort};
-use codec_core::motion::{BlockCompensator, MotionCoder, OverlapMap};
+use codec_core::motion::{BlockCompensator, BlockField, MotionCoder};
 use codec_core::nn::ModelConfig;
 use codec_core::nn::blocks::BlockMotion;
 use codec_core::nn::codec::Motion;
@@ -64,8 +63,8 @@ pub struct MotionFinder {
 }
 
 enum Method {
-    /// Blocks: the encoder's search and compensation, one set of buffers for each example of a batch.
-    Blocks(RefCell<Vec<BlockTools>>),
+    /// Blocks: the encoder's search and compensation.
+    Blocks,
     Flow(RefCell<Box<dyn FlowEstimator>>),
 }
 
@@ -80,9 +79,14 @@ impl Default for BlockTools {
     }
 }
 
+thread_local! {
+    /// Of each thread, so that its buffers stay in its caches.
+    static TOOLS: RefCell<BlockTools> = RefCell::default();
+}
+
 /// What the block search of one example gives.
 struct Searched {
-    mixtures: Vec<Mixture>,
+    field: BlockField,
     prediction: Frame,
     bits: f32,
 }
@@ -93,7 +97,7 @@ impl MotionFinder {
     pub fn open(model: &ModelConfig, flow: &FlowSource, device: Device) -> Result<Self> {
         let method = match model.flow {
             Some(_) => Method::Flow(RefCell::new(flow.open(device)?)),
-            None => Method::Blocks(RefCell::default()),
+            None => Method::Blocks,
         };
         Ok(Self { method, device })
     }
@@ -102,19 +106,18 @@ impl MotionFinder {
     /// the encoder.
     pub fn find(&self, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
         match &self.method {
-            Method::Blocks(tools) => self.blocks(&mut tools.borrow_mut(), frame, reference, qualities),
+            Method::Blocks => self.blocks(frame, reference, qualities),
             Method::Flow(estimator) => self.flow(&mut **estimator.borrow_mut(), frame, reference, qualities),
         }
     }
 
-    fn blocks(&self, tools: &mut Vec<BlockTools>, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
+    fn blocks(&self, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
         let (n, _, h, w) = frame.y.size4()?;
         let (height, width) = (h as usize, w as usize);
         let samples = samples(&[&frame.y, &reference.y, &reference.uv])?;
         let (current, rest) = samples.split_at(frame.y.numel());
         let (luma, chroma) = rest.split_at(frame.y.numel());
-        tools.resize_with(n as usize, BlockTools::default);
-        let work = |(example, tools): (usize, &mut BlockTools)| -> Result<Searched> {
+        let search = |example: usize, tools: &mut BlockTools| -> Result<Searched> {
             let (size, quarter) = (width * height, width * height / 4);
             let plane = Plane::from_vec(current[example * size..][..size].to_vec(), width, height)?;
             let mut reference = Frame::new(width, height);
@@ -131,24 +134,27 @@ impl MotionFinder {
             coder.encode(&found.field, &mut writer);
             let mut prediction = Frame::new(width, height);
             tools.compensator.predict(&reference, display, &found.field, 1, &mut prediction)?;
-            Ok(Searched { mixtures: OverlapMap::of(&found.field).squares(width), prediction, bits: writer.bits() as f32 })
+            Ok(Searched { field: found.field, prediction, bits: writer.bits() as f32 })
         };
+        let work = |example| TOOLS.with_borrow_mut(|tools| search(example, tools));
         // A device waits for all of them; on the CPU every worker has one core.
         let searched: Vec<Searched> = if self.device == Device::Cpu {
-            tools.iter_mut().enumerate().map(work).collect::<Result<_>>()?
+            (0..n as usize).map(work).collect::<Result<_>>()?
         } else {
-            tools.par_iter_mut().enumerate().map(work).collect::<Result<_>>()?
+            (0..n as usize).into_par_iter().map(work).collect::<Result<_>>()?
         };
         let exact = self.planes(&searched, (n, h, w))?;
         let bits: Vec<f32> = searched.iter().map(|s| s.bits).collect();
-        let mixtures: Vec<Vec<Mixture>> = searched.into_iter().map(|s| s.mixtures).collect();
-        Ok(Motion::Blocks(BlockMotion::new(&mixtures, exact, &bits, self.device)?))
+        let fields = searched.into_iter().map(|s| s.field).collect();
+        Ok(Motion::Blocks(BlockMotion::new(fields, exact, &bits, self.device)?))
     }
 
     /// Predictions as tensors.
     fn planes(&self, searched: &[Searched], (n, h, w): (i64, i64, i64)) -> Result<Planes> {
         let gather = |planes: &[usize]| -> Vec<u8> {
-            searched.iter().flat_map(|s| planes.iter().flat_map(|&i| s.prediction.plane(i).data.iter().copied())).collect()
+            let planes: Vec<&[u8]> =
+                searched.iter().flat_map(|s| planes.iter().map(|&i| s.prediction.plane(i).data.as_slice())).collect();
+            planes.concat()
         };
         let tensor = |bytes: &[u8], shape: [i64; 4]| -> Result<Tensor> {
             let bytes = upload(&Tensor::f_from_slice(bytes)?, self.device)?.f_view(shape)?;

@@ -34,7 +34,7 @@ pub struct Reading {
 }
 
 impl Readings {
-    /// `every_step`: something learns from each step's values.
+    /// `every_step`: something learns from each step's values, or processes must read at the same time.
     pub fn new(device: Device, every_step: bool) -> Self {
         Self { interval: if device.is_cuda() && !every_step { INTERVAL } else { 1 }, steps: Vec::new() }
     }

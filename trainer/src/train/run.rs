@@ -154,7 +154,7 @@ impl<'g> Run<'g> {
         let networks = Networks::load(&mut params, &model, device)?;
         Ok(Self {
             pieces: pieces(&trainable, &params),
-            readings: Readings::new(device, progress.rate.is_some()),
+            readings: Readings::new(device, progress.rate.is_some() || group.size() > 1),
             group,
             progress,
             config,
@@ -180,10 +180,11 @@ impl<'g> Run<'g> {
             self.progress.seconds = self.group.root_value(seconds_before + elapsed);
             let fraction = self.config.budget.fraction(self.progress.step, self.progress.seconds);
             let done = fraction >= 1.0;
-            if done || elapsed - recorded >= RECORD_SECONDS {
+            let validates = done || elapsed - validated >= VALIDATE_SECONDS;
+            if validates || elapsed - recorded >= RECORD_SECONDS {
                 self.observe(&mut log, paths)?;
             }
-            if root && (done || elapsed - validated >= VALIDATE_SECONDS) {
+            if root && validates {
                 validated = elapsed;
                 match validate::validate(&self.networks, &self.config, &paths.data, self.device)? {
                     Some(report) => {
@@ -193,7 +194,7 @@ impl<'g> Run<'g> {
                     None => log.say("no held-out figures: the data hold nothing for validation, or the stage has its loss alone"),
                 }
             }
-            if root && (done || elapsed - recorded >= RECORD_SECONDS) {
+            if root && (validates || elapsed - recorded >= RECORD_SECONDS) {
                 recorded = elapsed;
                 log.record(self.progress.step, fraction.min(1.0), self.progress.seconds)?;
             }

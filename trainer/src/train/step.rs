@@ -68,3 +68,46 @@ pub struct StepContext<'a> {
     pub rate_multiplier: &'a [f64; 64],
     pub device: Device,
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nothing_in_a_step_waits_for_the_device() {
+        // What reads a tensor on the host or copies it there or, without pinned memory, from there.
+        const WAITS: [&str; 9] = [
+            "double_value",
+            "int64_value",
+            "try_from(",
+            "copy_data",
+            "to_device(",
+            "download(",
+            ".print(",
+            "is_nonzero",
+            "nonzero(",
+        ];
+        let sources = [
+            ("coding", include_str!("step/coding.rs")),
+            ("detail", include_str!("step/detail.rs")),
+            ("examples", include_str!("step/examples.rs")),
+            ("inter", include_str!("step/inter.rs")),
+            ("intra", include_str!("step/intra.rs")),
+            ("postfilter", include_str!("step/postfilter.rs")),
+            ("gan", include_str!("gan/mod.rs")),
+            ("discriminator", include_str!("gan/discriminator.rs")),
+            ("statistics", include_str!("gan/statistics.rs")),
+            ("flow_step", include_str!("flow_step.rs")),
+            ("worker", include_str!("worker.rs")),
+            ("optimiser", include_str!("optimiser.rs")),
+        ];
+        for (name, source) in sources {
+            let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+            for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+                let wait = WAITS.iter().find(|word| line.contains(**word));
+                assert!(wait.is_none(), "{name}, line {}: {}", number + 1, line.trim());
+            }
+        }
+        // The one copy to the host in a step: the motion search's.
+        let search = include_str!("motion.rs").split("#[cfg(test)]").next().unwrap_or_default();
+        assert_eq!(search.matches("download(").count(), 1);
+    }
+}

@@ -41,6 +41,11 @@ impl<'a> Surroundings<'a> {
         Self { width: display.0, height: display.1, previous }
     }
 
+    /// The last frame's field.
+    pub fn previous(&self) -> Option<&'a BlockField> {
+        self.previous
+    }
+
     /// Candidates of the leaf of 2^`log2` samples a side whose upper left cell is (`row`, `col`).
     ///
     /// Of `field`, only cells that precede the leaf in coding order are looked at, so it may be under construction.

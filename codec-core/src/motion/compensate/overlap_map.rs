@@ -1,6 +1,6 @@
 //! Overlapped prediction as a mixture, for code that works on tensors.
 
-use super::strips::{CELLS, Pass, ramp, strips};
+use super::strips::{CELLS, Cells, Pass, ramp};
 use crate::motion::overlap::{Mixture, SQUARE};
 use crate::motion::{BlockField, CELL, MotionVector};
 
@@ -51,23 +51,32 @@ impl OverlapMap {
     /// `S`: luma samples to one of the map, along each side.
     fn with_scale<const S: usize>(field: &BlockField) -> Self {
         let (width, height) = (field.cols() * CELL / S, field.rows() * CELL / S);
-        let own: Vec<MotionVector> =
-            (0..width * height).map(|sample| field.vector(sample / width * S / CELL, sample % width * S / CELL)).collect();
+        let mut own = Vec::with_capacity(width * height);
+        for row in 0..field.rows() {
+            let line = (0..field.cols()).flat_map(|col| std::iter::repeat_n(field.vector(row, col), CELL / S));
+            own.extend(line);
+            let first = own.len() - width;
+            for _ in 1..CELL / S {
+                own.extend_from_within(first..first + width);
+            }
+        }
         let mut vectors = [own.clone(), own.clone(), own];
         let mut weights = [(); 2].map(|()| vec![0; width * height]);
         let roots = (0..field.rows()).step_by(CELLS).flat_map(|row| (0..field.cols()).step_by(CELLS).map(move |col| (row, col)));
         for (row, col) in roots {
+            let cells = Cells::new(field, row, col);
             for (i, pass) in [Pass::Vertical, Pass::Horizontal].into_iter().enumerate() {
-                strips(field, row, col, pass, |strip| {
+                cells.strips(pass, |strip| {
                     let ramp = ramp::<1>(strip.overlap / S, strip.far);
                     let (top, left) = (row * CELL + strip.y, col * CELL + strip.x);
                     for y in 0..strip.height / S {
-                        for x in 0..strip.width / S {
-                            let weight = ramp[if pass == Pass::Vertical { y } else { x }] as u8;
-                            if weight > 0 {
-                                let at = (top / S + y) * width + left / S + x;
-                                weights[i][at] = weight;
-                                vectors[i + 1][at] = strip.vector;
+                        let first = (top / S + y) * width + left / S;
+                        let samples = first..first + strip.width / S;
+                        let line = weights[i][samples.clone()].iter_mut().zip(&mut vectors[i + 1][samples]);
+                        for (x, (weight, vector)) in line.enumerate() {
+                            let [_, blended] = ramp[if pass == Pass::Vertical { y } else { x }];
+                            if blended > 0 {
+                                (*weight, *vector) = (blended as u8, strip.vector);
                             }
                         }
                     }

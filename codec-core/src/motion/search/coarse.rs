@@ -109,9 +109,8 @@ mod x86 {
         // SAFETY: 16 rows of 16 samples lie in `current`; from every displacement, 16 rows of 24 samples in `reference`, whose
         // last row ends where `search` requires.
         unsafe {
-            let lines: [__m256i; 16] = std::array::from_fn(|y| {
-                _mm256_broadcastsi128_si256(_mm_loadu_si128(current.0.as_ptr().add(y * current.1).cast()))
-            });
+            let lines: [__m256i; 16] =
+                std::array::from_fn(|y| _mm256_broadcastsi128_si256(_mm_loadu_si128(current.0.as_ptr().add(y * current.1).cast())));
             for (row, &row_cost) in window.row_costs.iter().enumerate() {
                 for column in (0..columns).step_by(8) {
                     let start = reference.0.as_ptr().add(row * reference.1 + column);

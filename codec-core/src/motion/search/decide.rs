@@ -1,19 +1,33 @@
 //! Trees and vectors by rate and distortion, in coding order.
 
+use super::around::try_around;
 use super::costs::{BIT, Coder, Options};
 use super::hierarchy::Hierarchy;
 use super::kernels::{Kernels, Pair};
 use super::quarters::Quarters;
+use super::table::{SIDE, Table, square};
 use crate::frame::Plane;
-use crate::motion::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector};
+use crate::motion::{BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionVector};
 
 /// How thoroughly vectors are refined.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Thoroughness {
     /// Candidates whose surroundings are searched.
     pub starts: usize,
     /// Rounds at steps of a whole, a half and a quarter sample.
     pub rounds: [usize; 3],
+    /// Rings of 16x16 blocks around a root whose vectors are candidates.
+    pub rings: usize,
+    /// Bits that a vector found for a single cell has to save.
+    pub cell_bits: f64,
+    /// Bits that a leaf is hoped to cost at least.
+    pub optimism: f64,
+    /// Rounds of the polishing passes at steps of a half and a quarter sample.
+    pub polish_rounds: [usize; 2],
+    /// Leaves without other vectors around them are not polished.
+    pub skip_uniform: bool,
+    /// Every vector of whole samples within so many columns and rows is a start.
+    pub every: Option<(i16, i16)>,
 }
 
 /// What the decision works from.
@@ -32,7 +46,7 @@ pub(super) struct Inputs<'a> {
 
 /// The visible part of a leaf.
 #[derive(Clone, Copy)]
-struct Area {
+pub(super) struct Area {
     x: usize,
     y: usize,
     width: usize,
@@ -51,7 +65,7 @@ struct Choice {
 const NONE: Choice = Choice { vector: MotionVector { x: 0, y: 0 }, distortion: 0, bits: 0, cost: u64::MAX };
 
 impl<'a> Inputs<'a> {
-    fn area(&self, row: usize, col: usize, log2: u8) -> Option<Area> {
+    pub(super) fn area(&self, row: usize, col: usize, log2: u8) -> Option<Area> {
         let (x, y, side) = (col * CELL, row * CELL, 1usize << log2);
         let visible = x < self.display.0 && y < self.display.1;
         visible.then(|| Area { x, y, width: side.min(self.display.0 - x), height: side.min(self.display.1 - y) })
@@ -79,16 +93,70 @@ impl<'a> Inputs<'a> {
     }
 
     /// Decides a root. `field` holds all earlier ones.
-    pub fn decide(&self, field: &mut BlockField, row: usize, col: usize) {
-        self.node(field, row, col, MAX_LOG2, None);
+    pub fn decide(&self, table: &mut Table, field: &mut BlockField, row: usize, col: usize) {
+        let (x, y) = (col * CELL, row * CELL);
+        if x < self.display.0 && y < self.display.1 {
+            table.start(x, y, self.display);
+            self.gather(table, field, row, col);
+            let bits = |bits: f64| (self.price as f64 * bits * BIT as f64) as u64;
+            table.close(bits(self.thoroughness.optimism), bits(0.5), BIT);
+        }
+        self.node(table, field, row, col, MAX_LOG2);
+    }
+
+    /// Fills the table with candidates.
+    fn gather(&self, table: &mut Table, field: &BlockField, row: usize, col: usize) {
+        let mut add = |vector| table.add(vector, self.current, self.quarters, self.kernels);
+        add(MotionVector::default());
+        for i in 0..SIDE {
+            if col > 0 {
+                add(field.vector(row + i, col - 1));
+            }
+            if row > 0 {
+                add(field.vector(row - 1, col + i));
+            }
+        }
+        if row > 0 && col + SIDE < field.cols() {
+            add(field.vector(row - 1, col + SIDE));
+        }
+        self.hierarchy.seeds(col * CELL, row * CELL, self.thoroughness.rings, &mut add);
+        if let Some(previous) = self.coder.surroundings.previous() {
+            for (r, c) in (0..SIDE).step_by(2).flat_map(|r| (0..SIDE).step_by(2).map(move |c| (r, c))) {
+                add(previous.vector(row + r, col + c));
+            }
+        }
+        // Vectors of single cells, where they pay for themselves.
+        let worth = (self.price as f64 * self.thoroughness.cell_bits) as u32;
+        for (r, c) in (0..SIDE * SIDE).map(|cell| (cell / SIDE, cell % SIDE)) {
+            let Some(area) = self.area(row + r, col + c, MIN_LOG2) else { continue };
+            let limit = table.best(r, c).saturating_sub(worth);
+            if limit == 0 {
+                continue;
+            }
+            let start = self.hierarchy.small(area.x, area.y);
+            let mut best = (self.distortion(area, start) as u32, start);
+            // Refinement may halve the error.
+            if best.0 / 2 >= limit {
+                continue;
+            }
+            try_around(start, 4, |vector| {
+                let distortion = self.distortion(area, vector);
+                if (distortion as u32) < best.0 {
+                    best = (distortion as u32, vector);
+                }
+                distortion
+            });
+            if best.0 < limit {
+                table.add(best.1, self.current, self.quarters, self.kernels);
+            }
+        }
     }
 
     /// Decides a node, writes it to `field` and returns its cost.
-    fn node(&self, field: &mut BlockField, row: usize, col: usize, log2: u8, parent: Option<MotionVector>) -> u64 {
+    fn node(&self, table: &Table, field: &mut BlockField, row: usize, col: usize, log2: u8) -> u64 {
         let options = self.coder.options(field, row, col, log2);
-        let area = self.area(row, col, log2);
-        let leaf = match area {
-            Some(area) => self.leaf(area, &options, log2, parent),
+        let leaf = match self.area(row, col, log2) {
+            Some(area) => self.leaf(table, square(row, col, log2), area, &options, log2),
             None => self.cheapest(&options),
         };
         let flag = |split| self.price * self.coder.split(field, row, col, log2, split);
@@ -97,11 +165,16 @@ impl<'a> Inputs<'a> {
         if log2 > MIN_LOG2 && leaf.distortion * BIT + self.price * leaf.bits > flag + self.price * BIT {
             let half = 1 << (log2 - 1 - MIN_LOG2);
             let mut sum = flag;
-            for (dr, dc) in [(0, 0), (0, half), (half, 0), (half, half)] {
-                sum += self.node(field, row + dr, col + dc, log2 - 1, Some(leaf.vector));
-                if sum >= cost {
+            let quarters = [(0, 0), (0, half), (half, 0), (half, half)];
+            let least = quarters.map(|(dr, dc)| table.least(square(row + dr, col + dc, log2 - 1)));
+            let mut left: u64 = least.iter().sum();
+            for ((dr, dc), least) in quarters.into_iter().zip(least) {
+                if sum + left >= cost {
+                    sum = cost;
                     break;
                 }
+                left -= least;
+                sum += self.node(table, field, row + dr, col + dc, log2 - 1);
             }
             if sum < cost {
                 return sum;
@@ -117,26 +190,46 @@ impl<'a> Inputs<'a> {
         Choice { vector, distortion: 0, bits, cost: self.price * bits }
     }
 
-    /// The best vector of a leaf.
-    fn leaf(&self, area: Area, options: &Options, log2: u8, parent: Option<MotionVector>) -> Choice {
+    /// The best vector of a leaf, a square of the table's root.
+    fn leaf(&self, table: &Table, square: usize, area: Area, options: &Options, log2: u8) -> Choice {
         let mut best = NONE;
         for (vector, bits) in options.merges() {
-            let choice = self.choice(area, vector, bits, best.cost);
-            if choice.cost < best.cost {
-                best = choice;
+            let rate = self.price * bits;
+            if rate < best.cost {
+                let distortion = match table.find(vector) {
+                    Some(place) => u64::from(table.error(place, square)),
+                    None => self.distortion(area, vector),
+                };
+                let cost = distortion * BIT + rate;
+                if cost < best.cost {
+                    best = Choice { vector, distortion, bits, cost };
+                }
             }
         }
         // The cheapest vector of its own saves nothing if the distortion that is left is worth fewer bits.
-        if self.price * self.coder.vector(options, options.predictor()) >= best.cost {
+        let least = self.price * self.coder.vector(options, options.predictor());
+        if least >= best.cost {
             return best;
         }
         let mut starts = Starts::new(self.thoroughness.starts);
-        let mut start = |vector| starts.consider(vector, || self.own(area, options, vector, u64::MAX));
-        start(options.predictor());
-        parent.map(&mut start);
-        options.merges().for_each(|(vector, _)| start(vector));
-        self.hierarchy.seeds(area.x, area.y, log2, start);
+        for (place, &vector) in table.vectors().iter().enumerate() {
+            let distortion = u64::from(table.error(place, square));
+            if distortion * BIT + least >= starts.worst() {
+                continue;
+            }
+            let bits = self.coder.vector(options, vector);
+            starts.add(Choice { vector, distortion, bits, cost: distortion * BIT + self.price * bits });
+        }
+        if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
+            for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
+                starts.add(self.own(area, options, MotionVector { x, y }, starts.worst()));
+            }
+        }
         for start in starts.best() {
+            // What refinement may hope for.
+            if start.distortion * BIT / 4 * 3 + self.price * start.bits >= best.cost {
+                continue;
+            }
             let refined = self.refine(area, options, start);
             if refined.cost < best.cost {
                 best = refined;
@@ -152,23 +245,21 @@ impl<'a> Inputs<'a> {
 
     /// Searches around a vector in smaller and smaller steps.
     fn refine(&self, area: Area, options: &Options, start: Choice) -> Choice {
-        const AROUND: [(i16, i16); 8] = [(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)];
         let mut best = start;
         for (step, rounds) in [4, 2, 1].into_iter().zip(self.thoroughness.rounds) {
-            let mut last: Option<MotionVector> = None;
+            let mut last = None;
             for _ in 0..rounds {
                 let centre = best.vector;
-                for (dx, dy) in AROUND {
-                    let Some(vector) = moved(centre, dx * step, dy * step) else { continue };
-                    // What the last centre's round has seen.
-                    if last.is_some_and(|last| last.x.abs_diff(vector.x).max(last.y.abs_diff(vector.y)) <= step as u16) {
-                        continue;
+                try_around(centre, step, |vector| {
+                    if last == Some(vector) {
+                        return u64::MAX;
                     }
-                    let choice = self.own(area, options, vector, best.cost);
+                    let choice = self.own(area, options, vector, u64::MAX);
                     if choice.cost < best.cost {
                         best = choice;
                     }
-                }
+                    choice.cost
+                });
                 if best.vector == centre {
                     break;
                 }
@@ -179,39 +270,28 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// A vector's neighbour, if vectors reach that far.
-fn moved(vector: MotionVector, dx: i16, dy: i16) -> Option<MotionVector> {
-    let moved = MotionVector { x: vector.x + dx, y: vector.y + dy };
-    (moved.x.abs().max(moved.y.abs()) <= MAX_COMPONENT).then_some(moved)
-}
-
 /// The best few of many candidates.
 struct Starts {
-    seen: [MotionVector; Self::MOST],
-    count: usize,
     best: [Choice; 3],
     wanted: usize,
 }
 
 impl Starts {
-    const MOST: usize = 24;
-
     fn new(wanted: usize) -> Self {
-        Self { seen: Default::default(), count: 0, best: [NONE; 3], wanted: wanted.min(3) }
+        Self { best: [NONE; 3], wanted: wanted.min(3) }
     }
 
-    fn consider(&mut self, vector: MotionVector, choice: impl FnOnce() -> Choice) {
-        if self.count == Self::MOST || self.seen[..self.count].contains(&vector) {
-            return;
-        }
-        self.seen[self.count] = vector;
-        self.count += 1;
-        let mut choice = choice();
-        for best in &mut self.best {
+    fn add(&mut self, mut choice: Choice) {
+        for best in &mut self.best[..self.wanted] {
             if choice.cost < best.cost {
                 std::mem::swap(&mut choice, best);
             }
         }
+    }
+
+    /// What a choice must cost less than.
+    fn worst(&self) -> u64 {
+        self.best[self.wanted - 1].cost
     }
 
     fn best(&self) -> impl Iterator<Item = Choice> {

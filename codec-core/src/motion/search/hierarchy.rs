@@ -1,10 +1,13 @@
 //! Where to start: vectors found at a fraction of the size, from coarse to fine.
 
+use super::around::try_around;
 use super::coarse::{Window, search};
 use super::kernels::{Kernels, Pair};
+use super::quarters::Quarters;
 use super::surface::Surface;
+use crate::frame::Plane;
 use crate::kernels::parallel::for_bands;
-use crate::motion::{BlockField, CELL, MAX_COMPONENT, MotionVector};
+use crate::motion::{MAX_COMPONENT, MotionVector, ROOT};
 
 /// One vector for each block of a picture.
 #[derive(Clone, Default)]
@@ -34,200 +37,192 @@ impl Grid {
     }
 }
 
-/// How far the coarse search goes.
+/// How far a search goes, in samples of its picture and in both directions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reach {
-    /// In samples of the coarse picture, in both directions; a multiple of 4.
+    /// A multiple of 4.
     pub columns: usize,
     pub rows: usize,
+}
+
+/// Both pictures at a fraction of the size, and the vectors of blocks of 4x4, 8x8 and 16x16 of its samples.
+#[derive(Default)]
+struct Level {
+    current: Surface,
+    reference: Surface,
+    grids: [Grid; 3],
 }
 
 /// Pictures of halved sizes and what was found in them.
 #[derive(Default)]
 pub(super) struct Hierarchy {
-    /// Full size, half, quarter, eighth.
-    current: [Surface; 4],
-    reference: [Surface; 4],
-    /// Vectors of the coarse search: blocks of 4x4, 8x8 and 16x16 coarse samples.
-    coarse: [Grid; 3],
-    /// Vectors of 8x8 samples at the sizes between.
-    fine: [Grid; 2],
-    levels: usize,
+    /// At a half, a quarter and an eighth of the size.
+    levels: [Level; 3],
+    used: usize,
 }
 
 impl Hierarchy {
-    /// Searches. Full-size surfaces come from the caller; `price` is that of a bit in squared grey levels.
-    #[allow(clippy::too_many_arguments)]
-    pub fn run(
-        &mut self,
-        current: &Surface,
-        reference: &Surface,
-        previous: Option<&BlockField>,
-        reach: Reach,
-        price: f64,
-        kernels: Kernels,
-        threads: usize,
-    ) {
-        self.levels = if current.width.max(current.height) > 960 { 3 } else { 2 };
-        for (levels, full) in [(&mut self.current, current), (&mut self.reference, reference)] {
-            levels[1].halve(full);
-            for level in 2..=self.levels {
-                let (finer, coarser) = levels.split_at_mut(level);
-                coarser[0].halve(&finer[level - 1]);
-            }
+    /// Searches `wide` around no motion at the coarsest size, and `narrow` around what was found at the finer ones. `price` is that
+    /// of a bit in squared grey levels.
+    pub fn run(&mut self, full: [&Surface; 2], wide: Reach, narrow: Reach, price: f64, threads: usize) {
+        self.used = if full[0].width.max(full[0].height) > 960 { 3 } else { 2 };
+        for i in 0..self.used {
+            let (finer, level) = self.levels.split_at_mut(i);
+            let [current, reference] = finer.last().map_or(full, |finer| [&finer.current, &finer.reference]);
+            level[0].current.halve(current);
+            level[0].reference.halve(reference);
         }
-        self.search_coarse(reach, price, threads);
-        for level in (1..self.levels).rev() {
-            self.refine(level, previous, price, kernels);
+        for i in (0..self.used).rev() {
+            let (finer, coarser) = self.levels.split_at_mut(i + 1);
+            if i + 1 == self.used {
+                search_level(&mut finer[i], i as u32 + 1, None, wide, price, threads);
+            } else {
+                // A block of 8x8 samples there is one of 16x16 here.
+                search_level(&mut finer[i], i as u32 + 1, Some(&coarser[0].grids[1]), narrow, price, threads);
+            }
         }
     }
 
     /// The half-size surfaces of the current picture and the reference.
     pub fn halves(&self) -> (&Surface, &Surface) {
-        (&self.current[1], &self.reference[1])
+        (&self.levels[0].current, &self.levels[0].reference)
     }
 
-    /// Candidates for a leaf at a luma position, best guess first.
-    pub fn seeds(&self, x: usize, y: usize, log2: u8, mut take: impl FnMut(MotionVector)) {
-        let side = 1usize << log2;
-        let fine = &self.fine[0];
-        match log2 {
-            3 => {
-                take(fine.at(x, y));
-                // The neighbours that the smaller leaf touches in its 16x16 block.
-                let reach = |p: usize| if p & 8 == 0 { p.saturating_sub(8) } else { p + 8 };
-                take(fine.at(reach(x), y));
-                take(fine.at(x, reach(y)));
+    /// The vector of the 8x8 luma samples at a position, as found at half the size.
+    pub fn small(&self, x: usize, y: usize) -> MotionVector {
+        self.levels[0].grids[0].at(x, y)
+    }
+
+    /// Candidates for a root whose first luma sample is (`x`, `y`), best guesses first; `rings` of 16x16 blocks around it count.
+    pub fn seeds(&self, x: usize, y: usize, rings: usize, mut take: impl FnMut(MotionVector)) {
+        let fine = &self.levels[0].grids[1];
+        let side = (ROOT >> fine.log2) as isize;
+        let (row, col) = ((y >> fine.log2) as isize, (x >> fine.log2) as isize);
+        for (r, c) in (0..side).flat_map(|r| (0..side).map(move |c| (r, c))) {
+            take(fine.block(row + r, col + c));
+        }
+        let coarse = self.levels[..self.used].iter().flat_map(|level| level.grids.iter().filter(|grid| grid.log2 > fine.log2));
+        for grid in coarse {
+            let step = (1usize << grid.log2).min(ROOT);
+            for (dy, dx) in (0..ROOT).step_by(step).flat_map(|dy| (0..ROOT).step_by(step).map(move |dx| (dy, dx))) {
+                take(grid.at(x + dx, y + dy));
             }
-            4 => {
-                take(fine.at(x, y));
-                self.coarse.iter().filter(|grid| grid.log2 <= 5).for_each(|grid| take(grid.at(x, y)));
-            }
-            _ => {
-                self.coarse.iter().filter(|grid| grid.log2 == log2).for_each(|grid| take(grid.at(x, y)));
-                let step = side / 2;
-                for (dy, dx) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-                    take(fine.at(x + dx * step + (step - 16) / 2, y + dy * step + (step - 16) / 2));
+        }
+        for ring in 1..=rings as isize {
+            for i in 0..side {
+                for (r, c) in [(i, -ring), (-ring, i), (i, side + ring - 1), (side + ring - 1, i)] {
+                    take(fine.block(row + r, col + c));
                 }
             }
         }
     }
 
-    fn search_coarse(&mut self, reach: Reach, price: f64, threads: usize) {
-        let (current, reference) = (&self.current[self.levels], &self.reference[self.levels]);
-        let (cols, rows) = (current.width.div_ceil(16), current.height.div_ceil(16));
-        for (i, grid) in self.coarse.iter_mut().enumerate() {
-            grid.reset((self.levels + 2 + i) as u8, cols << (2 - i), rows << (2 - i));
-        }
-        // A difference summed over fewer samples weighs as much as the square root of a squared one's price.
-        let unit = (4 << self.levels) as f64;
-        let weight = price.sqrt() / f64::from(1u32 << (2 * self.levels));
-        let cost = |d: i32| (weight * component_bits(f64::from(d) * unit)).min(1000.0) as u16;
-        let (across, down) = (reach.columns as i32, reach.rows as i32);
-        let column_costs: Vec<u16> = (-across..across).map(cost).collect();
-        let row_costs: Vec<u16> = (-down..=down).map(cost).collect();
-        let window = Window { reach: (reach.columns, reach.rows), column_costs: &column_costs, row_costs: &row_costs };
-        let [fours, eights, sixteens] = &mut self.coarse;
-        let bands = fours.vectors.chunks_mut(16 * cols).zip(eights.vectors.chunks_mut(4 * cols));
-        let bands = bands.zip(sixteens.vectors.chunks_mut(cols)).enumerate();
-        let shift = self.levels as u32 + 2;
-        for_bands(threads, bands, |(row, ((fours, eights), sixteens))| {
+    /// Refines the vectors of 16x16 luma samples at full size, in so many of the steps of a whole, a half and a quarter sample.
+    pub fn sharpen(&mut self, current: &Plane, quarters: &Quarters, steps: usize, price: f64, kernels: Kernels, threads: usize) {
+        let (width, height) = quarters.whole().size();
+        let costs = Costs::new(price, 0);
+        let grid = &mut self.levels[0].grids[1];
+        let (cols, rows) = (width.div_ceil(16), height.div_ceil(16));
+        let bands = grid.vectors.chunks_mut(grid.cols).take(rows).enumerate();
+        for_bands(threads, bands, |(row, vectors)| {
             for col in 0..cols {
-                let (x, y) = (16 * col as i32, 16 * row as i32);
-                let from = (&current.data[current.at(x, y)..], current.stride);
-                let to = (&reference.data[reference.at(x - across, y - down)..], reference.stride);
-                let group = search(from, to, &window);
-                let vector = |(x, y): (i32, i32)| MotionVector { x: (x << shift) as i16, y: (y << shift) as i16 };
-                for (i, &place) in group.fours.iter().enumerate() {
-                    fours[i / 4 * 4 * cols + 4 * col + i % 4] = vector(place);
+                let (x, y) = (16 * col, 16 * row);
+                // A vector costs about what its distance from its neighbour's does.
+                let near = if col > 0 { vectors[col - 1] } else { MotionVector::default() };
+                let cost = |vector: MotionVector| {
+                    let pair = Pair {
+                        a: &current.data[y * current.stride + x..],
+                        a_stride: current.stride,
+                        b: quarters.block(x, y, vector),
+                        b_stride: quarters.stride(),
+                        width: 16.min(width - x),
+                        height: 16.min(height - y),
+                    };
+                    kernels.squares(&pair) + costs.of(vector.x, near.x) + costs.of(vector.y, near.y)
+                };
+                let mut best = (cost(vectors[col]), vectors[col]);
+                let mut consider = |best: &mut (u32, MotionVector), vector: MotionVector| {
+                    let cost = cost(vector);
+                    if cost < best.0 {
+                        *best = (cost, vector);
+                    }
+                    u64::from(cost)
+                };
+                consider(&mut best, near);
+                for step in [4, 2, 1].into_iter().take(steps) {
+                    try_around(best.1, step, |vector| consider(&mut best, vector));
                 }
-                for (i, &place) in group.eights.iter().enumerate() {
-                    eights[i / 2 * 2 * cols + 2 * col + i % 2] = vector(place);
-                }
-                sixteens[col] = vector(group.sixteen);
+                vectors[col] = best.1;
             }
         });
     }
+}
 
-    /// Finds the vectors of 8x8 samples at a level from those of the coarser one.
-    fn refine(&mut self, level: usize, previous: Option<&BlockField>, price: f64, kernels: Kernels) {
-        let (current, reference) = (&self.current[level], &self.reference[level]);
-        let (cols, rows) = (current.width.div_ceil(8), current.height.div_ceil(8));
-        let (grid, finer) = self.fine.split_at_mut(level);
-        let grid = &mut grid[level - 1];
-        grid.reset(level as u8 + 3, cols, rows);
-        let parents = if level + 1 == self.levels { &self.coarse[..] } else { &finer[..1] };
-        let weight = price.sqrt() / f64::from(1u32 << (2 * level));
-        let unit = 4 << level;
-        for row in 0..rows {
-            for col in 0..cols {
-                let (x, y) = (8 * col, 8 * row);
-                let (width, height) = (8.min(current.width - x), 8.min(current.height - y));
-                let mut best = (u32::MAX, (0, 0));
-                let mut tried = [(i32::MAX, 0); 16];
-                let mut count = 0;
-                let consider = |best: &mut (u32, (i32, i32)), (dx, dy): (i32, i32)| {
-                    let pair = Pair {
-                        a: &current.data[current.at(x as i32, y as i32)..],
-                        a_stride: current.stride,
-                        b: reference.block(x as i32 + dx, y as i32 + dy),
-                        b_stride: reference.stride,
-                        width,
-                        height,
-                    };
-                    let bits = component_bits(f64::from(dx * unit)) + component_bits(f64::from(dy * unit));
-                    let cost = kernels.absolutes(&pair) + (weight * bits) as u32;
-                    if cost < best.0 {
-                        *best = (cost, (dx, dy));
-                    }
-                };
-                let mut start = |vector: MotionVector| {
-                    let place = (i32::from(vector.x) / unit, i32::from(vector.y) / unit);
-                    if count < tried.len() && !tried[..count].contains(&place) {
-                        tried[count] = place;
-                        count += 1;
-                        consider(&mut best, place);
-                    }
-                };
-                let (luma_x, luma_y) = (x << level, y << level);
-                for parent in parents {
-                    start(parent.at(luma_x, luma_y));
-                }
-                let (r, c) = (luma_y >> parents[0].log2, luma_x >> parents[0].log2);
-                for (dr, dc) in [(0, -1), (-1, 0), (0, 1), (1, 0)] {
-                    start(parents[0].block(r as isize + dr, c as isize + dc));
-                }
-                start(MotionVector::default());
-                if col > 0 {
-                    start(grid.vectors[row * cols + col - 1]);
-                }
-                if row > 0 {
-                    start(grid.vectors[(row - 1) * cols + col]);
-                }
-                if let Some(previous) = previous {
-                    let (r, c) = ((luma_y + (4 << level)) / CELL, (luma_x + (4 << level)) / CELL);
-                    if r < previous.rows() && c < previous.cols() {
-                        start(previous.vector(r, c));
-                    }
-                }
-                for _ in 0..2 {
-                    let (before, (cx, cy)) = best;
-                    for (dx, dy) in [(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
-                        consider(&mut best, (cx + dx, cy + dy));
-                    }
-                    if best.0 == before {
-                        break;
-                    }
-                }
+/// Searches at 1 / 2^`log2` of the size, around no motion or around what was found for each group of 16x16 samples.
+fn search_level(level: &mut Level, log2: u32, centres: Option<&Grid>, reach: Reach, price: f64, threads: usize) {
+    let Level { current, reference, grids } = level;
+    let (cols, rows) = (current.width.div_ceil(16), current.height.div_ceil(16));
+    for (i, grid) in grids.iter_mut().enumerate() {
+        grid.reset(log2 as u8 + 2 + i as u8, cols << (2 - i), rows << (2 - i));
+    }
+    // A difference summed over fewer samples weighs as much as the square root of a squared one's price.
+    let weight = price.sqrt() / f64::from(1u32 << (2 * log2));
+    let shift = log2 + 2;
+    let cost = |d: i32| (weight * component_bits(d << shift)).min(1000.0) as u16;
+    let (across, down) = (reach.columns as i32, reach.rows as i32);
+    let column_costs: Vec<u16> = (-across..across).map(cost).collect();
+    let row_costs: Vec<u16> = (-down..=down).map(cost).collect();
+    let window = Window { reach: (reach.columns, reach.rows), column_costs: &column_costs, row_costs: &row_costs };
+    let [fours, eights, sixteens] = grids;
+    let bands = fours.vectors.chunks_mut(16 * cols).zip(eights.vectors.chunks_mut(4 * cols));
+    let bands = bands.zip(sixteens.vectors.chunks_mut(cols)).enumerate();
+    for_bands(threads, bands, |(row, ((fours, eights), sixteens))| {
+        for col in 0..cols {
+            let (x, y) = (16 * col as i32, 16 * row as i32);
+            let centre = centres.map_or(MotionVector::default(), |grid| grid.block(row as isize, col as isize));
+            // The window's corner, within what the surface holds.
+            let (left, top) = reference.hold(
+                x + i32::from(centre.x >> shift) - across,
+                y + i32::from(centre.y >> shift) - down,
+                2 * reach.columns + 24,
+                2 * reach.rows + 16,
+            );
+            let from = (&current.data[current.at(x, y)..], current.stride);
+            let group = search(from, (&reference.data[reference.at(left, top)..], reference.stride), &window);
+            let vector = |(dx, dy): (i32, i32)| {
                 let limit = i32::from(MAX_COMPONENT);
-                let component = |d: i32| (d * unit).clamp(-limit, limit) as i16;
-                grid.vectors[row * cols + col] = MotionVector { x: component(best.1.0), y: component(best.1.1) };
+                let component = |d: i32| (d << shift).clamp(-limit, limit) as i16;
+                MotionVector { x: component(left + across + dx - x), y: component(top + down + dy - y) }
+            };
+            for (i, &place) in group.fours.iter().enumerate() {
+                fours[i / 4 * 4 * cols + 4 * col + i % 4] = vector(place);
             }
+            for (i, &place) in group.eights.iter().enumerate() {
+                eights[i / 2 * 2 * cols + 2 * col + i % 2] = vector(place);
+            }
+            sixteens[col] = vector(group.sixteen);
         }
+    });
+}
+
+/// Costs of a component by its difference's magnitude.
+struct Costs([u32; Self::LEN]);
+
+impl Costs {
+    const LEN: usize = 256;
+
+    /// `weight`: of a bit; `shift`: from the components' unit to quarter samples.
+    fn new(weight: f64, shift: u32) -> Self {
+        Self(std::array::from_fn(|d| (weight * component_bits((d as i32) << shift)) as u32))
+    }
+
+    /// Beyond the table, costs grow no further.
+    fn of(&self, a: i16, b: i16) -> u32 {
+        self.0[usize::from(a.abs_diff(b)).min(Self::LEN - 1)]
     }
 }
 
 /// About the bits of a component in quarter samples.
-fn component_bits(d: f64) -> f64 {
-    2.0 * (d.abs() + 1.0).log2()
+fn component_bits(d: i32) -> f64 {
+    2.0 * f64::from(d.unsigned_abs() + 1).log2()
 }

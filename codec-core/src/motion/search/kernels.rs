@@ -1,5 +1,9 @@
 //! Sums of differences between two blocks of 8-bit samples.
 
+use super::blend::{Goal, HALF_ERROR, Parts, goal_any, goals_any};
+use super::surface::Surface;
+use crate::motion::CELL;
+
 /// Two blocks of the same size to compare: each slice starts with the block's first sample, and its rows are a stride apart.
 #[derive(Clone, Copy)]
 pub(super) struct Pair<'a> {
@@ -30,21 +34,27 @@ impl Pair<'_> {
 }
 
 type Sum = unsafe fn(&Pair) -> u32;
+type CellSums = unsafe fn(&Pair, &mut [u32; 64]);
+type MakeGoal = unsafe fn(&Parts, &mut Goal);
+type GoalSums = unsafe fn(&[Goal], &Surface, (i32, i32), u64) -> u64;
 
 /// The sums for this machine's instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
     squares: Sum,
     absolutes: Sum,
+    cells: CellSums,
+    goal: MakeGoal,
+    goals: GoalSums,
 }
 
 impl Kernels {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
-            return Self { squares: x86::squares, absolutes: x86::absolutes };
+            return Self { squares: x86::squares, absolutes: x86::absolutes, cells: x86::cells, goal: x86::goal, goals: x86::goals };
         }
-        Self { squares: squares_any, absolutes: absolutes_any }
+        Self { squares: squares_any, absolutes: absolutes_any, cells: cells_any, goal: goal_any, goals: goals_any }
     }
 
     /// Sum of squared differences; at most 64x64 samples.
@@ -62,6 +72,28 @@ impl Kernels {
         // SAFETY: as above.
         unsafe { (self.absolutes)(pair) }
     }
+
+    /// Sums of squared differences for each of the 8x8 cells of two blocks of 64 columns and at most 64 rows.
+    pub fn cells(&self, pair: &Pair, sums: &mut [u32; 64]) {
+        assert!(pair.is_complete() && pair.width == 64 && pair.height <= 64);
+        // SAFETY: as above.
+        unsafe { (self.cells)(pair, sums) }
+    }
+
+    /// As [`goal_any`].
+    #[inline]
+    pub fn goal(&self, parts: &Parts, goal: &mut Goal) {
+        assert!(parts.is_complete());
+        // SAFETY: `detect` chose a function whose instructions the processor has, and all rows lie within the slices.
+        unsafe { (self.goal)(parts, goal) }
+    }
+
+    /// As [`goals_any`].
+    #[inline]
+    pub fn goals(&self, goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
+        // SAFETY: `detect` chose a function whose instructions the processor has.
+        unsafe { (self.goals)(goals, samples, way, limit) }
+    }
 }
 
 fn squares_any(pair: &Pair) -> u32 {
@@ -73,9 +105,18 @@ fn absolutes_any(pair: &Pair) -> u32 {
     pair.rows().map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum::<u32>()).sum()
 }
 
+fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
+    sums.fill(0);
+    for (y, (a, b)) in pair.rows().enumerate() {
+        for (sum, (a, b)) in sums[y / CELL * 8..].iter_mut().zip(a.chunks(CELL).zip(b.chunks(CELL))) {
+            *sum += a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>();
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Pair, absolutes_any, squares_any};
+    use super::{CELL, Goal, HALF_ERROR, Pair, Parts, Surface, absolutes_any, squares_any};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -189,6 +230,107 @@ mod x86 {
         if pair.width.is_multiple_of(8) { whole } else { whole + absolutes_any(&pair.from_column(8 * eights)) }
     }
 
+    /// # Safety
+    /// AVX2, all rows lie within the slices, and there are 64 columns and at most 64 rows.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn cells(pair: &Pair, sums: &mut [u32; 64]) {
+        for row in 0..8 {
+            let rows = pair.height.saturating_sub(row * CELL).min(CELL);
+            let mut quads = [_mm256_setzero_si256(); 4];
+            let mut a = pair.a.as_ptr().wrapping_add(row * CELL * pair.a_stride);
+            let mut b = pair.b.as_ptr().wrapping_add(row * CELL * pair.b_stride);
+            // SAFETY: rows of 64 samples lie within the slices by the caller's promise.
+            unsafe {
+                for _ in 0..rows {
+                    for (i, quad) in quads.iter_mut().enumerate() {
+                        let left = _mm256_cvtepu8_epi16(_mm_loadu_si128(a.add(16 * i).cast()));
+                        let right = _mm256_cvtepu8_epi16(_mm_loadu_si128(b.add(16 * i).cast()));
+                        let difference = _mm256_sub_epi16(left, right);
+                        *quad = _mm256_add_epi32(*quad, _mm256_madd_epi16(difference, difference));
+                    }
+                    (a, b) = (a.wrapping_add(pair.a_stride), b.wrapping_add(pair.b_stride));
+                }
+                // A lane holds the even cells, the other one the odd ones.
+                let pairs = [_mm256_hadd_epi32(quads[0], quads[1]), _mm256_hadd_epi32(quads[2], quads[3])];
+                let all = _mm256_hadd_epi32(pairs[0], pairs[1]);
+                let (even, odd) = (_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all));
+                let out = sums.as_mut_ptr().add(8 * row);
+                _mm_storeu_si128(out.cast(), _mm_unpacklo_epi32(even, odd));
+                _mm_storeu_si128(out.add(4).cast(), _mm_unpackhi_epi32(even, odd));
+            }
+        }
+    }
+
+    /// # Safety
+    /// AVX2, and the parts are complete.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn goal(parts: &Parts, goal: &mut Goal) {
+        // Of two rows, 16 values.
+        let unit = _mm256_set1_epi16(64);
+        // SAFETY: all blocks have the rows that are read, eight samples each; weights and goals are arrays of that size.
+        unsafe {
+            let twice = |values: &[u8; CELL]| _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_loadl_epi64(values.as_ptr().cast())));
+            let h = twice(&parts.weights[1]);
+            let open = _mm256_and_si256(h, twice(&parts.open));
+            let (scaled, rest_of_h) = (_mm256_slli_epi16::<9>(h), _mm256_sub_epi16(unit, h));
+            for row in (0..CELL).step_by(2) {
+                let load = |block: (&[u8], usize), row: usize| two_rows(block.0.as_ptr().add(row * block.1), block.1);
+                let by_row = |values: &[u8; CELL]| {
+                    let (a, b) = (i16::from(values[row]), i16::from(values[row + 1]));
+                    _mm256_inserti128_si256::<1>(_mm256_set1_epi16(a), _mm_set1_epi16(b))
+                };
+                let own = _mm256_cvtepu8_epi16(load(parts.own, row));
+                let vertical = _mm256_cvtepu8_epi16(load(parts.vertical[row / 4], row % 4));
+                let (left, right) = (load(parts.horizontal[0], row), load(parts.horizontal[1], row));
+                let horizontal = _mm256_cvtepu8_epi16(_mm_blend_epi32::<0b1010>(left, right));
+                let current = _mm256_cvtepu8_epi16(load(parts.current, row));
+                let v = by_row(&parts.weights[0]);
+                let first =
+                    _mm256_add_epi16(_mm256_mullo_epi16(own, _mm256_sub_epi16(unit, v)), _mm256_mullo_epi16(vertical, v));
+                // (d * (h * 512) + 2^14) >> 15 is (d * h + 32) >> 6.
+                let difference = _mm256_sub_epi16(_mm256_slli_epi16::<6>(horizontal), first);
+                let blended = _mm256_add_epi16(first, _mm256_mulhrs_epi16(difference, scaled));
+                let share = _mm256_mullo_epi16(rest_of_h, by_row(&parts.share));
+                let share = _mm256_srli_epi16::<6>(_mm256_add_epi16(share, _mm256_set1_epi16(32)));
+                let weight = _mm256_add_epi16(share, open);
+                // The sums wrap to what fits 16 bits again.
+                let wanted = _mm256_mullo_epi16(current, _mm256_add_epi16(unit, weight));
+                let target = _mm256_add_epi16(_mm256_sub_epi16(wanted, blended), _mm256_set1_epi16(HALF_ERROR as i16));
+                let at = row * CELL;
+                _mm256_store_si256(goal.target.as_mut_ptr().add(at).cast(), target);
+                _mm256_store_si256(goal.weight.as_mut_ptr().add(at).cast(), weight);
+            }
+        }
+    }
+
+    /// # Safety
+    /// AVX2.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn goals(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
+        let mut sum = 0;
+        for goal in goals {
+            let block = samples.block(goal.x + way.0, goal.y + way.1);
+            assert!(block.len() >= (CELL - 1) * samples.stride + CELL);
+            let mut squares = _mm256_setzero_si256();
+            // SAFETY: the block has eight rows of eight samples, as a goal has values.
+            unsafe {
+                for row in (0..CELL).step_by(2) {
+                    let samples = _mm256_cvtepu8_epi16(two_rows(block.as_ptr().add(row * samples.stride), samples.stride));
+                    let weights = _mm256_load_si256(goal.weight.as_ptr().add(row * CELL).cast());
+                    let targets = _mm256_load_si256(goal.target.as_ptr().add(row * CELL).cast());
+                    let errors = _mm256_sub_epi16(targets, _mm256_mullo_epi16(weights, samples));
+                    let errors = _mm256_srai_epi16::<3>(errors);
+                    squares = _mm256_add_epi32(squares, _mm256_madd_epi16(errors, errors));
+                }
+            }
+            sum += u64::from(total(squares));
+            if sum >= limit {
+                break;
+            }
+        }
+        sum
+    }
+
     /// Eight samples each of two rows.
     ///
     /// # Safety
@@ -224,9 +366,7 @@ mod tests {
         let kernels = Kernels::detect();
         for extreme in [false, true] {
             let (a, b) = (samples(extreme), samples(extreme));
-            for (width, height) in
-                [(8, 8), (16, 16), (32, 32), (64, 64), (64, 3), (24, 5), (7, 7), (13, 64), (40, 1), (0, 4), (61, 9)]
-            {
+            for (width, height) in [(8, 8), (16, 16), (32, 32), (64, 64), (64, 3), (24, 5), (7, 7), (13, 64), (40, 1), (0, 4), (61, 9)] {
                 // The slices end where the blocks do.
                 let pair = Pair {
                     a: &a[3..][..(height - 1) * 80 + width],
@@ -239,6 +379,14 @@ mod tests {
                 assert_eq!(kernels.squares(&pair), squares_any(&pair), "{width}x{height}");
                 assert_eq!(kernels.absolutes(&pair), absolutes_any(&pair), "{width}x{height}");
             }
+        }
+        for height in [64, 40, 13] {
+            let (a, b) = (samples(false), samples(false));
+            let pair = Pair { a: &a[..(height - 1) * 80 + 64], a_stride: 80, b: &b[1..], b_stride: 70, width: 64, height };
+            let (mut found, mut wanted) = ([1; 64], [2; 64]);
+            kernels.cells(&pair, &mut found);
+            cells_any(&pair, &mut wanted);
+            assert_eq!(found, wanted);
         }
         let (black, white) = (vec![0; 64 * 64], vec![255; 64 * 64]);
         let pair = Pair { a: &black, a_stride: 64, b: &white, b_stride: 64, width: 64, height: 64 };

@@ -2,6 +2,7 @@
 
 use super::hierarchy::Hierarchy;
 use super::surface::Surface;
+use crate::kernels::simd::multiversion;
 use crate::motion::{BlockField, CELL, MotionVector};
 
 /// Side of the blocks that are compared, at half the size.
@@ -26,10 +27,12 @@ impl Scene {
                 let residual = |vector: MotionVector| {
                     let half = |v: i16| i32::from(v + 4 >> 3);
                     let prediction = samples(reference, x as i32 + half(vector.x), y as i32 + half(vector.y));
-                    satd(&std::array::from_fn(|i| block[i] - prediction[i]))
+                    let mut sum = 0;
+                    satd(&std::array::from_fn(|i| block[i] - prediction[i]), &mut sum);
+                    sum
                 };
                 inter += candidates.into_iter().flatten().map(residual).min().expect("at least one");
-                intra += satd(&block);
+                satd(&block, &mut intra);
             }
         }
         (inter, intra)
@@ -41,20 +44,26 @@ fn samples(surface: &Surface, x: i32, y: i32) -> [i16; SIDE * SIDE] {
     std::array::from_fn(|i| i16::from(block[i / SIDE * surface.stride + i % SIDE]))
 }
 
-/// Sum of the absolute values of the Hadamard transform of 8x8 values, without the first.
-fn satd(values: &[i16; SIDE * SIDE]) -> u64 {
+multiversion! {
+    /// Sum of the absolute values of the Hadamard transform of 8x8 values, without the first.
+    fn satd(values: &[i16; SIDE * SIDE], sum: &mut u64) = satd_any
+}
+
+#[inline(always)]
+fn satd_any(values: &[i16; SIDE * SIDE], sum: &mut u64) {
     let mut v = *values;
-    for (step, stride) in [(1, SIDE), (SIDE, 1)] {
-        for line in 0..SIDE {
-            for half in [1, 2, 4] {
-                for i in 0..SIDE {
-                    if i & half == 0 {
-                        let (a, b) = (line * stride + i * step, line * stride + (i + half) * step);
-                        (v[a], v[b]) = (v[a] + v[b], v[a] - v[b]);
-                    }
+    // Along columns, turned, along columns again: the sum does not mind that the result is turned.
+    for _ in 0..2 {
+        for half in [1, 2, 4] {
+            for row in (0..SIDE).filter(|row| row & half == 0) {
+                for col in 0..SIDE {
+                    let (a, b) = (v[row * SIDE + col], v[(row + half) * SIDE + col]);
+                    v[row * SIDE + col] = a + b;
+                    v[(row + half) * SIDE + col] = a - b;
                 }
             }
         }
+        v = std::array::from_fn(|i| v[i % SIDE * SIDE + i / SIDE]);
     }
-    v[1..].iter().map(|v| u64::from(v.unsigned_abs())).sum()
+    *sum += v.iter().map(|v| u64::from(v.unsigned_abs())).sum::<u64>() - u64::from(v[0].unsigned_abs());
 }

@@ -19,6 +19,11 @@ impl Surface {
         self.data.resize(self.stride * (height + 2 * BORDER), 0);
     }
 
+    /// Size of the visible part.
+    pub fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
     /// Takes the upper left part of a plane.
     pub fn load(&mut self, plane: &Plane, (width, height): (usize, usize)) {
         self.resize(width, height);
@@ -46,6 +51,13 @@ impl Surface {
     /// Index of a sample; positions in the border are allowed.
     pub fn at(&self, x: i32, y: i32) -> usize {
         (y + BORDER as i32) as usize * self.stride + (x + BORDER as i32) as usize
+    }
+
+    /// Moves a position so that so many samples from it on exist, if they fit at all.
+    pub fn hold(&self, x: i32, y: i32, width: usize, height: usize) -> (i32, i32) {
+        let border = BORDER as i32;
+        let last = |side: usize, len: usize| side as i32 + border - len as i32;
+        (x.clamp(-border, last(self.width, width).max(-border)), y.clamp(-border, last(self.height, height).max(-border)))
     }
 
     /// Index of the first sample of a block of at most 64 samples a side, anywhere: what a block beyond the border would read
