@@ -7,6 +7,9 @@ use super::surface::Surface;
 use crate::motion::overlap::{UNIT, weights};
 use crate::motion::{BlockField, CELL, Leaf, MIN_LOG2, MotionVector};
 
+/// Cells where a neighbour's vector weighs less than this, of 64, do not count for it.
+const LEAST_WEIGHT: u8 = 8;
+
 /// Samples of a cell.
 const AREA: usize = CELL * CELL;
 
@@ -74,16 +77,8 @@ impl Sources {
         Self {
             vector: field.vector(row, col),
             open: is_open(row, col),
-            vertical: halves(
-                row - top,
-                (top > 0).then(|| (top - 1, col)),
-                (bottom < field.rows()).then_some((bottom, col)),
-            ),
-            horizontal: halves(
-                col - left,
-                (left > 0).then(|| (row, left - 1)),
-                (right < field.cols()).then_some((row, right)),
-            ),
+            vertical: halves(row - top, (top > 0).then(|| (top - 1, col)), (bottom < field.rows()).then_some((bottom, col))),
+            horizontal: halves(col - left, (left > 0).then(|| (row, left - 1)), (right < field.cols()).then_some((row, right))),
         }
     }
 
@@ -122,7 +117,7 @@ impl Goals {
     /// Looks at a leaf, and at the cells that its vector blends into.
     pub fn load(&mut self, inputs: &Inputs, field: &BlockField, leaf: &Leaf) {
         let open = |row: usize, col: usize| covers(leaf, row, col);
-        self.look(inputs, field, leaf, open, |sources| sources.is_changed(super::tune("MINW", 8) as u8));
+        self.look(inputs, field, leaf, open, |sources| sources.is_changed(LEAST_WEIGHT));
     }
 
     /// As [`Self::load`], at all cells that any vectors in the leaf's square can blend into.
@@ -303,10 +298,10 @@ mod tests {
     use super::*;
     use crate::frame::{Frame, Plane};
     use crate::motion::coding::MotionCoder;
+    use crate::motion::coding::Surroundings;
     use crate::motion::search::costs::Coder;
     use crate::motion::search::decide::Thoroughness;
     use crate::motion::search::hierarchy::Hierarchy;
-    use crate::motion::coding::Surroundings;
     use crate::motion::{BlockCompensator, MAX_LOG2};
     use rand::prelude::*;
 

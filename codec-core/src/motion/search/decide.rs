@@ -156,7 +156,7 @@ impl<'a> Inputs<'a> {
     fn node(&self, table: &Table, field: &mut BlockField, row: usize, col: usize, log2: u8) -> u64 {
         let options = self.coder.options(field, row, col, log2);
         let leaf = match self.area(row, col, log2) {
-            Some(area) => self.leaf(table, square(row, col, log2), area, &options, log2),
+            Some(area) => self.leaf(table, square(row, col, log2), area, &options),
             None => self.cheapest(&options),
         };
         let flag = |split| self.price * self.coder.split(field, row, col, log2, split);
@@ -191,7 +191,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// The best vector of a leaf, a square of the table's root.
-    fn leaf(&self, table: &Table, square: usize, area: Area, options: &Options, log2: u8) -> Choice {
+    fn leaf(&self, table: &Table, square: usize, area: Area, options: &Options) -> Choice {
         let mut best = NONE;
         for (vector, bits) in options.merges() {
             let rate = self.price * bits;
@@ -220,7 +220,7 @@ impl<'a> Inputs<'a> {
             let bits = self.coder.vector(options, vector);
             starts.add(Choice { vector, distortion, bits, cost: distortion * BIT + self.price * bits });
         }
-        if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
+        if let Some((columns, rows)) = self.thoroughness.every {
             for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
                 starts.add(self.own(area, options, MotionVector { x, y }, starts.worst()));
             }

@@ -141,7 +141,7 @@ impl Hierarchy {
                     kernels.squares(&pair) + costs.of(vector.x, near.x) + costs.of(vector.y, near.y)
                 };
                 let mut best = (cost(vectors[col]), vectors[col]);
-                let mut consider = |best: &mut (u32, MotionVector), vector: MotionVector| {
+                let consider = |best: &mut (u32, MotionVector), vector: MotionVector| {
                     let cost = cost(vector);
                     if cost < best.0 {
                         *best = (cost, vector);

@@ -25,7 +25,7 @@ impl Scene {
                 let at = |field: &BlockField| field.vector(row.min(field.rows() - 1), col.min(field.cols() - 1));
                 let candidates = [Some(at(field)), previous.map(at), Some(MotionVector::default())];
                 let residual = |vector: MotionVector| {
-                    let half = |v: i16| i32::from(v + 4 >> 3);
+                    let half = |v: i16| i32::from((v + 4) >> 3);
                     let prediction = samples(reference, x as i32 + half(vector.x), y as i32 + half(vector.y));
                     let mut sum = 0;
                     satd(&std::array::from_fn(|i| block[i] - prediction[i]), &mut sum);
