@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 
 pub use gan::GanLosses;
-pub use motion::{FlowSource, MotionFinder};
+pub use motion::FlowSource;
 pub use step::{InterLosses, PATTERN_WEIGHT};
 
 use checkpoint::{Checkpoint, Progress};
