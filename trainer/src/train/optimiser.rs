@@ -379,7 +379,8 @@ mod tests {
         assert!(gain.min().double_value(&[]) > 0.5, "gains move at five times the rate");
 
         let (mut second, mut w2, mut gain2) = quadratic();
-        (w2.copy_(&w), gain2.copy_(&gain));
+        w2.copy_(&w);
+        gain2.copy_(&gain);
         let state = optimiser.state().unwrap();
         second.restore(100, &|name| state.iter().find(|(n, _)| n == name).map(|(_, t)| t.copy())).unwrap();
         for _ in 0..3 {
