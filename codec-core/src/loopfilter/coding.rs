@@ -10,13 +10,25 @@ use crate::{Error, Result};
 
 /// Largest number of further bits of a difference's magnitude; more is corrupt.
 const MAX_SUFFIX: usize = 7;
-const EVEN: AdaptiveBit = AdaptiveBit::new(1 << 15);
+const EVEN: AdaptiveBit = percent(50);
+/// Of the lengths of coefficients' differences.
+const LONGER: [AdaptiveBit; MAX_SUFFIX] =
+    [percent(75), percent(50), percent(30), percent(20), percent(15), percent(15), percent(15)];
+/// Areas mostly stay as they were.
+const AREA_MODELS: [[AdaptiveBit; 2]; 3] = [[percent(20), percent(85)], [percent(20), percent(95)], [percent(25), percent(95)]];
+
+/// A model whose bit is at first 1 with so many in a hundred.
+const fn percent(ones: u32) -> AdaptiveBit {
+    AdaptiveBit::new(((ones << 16) / 100) as u16)
+}
 
 /// What a stream's filters are coded with: the last coefficients and areas of each plane, and adaptive probabilities.
 ///
 /// Encoder and decoder start with the same state at each keyframe and pass every frame through it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FilterCoder {
+    /// Any plane is filtered.
+    any: AdaptiveBit,
     pub(super) luma: PlaneState<LUMA_PAIRS, CLASSES>,
     pub(super) chroma: [PlaneState<CHROMA_PAIRS, 1>; 2],
 }
@@ -25,11 +37,15 @@ impl FilterCoder {
     /// The state at a keyframe, for frames of the given visible size in luma samples.
     pub fn new(display: (usize, usize)) -> Self {
         let chroma = PlaneState::new(chroma_size(display.0, display.1));
-        Self { luma: PlaneState::new(display), chroma: [chroma.clone(), chroma] }
+        Self { any: percent(75), luma: PlaneState::new(display), chroma: [chroma.clone(), chroma] }
     }
 
     /// Codes a frame's filter; none if nothing is filtered.
     pub fn encode(&mut self, params: Option<&FilterParams>, writer: &mut SymbolWriter) {
+        writer.put_bit(&mut self.any, params.is_some());
+        if params.is_none() {
+            return;
+        }
         let [u, v] = &mut self.chroma;
         let [from_u, from_v] = [0, 1].map(|plane| params.and_then(|params| params.chroma[plane].as_ref()));
         self.luma.code(&mut Encoding(writer), params.and_then(|params| params.luma.as_ref()));
@@ -42,6 +58,9 @@ impl FilterCoder {
     /// # Errors
     /// [`Error::Corrupt`] if coefficients go beyond their limits; the state is of no use then until a keyframe.
     pub fn decode(&mut self, reader: &mut SymbolReader) -> Result<Option<FilterParams>> {
+        if !reader.get_bit(&mut self.any) {
+            return Ok(None);
+        }
         let luma = self.luma.code(&mut Decoding(reader), None);
         let [u, v] = &mut self.chroma;
         let (u, v) = (u.code(&mut Decoding(reader), None), v.code(&mut Decoding(reader), None));
@@ -58,7 +77,9 @@ pub(super) struct PlaneState<const K: usize, const C: usize> {
     /// Areas of the last filtered frame.
     areas: Vec<bool>,
     area_cols: usize,
-    on: AdaptiveBit,
+    /// By whether the plane was filtered in the last frame that filtered any.
+    on: [AdaptiveBit; 2],
+    was: bool,
     /// All sets are the last ones.
     kept: AdaptiveBit,
     /// By class: its set is the last one.
@@ -81,20 +102,23 @@ impl<const K: usize, const C: usize> PlaneState<K, C> {
             last: [[0; K]; C],
             areas: vec![true; area_cols * area_rows],
             area_cols,
-            on: EVEN,
+            on: [percent(25), percent(75)],
+            was: true,
             kept: EVEN,
             again: [EVEN; C],
             alike: [EVEN; C],
             follows: [EVEN; C],
             coefficients: CoefficientModels::new(),
             whole: EVEN,
-            area: [[EVEN; 2]; 3],
+            area: AREA_MODELS,
         }
     }
 
     /// Codes the plane's filter and returns it: the given one, or when decoding the one read, and nothing where that is invalid.
     pub fn code(&mut self, symbols: &mut impl Symbols, filter: Option<&PlaneFilter<K, C>>) -> Option<Option<PlaneFilter<K, C>>> {
-        if !symbols.bit(&mut self.on, filter.is_some()) {
+        let on = symbols.bit(&mut self.on[usize::from(self.was)], filter.is_some());
+        self.was = on;
+        if !on {
             return Some(None);
         }
         let sets = self.code_sets(symbols, filter.map(|filter| &filter.sets))?;
@@ -213,7 +237,7 @@ pub(super) struct CoefficientModels<const K: usize> {
 
 impl<const K: usize> CoefficientModels<K> {
     fn new() -> Self {
-        Self { differs: [EVEN; K], longer: [EVEN; MAX_SUFFIX] }
+        Self { differs: [percent(75); K], longer: LONGER }
     }
 
     fn code(&mut self, symbols: &mut impl Symbols, given: Option<Set<K>>, predicted: &Set<K>) -> Option<Set<K>> {

@@ -1,6 +1,5 @@
 //! The encoder's choice of a filter for one plane.
 
-use super::LEAST_CHANGE;
 use super::classes::ClassMap;
 use super::coding::{DifferenceCosts, PlaneState};
 use super::kernel::Filter;
@@ -15,6 +14,8 @@ use crate::frame::Plane;
 /// What a coefficient's bits count for in the choice of sets: later frames use them, too, and are predicted from this one. Over 20 frames
 /// this costs nothing and gains some error. Whether a plane is filtered is decided at the full price.
 const INVESTMENT: f64 = 0.6;
+/// A filter must gain more than sums are rounded by.
+const LEAST_CHANGE: f64 = -1e-6;
 /// Times that sets are fitted to the areas which the sets before them helped.
 const PASSES: usize = 2;
 
@@ -30,34 +31,50 @@ pub(super) struct Choice<'a, const K: usize, const C: usize> {
     pub price: f64,
 }
 
+/// A plane's filter.
+pub(super) struct Found<const K: usize, const C: usize> {
+    pub filter: PlaneFilter<K, C>,
+    /// Change of the squared error.
+    pub change: i64,
+    /// The same, and the price of the bits beyond those of no filter.
+    cost: f64,
+}
+
 impl<const K: usize, const C: usize> Choice<'_, K, C> {
     /// The best filter found, if it is better than none.
-    pub fn make(&self, gatherer: &mut Gatherer) -> Option<PlaneFilter<K, C>> {
+    pub fn make(&self, gatherer: &mut Gatherer) -> Option<Found<K, C>> {
         let subject = Subject { samples: self.samples, original: self.original, classes: self.classes, block: self.block };
-        let areas = self.state.areas();
-        let everywhere = vec![true; areas];
-        let mut fitted_to = everywhere.clone();
-        let mut best: Option<(f64, PlaneFilter<K, C>)> = None;
+        let mut fitted_to = vec![true; self.state.areas()];
+        let mut best: Option<Found<K, C>> = None;
         for _ in 0..PASSES {
             let moments = gatherer.gather(&subject, C, &fitted_to);
-            let sets = self.sets(&moments);
-            let mut changes = vec![0; areas];
-            let filter = Filter::new(self.samples, &sets, (self.classes, self.block), &everywhere);
-            filter.error_changes(self.original, &mut changes);
-            let areas = self.areas(&changes);
-            let change: i64 = changes.iter().zip(&areas).filter(|(_, on)| **on).map(|(change, _)| change).sum();
-            let filter = PlaneFilter { sets, areas };
-            let cost = change as f64 + self.price * (self.bits(Some(&filter)) - self.bits(None));
-            let settled = filter.areas == fitted_to || !filter.areas.contains(&true);
-            fitted_to.clone_from(&filter.areas);
-            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                best = Some((cost, filter));
+            let found = self.judged(self.sets(&moments));
+            let settled = found.filter.areas == fitted_to || !found.filter.areas.contains(&true);
+            fitted_to.clone_from(&found.filter.areas);
+            if best.as_ref().is_none_or(|best| found.cost < best.cost) {
+                best = Some(found);
             }
             if settled {
                 break;
             }
         }
-        best.filter(|(cost, _)| *cost < LEAST_CHANGE).map(|(_, filter)| filter)
+        let good = |found: &Found<K, C>| found.cost < LEAST_CHANGE;
+        let last = &self.state.last;
+        // New sets, which were chosen at a lower price, may not be worth their bits where those of the last frame are.
+        let kept = || last.iter().flatten().any(|&c| c != 0).then(|| self.judged(*last)).filter(good);
+        best.filter(good).or_else(kept)
+    }
+
+    /// Where to use the sets, and what comes of it.
+    fn judged(&self, sets: [Set<K>; C]) -> Found<K, C> {
+        let everywhere = vec![true; self.state.areas()];
+        let mut changes = vec![0; everywhere.len()];
+        Filter::new(self.samples, &sets, (self.classes, self.block), &everywhere).error_changes(self.original, &mut changes);
+        let areas = self.areas(&changes);
+        let change: i64 = changes.iter().zip(&areas).filter(|(_, on)| **on).map(|(change, _)| change).sum();
+        let filter = PlaneFilter { sets, areas };
+        let cost = change as f64 + self.price * (self.bits(Some(&filter)) - self.bits(None));
+        Found { filter, change, cost }
     }
 
     /// What coding a filter takes.

@@ -26,12 +26,10 @@ use moments::Gatherer;
 use params::{AREA, PlaneFilter};
 use samples::{STRIP, Samples};
 
+use crate::entropy::SymbolWriter;
 use crate::frame::{Frame, Plane, chroma_size};
 use crate::kernels::parallel::{for_bands, split_rows, take_front};
 use crate::kernels::simd::multiversion;
-
-/// A filter must lower error + price * bits by more than rounding of the sums.
-const LEAST_CHANGE: f64 = -1e-6;
 
 /// Estimates filters and applies them; keeps its buffers from frame to frame.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +81,16 @@ impl LoopFilter {
             let choice = Choice { samples, original, classes: &self.flat, block: STRIP, state: &coder.chroma[i], price };
             choice.make(&mut self.gatherer)
         });
-        FilterParams::some(luma, chroma)
+        let change = luma.iter().map(|found| found.change).chain(chroma.iter().flatten().map(|found| found.change)).sum::<i64>();
+        let params = FilterParams::some(luma.map(|found| found.filter), chroma.map(|found| found.map(|found| found.filter)))?;
+        // Each plane by itself is worth its bits; all together must be worth telling that there is a filter.
+        let bits = |params: Option<&FilterParams>| {
+            let mut writer = SymbolWriter::new();
+            coder.clone().encode(params, &mut writer);
+            writer.bits()
+        };
+        let gains = change as f64 + price * (bits(Some(&params)) - bits(None)) < 0.0;
+        gains.then_some(params)
     }
 
     /// Filters a reconstruction of coded size in place. Samples outside the part of `display` luma samples stay as they are, and what

@@ -7,7 +7,7 @@ use super::classes::CLASSES;
 use super::diamond::LUMA_PAIRS;
 use super::params::{ChromaFilter, LumaFilter, Set, area_grid};
 use super::*;
-use crate::entropy::{SymbolReader, SymbolWriter};
+use crate::entropy::SymbolReader;
 use crate::flow::testing::Texture;
 use crate::frame::pad::coded_size;
 
@@ -233,7 +233,14 @@ fn estimation_never_loses() {
         let (original, decoded) =
             if round % 2 == 0 { (noise(&mut rng, display), noise(&mut rng, display)) } else { blurred(display, round as f32) };
         for lambda in [12.0, 200.0, 2500.0] {
-            let coder = FilterCoder::new(display);
+            let mut coder = FilterCoder::new(display);
+            // Long without a filter, or just filtered: telling that there is one costs more, or less.
+            for _ in 0..round % 3 * 10 {
+                coder.encode(None, &mut SymbolWriter::new());
+            }
+            if round % 3 == 1 {
+                coder.encode(Some(&random_params(&mut rng, display)), &mut SymbolWriter::new());
+            }
             let params = filter.estimate(&original, &decoded, display, &coder, lambda);
             let mut filtered = decoded.clone();
             if let Some(params) = &params {
@@ -300,7 +307,7 @@ fn a_filter_that_stays_costs_next_to_nothing() {
     let (_, _, bits) = coded(display, &vec![Some(params); 20]);
     assert!(bits[0] > 100.0 && bits[2] < 4.0 && bits[19] < 1.0, "{bits:?}");
     let (_, _, bits) = coded(display, &vec![None; 20]);
-    assert!(bits[0] < 3.1 && bits[19] < 0.5, "{bits:?}");
+    assert!(bits[0] <= 2.0 && bits[19] < 0.25, "{bits:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the leaves coded before, and the last frame, say about a leaf. All of it follows from decoded integers and positions.
 
 use super::contexts::SPLITS;
-use crate::motion::{BlockField, CELL, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
+use crate::motion::{BlockField, CELL, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
 
 /// Most vectors in a leaf's list.
 pub const MAX_CANDIDATES: usize = 6;
@@ -29,7 +29,8 @@ pub struct Candidates {
     pub(super) spread: [u8; 2],
     /// The last frame's vector here minus the predictor, in x and y; 0 if there is none.
     pub(super) target: [i32; 2],
-    /// For each of the first two candidates, 1 if it is the upper neighbour's vector plus 2 if it is the last frame's.
+    /// For each of the first two candidates, 1 if it is the upper neighbour's vector, plus 2 if it is the last frame's, plus 4 if it is
+    /// that changed as the left neighbour's.
     pub(super) origin: [u8; 2],
 }
 
@@ -57,11 +58,17 @@ impl<'a> Surroundings<'a> {
         };
         let (left, upper, corner) = (known(n, 0), known(0, n), known(0, 0));
         let (upper_right, lower_left) = (known(0, n + 1), known(n + 1, 0));
-        let before = self.previous.map(|field| field.vector(row + n / 2, col + n / 2));
+        let last =
+            |row: usize, col: usize| self.previous.filter(|f| row < f.rows() && col < f.cols()).map(|f| f.vector(row, col));
+        let before = last(row + n / 2, col + n / 2);
+        // The last frame's vector, changed as the left neighbour's has changed.
+        let changed = col.checked_sub(1).and_then(|col| Some(moved(before?, last(row + n - 1, col)?, left?)));
+        // Below and to the right, the last frame is all there is.
+        let (right_before, lower_before) = (last(row + n / 2, col + n), last(row + n, col + n / 2));
 
         let (mut vectors, mut count) = ([MotionVector::default(); MAX_CANDIDATES], 0);
-        for vector in [left, upper, upper_right, lower_left, corner, before, Some(MotionVector::default())].into_iter().flatten()
-        {
+        let list = [left, upper, before, changed, upper_right, lower_left, right_before, lower_before, corner];
+        for vector in list.into_iter().flatten().chain([MotionVector::default()]) {
             if count < MAX_CANDIDATES && !vectors[..count].contains(&vector) {
                 vectors[count] = vector;
                 count += 1;
@@ -83,8 +90,8 @@ impl<'a> Surroundings<'a> {
             spread: [spread(a.x, b.x, c.x), spread(a.y, b.y, c.y)],
             target: [i32::from(target.x) - i32::from(predictor.x), i32::from(target.y) - i32::from(predictor.y)],
             origin: [0, 1].map(|i| {
-                let vector = (i < count).then_some(vectors[i]);
-                u8::from(vector.is_some() && upper == vector) + 2 * u8::from(vector.is_some() && before == vector)
+                let is = |other: Option<MotionVector>| u8::from(i < count && other == Some(vectors[i]));
+                is(upper) | is(before) << 1 | is(changed) << 2
             }),
         }
     }
@@ -130,6 +137,15 @@ fn precedes(field: &BlockField, cell: (usize, usize), leaf: (usize, usize)) -> b
 fn z_order(position: usize) -> usize {
     let p = position % ROOT_CELLS;
     p & 1 | (p & 2) << 1 | (p & 4) << 2
+}
+
+/// `vector` plus the way from `from` to `to`, within the limits.
+fn moved(vector: MotionVector, from: MotionVector, to: MotionVector) -> MotionVector {
+    let component = |v: i16, from: i16, to: i16| {
+        let limit = i32::from(MAX_COMPONENT);
+        (i32::from(v) + i32::from(to) - i32::from(from)).clamp(-limit, limit) as i16
+    };
+    MotionVector { x: component(vector.x, from.x, to.x), y: component(vector.y, from.y, to.y) }
 }
 
 fn median(a: i16, b: i16, c: i16) -> i16 {

@@ -16,7 +16,8 @@ pub(super) const SIDES: usize = 3;
 pub(super) const SPLITS: usize = (MAX_LOG2 - MIN_LOG2) as usize * 3 * 3 + 1;
 /// By size and number of candidates; the last one is for leaves outside the picture.
 pub(super) const MERGES: usize = SIZES * MAX_CANDIDATES + 1;
-const EARLY: usize = 2 * MAX_CANDIDATES * 4;
+const ORIGINS: usize = 8;
+const EARLY: usize = 2 * MAX_CANDIDATES * ORIGINS;
 const LATE: usize = (MAX_CANDIDATES - 3) * MAX_CANDIDATES;
 pub(super) const INDICES: usize = EARLY + LATE + MAX_CANDIDATES - 1;
 pub(super) const NONZEROS: usize = 2 * SIZES * SPREADS * 2;
@@ -39,7 +40,7 @@ pub(super) fn index(candidates: &Candidates, index: usize) -> usize {
     let count = candidates.merge().len() - 1;
     match (candidates.hidden, candidates.origin.get(index)) {
         (true, _) => EARLY + LATE + index,
-        (false, Some(&origin)) => (index * MAX_CANDIDATES + count) * 4 + usize::from(origin),
+        (false, Some(&origin)) => (index * MAX_CANDIDATES + count) * ORIGINS + usize::from(origin),
         (false, None) => EARLY + (index - 2) * MAX_CANDIDATES + count,
     }
 }
