@@ -41,6 +41,22 @@ pub fn matroska() -> gst::Caps {
     gst::Caps::builder("video/x-wmv").field("wmvversion", 3i32).field("format", MATROSKA_FOURCC).build()
 }
 
+/// Like [`matroska`], but refused by all but Matroska's muxer. AVI's and ASF's take the type too, and write files that nothing
+/// reads, as they drop the fourcc; decoders of Windows Media take it as well. All these say that the frame rate is a fraction.
+pub fn matroska_alone() -> gst::Caps {
+    let mut caps = matroska();
+    caps.make_mut().set("framerate", "any");
+    caps
+}
+
+/// All forms of NGC but those of demuxers.
+pub fn forms() -> gst::Caps {
+    let mut caps = plain();
+    caps.merge(mp4());
+    caps.merge(matroska());
+    caps
+}
+
 fn fraction(value: (u32, u32)) -> gst::Fraction {
     gst::Fraction::new(value.0 as i32, value.1 as i32)
 }

@@ -98,7 +98,8 @@ impl ElementImpl for NgcDec {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
             let raw = gst_video::VideoCapsBuilder::new().format_list(frame::OUTPUT_FORMATS).build();
-            vec![caps::template(gst::PadDirection::Sink, &caps::plain()), caps::template(gst::PadDirection::Src, &raw)]
+            // Those of muxers too: behind a tee that also feeds one.
+            vec![caps::template(gst::PadDirection::Sink, &caps::forms()), caps::template(gst::PadDirection::Src, &raw)]
         });
         &TEMPLATES
     }
