@@ -111,6 +111,12 @@ impl VideoDecoderImpl for NgcDec {
         Ok(())
     }
 
+    fn caps(&self, filter: Option<&gst::Caps>) -> gst::Caps {
+        // Sizes and rates that downstream would like do not matter: the stream is as it is.
+        let template = self.obj().sink_pad().pad_template_caps();
+        filter.map_or(template.clone(), |filter| filter.intersect_with_mode(&template, gst::CapsIntersectMode::First))
+    }
+
     fn set_format(&self, input: &VideoCodecState<'static, Readable>) -> Result<(), gst::LoggableError> {
         let mut guard = self.state.lock().unwrap();
         // New caps in mid-stream do not disturb decoding: all that counts is in-band.

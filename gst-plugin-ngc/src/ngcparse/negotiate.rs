@@ -25,7 +25,7 @@ impl NgcParse {
         let mut plain = caps::ngc(video, upstream);
         plain.make_mut().set("parsed", true);
         let allowed = pad.peer_query_caps(Some(&pad.pad_template_caps()));
-        let matroska = !pad.peer_query_caps(Some(&caps::matroska_alone())).is_empty();
+        let matroska = caps::matroska_follows(&pad);
         let candidates = [Some(plain), Some(caps::mp4()), matroska.then(caps::matroska)].map(|candidate| {
             let mut candidate = candidate?;
             caps::describe(&mut candidate, video, upstream);

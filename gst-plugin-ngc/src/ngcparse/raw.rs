@@ -123,8 +123,7 @@ impl NgcParse {
 fn snap(keys: &[Key], time: gst::ClockTime, flags: gst::SeekFlags) -> gst::ClockTime {
     let before = keys.iter().rev().find(|key| key.time <= time).map(|key| key.time);
     let after = keys.iter().find(|key| key.time >= time).map(|key| key.time);
-    let (before_wanted, after_wanted) =
-        (flags.contains(gst::SeekFlags::SNAP_BEFORE), flags.contains(gst::SeekFlags::SNAP_AFTER));
+    let (before_wanted, after_wanted) = (flags.contains(gst::SeekFlags::SNAP_BEFORE), flags.contains(gst::SeekFlags::SNAP_AFTER));
     match (before, after) {
         (Some(before), Some(after)) if before_wanted && after_wanted => {
             if after - time < time - before {
