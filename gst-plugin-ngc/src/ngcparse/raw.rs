@@ -114,7 +114,7 @@ impl NgcParse {
             target = snap(&keys, start, flags);
         }
         gst::debug!(CAT, imp = self, "seek to {} starts at {}", start, target);
-        let flags = (flags | gst::SeekFlags::ACCURATE) - gst::SeekFlags::KEY_UNIT;
+        let flags = (flags | gst::SeekFlags::ACCURATE) - gst::SeekFlags::KEY_UNIT - gst::SeekFlags::SNAP_NEAREST;
         gst::event::Seek::builder(rate, flags, start_type, target, stop_type, stop).seqnum(seqnum).build()
     }
 }
