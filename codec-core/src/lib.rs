@@ -11,6 +11,7 @@ pub mod entropy;
 pub mod error;
 pub mod flow;
 pub mod frame;
+pub mod integer;
 pub mod kernels;
 pub mod limits;
 pub mod loopfilter;
