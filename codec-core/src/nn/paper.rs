@@ -5,7 +5,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::config::{PACKED_CHANNELS, TransformConfig};
+use crate::model::config::{PACKED_CHANNELS, TransformConfig};
 use super::layers::{Conv, ConvConfig, QualityKnots};
 use super::ops::{Planes, channels_last, pack, unpack};
 use super::params::{Init, Scope};
