@@ -1,9 +1,10 @@
 //! The kernels on AVX2: `vpmaddwd` multiplies two inputs at once, 6 positions by 16 outputs stay in registers.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::Activation;
-use super::packed::{BLOCK, Lanes, Packed};
+use super::packed::{BLOCK, Lanes, Packed, depthwise_groups};
 
 /// Both halves of a block's values.
 #[target_feature(enable = "avx2")]
@@ -118,9 +119,14 @@ unsafe fn tile<const P: usize, const K: usize>(layer: &Packed, block: usize, x: 
     }
     let shift = halves(&layer.shift[block]);
     // Of quarters 0, 2, 1, 3.
-    let mut values = sums.map(|sums| _mm256_permute4x64_epi64::<0b11_01_10_00>(requantise(sums, shift)));
+    let mut values = [_mm256_setzero_si256(); P];
+    for (value, &sums) in values.iter_mut().zip(&sums) {
+        *value = _mm256_permute4x64_epi64::<0b11_01_10_00>(requantise(sums, shift));
+    }
     if layer.activation == Activation::Leaky {
-        values = values.map(|y| leaky(y));
+        for value in &mut values {
+            *value = leaky(*value);
+        }
     }
     let width = layer.width(block);
     for (p, &value) in values.iter().enumerate() {
@@ -183,44 +189,89 @@ fn positions<const K: usize>(layer: &Packed, x: &[i16], skip: Option<&[i16]>, ou
 
 #[target_feature(enable = "avx2")]
 pub(super) fn depthwise(layer: &Packed, rows: [&[i16]; 3], out: &mut [i16]) {
-    let channels = layer.outputs;
-    let cols = out.len() / channels;
-    assert!(rows.iter().all(|row| row.len() >= cols * channels));
-    for block in 0..layer.blocks() {
-        let (first, width) = (block * BLOCK, layer.width(block));
-        let weights: [[__m256i; 2]; 5] = std::array::from_fn(|pair| {
-            let line = layer.weights[block * 5 + pair].0.as_ptr().cast::<__m256i>();
-            // SAFETY: an aligned line of 64 bytes.
-            unsafe { unpacked_order([_mm256_load_si256(line), _mm256_load_si256(line.add(1))]) }
-        });
-        let start = unpacked_order(halves(&layer.start[block]));
-        let rounding = unpacked_order(halves(&layer.rounding[block]));
-        let shift = unpacked_order(halves(&layer.shift[block]));
-        for col in 0..cols {
-            let tap = |t: usize| {
-                let at = col + t % 3;
-                if t == 9 || at == 0 || at > cols {
-                    return _mm256_setzero_si256();
-                }
-                // SAFETY: `width` channels of a position of the row.
-                unsafe { load(rows[t / 3].as_ptr().add((at - 1) * channels + first), width) }
-            };
-            let mut sums = start;
-            for (pair, weights) in weights.iter().enumerate() {
-                let (a, b) = (tap(2 * pair), tap(2 * pair + 1));
-                sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), weights[0]));
-                sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), weights[1]));
+    let cols = out.len() / layer.outputs;
+    assert!(rows.iter().all(|row| row.len() >= cols * layer.outputs));
+    for columns in depthwise_groups(layer.outputs, cols) {
+        for block in 0..layer.blocks() {
+            if layer.width(block) == BLOCK {
+                depthwise_columns::<true>(layer, block, rows, columns.clone(), out);
+            } else {
+                depthwise_columns::<false>(layer, block, rows, columns.clone(), out);
             }
-            if layer.activation == Activation::LeakySum {
-                sums = [leaky_sum(sums[0], rounding[0]), leaky_sum(sums[1], rounding[1])];
-            }
-            // The pack undoes the order of the unpacked channels.
-            let mut value = requantise(sums, shift);
-            if layer.activation == Activation::Leaky {
-                value = leaky(value);
-            }
-            // SAFETY: `width` channels of a position of `out`.
-            unsafe { store(out.as_mut_ptr().add(col * channels + first), width, value) };
         }
     }
+}
+
+/// One block of channels. `WHOLE`: all 16 channels are real.
+#[target_feature(enable = "avx2")]
+fn depthwise_columns<const WHOLE: bool>(layer: &Packed, block: usize, rows: [&[i16]; 3], columns: Range<usize>, out: &mut [i16]) {
+    let cols = out.len() / layer.outputs;
+    let (first, width) = (block * BLOCK, if WHOLE { BLOCK } else { layer.width(block) });
+    let mut weights = [[_mm256_setzero_si256(); 2]; 5];
+    for (pair, weights) in weights.iter_mut().enumerate() {
+        let line = layer.weights[block * 5 + pair].0.as_ptr().cast::<__m256i>();
+        // SAFETY: an aligned line of 64 bytes.
+        *weights = unsafe { unpacked_order([_mm256_load_si256(line), _mm256_load_si256(line.add(1))]) };
+    }
+    let start = unpacked_order(halves(&layer.start[block]));
+    let shift = unpacked_order(halves(&layer.shift[block]));
+    for col in columns {
+        let at = col * layer.outputs + first;
+        let taps = rows.map(|row| row[at..].as_ptr());
+        // SAFETY: taps are `width` channels of this position and its neighbours, where there are any.
+        let mut sums = unsafe {
+            match (col > 0, col + 1 < cols) {
+                (true, true) => depthwise_sums::<true, true>(taps, layer.outputs, width, &weights, start),
+                (true, false) => depthwise_sums::<true, false>(taps, layer.outputs, width, &weights, start),
+                (false, true) => depthwise_sums::<false, true>(taps, layer.outputs, width, &weights, start),
+                (false, false) => depthwise_sums::<false, false>(taps, layer.outputs, width, &weights, start),
+            }
+        };
+        if layer.activation == Activation::LeakySum {
+            let rounding = unpacked_order(halves(&layer.rounding[block]));
+            sums = [leaky_sum(sums[0], rounding[0]), leaky_sum(sums[1], rounding[1])];
+        }
+        // The pack undoes the order of the unpacked channels.
+        let mut value = requantise(sums, shift);
+        if layer.activation == Activation::Leaky {
+            value = leaky(value);
+        }
+        // SAFETY: `width` channels of a position of `out`.
+        unsafe { store(out[at..].as_mut_ptr(), width, value) };
+    }
+}
+
+/// `taps`: this position in three rows. `LEFT` and `RIGHT`: whether it has neighbours there.
+///
+/// # Safety
+/// `width` values can be read there and at the neighbours, `stride` values away.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn depthwise_sums<const LEFT: bool, const RIGHT: bool>(
+    taps: [*const i16; 3],
+    stride: usize,
+    width: usize,
+    weights: &[[__m256i; 2]; 5],
+    start: [__m256i; 2],
+) -> [__m256i; 2] {
+    let mut values = [_mm256_setzero_si256(); 10];
+    for (row, tap) in taps.into_iter().enumerate() {
+        // SAFETY: as the caller guarantees.
+        unsafe {
+            if LEFT {
+                values[3 * row] = load(tap.sub(stride), width);
+            }
+            values[3 * row + 1] = load(tap, width);
+            if RIGHT {
+                values[3 * row + 2] = load(tap.add(stride), width);
+            }
+        }
+    }
+    let mut sums = start;
+    for (pair, weights) in weights.iter().enumerate() {
+        let (a, b) = (values[2 * pair], values[2 * pair + 1]);
+        sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), weights[0]));
+        sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), weights[1]));
+    }
+    sums
 }

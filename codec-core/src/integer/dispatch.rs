@@ -4,7 +4,7 @@ use super::packed::Packed;
 use super::{Backend, scalar};
 
 #[cfg(target_arch = "x86_64")]
-use super::avx2;
+use super::{avx2, avx512};
 
 /// # Panics
 /// If the backend is not available.
@@ -14,6 +14,9 @@ pub(super) fn pointwise(backend: Backend, layer: &Packed, x: &[i16], skip: Optio
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the features were just checked.
         Backend::Avx2 => unsafe { avx2::pointwise(layer, x, skip, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Backend::Avx512 => unsafe { avx512::pointwise(layer, x, skip, out) },
         _ => scalar::pointwise(layer, x, skip, out),
     }
 }
@@ -26,6 +29,9 @@ pub(super) fn depthwise(backend: Backend, layer: &Packed, rows: [&[i16]; 3], out
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the features were just checked.
         Backend::Avx2 => unsafe { avx2::depthwise(layer, rows, out) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Backend::Avx512 => unsafe { avx512::depthwise(layer, rows, out) },
         _ => scalar::depthwise(layer, rows, out),
     }
 }

@@ -1,5 +1,7 @@
 //! Weights in the order in which the kernels read them.
 
+use std::ops::Range;
+
 use super::{Activation, LayerParams};
 
 /// Outputs that kernels compute together.
@@ -65,4 +67,11 @@ impl Packed {
     pub(super) fn width(&self, block: usize) -> usize {
         BLOCK.min(self.outputs - block * BLOCK)
     }
+}
+
+/// Columns in groups such that three rows of a group stay in the L1 cache while all blocks of channels pass over them.
+pub(super) fn depthwise_groups(channels: usize, cols: usize) -> impl Iterator<Item = Range<usize>> {
+    const VALUES: usize = 4096;
+    let group = (VALUES / channels).max(8);
+    (0..cols).step_by(group).map(move |first| first..cols.min(first + group))
 }
