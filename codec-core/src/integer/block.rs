@@ -6,6 +6,9 @@ use super::{Activation, Backend, Depthwise, LayerParams, Pointwise};
 use crate::Result;
 use crate::kernels::parallel::{for_bands, split_rows, take_front};
 
+/// Values of a cache line.
+const CACHE_LINE: usize = 32;
+
 /// Memory for some rows, kept by each thread between frames.
 #[derive(Default)]
 struct Scratch {
@@ -82,13 +85,15 @@ impl Block {
         let row = |r: usize| &x[r * line..][..line];
         let Scratch { values, zeros } = scratch;
         let needed = 7 * line;
-        if values.len() < needed {
-            values.resize(needed, 0);
+        if values.len() < needed + CACHE_LINE {
+            values.resize(needed + CACHE_LINE, 0);
         }
+        // Loads that cross cache lines are slow.
+        let first = values.as_ptr().align_offset(2 * CACHE_LINE).min(CACHE_LINE);
         if zeros.len() < line {
             zeros.resize(line, 0);
         }
-        let (zeros, values) = (&zeros[..line], &mut values[..needed]);
+        let (zeros, values) = (&zeros[..line], &mut values[first..][..needed]);
         let (ring, values) = values.split_at_mut(3 * line);
         let (deep, values) = values.split_at_mut(line);
         let (middle, wide) = values.split_at_mut(line);
