@@ -1,25 +1,8 @@
 //! The depthwise block of the transforms, fused by rows.
 
-use std::cell::RefCell;
-
+use super::stripes::{Scratch, for_stripes};
 use super::{Activation, Backend, Depthwise, LayerParams, Pointwise};
 use crate::Result;
-use crate::kernels::parallel::{for_bands, split_rows, take_front};
-
-/// Values of a cache line.
-const CACHE_LINE: usize = 32;
-
-/// Memory for some rows, kept by each thread between frames.
-#[derive(Default)]
-struct Scratch {
-    /// Three rows of `mix_in`, one of the depthwise layer, one of the stream between the halves, and a wide one.
-    values: Vec<i16>,
-    zeros: Vec<i16>,
-}
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
 
 /// Weights of a block's layers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,11 +54,7 @@ impl Block {
         if x.is_empty() {
             return;
         }
-        let mut rest = out;
-        let stripes = split_rows(rows, 1, threads).map(|range| (range.start, take_front(&mut rest, range.len() * line)));
-        for_bands(threads, stripes, |(from, out)| {
-            SCRATCH.with_borrow_mut(|scratch| self.run_stripe(backend, x, line, from, out, scratch));
-        });
+        for_stripes(threads, line, out, |from, out, scratch| self.run_stripe(backend, x, line, from, out, scratch));
     }
 
     /// Rows `from..` of the output, as many as `out` holds. Every row of `mix_in` is computed once, and once more where it
@@ -83,20 +62,7 @@ impl Block {
     fn run_stripe(&self, backend: Backend, x: &[i16], line: usize, from: usize, out: &mut [i16], scratch: &mut Scratch) {
         let rows = x.len() / line;
         let row = |r: usize| &x[r * line..][..line];
-        let Scratch { values, zeros } = scratch;
-        let needed = 7 * line;
-        if values.len() < needed + CACHE_LINE {
-            values.resize(needed + CACHE_LINE, 0);
-        }
-        // Loads that cross cache lines are slow.
-        let first = values.as_ptr().align_offset(2 * CACHE_LINE).min(CACHE_LINE);
-        if zeros.len() < line {
-            zeros.resize(line, 0);
-        }
-        let (zeros, values) = (&zeros[..line], &mut values[first..][..needed]);
-        let (ring, values) = values.split_at_mut(3 * line);
-        let (deep, values) = values.split_at_mut(line);
-        let (middle, wide) = values.split_at_mut(line);
+        let (zeros, [ring, deep, middle, wide]) = scratch.rows(line, [3 * line, line, line, 2 * line]);
         let slot = |r: usize| r % 3 * line..(r % 3 + 1) * line;
         for r in from.saturating_sub(1)..=from {
             self.mix_in.run(backend, row(r), &mut ring[slot(r)]);

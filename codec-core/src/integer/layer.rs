@@ -1,6 +1,7 @@
 //! Layers: 1x1 and depthwise 3x3 convolutions.
 
 use super::packed::Packed;
+use super::stripes::for_stripes;
 use super::{Backend, dispatch};
 use crate::{Error, Result};
 
@@ -135,5 +136,25 @@ impl Depthwise {
     pub fn run_row(&self, backend: Backend, rows: [&[i16]; 3], out: &mut [i16]) {
         assert!(out.len() % self.layer.outputs == 0 && rows.iter().all(|row| row.len() == out.len()), "the lengths do not fit");
         dispatch::depthwise(backend, &self.layer, rows, out);
+    }
+
+    /// Applies the layer to `x`, `[rows][cols][channels]`, in up to `threads` stripes of rows, as [`Block::run`](super::Block)
+    /// does, and writes `out`, of the same shape.
+    ///
+    /// # Panics
+    /// If the lengths do not fit, or the backend is not available.
+    pub fn run(&self, backend: Backend, threads: usize, x: &[i16], (rows, cols): (usize, usize), out: &mut [i16]) {
+        let line = cols * self.layer.outputs;
+        assert!(x.len() == rows * line && out.len() == x.len(), "the lengths do not fit");
+        if x.is_empty() {
+            return;
+        }
+        for_stripes(threads, line, out, |from, out, scratch| {
+            let (zeros, []) = scratch.rows(line, []);
+            let row = |r: usize| if (1..=rows).contains(&r) { &x[(r - 1) * line..][..line] } else { zeros };
+            for (r, out) in (from..).zip(out.chunks_exact_mut(line)) {
+                self.run_row(backend, [row(r), row(r + 1), row(r + 2)], out);
+            }
+        });
     }
 }

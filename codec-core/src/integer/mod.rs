@@ -13,6 +13,7 @@ mod dispatch;
 mod layer;
 mod packed;
 mod scalar;
+mod stripes;
 
 pub use backend::Backend;
 pub use block::{Block, BlockParams};
