@@ -4,7 +4,7 @@ use super::GAIN_FRACTION_BITS;
 use super::latent::LatentGrid;
 use super::model::EntropyModel;
 
-/// Memory of the networks, kept between frames. Every buffer has one spare value at its end.
+/// Memory of the networks, kept between frames.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     a: Vec<i16>,
@@ -21,7 +21,7 @@ pub(super) fn saturate(value: i32) -> i16 {
 /// Pixel shuffle by 2: channel 4c + 2dy + dx goes to row 2y + dy, column 2x + dx of channel c.
 fn shuffle(input: &[i16], rows: usize, cols: usize, channels: usize, out: &mut Vec<i16>) {
     out.clear();
-    out.resize(rows * cols * 4 * channels + 1, 0);
+    out.resize(rows * cols * 4 * channels, 0);
     for row in 0..rows {
         for col in 0..cols {
             let source = &input[(row * cols + col) * channels * 4..][..channels * 4];
@@ -46,8 +46,8 @@ fn concatenate(
 ) {
     let total = width + extra_width;
     out.clear();
-    out.resize(positions * total + 1, 0);
-    for (position, target) in out.chunks_exact_mut(total).take(positions).enumerate() {
+    out.resize(positions * total, 0);
+    for (position, target) in out.chunks_exact_mut(total).enumerate() {
         target[..width].copy_from_slice(&features[position * width..][..width]);
         extra(position, &mut target[width..]);
     }
@@ -62,7 +62,6 @@ impl EntropyModel {
         let Scratch { a, b, features, parameters } = scratch;
         a.clear();
         a.extend(z.data.iter().map(|&v| saturate(v)));
-        a.push(0);
         let layer = |index: usize, rows, cols, input: &[i16], out: &mut Vec<i16>| {
             self.layers[index].run(self.backend, input, rows, cols, out)
         };

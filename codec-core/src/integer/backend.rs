@@ -1,20 +1,40 @@
 //! Which instructions the kernels use.
 
-/// A set of instructions.
+/// A set of instructions. Results do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// Any machine.
     Scalar,
+    /// x86-64 with AVX2.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL and VNNI.
+    Avx512,
 }
 
 impl Backend {
+    /// All of them, the fastest first.
+    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Scalar];
+
     /// The fastest one that this machine has.
     pub fn detect() -> Self {
-        Self::Scalar
+        Self::ALL.into_iter().find(|b| b.available()).unwrap_or(Self::Scalar)
     }
 
     /// Whether this machine can run it.
     pub fn available(self) -> bool {
-        true
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => false,
+        }
     }
 }

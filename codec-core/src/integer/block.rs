@@ -1,5 +1,6 @@
 //! The depthwise block of the transforms, fused by rows.
 
+use super::stripes::{Scratch, for_stripes};
 use super::{Activation, Backend, Depthwise, LayerParams, Pointwise};
 use crate::Result;
 
@@ -42,23 +43,40 @@ impl Block {
         })
     }
 
-    /// Applies the block to `x`, `[rows][cols][channels]`, on up to `threads` threads, and writes `out`, of the same shape.
+    /// Applies the block to `x`, `[rows][cols][channels]`, in up to `threads` stripes of rows, and writes `out`, of the same
+    /// shape. Stripes run on the current rayon pool and the calling thread; with 1 all stays on the calling thread.
     ///
     /// # Panics
-    /// If the lengths do not fit.
-    pub fn run(&self, backend: Backend, _threads: usize, x: &[i16], (rows, cols): (usize, usize), out: &mut [i16]) {
+    /// If the lengths do not fit, or the backend is not available.
+    pub fn run(&self, backend: Backend, threads: usize, x: &[i16], (rows, cols): (usize, usize), out: &mut [i16]) {
         let line = cols * self.channels;
-        assert!(x.len() == rows * line && out.len() == x.len());
-        let mut mixed = vec![0; x.len()];
-        self.mix_in.run(backend, x, &mut mixed);
-        let zeros = vec![0; line];
-        let row = |r: Option<usize>| r.and_then(|r| mixed.chunks_exact(line).nth(r)).unwrap_or(&zeros);
-        let (mut deep, mut middle, mut wide) = (vec![0; line], vec![0; line], vec![0; 2 * line]);
-        for (r, (x, out)) in x.chunks_exact(line).zip(out.chunks_exact_mut(line)).enumerate() {
-            self.depthwise.run_row(backend, [row(r.checked_sub(1)), row(Some(r)), row(Some(r + 1))], &mut deep);
-            self.mix_out.run_adding(backend, &deep, x, &mut middle);
-            self.expand.run(backend, &middle, &mut wide);
-            self.project.run_adding(backend, &wide, &middle, out);
+        assert!(x.len() == rows * line && out.len() == x.len(), "the lengths do not fit");
+        if x.is_empty() {
+            return;
+        }
+        for_stripes(threads, line, out, |from, out, scratch| self.run_stripe(backend, x, line, from, out, scratch));
+    }
+
+    /// Rows `from..` of the output, as many as `out` holds. Every row of `mix_in` is computed once, and once more where it
+    /// borders on another stripe.
+    fn run_stripe(&self, backend: Backend, x: &[i16], line: usize, from: usize, out: &mut [i16], scratch: &mut Scratch) {
+        let rows = x.len() / line;
+        let row = |r: usize| &x[r * line..][..line];
+        let (zeros, [ring, deep, middle, wide]) = scratch.rows(line, [3 * line, line, line, 2 * line]);
+        let slot = |r: usize| r % 3 * line..(r % 3 + 1) * line;
+        for r in from.saturating_sub(1)..=from {
+            self.mix_in.run(backend, row(r), &mut ring[slot(r)]);
+        }
+        for (r, out) in (from..).zip(out.chunks_exact_mut(line)) {
+            if r + 1 < rows {
+                self.mix_in.run(backend, row(r + 1), &mut ring[slot(r + 1)]);
+            }
+            let above = if r == 0 { zeros } else { &ring[slot(r - 1)] };
+            let below = if r + 1 < rows { &ring[slot(r + 1)] } else { zeros };
+            self.depthwise.run_row(backend, [above, &ring[slot(r)], below], deep);
+            self.mix_out.run_adding(backend, deep, row(r), middle);
+            self.expand.run(backend, middle, wide);
+            self.project.run_adding(backend, wide, middle, out);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Layers: 1x1 and depthwise 3x3 convolutions.
 
-use super::Backend;
+use super::packed::Packed;
+use super::stripes::for_stripes;
+use super::{Backend, dispatch};
 use crate::{Error, Result};
 
 /// Largest right shift of a sum.
@@ -35,7 +37,11 @@ impl LayerParams {
     /// [`Error::ModelMismatch`] naming the layer and the output.
     pub fn check(&self, name: &str, outputs: usize, per_output: usize) -> Result<()> {
         let bad = |what: String| Error::ModelMismatch(format!("layer {name}: {what}"));
-        if self.weight.len() != outputs * per_output || self.bias.len() != outputs || self.shift.len() != outputs {
+        if outputs == 0 || per_output == 0 {
+            return Err(bad("it has no weights".into()));
+        }
+        if Some(self.weight.len()) != outputs.checked_mul(per_output) || self.bias.len() != outputs || self.shift.len() != outputs
+        {
             return Err(bad(format!("{outputs} outputs of {per_output} weights are needed")));
         }
         for (output, (&bias, &shift)) in self.bias.iter().zip(&self.shift).enumerate() {
@@ -52,51 +58,36 @@ impl LayerParams {
     }
 }
 
-fn requantise(sum: i32, shift: u8, activation: Activation) -> i16 {
-    let sum = if activation == Activation::LeakySum { sum.max(sum >> 3) } else { sum };
-    let y = ((sum + (1 << shift >> 1)) >> shift).clamp(i16::MIN.into(), i16::MAX.into());
-    let y = if activation == Activation::Leaky { y.max((13 * y + 64) >> 7) } else { y };
-    y as i16
-}
-
 /// A 1x1 convolution.
 #[derive(Clone, Debug)]
 pub struct Pointwise {
-    inputs: usize,
-    outputs: usize,
-    activation: Activation,
-    params: LayerParams,
+    layer: Packed,
 }
 
 impl Pointwise {
+    /// `name` is what errors call it.
+    ///
     /// # Errors
     /// As [`LayerParams::check`].
     pub fn new(name: &str, inputs: usize, outputs: usize, params: &LayerParams, activation: Activation) -> Result<Self> {
         params.check(name, outputs, inputs)?;
-        Ok(Self { inputs, outputs, activation, params: params.clone() })
+        Ok(Self { layer: Packed::new(inputs, outputs, params, activation) })
     }
 
     pub fn inputs(&self) -> usize {
-        self.inputs
+        self.layer.inputs
     }
 
     pub fn outputs(&self) -> usize {
-        self.outputs
+        self.layer.outputs
     }
 
     /// Applies the layer to all positions of `x`, `[n][inputs]`, and writes `out`, `[n][outputs]`.
     ///
     /// # Panics
     /// If the lengths do not fit, or the backend is not available.
-    pub fn run(&self, _backend: Backend, x: &[i16], out: &mut [i16]) {
-        assert_eq!(x.len() / self.inputs, out.len() / self.outputs);
-        for (x, out) in x.chunks_exact(self.inputs).zip(out.chunks_exact_mut(self.outputs)) {
-            for (o, value) in out.iter_mut().enumerate() {
-                let weights = &self.params.weight[o * self.inputs..][..self.inputs];
-                let sum: i32 = x.iter().zip(weights).map(|(&x, &w)| i32::from(x) * i32::from(w)).sum();
-                *value = requantise(sum + self.params.bias[o], self.params.shift[o], self.activation);
-            }
-        }
+    pub fn run(&self, backend: Backend, x: &[i16], out: &mut [i16]) {
+        self.run_chunks(backend, x, None, out);
     }
 
     /// As [`Self::run`], with `skip`, `[n][outputs]`, added to the result, saturating.
@@ -105,47 +96,65 @@ impl Pointwise {
     /// As [`Self::run`].
     pub fn run_adding(&self, backend: Backend, x: &[i16], skip: &[i16], out: &mut [i16]) {
         assert_eq!(skip.len(), out.len());
-        self.run(backend, x, out);
-        out.iter_mut().zip(skip).for_each(|(out, &skip)| *out = out.saturating_add(skip));
+        self.run_chunks(backend, x, Some(skip), out);
+    }
+
+    /// Kernels read the inputs once for each block of outputs, so positions go in groups whose inputs stay in the L1 cache.
+    fn run_chunks(&self, backend: Backend, x: &[i16], skip: Option<&[i16]>, out: &mut [i16]) {
+        const VALUES: usize = 8192;
+        let (inputs, outputs) = (self.layer.inputs, self.layer.outputs);
+        let n = x.len() / inputs;
+        assert!(x.len() == n * inputs && out.len() == n * outputs, "the lengths do not fit");
+        let chunk = (VALUES / inputs).next_multiple_of(12).max(12);
+        for (i, (x, out)) in x.chunks(chunk * inputs).zip(out.chunks_mut(chunk * outputs)).enumerate() {
+            let skip = skip.map(|skip| &skip[i * chunk * outputs..][..out.len()]);
+            dispatch::pointwise(backend, &self.layer, x, skip, out);
+        }
     }
 }
 
 /// A depthwise 3x3 convolution with zero padding.
 #[derive(Clone, Debug)]
 pub struct Depthwise {
-    channels: usize,
-    activation: Activation,
-    params: LayerParams,
+    layer: Packed,
 }
 
 impl Depthwise {
+    /// `name` is what errors call it.
+    ///
     /// # Errors
     /// As [`LayerParams::check`].
     pub fn new(name: &str, channels: usize, params: &LayerParams, activation: Activation) -> Result<Self> {
         params.check(name, channels, 9)?;
-        Ok(Self { channels, activation, params: params.clone() })
+        Ok(Self { layer: Packed::new(9, channels, params, activation) })
     }
 
     /// One row of output, `[cols][channels]`, from the rows above, at and below it. Outside the picture give rows of zeros.
     ///
     /// # Panics
     /// If the lengths do not fit, or the backend is not available.
-    pub fn run_row(&self, _backend: Backend, rows: [&[i16]; 3], out: &mut [i16]) {
-        let c = self.channels;
-        let cols = out.len() / c;
-        assert!(rows.iter().all(|row| row.len() == out.len()));
-        for (col, out) in out.chunks_exact_mut(c).enumerate() {
-            for (o, value) in out.iter_mut().enumerate() {
-                let mut sum = self.params.bias[o];
-                for (dy, row) in rows.iter().enumerate() {
-                    for dx in 0..3 {
-                        if col + dx >= 1 && col + dx <= cols {
-                            sum += i32::from(row[(col + dx - 1) * c + o]) * i32::from(self.params.weight[o * 9 + dy * 3 + dx]);
-                        }
-                    }
-                }
-                *value = requantise(sum, self.params.shift[o], self.activation);
-            }
+    pub fn run_row(&self, backend: Backend, rows: [&[i16]; 3], out: &mut [i16]) {
+        assert!(out.len() % self.layer.outputs == 0 && rows.iter().all(|row| row.len() == out.len()), "the lengths do not fit");
+        dispatch::depthwise(backend, &self.layer, rows, out);
+    }
+
+    /// Applies the layer to `x`, `[rows][cols][channels]`, in up to `threads` stripes of rows, as [`Block::run`](super::Block)
+    /// does, and writes `out`, of the same shape.
+    ///
+    /// # Panics
+    /// If the lengths do not fit, or the backend is not available.
+    pub fn run(&self, backend: Backend, threads: usize, x: &[i16], (rows, cols): (usize, usize), out: &mut [i16]) {
+        let line = cols * self.layer.outputs;
+        assert!(x.len() == rows * line && out.len() == x.len(), "the lengths do not fit");
+        if x.is_empty() {
+            return;
         }
+        for_stripes(threads, line, out, |from, out, scratch| {
+            let (zeros, []) = scratch.rows(line, []);
+            let row = |r: usize| if (1..=rows).contains(&r) { &x[(r - 1) * line..][..line] } else { zeros };
+            for (r, out) in (from..).zip(out.chunks_exact_mut(line)) {
+                self.run_row(backend, [row(r), row(r + 1), row(r + 2)], out);
+            }
+        });
     }
 }

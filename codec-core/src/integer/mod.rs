@@ -3,9 +3,17 @@
 //! Activations come in as NHWC `[rows][cols][channels]` and go out so. All backends and any number of threads give the same bits:
 //! integer sums do not depend on their order, and a layer whose sums could leave 32 bits is refused.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod backend;
 mod block;
+mod dispatch;
 mod layer;
+mod packed;
+mod scalar;
+mod stripes;
 
 pub use backend::Backend;
 pub use block::{Block, BlockParams};
