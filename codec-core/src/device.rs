@@ -11,6 +11,8 @@ pub enum DeviceSpec {
     #[default]
     Auto,
     Cpu,
+    /// libtorch on the processor, also for models that run in integers: slower, for comparisons.
+    CpuTorch,
     /// A GPU by its number.
     Cuda(usize),
 }
@@ -22,12 +24,13 @@ impl FromStr for DeviceSpec {
         match text {
             "auto" | "" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
+            "cpu-torch" => Ok(Self::CpuTorch),
             "cuda" => Ok(Self::Cuda(0)),
             _ => text
                 .strip_prefix("cuda:")
                 .and_then(|n| n.parse().ok())
                 .map(Self::Cuda)
-                .ok_or_else(|| Error::InvalidConfig(format!("device {text:?}: use auto, cpu, cuda or cuda:N"))),
+                .ok_or_else(|| Error::InvalidConfig(format!("device {text:?}: use auto, cpu, cpu-torch, cuda or cuda:N"))),
         }
     }
 }
@@ -37,6 +40,7 @@ impl std::fmt::Display for DeviceSpec {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
+            Self::CpuTorch => f.write_str("cpu-torch"),
             Self::Cuda(n) => write!(f, "cuda:{n}"),
         }
     }
@@ -48,7 +52,7 @@ mod tests {
 
     #[test]
     fn device_names_round_trip() {
-        for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
+        for text in ["auto", "cpu", "cpu-torch", "cuda:0", "cuda:3"] {
             assert_eq!(text.parse::<DeviceSpec>().unwrap().to_string(), text);
         }
         assert_eq!("cuda".parse::<DeviceSpec>().unwrap(), DeviceSpec::Cuda(0));

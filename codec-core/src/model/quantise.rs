@@ -246,16 +246,30 @@ pub fn to_floats(tensors: &BTreeMap<String, RawTensor>, params: &mut ParamStore)
     }
     for (full, raw) in tensors.iter().filter(|(name, _)| name.ends_with(".table")) {
         let name = full.trim_end_matches(".table");
-        let rows: Vec<f64> = match raw.dtype {
-            RawDtype::U16 => raw.data.as_chunks::<2>().0.iter().map(|&b| (f64::from(u16::from_le_bytes(b)).max(0.5) * (-f64::from(GAIN_BITS)).exp2()).ln()).collect(),
-            RawDtype::U32 => raw.data.as_chunks::<4>().0.iter().map(|&b| (f64::from(u32::from_le_bytes(b)).max(0.5) * (-f64::from(LATENT_GAIN_BITS)).exp2()).ln()).collect(),
-            RawDtype::F32 => raw.data.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b).into()).collect(),
+        let one = |bits: u32| (-f64::from(bits)).exp2();
+        let gains: Vec<f64> = match raw.dtype {
+            RawDtype::U16 => u16s(&raw.data).map(|v| f64::from(v) * one(GAIN_BITS)).collect(),
+            RawDtype::U32 => u32s(&raw.data).map(|v| f64::from(v) * one(LATENT_GAIN_BITS)).collect(),
+            RawDtype::F32 => u32s(&raw.data).map(|bits| f64::from(f32::from_bits(bits)).exp()).collect(),
             _ => return Err(bad(full)),
         };
+        let channels = (gains.len() / QUALITIES) as i64;
+        params.tables.insert(name.to_owned(), Tensor::f_from_slice(&gains)?.f_view([-1, channels])?);
+        let rows: Vec<f64> = gains.iter().map(|gain| gain.max(LEAST_GAIN).ln()).collect();
         // Knots lie at every ninth quality index.
-        let channels = rows.len() / QUALITIES;
-        let knots: Vec<f32> = rows.chunks_exact(channels.max(1)).step_by(9).flatten().map(|&v| v as f32).collect();
-        params.insert(format!("{name}.knots"), Tensor::f_from_slice(&knots)?.f_view([-1, channels as i64])?);
+        let knots: Vec<f32> = rows.chunks_exact(channels.max(1) as usize).step_by(9).flatten().map(|&v| v as f32).collect();
+        params.insert(format!("{name}.knots"), Tensor::f_from_slice(&knots)?.f_view([-1, channels])?);
     }
     Ok(())
+}
+
+/// What stands for a gain of 0 among logarithms.
+const LEAST_GAIN: f64 = 1e-6;
+
+fn u16s(data: &[u8]) -> impl Iterator<Item = u16> + '_ {
+    data.as_chunks::<2>().0.iter().map(|&bytes| u16::from_le_bytes(bytes))
+}
+
+fn u32s(data: &[u8]) -> impl Iterator<Item = u32> + '_ {
+    data.as_chunks::<4>().0.iter().map(|&bytes| u32::from_le_bytes(bytes))
 }

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// [`Error::Device`] naming the device, why it cannot be used, and the cure.
 pub fn open(spec: &DeviceSpec) -> Result<Device> {
     match spec {
-        DeviceSpec::Cpu => Ok(Device::Cpu),
+        DeviceSpec::Cpu | DeviceSpec::CpuTorch => Ok(Device::Cpu),
         DeviceSpec::Auto => Ok(if cuda_devices().is_ok_and(|n| n > 0) { Device::Cuda(0) } else { Device::Cpu }),
         DeviceSpec::Cuda(n) => {
             let refuse = |why: String| Error::Device(format!("{spec}: {why}; use device=cpu, or device=auto to take what works"));

@@ -210,6 +210,8 @@ pub fn knot_weights() -> Tensor {
 pub struct QualityKnots {
     pub knots: Tensor,
     weights: Tensor,
+    /// Gains of all quality indices, in place of those of the knots.
+    table: Option<Tensor>,
     site: Site,
 }
 
@@ -220,7 +222,7 @@ impl QualityKnots {
             let ramp = Tensor::linspace(start, start + slope, KNOTS as i64, (tch::Kind::Float, tch::Device::Cpu));
             ramp.unsqueeze(1).repeat([1, channels])
         })?;
-        Ok(Self { weights: knot_weights().f_to_device(knots.device())?, knots, site: p.site(Samples::None) })
+        Ok(Self { weights: knot_weights().f_to_device(knots.device())?, knots, table: p.table()?, site: p.site(Samples::None) })
     }
 
     /// Values `[N, C, 1, 1]` at the quality indices `q` (int64 `[N]`, 0..=63).
@@ -231,7 +233,10 @@ impl QualityKnots {
 
     /// exp of [`Self::at`]: a positive gain.
     pub fn gain(&self, q: &Tensor) -> Result<Tensor> {
-        Ok(self.at(q)?.f_exp()?)
+        match &self.table {
+            Some(table) => Ok(table.f_index_select(0, q)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?),
+            None => Ok(self.at(q)?.f_exp()?),
+        }
     }
 
     /// Features times their gains.

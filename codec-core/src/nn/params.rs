@@ -14,6 +14,9 @@ pub struct ParamStore {
     tensors: BTreeMap<String, Tensor>,
     /// Fractional bits of the integer engine's layers, where they have been calibrated.
     pub fractions: Fractions,
+    /// Gains of all quality indices as a model file holds them, `[64, C]`, 64-bit floats: what [`Precision::Exact`] takes in place of
+    /// knots.
+    pub tables: BTreeMap<String, Tensor>,
 }
 
 impl ParamStore {
@@ -50,13 +53,13 @@ impl ParamStore {
     pub fn replica(&self) -> Self {
         let tensors =
             self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().set_requires_grad(t.requires_grad()))).collect();
-        Self { tensors, fractions: self.fractions.clone() }
+        Self { tensors, fractions: self.fractions.clone(), tables: BTreeMap::new() }
     }
 
     /// A copy with storage of its own and no gradients.
     pub fn deep_copy(&self) -> Self {
         let tensors = tch::no_grad(|| self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().copy())).collect());
-        Self { tensors, fractions: self.fractions.clone() }
+        Self { tensors, fractions: self.fractions.clone(), tables: BTreeMap::new() }
     }
 }
 
@@ -149,6 +152,12 @@ impl<'a> Scope<'_, 'a> {
     pub(super) fn site(&self, samples: Samples) -> Site {
         let fractions = self.builder.store.fractions.get(&self.prefix).copied();
         Site::new(self.prefix.clone(), fractions.filter(|_| self.precision().is_fixed()), samples)
+    }
+
+    /// This path's gains as the model file holds them, where they are to be used.
+    pub(super) fn table(&self) -> Result<Option<Tensor>> {
+        let table = self.builder.store.tables.get(&self.prefix).filter(|_| self.precision() == Precision::Exact);
+        Ok(table.map(|table| table.f_to_device(self.device())).transpose()?)
     }
 
     /// Whether any layer has been calibrated for the integer engine.

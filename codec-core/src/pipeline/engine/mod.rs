@@ -92,7 +92,7 @@ pub fn open(model: &Arc<Model>, device: &DeviceSpec, threads: usize) -> Result<B
         #[cfg(feature = "torch")]
         _ => Ok(Box::new(torch::TorchEngine::new(model, device, threads)?)),
         #[cfg(not(feature = "torch"))]
-        (_, DeviceSpec::Cuda(_)) => Err(Error::Device(format!(
+        (_, DeviceSpec::Cuda(_) | DeviceSpec::CpuTorch) => Err(Error::Device(format!(
             "{device}: this build runs on the processor alone; use device=cpu, or build with libtorch: NGC_CUDA=1 examples/quickstart.sh"
         ))),
         #[cfg(not(feature = "torch"))]
