@@ -40,6 +40,7 @@ fn any_number_of_threads_gives_the_same() {
 }
 
 #[test]
+#[cfg(feature = "torch")]
 fn libtorch_computes_the_same_integers() {
     let frames = clip();
     for quality in [8, 40] {
@@ -50,6 +51,7 @@ fn libtorch_computes_the_same_integers() {
 }
 
 #[test]
+#[cfg(feature = "torch")]
 fn cuda_computes_the_same_integers() {
     let frames = clip();
     let units = coded(DeviceSpec::Cpu, 1, 24, &frames);

@@ -1,5 +1,11 @@
 //! Which instructions the kernels use.
 
+use std::sync::OnceLock;
+
+/// Environment variable that names the instructions to use, in place of the fastest ones: `scalar`, `avx2`, `avx512`. For tests and for
+/// measurements; what the machine lacks is ignored.
+pub const VARIABLE: &str = "NGC_INSTRUCTIONS";
+
 /// A set of instructions. Results do not depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
@@ -15,9 +21,15 @@ impl Backend {
     /// All of them, the fastest first.
     pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Scalar];
 
-    /// The fastest one that this machine has.
+    /// The fastest one that this machine has, or what [`VARIABLE`] says.
     pub fn detect() -> Self {
-        Self::ALL.into_iter().find(|b| b.available()).unwrap_or(Self::Scalar)
+        static CHOSEN: OnceLock<Backend> = OnceLock::new();
+        *CHOSEN.get_or_init(|| {
+            let named = std::env::var(VARIABLE).ok();
+            let wanted = |b: &Self| named.as_deref().is_none_or(|name| name.eq_ignore_ascii_case(&format!("{b:?}")));
+            let usable = || Self::ALL.into_iter().filter(|b| b.available());
+            usable().find(wanted).or_else(|| usable().next()).unwrap_or(Self::Scalar)
+        })
     }
 
     /// Whether this machine can run it.
