@@ -71,7 +71,7 @@ impl<'a> Inputs<'a> {
         visible.then(|| Area { x, y, width: side.min(self.display.0 - x), height: side.min(self.display.1 - y) })
     }
 
-    fn distortion(&self, area: Area, vector: MotionVector) -> u64 {
+    pub(super) fn distortion(&self, area: Area, vector: MotionVector) -> u64 {
         let pair = Pair {
             a: &self.current.data[area.y * self.current.stride + area.x..],
             a_stride: self.current.stride,

@@ -1,6 +1,6 @@
 //! Sums of differences between two blocks of 8-bit samples.
 
-use super::blend::{Goal, HALF_ERROR, Parts, goal_any, goals_any};
+use super::goal::{Goal, HALF_ERROR, Parts, goal_any, goals_any};
 use super::surface::Surface;
 use crate::motion::CELL;
 
@@ -269,28 +269,36 @@ mod x86 {
         let unit = _mm256_set1_epi16(64);
         // SAFETY: all blocks have the rows that are read, eight samples each; weights and goals are arrays of that size.
         unsafe {
-            let twice = |values: &[u8; CELL]| _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_loadl_epi64(values.as_ptr().cast())));
-            let h = twice(&parts.weights[1]);
-            let open = _mm256_and_si256(h, twice(&parts.open));
+            let wide = |values: &[u8; CELL]| _mm_cvtepu8_epi16(_mm_loadl_epi64(values.as_ptr().cast()));
+            let flags = |flags: [bool; 2]| _mm_set_epi64x(-i64::from(flags[1]), -i64::from(flags[0]));
+            let h = wide(&parts.weights[1]);
+            let open = _mm256_broadcastsi128_si256(_mm_and_si128(h, flags(parts.horizontal_open)));
+            let h = _mm256_broadcastsi128_si256(h);
             let (scaled, rest_of_h) = (_mm256_slli_epi16::<9>(h), _mm256_sub_epi16(unit, h));
+            let v = wide(&parts.weights[0]);
+            let share = _mm_add_epi16(
+                _mm_and_si128(v, flags(parts.vertical_open)),
+                _mm_and_si128(_mm_sub_epi16(_mm_set1_epi16(64), v), flags([parts.own_open; 2])),
+            );
+            let (v, share) = (_mm256_broadcastsi128_si256(v), _mm256_broadcastsi128_si256(share));
+            // Spreads the values of rows 0 and 1 over the lanes; each further pair is 4 bytes on.
+            let first_rows = _mm256_inserti128_si256::<1>(_mm256_set1_epi16(0x0100), _mm_set1_epi16(0x0302));
             for row in (0..CELL).step_by(2) {
+                let spread = _mm256_add_epi8(first_rows, _mm256_set1_epi8(2 * row as i8));
                 let load = |block: (&[u8], usize), row: usize| two_rows(block.0.as_ptr().add(row * block.1), block.1);
-                let by_row = |values: &[u8; CELL]| {
-                    let (a, b) = (i16::from(values[row]), i16::from(values[row + 1]));
-                    _mm256_inserti128_si256::<1>(_mm256_set1_epi16(a), _mm_set1_epi16(b))
-                };
+                let by_row = |values: __m256i| _mm256_shuffle_epi8(values, spread);
                 let own = _mm256_cvtepu8_epi16(load(parts.own, row));
                 let vertical = _mm256_cvtepu8_epi16(load(parts.vertical[row / 4], row % 4));
                 let (left, right) = (load(parts.horizontal[0], row), load(parts.horizontal[1], row));
                 let horizontal = _mm256_cvtepu8_epi16(_mm_blend_epi32::<0b1010>(left, right));
                 let current = _mm256_cvtepu8_epi16(load(parts.current, row));
-                let v = by_row(&parts.weights[0]);
+                let v = by_row(v);
                 let first =
                     _mm256_add_epi16(_mm256_mullo_epi16(own, _mm256_sub_epi16(unit, v)), _mm256_mullo_epi16(vertical, v));
                 // (d * (h * 512) + 2^14) >> 15 is (d * h + 32) >> 6.
                 let difference = _mm256_sub_epi16(_mm256_slli_epi16::<6>(horizontal), first);
                 let blended = _mm256_add_epi16(first, _mm256_mulhrs_epi16(difference, scaled));
-                let share = _mm256_mullo_epi16(rest_of_h, by_row(&parts.share));
+                let share = _mm256_mullo_epi16(rest_of_h, by_row(share));
                 let share = _mm256_srli_epi16::<6>(_mm256_add_epi16(share, _mm256_set1_epi16(32)));
                 let weight = _mm256_add_epi16(share, open);
                 // The sums wrap to what fits 16 bits again.

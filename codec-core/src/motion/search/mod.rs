@@ -10,12 +10,14 @@ mod blend;
 mod coarse;
 mod costs;
 mod decide;
+mod goal;
 mod hierarchy;
 mod interpolate;
 mod kernels;
 mod polish;
 mod quarters;
 mod scene;
+mod sources;
 mod surface;
 mod table;
 #[cfg(test)]
@@ -63,7 +65,6 @@ pub struct BlockSearch {
     hierarchy: Hierarchy,
     table: table::Table,
     polish: polish::Polish,
-    scene: scene::Scene,
 }
 
 impl BlockSearch {
@@ -77,7 +78,6 @@ impl BlockSearch {
             hierarchy: Hierarchy::default(),
             table: table::Table::default(),
             polish: polish::Polish::default(),
-            scene: scene::Scene::default(),
         }
     }
 
@@ -159,7 +159,7 @@ impl BlockSearch {
             }
         }
         stage(3);
-        let (inter_cost, intra_cost) = self.scene.costs(&self.hierarchy, &field, previous);
+        let (inter_cost, intra_cost) = scene::costs(&self.hierarchy, &field, previous);
         stage(4);
         Found { field, inter_cost, intra_cost }
     }

@@ -4,6 +4,7 @@ use super::around::try_around;
 use super::blend::Goals;
 use super::costs::BIT;
 use super::decide::Inputs;
+use super::table::SIDE;
 use crate::motion::{BlockField, Leaf, MAX_LOG2, MIN_LOG2, MotionVector};
 
 /// The pass over the leaves, with its buffers.
@@ -67,7 +68,7 @@ impl Polish {
                 continue;
             }
             let limit = (best.0 - rate).div_ceil(BIT);
-            let cost = rate + BIT * self.goals.error(inputs.quarters, inputs.kernels, vector, limit);
+            let cost = rate + BIT * self.goals.error(inputs, vector, limit);
             if cost < best.0 {
                 best = (cost, Some(vector));
             }
@@ -103,7 +104,7 @@ impl Polish {
             if rate >= limit {
                 return u64::MAX;
             }
-            rate + BIT * self.goals.error(inputs.quarters, inputs.kernels, vector, (limit - rate).div_ceil(BIT))
+            rate + BIT * self.goals.error(inputs, vector, (limit - rate).div_ceil(BIT))
         };
         let now = cost(old, u64::MAX);
         let mut best = (now, old);
@@ -168,23 +169,33 @@ impl Trial {
     }
 }
 
-/// Bits of the vectors of all leaves around one that follow it in coding order.
+/// Bits of the vectors of the leaves around one that may be predicted from it: those that follow it in coding order.
 fn later_bits(inputs: &Inputs, field: &BlockField, leaf: &Leaf) -> u64 {
     let (mut leaves, mut count) = ([(0, 0); 40], 0);
     let mut bits = 0;
     around(field, leaf, |row, col| {
+        if !follows((row, col), leaf) {
+            return;
+        }
         let log2 = field.log2(row, col);
         let mask = !((1 << (log2 - MIN_LOG2)) - 1);
         let corner = (row & mask, col & mask);
         if !leaves[..count].contains(&corner) {
             leaves[count] = corner;
             count += 1;
-            // Earlier leaves do not look at this one; their bits are the same before and after.
             let options = inputs.coder.options(field, corner.0, corner.1, log2);
             bits += inputs.coder.any(&options, field.vector(row, col));
         }
     });
     bits
+}
+
+/// Whether a cell outside a leaf comes after it in coding order.
+fn follows((row, col): (usize, usize), leaf: &Leaf) -> bool {
+    let root = |row: usize, col: usize| (row / SIDE, col / SIDE);
+    let spread = |p: usize| (p & 1) | (p & 2) << 1 | (p & 4) << 2;
+    let order = |row: usize, col: usize| spread(row) << 1 | spread(col);
+    (root(row, col), order(row, col)) > (root(leaf.row, leaf.col), order(leaf.row, leaf.col))
 }
 
 /// Calls `take` for the cells around a leaf, corners included.
