@@ -9,6 +9,8 @@ pub(super) struct Window<'a> {
     /// Added to a sum of differences, by column and by row of the window. The columns are a multiple of 8.
     pub column_costs: &'a [u16],
     pub row_costs: &'a [u16],
+    /// Whether 4x4 blocks are of interest, too.
+    pub fours: bool,
 }
 
 /// The lowest costs so far and where they were found, for 8 displacements side by side and two blocks in a register.
@@ -20,7 +22,7 @@ struct Best {
 /// The best displacement (columns, rows) of each block of a group.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Group {
-    /// Of 4x4 samples, in row order.
+    /// Of 4x4 samples, in row order; no motion if these were not asked for.
     pub fours: [(i32, i32); 16],
     /// Of 8x8 samples.
     pub eights: [(i32, i32); 4],
@@ -43,7 +45,7 @@ pub(super) fn search(current: (&[u8], usize), reference: (&[u8], usize), window:
         (column as i32 - window.reach.0 as i32, row as i32 - window.reach.1 as i32)
     };
     Group {
-        fours: std::array::from_fn(|i| place(i / 4 * 2 + i % 2, i % 4 / 2)),
+        fours: std::array::from_fn(|i| if window.fours { place(i / 4 * 2 + i % 2, i % 4 / 2) } else { (0, 0) }),
         eights: std::array::from_fn(|i| place(8 + i / 2, i % 2)),
         sixteen: place(10, 0),
     }
@@ -53,7 +55,12 @@ fn run(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2, and `search` checked the lengths.
-        return unsafe { x86::run(current, reference, window, best) };
+        return unsafe {
+            match window.fours {
+                true => x86::run::<true>(current, reference, window, best),
+                false => x86::run::<false>(current, reference, window, best),
+            }
+        };
     }
     run_any(current, reference, window, best);
 }
@@ -104,7 +111,7 @@ mod x86 {
     /// # Safety
     /// AVX2, and the lengths that `search` checks.
     #[target_feature(enable = "avx2")]
-    pub unsafe fn run(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
+    pub unsafe fn run<const FOURS: bool>(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
         let columns = window.column_costs.len();
         // SAFETY: 16 rows of 16 samples lie in `current`; from every displacement, 16 rows of 24 samples in `reference`, whose
         // last row ends where `search` requires.
@@ -139,8 +146,10 @@ mod x86 {
                             sums[0] = _mm256_add_epi16(sums[0], _mm256_mpsadbw_epu8::<0b010_000>(samples, lines[y]));
                             sums[1] = _mm256_add_epi16(sums[1], _mm256_mpsadbw_epu8::<0b111_101>(samples, lines[y]));
                         }
-                        take(2 * four, sums[0]);
-                        take(2 * four + 1, sums[1]);
+                        if FOURS {
+                            take(2 * four, sums[0]);
+                            take(2 * four + 1, sums[1]);
+                        }
                         halves[four / 2] = _mm256_add_epi16(halves[four / 2], _mm256_add_epi16(sums[0], sums[1]));
                     }
                     take(8, halves[0]);
@@ -172,7 +181,7 @@ mod tests {
             }
             let column_costs: Vec<u16> = (0..16).map(|i: u16| i.abs_diff(8)).collect();
             let row_costs: Vec<u16> = (0..11).map(|i: u16| i.abs_diff(5)).collect();
-            let window = Window { reach, column_costs: &column_costs, row_costs: &row_costs };
+            let window = Window { reach, column_costs: &column_costs, row_costs: &row_costs, fours: true };
             let empty = || Best { costs: [[u16::MAX; 16]; SUMS], places: [[0; 16]; SUMS] };
             let (mut found, mut wanted) = (empty(), empty());
             run((&current, 16), (&reference, 40), &window, &mut found);

@@ -101,7 +101,7 @@ impl Hierarchy {
         for (r, c) in (0..side).flat_map(|r| (0..side).map(move |c| (r, c))) {
             take(fine.block(row + r, col + c));
         }
-        let coarse = self.levels[..self.used].iter().flat_map(|level| level.grids.iter().filter(|grid| grid.log2 > fine.log2));
+        let coarse = self.levels[..self.used].iter().flat_map(|level| level.grids[1..].iter().filter(|grid| grid.log2 > fine.log2));
         for grid in coarse {
             let step = (1usize << grid.log2).min(ROOT);
             for (dy, dx) in (0..ROOT).step_by(step).flat_map(|dy| (0..ROOT).step_by(step).map(move |dx| (dy, dx))) {
@@ -172,7 +172,7 @@ fn search_level(level: &mut Level, log2: u32, centres: Option<&Grid>, reach: Rea
     let (across, down) = (reach.columns as i32, reach.rows as i32);
     let column_costs: Vec<u16> = (-across..across).map(cost).collect();
     let row_costs: Vec<u16> = (-down..=down).map(cost).collect();
-    let window = Window { reach: (reach.columns, reach.rows), column_costs: &column_costs, row_costs: &row_costs };
+    let window = Window { reach: (reach.columns, reach.rows), column_costs: &column_costs, row_costs: &row_costs, fours: log2 == 1 };
     let [fours, eights, sixteens] = grids;
     let bands = fours.vectors.chunks_mut(16 * cols).zip(eights.vectors.chunks_mut(4 * cols));
     let bands = bands.zip(sixteens.vectors.chunks_mut(cols)).enumerate();
@@ -194,7 +194,7 @@ fn search_level(level: &mut Level, log2: u32, centres: Option<&Grid>, reach: Rea
                 let component = |d: i32| (d << shift).clamp(-limit, limit) as i16;
                 MotionVector { x: component(left + across + dx - x), y: component(top + down + dy - y) }
             };
-            for (i, &place) in group.fours.iter().enumerate() {
+            for (i, &place) in group.fours.iter().enumerate().filter(|_| window.fours) {
                 fours[i / 4 * 4 * cols + 4 * col + i % 4] = vector(place);
             }
             for (i, &place) in group.eights.iter().enumerate() {

@@ -86,9 +86,10 @@ impl Polish {
         let old = field.vector(leaf.row, leaf.col);
         let mut trial = Trial::default();
         let mut uniform = true;
+        let ut = super::tune("UT", 0) as u16;
         around(field, &leaf, |row, col| {
             let vector = field.vector(row, col);
-            uniform &= vector == old;
+            uniform &= vector.x.abs_diff(old.x).max(vector.y.abs_diff(old.y)) <= ut;
             trial.add(vector);
         });
         if uniform && inputs.thoroughness.skip_uniform {

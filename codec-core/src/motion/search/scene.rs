@@ -7,12 +7,12 @@ use crate::motion::{BlockField, CELL};
 /// Side of the blocks that are compared, at half the size.
 const SIDE: usize = 8;
 
-/// (inter, intra): sums over the visible part.
+/// (inter, intra): sums over every other block of the visible part, as on a chessboard.
 pub(super) fn costs(hierarchy: &Hierarchy, field: &BlockField, previous: Option<&BlockField>) -> (u64, u64) {
     let (current, reference) = hierarchy.halves();
     let (mut inter, mut intra) = (0, 0);
     for y in (0..current.height as i32).step_by(SIDE) {
-        for x in (0..current.width as i32).step_by(SIDE) {
+        for x in (y % (2 * SIDE as i32)..current.width as i32).step_by(2 * SIDE) {
             let block = (current.block(x, y), current.stride);
             // One vector for 16x16 luma samples; in whole samples of the half size.
             let (row, col) = (2 * y as usize / CELL, 2 * x as usize / CELL);

@@ -1,6 +1,7 @@
 //! Planes with their edges repeated around them.
 
 use crate::frame::Plane;
+use crate::kernels::simd::multiversion;
 use crate::motion::BORDER;
 
 /// Samples of the visible part, surrounded by [`BORDER`] repeated ones on each side.
@@ -39,11 +40,7 @@ impl Surface {
         for row in 0..self.height {
             let upper = &full.data[full.at(0, 2 * row as i32)..][..2 * self.width];
             let lower = &full.data[full.at(0, 2 * row as i32 + 1)..][..2 * self.width];
-            let out = self.visible_mut(row);
-            for ((out, a), b) in out.iter_mut().zip(upper.as_chunks::<2>().0).zip(lower.as_chunks::<2>().0) {
-                let sum = u16::from(a[0]) + u16::from(a[1]) + u16::from(b[0]) + u16::from(b[1]);
-                *out = ((sum + 2) >> 2) as u8;
-            }
+            halve_rows(upper, lower, self.visible_mut(row));
         }
         self.extend();
     }
@@ -84,6 +81,19 @@ impl Surface {
             extend_row(&mut self.data[row * self.stride..][..self.stride], BORDER, self.width);
         }
         extend_rows(&mut self.data, self.stride, BORDER, self.height);
+    }
+}
+
+multiversion! {
+    /// Means of two by two samples of two rows, twice as long as `out`.
+    fn halve_rows(upper: &[u8], lower: &[u8], out: &mut [u8]) = halve_rows_any
+}
+
+#[inline(always)]
+fn halve_rows_any(upper: &[u8], lower: &[u8], out: &mut [u8]) {
+    for ((out, a), b) in out.iter_mut().zip(upper.as_chunks::<2>().0).zip(lower.as_chunks::<2>().0) {
+        let sum = u16::from(a[0]) + u16::from(a[1]) + u16::from(b[0]) + u16::from(b[1]);
+        *out = ((sum + 2) >> 2) as u8;
     }
 }
 
