@@ -1,4 +1,0 @@
-use codec_core::flow::*; use codec_core::frame::*; use std::time::Duration;
-fn t() -> Duration { let mut t = libc::timespec{tv_sec:0,tv_nsec:0}; unsafe{libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID,&mut t)}; Duration::new(t.tv_sec as u64,t.tv_nsec as u32)}
-fn tex(dx:f32,dy:f32)->Plane{ let mut p=Plane::new(640,384); for r in 0..384{ for (c,v) in p.row_mut(r).iter_mut().enumerate(){ let (x,y)=(c as f32+dx,r as f32+dy); let w=(x*0.31+y*0.07).sin()+(y*0.23-x*0.11).sin()+(x*0.05+y*0.61).sin(); *v=(128.0+40.0*w) as u8; } } p }
-fn main(){ let (a,b)=(tex(3.3,-1.6),tex(0.,0.)); let mut e=DisFlow::new(DisConfig::medium()).unwrap(); let mut v=vec![]; for _ in 0..60{ let s=t(); let f=e.estimate(&a,&b,f64::INFINITY).unwrap(); std::hint::black_box(&f); v.push((t()-s).as_secs_f64()*1e3);} v.sort_by(f64::total_cmp); println!("dis medium: min {:.2} median {:.2} max {:.2}", v[0], v[30], v[59]); }
