@@ -58,8 +58,13 @@ lint() {
   cargo fmt --check && cargo clippy --quiet --release --workspace --all-targets -- -D warnings
 }
 
+# Tests whose names say so; each says if it was skipped.
 gpu() {
-  cargo test --quiet --release -p codec-core cuda
+  cargo test --quiet --release -p codec-core -p ngc-trainer cuda -- --nocapture
+}
+
+gpu_kit() {
+  tests/gpu.sh --rehearse --minutes 0.5
 }
 
 stage 'bitstream, entropy coder and kernels without libtorch' without_torch
@@ -75,6 +80,7 @@ if [ $quick -eq 0 ]; then
   stage 'exactness, dev profile' cargo test --quiet -p ngc-tests --test golden
   stage 'quickstart' quickstart
 fi
+stage 'kit for a GPU machine, rehearsed' gpu_kit
 if command -v mpirun mpicc >/dev/null; then
   stage 'distributed training' cargo test --quiet --release -p ngc-trainer --features mpi --test distributed
 else

@@ -2,13 +2,14 @@
 
 use std::hint::black_box;
 
-use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField, Refiner};
+use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
 use codec_core::frame::{Frame, Plane, pad};
-use codec_core::kernels::haar::{FLOW_BANDS, merge_into, pack_flow, split};
+use codec_core::kernels::flow::pack_flow;
 use codec_core::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
 use codec_core::kernels::sharpen::{BANDS, CHANNELS, sharpen};
 use codec_core::kernels::unpack::unpack_frame;
-use codec_core::kernels::{Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
+use codec_core::kernels::{PACKED_CHANNELS, Prediction};
+use codec_core::motion::{BlockCompensator, BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionVector, OverlapMap, ROOT};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const WIDTH: usize = 640;
@@ -31,12 +32,6 @@ fn textured(dx: f32, dy: f32) -> Frame {
     frame
 }
 
-/// Flow of a few pixels, varying from cell to cell, with a constant sigma.
-fn motion(sigma: f32) -> Vec<f32> {
-    let cell = |i: usize| [(i as f32 * 0.7).sin() * 4.0, (i as f32 * 0.3).cos() * 3.0, sigma];
-    (0..CELLS).flat_map(cell).collect()
-}
-
 fn flow(c: &mut Criterion) {
     let (current, previous) = (textured(3.3, -1.6), textured(0.0, 0.0));
     for (name, config) in [("dis medium", DisConfig::medium()), ("dis fast", DisConfig::fast())] {
@@ -46,26 +41,44 @@ fn flow(c: &mut Criterion) {
     }
 }
 
-fn refinement(c: &mut Criterion) {
-    let (current, previous) = (textured(3.3, -1.6), textured(0.0, 0.0));
-    let start = FlowField { rows: HEIGHT / 4, cols: WIDTH / 4, data: [3.0, -1.5].repeat(WIDTH * HEIGHT / 16) };
-    let mut refiner = Refiner::new(3, Cubic::Sharp);
-    let mut field = start.clone();
-    c.bench_function("refinement of motion, 3 steps", |b| {
-        b.iter(|| {
-            field.data.copy_from_slice(&start.data);
-            refiner.refine(black_box(&mut field), current.plane(0), previous.plane(0), 300.0);
-        });
-    });
+/// About 900 leaves of all sizes, all of which move differently by a few quarter samples.
+fn moving_blocks() -> BlockField {
+    fn split(field: &mut BlockField, state: &mut u32, row: usize, col: usize, log2: u8) {
+        let mut random = || {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *state >> 16
+        };
+        if log2 > MIN_LOG2 && random() % 100 < 60 {
+            let half = 1 << (log2 - 1 - MIN_LOG2);
+            for (r, c) in [(0, 0), (0, half), (half, 0), (half, half)] {
+                split(field, state, row + r, col + c, log2 - 1);
+            }
+        } else {
+            let mut component = || random() as i16 % 40 - 20;
+            let vector = MotionVector { x: component(), y: component() };
+            field.set(Leaf { row, col, log2, vector });
+        }
+    }
+    let mut field = BlockField::still(WIDTH, HEIGHT);
+    let (mut state, step) = (7, ROOT / CELL);
+    for root in 0..field.rows() / step * field.cols() / step {
+        let per_row = field.cols() / step;
+        split(&mut field, &mut state, root / per_row * step, root % per_row * step, MAX_LOG2);
+    }
+    field
 }
 
-fn compensation(c: &mut Criterion) {
-    let reference = textured(0.0, 0.0);
-    let (mut compensator, mut out) = (MotionCompensator::default(), Prediction::default());
-    for (name, sigma) in [("warp", 0.0), ("warp and blur", 0.4)] {
-        let motion = motion(sigma);
-        c.bench_function(name, |b| b.iter(|| compensator.predict(black_box(&reference), &motion, 1, &mut out).unwrap()));
+fn blocks(c: &mut Criterion) {
+    let (reference, display) = (textured(0.0, 0.0), (WIDTH, HEIGHT));
+    let (mut compensator, mut out) = (BlockCompensator::default(), Frame::new(WIDTH, HEIGHT));
+    let (moving, still) = (moving_blocks(), BlockField::still(WIDTH, HEIGHT));
+    println!("{} leaves move", moving.leaves().count());
+    for (name, field) in [("block_prediction", &moving), ("block_prediction, nothing moves", &still)] {
+        c.bench_function(name, |b| {
+            b.iter(|| compensator.predict(black_box(&reference), display, field, 1, &mut out).unwrap());
+        });
     }
+    c.bench_function("overlap map", |b| b.iter(|| OverlapMap::of(black_box(&moving))));
 }
 
 fn sharpening(c: &mut Criterion) {
@@ -81,7 +94,7 @@ fn sharpening(c: &mut Criterion) {
 fn layout(c: &mut Criterion) {
     let mut frame = textured(0.0, 0.0);
     let mut prediction = Prediction::default();
-    MotionCompensator::default().predict(&frame, &motion(0.0), 1, &mut prediction).unwrap();
+    prediction.load(&frame);
     let mut wide = vec![0.0; CELLS * 2 * PACKED_CHANNELS];
     fn target(data: &mut [f32]) -> PackTarget<'_> {
         PackTarget { data, channels: 2 * PACKED_CHANNELS, offset: PACKED_CHANNELS }
@@ -107,16 +120,8 @@ fn layout(c: &mut Criterion) {
 fn flow_layout(c: &mut Criterion) {
     let field = FlowField { rows: HEIGHT / 4, cols: WIDTH / 4, data: vec![1.5; CELLS * 8] };
     let mut input = vec![0.0; CELLS * 200];
-    let mut bands = vec![0.0; CELLS / 4 * FLOW_BANDS];
-    let mut motion = vec![0.0; CELLS * 3];
-    c.bench_function("flow layout: pack, split, merge", |b| {
-        b.iter(|| {
-            pack_flow(black_box(&field), &mut input, 200).unwrap();
-            split(&field.downsample2(), &mut bands).unwrap();
-            merge_into(&bands, FLOW_BANDS, (HEIGHT / 16, WIDTH / 16), &mut motion, 3).unwrap();
-        });
-    });
+    c.bench_function("pack flow", |b| b.iter(|| pack_flow(black_box(&field), &mut input, 200).unwrap()));
 }
 
-criterion_group!(benches, flow, refinement, compensation, sharpening, layout, flow_layout);
+criterion_group!(benches, flow, blocks, sharpening, layout, flow_layout);
 criterion_main!(benches);

@@ -128,4 +128,33 @@ mod tests {
         let error = open(&DeviceSpec::Cuda(99)).unwrap_err().to_string();
         assert!(error.contains("cuda:99") && error.contains("device=cpu"), "{error}");
     }
+
+    #[test]
+    fn cuda_computes_what_the_cpu_computes() {
+        use crate::nn::paths::{self, Paths};
+        use crate::nn::{ModelConfig, Networks, ParamStore, codec::quality_tensor};
+        use tch::{Kind, Tensor};
+
+        let cuda = match open(&DeviceSpec::Cuda(0)) {
+            Ok(device) => device,
+            Err(error) => return eprintln!("skipped: cuda_computes_what_the_cpu_computes ({error})"),
+        };
+        let mut params = ParamStore::new();
+        let model = ModelConfig::rt();
+        Networks::init(&mut params, &model, Device::Cpu).unwrap();
+        let x = Tensor::rand([2, 96, 16, 24], (Kind::Float, Device::Cpu)) - 0.5;
+        let mut on = |device: Device| {
+            let networks = Networks::load(&mut params, &model, device).unwrap();
+            let q = quality_tensor(&[3, 50], device).unwrap();
+            tch::no_grad(|| networks.intra.analysis.forward(&x.to_device(device), &q).unwrap().to_device(Device::Cpu))
+        };
+        let wanted = on(Device::Cpu);
+        let usual = paths::current();
+        for other in ["channels-last,convolution", "planar,convolution", "taps,product", "dense,product"] {
+            paths::set(other.parse::<Paths>().unwrap());
+            let worst = (on(cuda) - &wanted).abs().max().double_value(&[]);
+            assert!(worst < 1e-3 * wanted.abs().max().double_value(&[]).max(1.0), "{other}: {worst}");
+        }
+        paths::set(usual);
+    }
 }

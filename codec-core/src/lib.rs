@@ -1,7 +1,7 @@
 //! NGC: a GAN-trained neural video codec.
 //!
 //! Data flows one way: a [`frame`] goes through the networks (`nn`) to integers, which [`entropy`] codes exactly, into the
-//! units of the [`bitstream`]; decoding goes back the same way. `bitstream`, `entropy`, `frame`, `kernels`, `flow`, `motion`, `rate` and `scene` build
+//! units of the [`bitstream`]; decoding goes back the same way. `bitstream`, `entropy`, `frame`, `kernels`, `flow`, `loopfilter`, `motion`, `rate` and `scene` build
 //! without libtorch; the networks, `Encoder` and `Decoder` need the feature `torch`.
 
 pub mod bitstream;
@@ -13,6 +13,7 @@ pub mod flow;
 pub mod frame;
 pub mod kernels;
 pub mod limits;
+pub mod loopfilter;
 #[cfg(feature = "torch")]
 pub mod model;
 pub mod motion;

@@ -1,110 +1,29 @@
-//! Scene cuts: pictures shrunk to 8x8 means, and changes that stand out of the changes around them.
+//! Scene cuts, by what prediction costs.
 
-use std::collections::VecDeque;
+/// A new scene starts where the prediction from the last frame costs this share of what the frame costs by itself.
+///
+/// Fast motion, fades and flashes stay below: their structure is still found in the last frame.
+const CUT_SHARE: f64 = 0.9;
 
-/// A cut changes the 8x8 means by this many grey levels at least.
-const CUT_FLOOR: f32 = 10.0;
-/// ... and by this multiple of the usual change around it, so that fast motion is no cut.
-const CUT_RATIO: f32 = 3.0;
-/// Changes on each side of a possible cut that are taken for usual.
-pub const CUT_WINDOW: usize = 8;
+/// ... and where prediction leaves so much for each luma sample at least, about two grey levels: the noise of a picture that fades to
+/// black is no scene.
+const LEAST_COST: f64 = 3.0;
 
-/// 8x8 means of a luma plane.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Thumbnail {
-    means: Vec<f32>,
-    /// Standard deviation of the means, in grey levels.
-    pub contrast: f32,
-}
-
-impl Thumbnail {
-    /// Of `width` x `height` samples whose rows are `stride` apart. Sides that are no multiple of 8 lose their rest.
-    ///
-    /// # Panics
-    /// If `luma` is shorter than its rows.
-    pub fn new(luma: &[u8], width: usize, height: usize, stride: usize) -> Self {
-        let (cols, rows) = ((width / 8).max(1), (height / 8).max(1));
-        let mut means = vec![0.0; cols * rows];
-        for y in 0..(rows * 8).min(height) {
-            let line = &luma[y * stride..][..width];
-            for (mean, block) in means[y / 8 * cols..][..cols].iter_mut().zip(line.chunks(8)) {
-                *mean += block.iter().map(|&p| u32::from(p)).sum::<u32>() as f32 / 64.0;
-            }
-        }
-        let n = means.len() as f32;
-        let mean = means.iter().sum::<f32>() / n;
-        let variance = means.iter().map(|m| (m - mean).powi(2)).sum::<f32>() / n;
-        Self { means, contrast: variance.sqrt() }
-    }
-
-    /// Mean absolute difference in grey levels; both pictures have the same size.
-    pub fn difference(&self, other: &Self) -> f32 {
-        let pairs = self.means.iter().zip(&other.means);
-        pairs.map(|(a, b)| (a - b).abs()).sum::<f32>() / self.means.len() as f32
-    }
-}
-
-/// Whether a change stands out of the changes around it.
-pub fn is_cut(change: f32, around: impl Iterator<Item = f32>) -> bool {
-    let mut around: Vec<f32> = around.collect();
-    around.sort_by(f32::total_cmp);
-    let usual = around.get(around.len() / 2).copied().unwrap_or(0.0);
-    change > CUT_FLOOR && change > CUT_RATIO * usual + 4.0
-}
-
-/// Finds cuts as frames come in, from the past alone.
-#[derive(Clone, Debug, Default)]
-pub struct CutDetector {
-    last: Option<Thumbnail>,
-    changes: VecDeque<f32>,
-}
-
-impl CutDetector {
-    /// Takes the next picture and says whether a new scene starts with it. The first one starts none: nothing was before.
-    pub fn push(&mut self, picture: Thumbnail) -> bool {
-        let Some(last) = self.last.replace(picture) else { return false };
-        let change = self.last.as_ref().expect("just put there").difference(&last);
-        let cut = is_cut(change, self.changes.iter().copied());
-        if cut {
-            self.changes.clear();
-        } else {
-            self.changes.push_back(change);
-            if self.changes.len() > CUT_WINDOW {
-                self.changes.pop_front();
-            }
-        }
-        cut
-    }
-
-    /// Forgets the past.
-    pub fn reset(&mut self) {
-        *self = Self::default();
-    }
+/// Whether a frame of `samples` visible luma samples starts a new scene. `inter_cost` and `intra_cost`: see
+/// [`Found`](crate::motion::Found).
+pub fn starts_anew(inter_cost: u64, intra_cost: u64, samples: usize) -> bool {
+    let inter_cost = inter_cost as f64;
+    inter_cost >= CUT_SHARE * intra_cost as f64 && inter_cost > LEAST_COST * samples as f64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn picture(shift: usize, period: usize) -> Thumbnail {
-        let (w, h) = (64, 48);
-        let luma: Vec<u8> = (0..w * h).map(|i| (80 + ((i % w + shift + i / w / 2) % period) * 90 / period) as u8).collect();
-        Thumbnail::new(&luma, w, h, w)
-    }
-
     #[test]
-    fn a_cut_is_found_and_motion_is_not() {
-        let mut detector = CutDetector::default();
-        let found: Vec<usize> = (0..24)
-            .filter(|&i| detector.push(if i < 12 { picture(i, 48) } else { Thumbnail::new(&[200; 3072], 64, 48, 64) }))
-            .collect();
-        assert_eq!(found, [12]);
-    }
-
-    #[test]
-    fn tiny_pictures_and_strides() {
-        assert_eq!(Thumbnail::new(&[64], 1, 1, 1).means, [1.0]);
-        let padded: Vec<u8> = (0..8).flat_map(|_| [[10; 8], [99; 8]].concat()).collect();
-        assert_eq!(Thumbnail::new(&padded, 8, 8, 16).means, [10.0]);
+    fn a_frame_that_nothing_predicts_starts_a_scene() {
+        assert!(starts_anew(1000, 1000, 100) && starts_anew(900, 1000, 100) && !starts_anew(899, 1000, 100));
+        // Next to nothing is to be seen.
+        assert!(!starts_anew(1000, 1000, 400) && !starts_anew(0, 0, 100));
     }
 }

@@ -121,12 +121,12 @@ fn i_unit_bytes() {
     let expected = [
         &b"NGC\x81\x32\x3d"[..],
         b"\x11\x02\x00\x01\x00",
-        b"\x27\x02\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f",
+        b"\x27\x03\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f",
         b"\x11\x04\x03\x02\x01",
         b"\x80\x05\xe8\x02\xb0\xea\x01\xe9\x07\x01\x01",
         b"\x02\x01\x0d\x06\x01\x00",
         b"intra",
-        b"\x0b\xff\x2b\xfb",
+        b"\x34\xdb\x7a\x9b",
     ]
     .concat();
     assert_eq!(i_unit(), expected);
@@ -225,8 +225,8 @@ fn newer_syntax_is_unsupported() {
         ("frame flags", changed(0, 17 | 0x80)),
         ("frame flags", short(0x82, b"\xbf\x03\x00")),
         ("frame flags", short(0x82, b"\x7f\x03\x00\x40")),
-        ("version 3, this build reads version 2: update", changed(VERSION, 3)),
-        ("version 1, this build reads version 2: take the release", changed(VERSION, 1)),
+        ("version 4, this build reads version 3: update", changed(VERSION, 4)),
+        ("version 2, this build reads version 3: take the release", changed(VERSION, 2)),
         ("profile 2", changed(PROFILE, 0x12)),
         ("sequence flags", changed(PROFILE, 0x31)),
         ("sequence flags", changed(PROFILE, 0x91)),

@@ -179,16 +179,18 @@ fn bitrates_are_held_with_any_frame_rate_and_change_while_playing() {
 #[test]
 fn a_new_scene_starts_with_a_keyframe_unless_told_otherwise() {
     let caps = raw_caps("I420", 64, 48, 30);
-    for scene_cut in [true, false] {
+    // Scene cuts, the smallest distance between keyframes, and whether the cut after three frames makes one.
+    for (scene_cut, key_int_min, cuts) in [(true, 3u32, true), (true, 4, false), (false, 3, false)] {
         let mut harness = encoder(&caps);
         harness.element().unwrap().set_property("scene-cut", scene_cut);
+        harness.element().unwrap().set_property("key-int-min", key_int_min);
         for i in 0..6 {
             let mut buffer = raw_buffer(&caps, 0, FRAME * i);
             if i >= 3 {
                 buffer.get_mut().unwrap().map_writable().unwrap().iter_mut().for_each(|v| *v = 255 - *v / 2);
             }
             harness.push(buffer).unwrap();
-            assert_eq!(is_key(&harness.pull().unwrap()), i == 0 || (i == 3 && scene_cut), "frame {i}");
+            assert_eq!(is_key(&harness.pull().unwrap()), i == 0 || (i == 3 && cuts), "frame {i} of {scene_cut}, {key_int_min}");
         }
     }
 }

@@ -1,20 +1,23 @@
 //! What the trainer computes on tensors is what the codec does on integers and 8-bit frames.
 
 use codec_core::bitstream;
-use codec_core::entropy::MEAN_OVERHEAD_BYTES;
-use codec_core::flow::{FlowEstimator, FlowField, MotionSearch};
+use codec_core::entropy::{MEAN_OVERHEAD_BYTES, SymbolWriter};
+use codec_core::flow::FlowEstimator;
 use codec_core::frame::pad::padded;
 use codec_core::frame::{Frame, Plane};
 
 use codec_core::kernels::pack::{PackTarget, pack_frame};
 use codec_core::kernels::sharpen::{BANDS, CHANNELS};
-use codec_core::kernels::{self, Cubic, MotionCompensator, PACKED_CHANNELS, Prediction};
+use codec_core::kernels::{self, PACKED_CHANNELS, Prediction};
+use codec_core::loopfilter::{FilterCoder, LoopFilter};
 use codec_core::model::{Model, ModelSource};
-use codec_core::nn::codec::{CodedFrame, quality_tensor};
+use codec_core::motion::{BlockCompensator, BlockSearch, MotionCoder, SearchEffort};
+use codec_core::nn::blocks::BlockMotion;
+use codec_core::nn::codec::{CodedFrame, Motion, quality_tensor};
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
-use codec_core::nn::ops::{Planes, add_detail, pack, predict, sharpen};
-use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, FrameOptions, Unit};
-use ngc_tests::{decode, decode_with, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
+use codec_core::nn::ops::{Planes, add_detail, pack, sharpen};
+use codec_core::{Encoder, FrameOptions, Unit};
+use ngc_tests::{decode, encode, encoder_config, real_frames, repository, synthetic_frame};
 use tch::{Device, Kind, Tensor};
 
 fn planes(frame: &Frame) -> Planes {
@@ -41,29 +44,6 @@ fn fused_packing_equals_the_tensors() {
         let mut packed = vec![0f32; 8 * 16 * PACKED_CHANNELS];
         pack_frame(&frame, shift, PackTarget { data: &mut packed, channels: PACKED_CHANNELS, offset: 0 }, 1).unwrap();
         assert!(largest_difference(&wanted, &packed) < 1e-6);
-    }
-}
-
-#[test]
-fn fused_warp_and_blur_equal_the_tensors() {
-    let (width, height) = (192usize, 128usize);
-    let frame = synthetic_frame(width, height, 1);
-    let (rows, cols) = (height / 8, width / 8);
-    let wave = |i: usize, k: f32| ((i as f32 * k).sin() * 9.0, (i as f32 * k * 1.7).cos() * 7.0);
-    let motion: Vec<f32> = (0..rows * cols)
-        .flat_map(|i| {
-            let (dx, dy) = wave(i, 0.37);
-            [dx, dy, ((i % 5) as f32 * 0.3 - 0.3).clamp(0.0, 1.0)]
-        })
-        .collect();
-    let field = Tensor::from_slice(&motion).view([1, rows as i64, cols as i64, 3]).permute([0, 3, 1, 2]);
-    for filters in [[Cubic::Sharp, Cubic::Stable], [Cubic::Stable, Cubic::Sharp]] {
-        let wanted = predict(&planes(&frame), &field.narrow(1, 0, 2), &field.narrow(1, 2, 1), filters).unwrap().frame;
-        let mut found = Prediction::default();
-        MotionCompensator::new(filters[0], filters[1]).predict(&frame, &motion, 1, &mut found).unwrap();
-        // grid_sample computes positions in -1..1, which costs it some 1e-4 of a pixel.
-        assert!(largest_difference(&wanted.y, &found.y) < 1e-3);
-        assert!(largest_difference(&wanted.uv, &[found.u, found.v].concat()) < 1e-3);
     }
 }
 
@@ -96,27 +76,66 @@ fn fused_sharpening_equals_the_tensors() {
     }
 }
 
-fn field_tensor(field: &FlowField) -> Tensor {
-    Tensor::from_slice(&field.data).view([1, field.rows as i64, field.cols as i64, 2]).permute([0, 3, 1, 2]).contiguous()
+/// An 8-bit frame of planes.
+fn frame(planes: &Planes) -> Frame {
+    let (_, _, h, w) = planes.y.size4().unwrap();
+    let mut frame = Frame::new(w as usize, h as usize);
+    let rounded = planes.rounded().unwrap();
+    let parts = [rounded.y.shallow_clone(), rounded.uv.narrow(1, 0, 1), rounded.uv.narrow(1, 1, 1)];
+    for (plane, part) in frame.planes_mut().iter_mut().zip(parts) {
+        plane.data = Vec::try_from(((part + 0.5) * 255.0).round().to_kind(Kind::Uint8).contiguous().view([-1])).unwrap();
+    }
+    frame
 }
 
-/// A clip as the trainer codes it, at the qualities of a stream of `quality`. `references` are the encoder's reconstructions: motion
-/// estimation makes much of a rounding error.
-fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) -> Vec<CodedFrame> {
+/// The encoder's motion from a frame to its reference, and its bits.
+fn motion(frame: &Frame, reference: &Frame, coder: &mut MotionCoder, quality: u8) -> BlockMotion {
+    let size = (frame.width(), frame.height());
+    let lambda = codec_core::quality::lambda(f64::from(quality));
+    let found = BlockSearch::new(SearchEffort::Medium).search(
+        frame.plane(0),
+        reference.plane(0),
+        size,
+        coder.previous(),
+        &coder.costs(),
+        lambda,
+        1,
+    );
+    let mut writer = SymbolWriter::new();
+    coder.encode(&found.field, &mut writer);
+    let mut prediction = Frame::new(size.0, size.1);
+    BlockCompensator::default().predict(reference, size, &found.field, 1, &mut prediction).unwrap();
+    BlockMotion::new(vec![found.field], planes(&prediction), &[writer.bits() as f32], Device::Cpu).unwrap()
+}
+
+/// A clip as the trainer codes it, at the qualities of a stream of `quality`, with the bits of the loop filter. `references` are the
+/// encoder's reconstructions: motion estimation makes much of a rounding error.
+fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) -> Vec<(CodedFrame, f64)> {
     let networks = &model.networks;
     let prepared = networks.prepare(Arithmetic::Integer).unwrap();
     let [q_intra, q] = qualities(model, quality);
-    let mut estimator = MotionSearch::medium(networks.config.luma_filter);
-    let mut coded = vec![networks.intra_frame(&prepared, &planes(&frames[0]), &q_intra, &mut Quantiser::Hard).unwrap()];
+    let size = (frames[0].width(), frames[0].height());
+    let (mut motion_coder, mut filter_coder) = (MotionCoder::new(size.0, size.1), FilterCoder::new(size));
+    let mut filter = |original: &Frame, coded: &CodedFrame, q: u8| {
+        let lambda = codec_core::quality::lambda(f64::from(q));
+        let params = LoopFilter::default().estimate(original, &frame(&coded.frame), size, &filter_coder, lambda);
+        let mut writer = SymbolWriter::new();
+        filter_coder.encode(params.as_ref(), &mut writer);
+        writer.bits()
+    };
+    let intra = networks.intra_frame(&prepared, &planes(&frames[0]), &q_intra, &mut Quantiser::Hard).unwrap();
+    let bits = filter(&frames[0], &intra, quality.saturating_sub(model.config.intra_quality_offset));
+    let mut coded = vec![(intra, bits)];
     for (t, frame) in frames.iter().enumerate().skip(1) {
-        let lambda = codec_core::quality::lambda(f64::from(quality));
-        let field = estimator.estimate(frame.plane(0), references[t - 1].plane(0), lambda).unwrap();
         // The seed that the encoder uses.
         let (dy, dx) = bitstream::shift(0x4e47_4331, t as u32);
         let shift = (i64::from(dy), i64::from(dx));
-        let (target, reference, flow) = (planes(frame), planes(&references[t - 1]), field_tensor(&field));
-        let state = coded[t - 1].inter.as_ref();
-        coded.push(networks.inter_frame(&prepared, &target, &reference, &flow, &q, state, shift, &mut Quantiser::Hard).unwrap());
+        let blocks = motion(frame, &references[t - 1], &mut motion_coder, quality);
+        let (target, reference) = (planes(frame), planes(&references[t - 1]));
+        let (state, motion) = (coded[t - 1].0.inter.as_ref(), Motion::Blocks(blocks));
+        let inter = networks.inter_frame(&prepared, &target, &reference, motion, &q, state, shift, &mut Quantiser::Hard).unwrap();
+        let bits = filter(frame, &inter, quality);
+        coded.push((inter, bits));
     }
     coded
 }
@@ -131,7 +150,8 @@ fn qualities(model: &Model, quality: u8) -> [Tensor; 2] {
 fn estimate(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) -> f64 {
     let coded = on_tensors(model, frames, references, quality);
     let framing = |t: usize| if t == 0 { 56.0 } else { 10.0 };
-    coded.iter().enumerate().map(|(t, c)| c.bits.double_value(&[0]) / 8.0 + framing(t) + MEAN_OVERHEAD_BYTES).sum()
+    let bytes = |c: &CodedFrame, filter: f64| (c.bits.double_value(&[0]) + filter) / 8.0 + MEAN_OVERHEAD_BYTES;
+    coded.iter().enumerate().map(|(t, (c, filter))| bytes(c, *filter) + framing(t)).sum()
 }
 
 /// Units and the encoder's reconstructions.
@@ -156,7 +176,7 @@ fn detail_is_what_the_tensors_make_of_it() {
     let (networks, [q_intra, q]) = (&model.networks, qualities(&model, 40));
     let postfilter = networks.postfilter.as_ref().unwrap();
     let mut last = None;
-    for (t, coded) in on_tensors(&model, &frames, &references, 40).iter().enumerate() {
+    for (t, (coded, _)) in on_tensors(&model, &frames, &references, 40).iter().enumerate() {
         let past = networks.carried(last.as_ref(), coded.inter.as_ref()).unwrap();
         assert_eq!(past.is_some(), t > 0 && postfilter.looks_back());
         let q = if t == 0 { &q_intra } else { &q };
@@ -164,7 +184,8 @@ fn detail_is_what_the_tensors_make_of_it() {
         let found = planes(&decoded[t].frame);
         for (wanted, found) in [(&shown.y, found.y), (&shown.uv, found.uv)] {
             let difference = (wanted - found).abs().mean(Kind::Float).double_value(&[]) * 255.0;
-            assert!(difference < 0.02, "frame {t}: {difference} steps of 255");
+            // The decoder moves the past with the codec's interpolation, tensors with a bicubic one.
+            assert!(difference < 0.1, "frame {t}: {difference} steps of 255");
         }
         last = Some(shown);
     }
@@ -176,38 +197,15 @@ fn the_trainers_estimate_is_the_size_of_the_file() {
     tch::set_num_threads(1);
     let frames: Vec<Frame> =
         real_frames(&repository("examples/media/flower.mp4"), 320, 192, 30).iter().map(|f| padded(&f.view()).unwrap()).collect();
-    for (source, quality) in
-        [(ModelSource::Embedded, 10), (ModelSource::Embedded, 32), (ModelSource::Embedded, 50), (wide(), 10), (wide(), 40)]
-    {
-        let model = Model::load(&source, Device::Cpu).unwrap();
-        let config = codec_core::EncoderConfig { quality, model: source.clone(), ..encoder_config(320, 192) };
+    let model = Model::load(&ModelSource::Embedded, Device::Cpu).unwrap();
+    for quality in [10, 32, 50] {
+        let config = codec_core::EncoderConfig { quality, ..encoder_config(320, 192) };
         let (units, references) = encode_with_references(config, &frames);
         let real: usize = units.iter().map(|unit| unit.data.len()).sum();
         let estimated = estimate(&model, &frames, &references, quality);
         let error = real as f64 / estimated - 1.0;
-        assert!(error.abs() < 0.01, "{source:?}, quality {quality}: {real} bytes, {estimated:.0} estimated");
+        assert!(error.abs() < 0.01, "quality {quality}: {real} bytes, {estimated:.0} estimated");
     }
-}
-
-/// The model with linear channels.
-fn wide() -> ModelSource {
-    ModelSource::File(repository("models/rt-wide.safetensors"))
-}
-
-#[test]
-fn linear_channels_lift_what_the_best_quality_reaches() {
-    let frames = real_frames(&repository("examples/media/flower.mp4"), 320, 192, 8);
-    let best = |model: ModelSource| {
-        let config = codec_core::EncoderConfig { quality: 0, model: model.clone(), ..encoder_config(320, 192) };
-        let units = encode(config, &frames);
-        let decoder =
-            Decoder::new(DecoderConfig { threads: 1, device: DeviceSpec::Cpu, model, ..DecoderConfig::default() }).unwrap();
-        let decoded = decode_with(decoder, units.iter().map(|unit| unit.data.as_slice()));
-        let values: Vec<f64> = decoded.iter().zip(&frames).map(|(out, frame)| psnr(frame, &out.frame, 0)).collect();
-        values.iter().sum::<f64>() / values.len() as f64
-    };
-    let (narrow, wide) = (best(ModelSource::Embedded), best(wide()));
-    assert!(wide > narrow + 0.5, "{narrow:.2} dB without, {wide:.2} dB with linear channels");
 }
 
 /// A model of the `paper` profile, small enough for a test.
@@ -227,7 +225,9 @@ fn the_paper_profile_learns_and_codes() {
     let intra = networks.intra_frame(&prepared, &frames[0], &q, &mut Quantiser::Hard).unwrap();
     let flow = Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu));
     let reference = frames[0].shallow_clone();
-    let inter = networks.inter_frame(&prepared, &frames[1], &reference, &flow, &q, None, (2, 6), &mut Quantiser::Hard).unwrap();
+    let inter = networks
+        .inter_frame(&prepared, &frames[1], &reference, Motion::Flow(flow), &q, None, (2, 6), &mut Quantiser::Hard)
+        .unwrap();
     assert_eq!(inter.frame.y.size(), [1, 1, 64, 64]);
     let loss = inter.frame.y.square().mean(Kind::Float) + intra.frame.y.square().mean(Kind::Float) + inter.bits.mean(Kind::Float);
     loss.backward();
@@ -263,7 +263,13 @@ fn mixed_precision_learns_nearly_the_same() {
     use codec_core::nn::{Networks, Precision};
     let frames = [0, 1].map(|i| planes(&synthetic_frame(64, 64, i)));
     let q = quality_tensor(&[20], Device::Cpu).unwrap();
-    let flow = Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu));
+    let still = |config: &codec_core::ModelConfig, reference: &Planes| match config.flow {
+        Some(_) => Motion::Flow(Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu))),
+        None => {
+            let reference = frame(reference);
+            Motion::Blocks(motion(&reference, &reference, &mut MotionCoder::new(64, 64), 20))
+        }
+    };
     let fresh = || {
         tch::manual_seed(1);
         let mut params = codec_core::ParamStore::new();
@@ -279,8 +285,9 @@ fn mixed_precision_learns_nearly_the_same() {
             let prepared = networks.prepare(Arithmetic::Integer).unwrap();
             let intra = networks.intra_frame(&prepared, &frames[0], &q, &mut Quantiser::Hard).unwrap();
             let reference = frames[0].shallow_clone();
+            let motion = still(&config, &reference);
             let inter =
-                networks.inter_frame(&prepared, &frames[1], &reference, &flow, &q, None, (0, 0), &mut Quantiser::Hard).unwrap();
+                networks.inter_frame(&prepared, &frames[1], &reference, motion, &q, None, (0, 0), &mut Quantiser::Hard).unwrap();
             let error = |a: &Tensor, b: &Tensor| (a - b).square().mean(Kind::Float);
             let distortion = error(&intra.frame.y, &frames[0].y) + error(&inter.frame.y, &frames[1].y);
             let loss = distortion * 100.0 + (intra.bits + inter.bits).mean(Kind::Float) / 4096.0;

@@ -1,19 +1,21 @@
 //! `ngc-trainer`: from photos and clips to a model file, and its measurement.
 
+// Parts that only the subcommands with GStreamer use.
+#![cfg_attr(not(feature = "gstreamer"), allow(dead_code, unused_imports))]
+
 mod bench;
 mod cli;
 mod data;
+#[cfg(feature = "gstreamer")]
 mod eval;
 mod export;
-mod import;
 mod perceptual;
-mod reference;
 mod schedule_file;
+#[cfg(feature = "gstreamer")]
 mod study;
 #[cfg(test)]
 mod testing;
 mod train;
-mod widen;
 
 use clap::Parser;
 

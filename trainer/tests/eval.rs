@@ -42,7 +42,7 @@ fn results_bd_rates_and_a_page_come_out() {
 }
 
 #[test]
-fn equal_twins_measure_alike_in_closed_and_open_loop() {
+fn equal_twins_measure_alike() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     run(trainer().args(["init", "--profile", "rt", "--out"]).arg(path("start.safetensors")));
@@ -56,7 +56,7 @@ fn equal_twins_measure_alike_in_closed_and_open_loop() {
     let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/media/flower.mp4");
     run(trainer()
         .args(["eval", "--frames", "6", "--short-side", "96", "--qualities", "20,40", "--anchors", "x264"])
-        .args(["--anchor-quantisers", "38", "--detail", "0,1", "--open-loop", "--clips"])
+        .args(["--anchor-quantisers", "38", "--detail", "0,1", "--clips"])
         .arg(&clip)
         .arg("--model")
         .arg(path("twins.safetensors"))
@@ -69,18 +69,18 @@ fn equal_twins_measure_alike_in_closed_and_open_loop() {
     };
     let faithful = of("twins detail 0");
     assert_eq!(faithful.len(), 2, "{results}");
-    for (name, header_bits) in [("twins detail 1", 0.002), ("twins open loop", 0.0)] {
-        let found = of(name);
-        assert_eq!(found.len(), 2, "{results}");
-        for (a, b) in faithful.iter().zip(&found) {
-            for (column, (a, b)) in a.iter().zip(b).enumerate() {
-                let tolerance = if column == 0 { header_bits + 1e-9 } else { 0.05 };
-                assert!((a - b).abs() <= tolerance, "{name}, column {column}: {a} {b}");
-            }
+    // The stream says its detail, which takes some bits.
+    const HEADER_BITS: f64 = 0.002;
+    let detailed = of("twins detail 1");
+    assert_eq!(detailed.len(), 2, "{results}");
+    for (a, b) in faithful.iter().zip(&detailed) {
+        for (column, (a, b)) in a.iter().zip(b).enumerate() {
+            let tolerance = if column == 0 { HEADER_BITS } else { 0.05 };
+            assert!((a - b).abs() <= tolerance, "column {column}: {a} {b}");
         }
     }
     let twins = std::fs::read_to_string(path("twins.csv")).unwrap();
-    assert!(twins.contains("flower,twins open loop,twins detail 0,"), "{twins}");
+    assert!(twins.contains("flower,twins detail 1,twins detail 0,"), "{twins}");
 }
 
 #[test]

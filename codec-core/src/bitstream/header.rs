@@ -8,7 +8,7 @@ use super::writer::put_varint;
 use crate::{Error, Limits, Result};
 
 /// Version of syntax and decoding process that this build writes and reads.
-pub const BITSTREAM_VERSION: u8 = 2;
+pub const BITSTREAM_VERSION: u8 = 3;
 /// Bytes of the model file's SHA-256 that a stream carries.
 pub const MODEL_ID_BYTES: usize = 16;
 /// Worst quality index; 0 is the best.

@@ -47,6 +47,11 @@ const INTERLACE_MAX: u8 = 3;
 const RANGE_MAX: u8 = 2;
 
 impl VideoInfo {
+    /// Visible luma size, (width, height).
+    pub fn display_size(&self) -> (usize, usize) {
+        (self.width as usize, self.height as usize)
+    }
+
     /// Both sides padded up to a multiple of 64: the size that the networks see, (width, height).
     pub fn coded_size(&self) -> (u64, u64) {
         let pad = |side: u32| u64::from(side).next_multiple_of(64);

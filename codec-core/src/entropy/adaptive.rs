@@ -8,11 +8,11 @@ use super::rans::{Interval, PROBABILITY_BITS};
 const TOTAL: i32 = 1 << PROBABILITY_BITS;
 /// Smallest probability of either bit, in 2^-16.
 const LEAST: i32 = 32;
-/// What the initial probability counts for, in bits seen.
-const TRUST: i32 = 4;
+/// What a guessed initial probability counts for, in bits seen.
+const TRUST: u8 = 4;
 /// Time constants of the two estimates, in bits.
-const FAST: i32 = 16;
-const SLOW: i32 = 128;
+const FAST: i32 = 24;
+const SLOW: i32 = 200;
 
 /// An estimate of the probability that a bit is 1; it learns from every bit coded with it. Encoder and decoder must give it the
 /// same bits in the same order.
@@ -21,14 +21,19 @@ pub struct AdaptiveBit {
     /// Estimates in 2^-16.
     fast: u16,
     slow: u16,
-    /// Bits seen plus [`TRUST`], at most [`SLOW`].
+    /// Bits seen plus what the initial probability counts for, at most [`SLOW`].
     seen: u8,
 }
 
 impl AdaptiveBit {
     /// A new model that takes a bit for 1 with a probability of `probability` * 2^-16.
     pub const fn new(probability: u16) -> Self {
-        Self { fast: probability, slow: probability, seen: TRUST as u8 }
+        Self::with_trust(probability, TRUST)
+    }
+
+    /// As [`Self::new`], with an initial probability that counts for `trust` bits seen.
+    pub const fn with_trust(probability: u16, trust: u8) -> Self {
+        Self { fast: probability, slow: probability, seen: trust }
     }
 
     /// Slots that a 1 takes, from the upper end down.

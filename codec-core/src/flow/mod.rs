@@ -1,14 +1,10 @@
-//! Motion estimation, which only the encoder needs.
+//! Dense motion estimation for the `paper` profile, which only the encoder needs.
 
 pub mod dis;
-mod refine;
-mod search;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use dis::{DisConfig, DisFlow};
-pub use refine::Refiner;
-pub use search::MotionSearch;
 
 use crate::frame::Plane;
 use crate::{Error, Result};

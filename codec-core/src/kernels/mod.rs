@@ -1,20 +1,19 @@
-//! Full-resolution work outside the networks, fused: packing, motion compensation, flow layout.
+//! Full-resolution work outside the networks, fused: packing, sharpening, flow layout.
 //!
 //! `threads` says how many threads of the current rayon pool may work on a call, the caller included; 1 stays on the
 //! calling thread. Results do not depend on it.
 
-pub mod haar;
+pub mod flow;
 pub mod pack;
 pub mod parallel;
 mod prediction;
 pub mod sharpen;
 pub(crate) mod simd;
 pub mod unpack;
-pub mod warp;
+mod upsample;
 
 pub(crate) use pack::to_floats;
 pub use prediction::Prediction;
-pub use warp::{Cubic, MotionCompensator};
 
 use crate::{Error, Result};
 

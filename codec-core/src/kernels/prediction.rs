@@ -1,5 +1,6 @@
 //! The motion-compensated prediction of a frame.
 
+use super::to_floats;
 use super::unpack::to_byte;
 use crate::frame::{Frame, chroma_size};
 use crate::{Error, Result};
@@ -31,6 +32,17 @@ impl Prediction {
         self.y.resize(width * height, 0.0);
         self.u.resize(cw * ch, 0.0);
         self.v.resize(cw * ch, 0.0);
+    }
+
+    /// Takes the samples of a frame, and its size.
+    pub fn load(&mut self, frame: &Frame) {
+        self.resize(frame.width(), frame.height());
+        for (index, values) in [&mut self.y, &mut self.u, &mut self.v].into_iter().enumerate() {
+            let plane = frame.plane(index);
+            for (row, line) in values.chunks_exact_mut(plane.width).enumerate() {
+                to_floats(plane.row(row), line);
+            }
+        }
     }
 
     /// Writes what is predicted beyond the display size `width` x `height`, rounded to 8 bits, into `frame` of the coded size:

@@ -3,7 +3,7 @@
 
 use super::simd::multiversion;
 use super::unpack::to_byte;
-use super::warp::rows::{Component, UpsampledRow};
+use super::upsample::{Component, UpsampledRow};
 use super::{Prediction, check_len, to_floats};
 use crate::Result;
 use crate::frame::Plane;
@@ -97,7 +97,7 @@ struct Detail {
     width: usize,
     height: usize,
     strengths: [Component; BANDS],
-    weights: [UpsampledRow<CELL>; BANDS],
+    weights: [UpsampledRow; BANDS],
     /// The last rows of the guide, row r at r modulo [`TAPS`].
     ring: Vec<f32>,
     sums: [Vec<f32>; BANDS],
@@ -127,7 +127,7 @@ impl Detail {
         }
         self.read = end;
         for (weight, strength) in self.weights.iter_mut().zip(&self.strengths) {
-            weight.sample(strength, row, 1.0);
+            weight.sample(strength, row);
         }
         let around = |offset: usize| {
             let row = (row + offset).saturating_sub(TAPS / 2).min(height - 1);

@@ -59,7 +59,8 @@ pub struct Model {
     pub config: ModelConfig,
     pub networks: Networks,
     pub intra_entropy: EntropyModel,
-    pub flow_entropy: EntropyModel,
+    /// Of the flow codec, if the model has one.
+    pub flow_entropy: Option<EntropyModel>,
     pub residual_entropy: EntropyModel,
     pub tables: Tables,
     pub device: Device,
@@ -95,7 +96,7 @@ impl Model {
             EntropyModel::new(entropy_config.clone(), parameters)
         };
         let intra_entropy = entropy("intra", &config.intra_entropy)?;
-        let flow_entropy = entropy("flow", &config.flow_entropy)?;
+        let flow_entropy = config.flow.as_ref().map(|flow| entropy("flow", &flow.entropy)).transpose()?;
         let residual_entropy = entropy("residual", &config.residual_entropy)?;
         let networks = Networks::load(&mut params, &config, device)?;
         Ok(Self {
@@ -215,8 +216,9 @@ pub fn read_float_tensors(source: &ModelSource) -> Result<(ModelConfig, ParamSto
     let (config, tensors) = parse(&bytes)?;
     let mut params = float_params(&tensors)?;
     let lookup = |name: &str| tensors.tensor(name).ok().and_then(|view| raw_tensor(&view));
+    let flow = config.flow.as_ref().map(|flow| ("flow", &flow.entropy));
     for (name, entropy_config) in
-        [("intra", &config.intra_entropy), ("flow", &config.flow_entropy), ("residual", &config.residual_entropy)]
+        [("intra", &config.intra_entropy), ("residual", &config.residual_entropy)].into_iter().chain(flow)
     {
         let parameters = crate::entropy::EntropyParams::from_tensors(&format!("{name}.integer"), entropy_config, &lookup)?;
         integer::insert_float_layers(&format!("{name}.coder.entropy"), entropy_config, &parameters, &mut params)?;
@@ -278,7 +280,8 @@ pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Network
         let shape = host.size().iter().map(|&s| s as usize).collect();
         tensors.push((name.to_owned(), RawTensor { dtype: RawDtype::U8, shape, data }, dtype));
     }
-    for (name, branch) in [("intra", &networks.intra), ("flow", &networks.flow), ("residual", &networks.residual)] {
+    let flow = networks.flow.as_ref().map(|flow| ("flow", flow));
+    for (name, branch) in [("intra", &networks.intra), ("residual", &networks.residual)].into_iter().chain(flow) {
         let parameters = integer::integer_params(&branch.coder.entropy)?;
         // Building the model checks every range before anything is written.
         EntropyModel::new(branch.coder.entropy.config().clone(), parameters.clone())?;

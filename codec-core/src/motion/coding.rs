@@ -1,39 +1,38 @@
-//! Coding of trees and vectors with adaptive binary models (`docs/block-motion.md`).
+//! Coding of trees and vectors with adaptive binary models (`docs/bitstream.md`, "Payload: block motion").
 //!
 //! For each root, flags split squares into quarters in Z order; a leaf takes over one of its [`Candidates`] or codes its
 //! difference to a predicted vector. Contexts depend on decoded integers alone, so parsing waits for no picture.
 
 mod candidates;
 mod contexts;
+mod initial;
+mod models;
 #[cfg(test)]
 mod tests;
 
-pub use candidates::{Candidates, MAX_CANDIDATES, split_context};
-pub use contexts::MotionCosts;
+pub use candidates::{Candidates, MAX_CANDIDATES, Surroundings};
+pub use models::MotionCosts;
 
 use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
 use crate::motion::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
 use crate::{Error, Result};
-use contexts::{CLASSES, Contexts, size};
+use contexts::{CLASSES, Component};
+use models::Models;
 
 /// Adaptive state of a stream's motion: the models and the last frame's field. A keyframe starts a new one; it goes on from
 /// P-frame to P-frame.
 #[derive(Clone, Debug)]
 pub struct MotionCoder {
-    width: usize,
-    height: usize,
-    contexts: Contexts,
+    display: (usize, usize),
+    models: Models<AdaptiveBit>,
     previous: Option<BlockField>,
 }
 
 impl MotionCoder {
-    /// The state after a keyframe. `width` and `height` are the coded size in luma samples.
-    ///
-    /// # Panics
-    /// If a side is no multiple of [`ROOT`].
+    /// The state after a keyframe. `width` and `height` of the picture are in luma samples; fields have the coded size, which is that
+    /// rounded up to whole roots.
     pub fn new(width: usize, height: usize) -> Self {
-        assert!(width.is_multiple_of(ROOT) && height.is_multiple_of(ROOT), "{width}x{height} is no coded size");
-        Self { width, height, contexts: Contexts::new(), previous: None }
+        Self { display: (width, height), models: Models::new(), previous: None }
     }
 
     /// Codes a frame's field.
@@ -41,7 +40,8 @@ impl MotionCoder {
     /// # Panics
     /// If the field has another size, or a vector's component is beyond [`MAX_COMPONENT`].
     pub fn encode(&mut self, field: &BlockField, writer: &mut SymbolWriter) {
-        assert_eq!((field.cols() * CELL, field.rows() * CELL), (self.width, self.height), "size of the field");
+        let (width, height) = self.coded();
+        assert_eq!((field.cols() * CELL, field.rows() * CELL), (width, height), "size of the field");
         let inside = |v: &MotionVector| v.x.unsigned_abs().max(v.y.unsigned_abs()) <= MAX_COMPONENT.unsigned_abs();
         assert!(field.vectors().iter().all(inside), "a vector's component is at most {MAX_COMPONENT}");
         self.code(&mut Writing { writer, field }).expect("a writer does not fail");
@@ -64,16 +64,20 @@ impl MotionCoder {
 
     /// What choices cost at present.
     pub fn costs(&self) -> MotionCosts {
-        MotionCosts::new(&self.contexts)
+        MotionCosts::new(&self.models)
+    }
+
+    fn coded(&self) -> (usize, usize) {
+        (self.display.0.next_multiple_of(ROOT), self.display.1.next_multiple_of(ROOT))
     }
 
     fn code(&mut self, bits: &mut impl Bits) -> Result<()> {
         let previous = self.previous.take();
-        let field = BlockField::still(self.width, self.height);
-        let mut walk = Walk { bits, contexts: &mut self.contexts, previous: previous.as_ref(), field };
-        let root = ROOT / CELL;
-        for row in (0..walk.field.rows()).step_by(root) {
-            for col in (0..walk.field.cols()).step_by(root) {
+        let (width, height) = self.coded();
+        let surroundings = Surroundings::new(self.display, previous.as_ref());
+        let mut walk = Walk { bits, models: &mut self.models, surroundings, field: BlockField::still(width, height) };
+        for row in (0..height / CELL).step_by(ROOT / CELL) {
+            for col in (0..width / CELL).step_by(ROOT / CELL) {
                 walk.square(row, col, MAX_LOG2)?;
             }
             walk.bits.check()?;
@@ -151,8 +155,8 @@ impl Bits for Reading<'_, '_> {
 
 struct Walk<'a, B> {
     bits: &'a mut B,
-    contexts: &'a mut Contexts,
-    previous: Option<&'a BlockField>,
+    models: &'a mut Models<AdaptiveBit>,
+    surroundings: Surroundings<'a>,
     /// Coded so far.
     field: BlockField,
 }
@@ -162,8 +166,8 @@ impl<B: Bits> Walk<'_, B> {
     fn square(&mut self, row: usize, col: usize, log2: u8) -> Result<()> {
         if log2 > MIN_LOG2 {
             let wanted = self.bits.source().is_some_and(|field| field.log2(row, col) < log2);
-            let context = split_context(&self.field, row, col, log2);
-            if self.bits.bit(&mut self.contexts.split[size(log2) - 1][context], wanted) {
+            let context = self.surroundings.split_context(&self.field, row, col, log2);
+            if self.bits.bit(&mut self.models.split[context], wanted) {
                 let half = 1 << (log2 - 1 - MIN_LOG2);
                 for (down, right) in [(0, 0), (0, half), (half, 0), (half, half)] {
                     self.square(row + down, col + right, log2 - 1)?;
@@ -171,7 +175,7 @@ impl<B: Bits> Walk<'_, B> {
                 return Ok(());
             }
         }
-        let candidates = Candidates::new(&self.field, self.previous, row, col, log2);
+        let candidates = self.surroundings.candidates(&self.field, row, col, log2);
         let wanted = self.bits.source().map_or(MotionVector::default(), |field| field.vector(row, col));
         let vector = self.vector(&candidates, log2, wanted)?;
         self.field.set(Leaf { row, col, log2, vector });
@@ -185,10 +189,10 @@ impl<B: Bits> Walk<'_, B> {
     fn vector(&mut self, candidates: &Candidates, log2: u8, wanted: MotionVector) -> Result<MotionVector> {
         let list = candidates.merge();
         let position = list.iter().position(|&vector| vector == wanted);
-        if self.bits.bit(&mut self.contexts.merge[size(log2)][list.len() - 1], position.is_some()) {
+        if self.bits.bit(&mut self.models.merge[contexts::merge(candidates, log2)], position.is_some()) {
             let mut index = 0;
             while index + 1 < list.len() {
-                let model = &mut self.contexts.index[list.len() - 1][index];
+                let model = &mut self.models.index[contexts::index(candidates, index)];
                 if !self.bits.bit(model, position.is_some_and(|p| p > index)) {
                     break;
                 }
@@ -197,39 +201,43 @@ impl<B: Bits> Walk<'_, B> {
             return Ok(list[index]);
         }
         let predictor = candidates.predictor();
-        let dx = self.difference(candidates, 0, false, i32::from(wanted.x) - i32::from(predictor.x))?;
-        let dy = self.difference(candidates, 1, dx != 0, i32::from(wanted.y) - i32::from(predictor.y))?;
-        let component = |predicted: i16, difference: i32| {
+        let wanted = [i32::from(wanted.x) - i32::from(predictor.x), i32::from(wanted.y) - i32::from(predictor.y)];
+        let x = self.difference(Component::x(candidates, log2), wanted[0], false)?;
+        // The predictor itself would have been taken over if it is in the list.
+        let y = self.difference(Component::y(candidates, log2, x), wanted[1], x == 0 && candidates.listed)?;
+        let sum = |predicted: i16, difference: i32| {
             let sum = i32::from(predicted) + difference;
             if sum.abs() > MAX_COMPONENT.into() {
                 return Err(Error::Corrupt(format!("motion: a vector's component is {sum}, its limit {MAX_COMPONENT}")));
             }
             Ok(sum as i16)
         };
-        Ok(MotionVector { x: component(predictor.x, dx)?, y: component(predictor.y, dy)? })
+        Ok(MotionVector { x: sum(predictor.x, x)?, y: sum(predictor.y, y)? })
     }
 
-    /// One component of a vector difference.
-    fn difference(&mut self, candidates: &Candidates, component: usize, other: bool, wanted: i32) -> Result<i32> {
-        let spread = candidates.spread()[component];
-        let models = &mut self.contexts.components[component];
-        if !self.bits.bit(&mut models.nonzero[spread][usize::from(other)], wanted != 0) {
+    /// One component of a vector difference. `certain`: that it is not 0 is known.
+    fn difference(&mut self, component: Component, wanted: i32, certain: bool) -> Result<i32> {
+        if !certain && !self.bits.bit(&mut self.models.nonzero[component.nonzero()], wanted != 0) {
             return Ok(0);
         }
-        let magnitude = wanted.unsigned_abs().max(1);
+        let negative = self.bits.bit(&mut self.models.negative[component.negative()], wanted < 0);
+        let wanted = wanted.unsigned_abs().max(1);
+        let [near, far] = component.rows(negative);
         let mut class = 0;
-        while class + 1 < CLASSES && self.bits.bit(&mut models.beyond[spread][class], magnitude.ilog2() as usize > class) {
+        while class + 1 < CLASSES {
+            let row = if class < component.near(negative) { near } else { far };
+            if !self.bits.bit(&mut self.models.beyond[row][class], wanted.ilog2() as usize > class) {
+                break;
+            }
             class += 1;
         }
-        // The highest bit is known from the class, the next has a model, the rest is raw together with the sign.
-        let mut found = 1;
+        // The highest bit is known from the class, the next has a model, the rest is raw.
+        let mut magnitude = 1;
         if class > 0 {
-            found = 2 | u32::from(self.bits.bit(&mut models.second[class], magnitude << 1 >> class & 1 != 0));
+            let second = self.bits.bit(&mut self.models.second[component.second(class)], wanted << 1 >> class & 1 != 0);
+            let low = class as u32 - 1;
+            magnitude = (2 | u32::from(second)) << low | self.bits.raw(wanted & ((1 << low) - 1), low);
         }
-        let low = class.saturating_sub(1) as u32;
-        let tail = (magnitude & ((1 << low) - 1)) << 1 | u32::from(wanted < 0);
-        let tail = self.bits.raw(tail, low + 1);
-        let magnitude = (found << low | tail >> 1) as i32;
-        Ok(if tail & 1 != 0 { -magnitude } else { magnitude })
+        Ok(if negative { -(magnitude as i32) } else { magnitude as i32 })
     }
 }

@@ -10,6 +10,8 @@ pub mod overlap;
 mod padded;
 pub mod search;
 
+pub use coding::{MotionCoder, MotionCosts};
 pub use compensate::{BlockCompensator, OverlapMap};
 pub use field::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
 pub use padded::{BORDER, PaddedPlane};
+pub use search::{BlockSearch, Found, SearchEffort};

@@ -4,6 +4,8 @@
 //! neighbouring cell also predicts the samples next to it, over half of the smaller of both leaves. First the upper and the lower
 //! side are blended, then the left and the right one, into what the first made; a sample thus has at most three predictions.
 
+use super::MotionVector;
+
 /// Weights are in units of 1 / this.
 pub const UNIT: i32 = 64;
 
@@ -21,6 +23,20 @@ pub const fn weights(overlap: usize) -> &'static [u8] {
         32 => &[31, 30, 28, 27, 25, 23, 22, 20, 19, 18, 16, 15, 14, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 3, 2, 2, 1, 1, 0, 0, 0, 0],
         _ => panic!("an overlap is 2, 4, 8, 16 or 32 samples wide"),
     }
+}
+
+/// Side of the squares of luma samples within which all samples have the same neighbours.
+pub const SQUARE: usize = 4;
+
+/// What predicts the samples of one square: own (1 - v) (1 - h) + vertical v (1 - h) + horizontal h.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mixture {
+    /// The leaf's own vector, that of the vertical and that of the horizontal neighbour.
+    pub vectors: [MotionVector; 3],
+    /// Weights of the vertical neighbour in each row of the square.
+    pub vertical: [u8; SQUARE],
+    /// Weights of the horizontal neighbour in each column.
+    pub horizontal: [u8; SQUARE],
 }
 
 #[cfg(test)]

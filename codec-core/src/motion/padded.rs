@@ -89,6 +89,7 @@ impl PaddedPlane {
     /// The samples from (`x`, `y`) on, for a block of at most [`ROOT`](super::ROOT) samples a side that is read with up to 4 samples
     /// before and after it. `margin`: samples that are read before the position; the slice starts with them, `margin` rows and
     /// columns up and left of (`x`, `y`).
+    #[inline]
     pub fn block(&self, x: i32, y: i32, margin: usize) -> &[u8] {
         const REACH: i32 = BORDER as i32 - 8;
         // A block that starts more than its side beyond the visible part sees nothing but repeated samples.

@@ -1,11 +1,12 @@
-//! The networks of a model, joined as the article joins them: I-branch, flow codec, residual codec with free latent.
+//! The networks of a model, joined as the article joins them: I-branch, motion, residual codec with free latent.
 
 use tch::{Device, Kind, Tensor};
 
+use super::blocks::BlockMotion;
 use super::config::{ModelConfig, PACKED_CHANNELS, Profile, TransformConfig};
 use super::entropy::{Arithmetic, Coded, EntropyNet, Prepared, Quantiser};
 use super::layers::QualityKnots;
-use super::ops::{Planes, Prediction, haar, pack, predict, predict_full, unpack};
+use super::ops::{Planes, Prediction, pack, predict_full, unpack};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Builder, ParamStore, Precision, Scope};
 use super::postfilter::Postfilter;
@@ -14,10 +15,8 @@ use super::transform::{Analysis, RtAnalysis, RtSynthesis, Synthesis};
 use crate::Result;
 use crate::entropy::EntropyConfig;
 
-/// Channels of the estimator's flow that pass straight through the flow codec (a 2x2 Haar split of dx and dy).
-pub const FLOW_BANDS: i64 = 8;
 /// Input channels of E_flow: flow at 1/4 unshuffled, current frame, reference.
-pub const FLOW_INPUT: i64 = FLOW_BANDS + 2 * PACKED_CHANNELS;
+pub const FLOW_INPUT: i64 = 8 + 2 * PACKED_CHANNELS;
 
 /// Learned per-channel quantiser steps and the entropy model of one latent.
 #[derive(Debug)]
@@ -85,8 +84,16 @@ pub struct Branch {
 /// Fake-quantised entropy weights of the three branches, made once per training step.
 pub struct PreparedModel {
     intra: Prepared,
-    flow: Prepared,
+    flow: Option<Prepared>,
     residual: Prepared,
+}
+
+/// What moves a frame's reference to where it is predicted from.
+pub enum Motion {
+    /// Vectors of blocks (`rt` profile).
+    Blocks(BlockMotion),
+    /// The estimator's backward flow in full-resolution pixels, `[N, 2, H/4, W/4]`, which the flow codec codes (`paper` profile).
+    Flow(Tensor),
 }
 
 /// What a coded frame leaves for the next one and for the losses.
@@ -101,15 +108,29 @@ pub struct CodedFrame {
 
 /// The parts of a P-frame that losses and the next frame need.
 pub struct InterState {
-    pub prediction: Prediction,
-    /// Motion and blur, as [`Networks::motion`] gives them.
-    pub motion: Tensor,
-    pub sigma: Tensor,
-    pub flow_bits: Tensor,
-    /// Quantised latents without gradient: the temporal priors of the next frame.
-    pub flow_latent: Tensor,
+    pub prediction: Planes,
+    pub motion: MotionState,
+    pub motion_bits: Tensor,
+    /// Quantised latent without gradient: the temporal prior of the next frame.
     pub residual_latent: Tensor,
     pub shift: (i64, i64),
+}
+
+/// The motion of a coded frame.
+pub enum MotionState {
+    Blocks(BlockMotion),
+    Flow(FlowState),
+}
+
+/// A flow and what is decoded of it.
+pub struct FlowState {
+    /// The estimator's, `[N, 2, H/4, W/4]`.
+    pub estimated: Tensor,
+    /// Motion in pixels `[N, 2, H, W]` and blur `[N, 1, H, W]`, as [`Networks::flow_field`] gives them.
+    pub motion: Tensor,
+    pub sigma: Tensor,
+    /// Quantised latent without gradient: the temporal prior of the next frame.
+    pub latent: Tensor,
 }
 
 /// All networks of a model. Tensors are channels-last `[N, C, H, W]`; quality indices `q` are int64 `[N]`.
@@ -117,7 +138,8 @@ pub struct InterState {
 pub struct Networks {
     pub config: ModelConfig,
     pub intra: Branch,
-    pub flow: Branch,
+    /// The `paper` profile's flow codec.
+    pub flow: Option<Branch>,
     pub residual: Branch,
     pub postfilter: Option<Postfilter>,
 }
@@ -167,17 +189,19 @@ impl Networks {
                 NO_BIT_PRICES,
                 (1.6, -2.07, 1.0),
             )?,
-            // The estimator's flow passes through, so the networks start as small corrections.
-            flow: branch(
-                p.sub("flow"),
-                FLOW_INPUT,
-                c.flow.latent,
-                3,
-                c.flow_synthesis_width,
-                (&c.flow, &c.flow_entropy),
-                NO_BIT_PRICES,
-                (0.9, -1.2, 0.05),
-            )?,
+            flow: match &c.flow {
+                Some(flow) => Some(branch(
+                    p.sub("flow"),
+                    FLOW_INPUT,
+                    flow.transform.latent,
+                    3,
+                    flow.transform.width,
+                    (&flow.transform, &flow.entropy),
+                    NO_BIT_PRICES,
+                    (0.9, -1.2, 0.05),
+                )?),
+                None => None,
+            },
             residual,
             postfilter: config.postfilter.as_ref().map(|c| Postfilter::new(p.sub("postfilter"), c)).transpose()?,
             config: config.clone(),
@@ -205,7 +229,7 @@ impl Networks {
     pub fn prepare(&self, arithmetic: Arithmetic) -> Result<PreparedModel> {
         Ok(PreparedModel {
             intra: self.intra.coder.entropy.prepare(arithmetic)?,
-            flow: self.flow.coder.entropy.prepare(arithmetic)?,
+            flow: self.flow.as_ref().map(|flow| flow.coder.entropy.prepare(arithmetic)).transpose()?,
             residual: self.residual.coder.entropy.prepare(arithmetic)?,
         })
     }
@@ -225,46 +249,35 @@ impl Networks {
         Ok(CodedFrame { frame, bits: coded.bits, latent, inter: None })
     }
 
-    /// Latent of E_flow in the transform's domain.
+    /// The flow codec.
     ///
-    /// `input` `[N, 200, H/8, W/8]`: flow at 1/4 unshuffled by 2 and divided by 8, packed current frame, packed reference.
-    /// `bands` `[N, 8, H/16, W/16]`: Haar split of the flow at 1/8.
-    pub fn flow_transform(&self, input: &Tensor, bands: &Tensor, q: &Tensor) -> Result<Tensor> {
-        let mut y = self.flow.analysis.forward(input, q)?;
-        if self.config.profile == Profile::Rt {
-            let pad = [0, 0, 0, 0, 0, self.config.flow.latent - FLOW_BANDS];
-            y = y.f_add(&bands.f_constant_pad_nd(pad)?)?;
-        }
-        Ok(y)
+    /// # Errors
+    /// [`Error::ModelMismatch`](crate::Error::ModelMismatch) if the model has none.
+    pub fn flow_codec(&self) -> Result<&Branch> {
+        let missing = || crate::Error::ModelMismatch("the model has no flow codec: its motion is in blocks".into());
+        self.flow.as_ref().ok_or_else(missing)
     }
 
-    /// Decoded motion (2 channels, full-resolution pixels) and blur (1 channel) of a dequantised flow latent: at 1/8 with
-    /// blur in 0..=1 in the `rt` profile, at full resolution with blur as a Gaussian's sigma in the `paper` profile.
-    pub fn motion(&self, latent: &Tensor, q: &Tensor) -> Result<(Tensor, Tensor)> {
-        let correction = self.flow.synthesis.forward(latent, q)?;
-        if self.config.profile == Profile::Paper {
-            return Ok((correction.f_narrow(1, 0, 2)?.f_mul_scalar(8.0)?, correction.f_narrow(1, 2, 1)?.f_relu()?));
-        }
-        let bands = haar(&latent.f_narrow(1, 0, FLOW_BANDS)?)?.f_mul_scalar(4.0)?;
-        let motion = bands.f_pixel_shuffle(2)?.f_add(&correction.f_narrow(1, 0, 2)?)?;
-        Ok((motion, correction.f_narrow(1, 2, 1)?.f_clamp(0.0, 1.0)?))
+    /// Decoded motion (2 channels, full-resolution pixels) and blur (1 channel, a Gaussian's sigma in pixels) of a dequantised flow
+    /// latent, at full resolution.
+    pub fn flow_field(&self, latent: &Tensor, q: &Tensor) -> Result<(Tensor, Tensor)> {
+        let decoded = self.flow_codec()?.synthesis.forward(latent, q)?;
+        Ok((decoded.f_narrow(1, 0, 2)?.f_mul_scalar(8.0)?, decoded.f_narrow(1, 2, 1)?.f_relu()?))
     }
 
-    /// Motion-compensated prediction from what [`Self::motion`] gave.
-    pub fn predict(&self, reference: &Planes, motion: &Tensor, sigma: &Tensor) -> Result<Prediction> {
-        let filters = [self.config.luma_filter, self.config.chroma_filter];
-        match self.config.profile {
-            Profile::Rt => predict(reference, motion, sigma, filters),
-            Profile::Paper => predict_full(reference, motion, sigma, filters),
-        }
+    /// Prediction from what [`Self::flow_field`] gave.
+    pub fn warped(&self, reference: &Planes, motion: &Tensor, sigma: &Tensor) -> Result<Prediction> {
+        predict_full(reference, motion, sigma)
     }
 
     /// The frame shown before a P-frame, moved on as its reference was: what [`Postfilter::forward`] takes as the past. `None` if
     /// there is none, or if the filter does not look back.
     pub fn carried(&self, shown: Option<&Planes>, inter: Option<&InterState>) -> Result<Option<Planes>> {
         let looks_back = self.postfilter.as_ref().is_some_and(Postfilter::looks_back);
-        let (Some(shown), Some(inter), true) = (shown, inter, looks_back) else { return Ok(None) };
-        Ok(Some(self.predict(shown, &inter.motion, &inter.sigma)?.frame))
+        match (shown, inter.map(|inter| &inter.motion)) {
+            (Some(shown), Some(MotionState::Blocks(blocks))) if looks_back => Ok(Some(blocks.mixed(shown)?)),
+            _ => Ok(None),
+        }
     }
 
     /// Packed residual that G_res makes of the dequantised latent and of the packed prediction (free latent, context).
@@ -279,30 +292,29 @@ impl Networks {
 
     /// Codes a frame from a reference. The result is neither clamped nor rounded.
     ///
-    /// `flow` `[N, 2, H/4, W/4]`: the estimator's backward flow in full-resolution pixels. `shift`: the circular shift of
-    /// the residual branch. `previous`: state of the frame before, `None` after an I-frame.
+    /// `shift`: the circular shift of the residual branch. `previous`: state of the frame before, `None` after an I-frame.
     #[expect(clippy::too_many_arguments, reason = "one frame's inputs; a struct would only rename them")]
     pub fn inter_frame(
         &self,
         prepared: &PreparedModel,
         frame: &Planes,
         reference: &Planes,
-        flow: &Tensor,
+        motion: Motion,
         q: &Tensor,
         previous: Option<&InterState>,
         shift: (i64, i64),
         quantiser: &mut Quantiser,
     ) -> Result<CodedFrame> {
-        let flow4 = flow.f_pixel_unshuffle(2)?.f_div_scalar(8.0)?;
-        let input = Tensor::f_cat(&[flow4, pack(frame)?, pack(reference)?], 1)?;
-        let flow8 = flow.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
-        let y = self.flow_transform(&super::ops::channels_last(&input)?, &haar(&flow8.f_pixel_unshuffle(2)?)?, q)?;
-        let coded_flow = self.flow.coder.code(&prepared.flow, &y, q, previous.map(|p| &p.flow_latent), quantiser)?;
-        let (motion, sigma) = self.motion(&self.flow.coder.dequantise(&coded_flow.y_hat, q)?, q)?;
-        let prediction = self.predict(reference, &motion, &sigma)?;
+        let (prediction, motion, motion_bits) = match motion {
+            Motion::Blocks(blocks) => {
+                let (prediction, bits) = (blocks.predict(reference)?, blocks.bits.shallow_clone());
+                (prediction, MotionState::Blocks(blocks), bits)
+            }
+            Motion::Flow(flow) => self.coded_flow(prepared, [frame, reference], flow, q, previous, quantiser)?,
+        };
 
         let (dy, dx) = shift;
-        let shifted = if shift == (0, 0) { prediction.frame.shallow_clone() } else { prediction.frame.rolled(dy, dx)? };
+        let shifted = if shift == (0, 0) { prediction.shallow_clone() } else { prediction.rolled(dy, dx)? };
         let target = if shift == (0, 0) { frame.shallow_clone() } else { frame.rolled(dy, dx)? };
         let packed = pack(&shifted)?;
         let input = Tensor::f_cat(&[pack(&target.sub(&shifted)?)?, packed.shallow_clone()], 1)?;
@@ -320,19 +332,38 @@ impl Networks {
         let residual = unpack(&self.residual_synthesis(&latent, &packed, q)?)?;
         let residual = if shift == (0, 0) { residual } else { residual.rolled(-dy, -dx)? };
         Ok(CodedFrame {
-            frame: prediction.frame.add(&residual)?,
-            bits: coded_flow.bits.f_add(&coded.bits)?,
+            frame: prediction.add(&residual)?,
+            bits: motion_bits.f_add(&coded.bits)?,
             latent,
-            inter: Some(InterState {
-                prediction,
-                motion,
-                sigma,
-                flow_bits: coded_flow.bits,
-                flow_latent: coded_flow.y_hat.detach(),
-                residual_latent: coded.y_hat.detach(),
-                shift,
-            }),
+            inter: Some(InterState { prediction, motion, motion_bits, residual_latent: coded.y_hat.detach(), shift }),
         })
+    }
+
+    /// Codes the estimator's flow from `frames` (current, reference) and predicts with what is decoded: the prediction, its flow,
+    /// and its bits `[N]`.
+    fn coded_flow(
+        &self,
+        prepared: &PreparedModel,
+        [frame, reference]: [&Planes; 2],
+        flow: Tensor,
+        q: &Tensor,
+        previous: Option<&InterState>,
+        quantiser: &mut Quantiser,
+    ) -> Result<(Planes, MotionState, Tensor)> {
+        let codec = self.flow_codec()?;
+        let prepared = prepared.flow.as_ref().expect("made with the flow codec");
+        let flow4 = flow.f_pixel_unshuffle(2)?.f_div_scalar(8.0)?;
+        let input = Tensor::f_cat(&[flow4, pack(frame)?, pack(reference)?], 1)?;
+        let y = codec.analysis.forward(&super::ops::channels_last(&input)?, q)?;
+        let prior = match previous.map(|p| &p.motion) {
+            Some(MotionState::Flow(last)) => Some(&last.latent),
+            _ => None,
+        };
+        let coded = codec.coder.code(prepared, &y, q, prior, quantiser)?;
+        let (motion, sigma) = self.flow_field(&codec.coder.dequantise(&coded.y_hat, q)?, q)?;
+        let prediction = self.warped(reference, &motion, &sigma)?;
+        let state = FlowState { estimated: flow, motion, sigma, latent: coded.y_hat.detach() };
+        Ok((prediction.frame, MotionState::Flow(state), coded.bits))
     }
 
     /// Starts the residual branch as the I-branch acting on the residual (the article initialises E_res and G_res so).
@@ -392,5 +423,5 @@ fn as_i32(shift: (i64, i64)) -> (i32, i32) {
 /// Quality indices as the networks take them: int64 `[N]`.
 pub fn quality_tensor(q: &[u8], device: Device) -> Result<Tensor> {
     let q: Vec<i64> = q.iter().map(|&q| i64::from(q)).collect();
-    Ok(Tensor::f_from_slice(&q)?.f_to_kind(Kind::Int64)?.f_to_device(device)?)
+    super::transfer::upload(&Tensor::f_from_slice(&q)?.f_to_kind(Kind::Int64)?, device)
 }

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::postfilter::PostfilterConfig;
 pub use crate::bitstream::Profile;
 use crate::entropy::EntropyConfig;
-use crate::kernels::Cubic;
 use crate::{Error, Result};
 
 /// Widths and depths of an analysis/synthesis pair.
@@ -35,30 +34,33 @@ impl TransformConfig {
     }
 }
 
-/// A whole model: I-branch, flow codec, residual codec and their entropy models.
+/// The coded dense flow of the `paper` profile and its entropy model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlowConfig {
+    pub transform: TransformConfig,
+    pub entropy: EntropyConfig,
+}
+
+/// A whole model: I-branch, motion, residual codec and their entropy models.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     pub profile: Profile,
     pub intra: TransformConfig,
-    pub flow: TransformConfig,
-    /// Blocks of G_flow; its width is half of E_flow's deep width in the `rt` profile.
-    pub flow_synthesis_width: i64,
+    /// The flow codec of the `paper` profile. Without one, motion is vectors on quadtrees, which need no networks: see
+    /// [`motion`](crate::motion).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<FlowConfig>,
     pub residual: TransformConfig,
     pub intra_entropy: EntropyConfig,
-    pub flow_entropy: EntropyConfig,
     pub residual_entropy: EntropyConfig,
-    /// G_res also sees E_I of the warped prediction (the article's free latent).
+    /// G_res also sees E_I of the prediction (the article's free latent).
     pub free_latent: bool,
     /// G_res of the `rt` profile also sees the packed prediction itself at 1/8, so that it can filter what it predicts from
     /// (conditional coding).
     #[serde(default)]
     pub context: bool,
-    /// Kernels that interpolate luma and chroma of the reference.
-    #[serde(default)]
-    pub luma_filter: Cubic,
-    #[serde(default)]
-    pub chroma_filter: Cubic,
     /// The model file holds detailed synthesis transforms, trained with discriminators, beside the faithful ones.
     #[serde(default)]
     pub detail: bool,
@@ -77,51 +79,35 @@ pub const PACKED_CHANNELS: i64 = 96;
 pub const QUALITIES: usize = 64;
 
 impl ModelConfig {
-    /// The `rt` profile: 64 latent channels of the networks and 128 linear ones.
+    /// The `rt` profile: 96 channels at 1/8, 192 at 1/16, 64 latent channels of the networks and 128 linear ones.
     pub fn rt() -> Self {
-        Self::rt_with(128)
+        Self::rt_with(96, 128)
     }
 
-    /// The `rt` profile with so many linear channels beside the 64 of the networks.
-    pub fn rt_with(linear: i64) -> Self {
+    /// The `rt` profile with so many channels at 1/8, twice as many at 1/16, and so many linear channels beside the latent's 64
+    /// of the networks.
+    pub fn rt_with(width: i64, linear: i64) -> Self {
         let latent = 64 + linear;
         let transform = TransformConfig {
-            width: 64,
+            width,
             analysis_blocks: 3,
             synthesis_blocks: 6,
-            deep_width: 128,
+            deep_width: 2 * width,
             deep_blocks: 1,
             latent,
             linear,
         };
-        let entropy = |channels, hyper_channels, width, temporal| EntropyConfig {
-            channels,
-            hyper_channels,
-            width,
-            temporal,
-            checkerboard: true,
-        };
+        let entropy =
+            |temporal| EntropyConfig { channels: latent as usize, hyper_channels: 16, width: 64, temporal, checkerboard: true };
         Self {
             profile: Profile::Rt,
             intra: transform.clone(),
-            flow: TransformConfig {
-                width: 48,
-                analysis_blocks: 2,
-                synthesis_blocks: 2,
-                deep_width: 64,
-                deep_blocks: 0,
-                latent: 16,
-                linear: 0,
-            },
-            flow_synthesis_width: 32,
+            flow: None,
             residual: transform,
-            intra_entropy: entropy(latent as usize, 16, 64, false),
-            flow_entropy: entropy(16, 8, 32, true),
-            residual_entropy: entropy(latent as usize, 16, 64, true),
+            intra_entropy: entropy(false),
+            residual_entropy: entropy(true),
             free_latent: true,
             context: false,
-            luma_filter: Cubic::Sharp,
-            chroma_filter: Cubic::Stable,
             detail: false,
             postfilter: None,
             random_shift: true,
@@ -157,16 +143,12 @@ impl ModelConfig {
         Self {
             profile: Profile::Paper,
             intra: transform(width, latent),
-            flow: transform(flow_width, flow_latent),
-            flow_synthesis_width: flow_width,
+            flow: Some(FlowConfig { transform: transform(flow_width, flow_latent), entropy: entropy(flow_latent, true) }),
             residual: transform(width, latent),
             intra_entropy: entropy(latent, false),
-            flow_entropy: entropy(flow_latent, true),
             residual_entropy: entropy(latent, true),
             free_latent: true,
             context: false,
-            luma_filter: Cubic::Sharp,
-            chroma_filter: Cubic::Stable,
             detail: false,
             postfilter: None,
             random_shift: true,
@@ -184,12 +166,9 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::ModelMismatch`] naming the field and what it must be.
     pub fn validate(&self) -> Result<()> {
-        let parts = [
-            ("intra", &self.intra, &self.intra_entropy),
-            ("flow", &self.flow, &self.flow_entropy),
-            ("residual", &self.residual, &self.residual_entropy),
-        ];
-        for (name, transform, entropy) in parts {
+        let mut parts = vec![("intra", &self.intra, &self.intra_entropy), ("residual", &self.residual, &self.residual_entropy)];
+        parts.extend(self.flow.as_ref().map(|flow| ("flow", &flow.transform, &flow.entropy)));
+        for &(name, transform, entropy) in &parts {
             if transform.latent != entropy.channels as i64 {
                 return Err(Error::ModelMismatch(format!(
                     "{name}.latent is {} but {name}_entropy.channels is {}: they must be equal",
@@ -204,7 +183,7 @@ impl ModelConfig {
                 return Err(Error::ModelMismatch(format!("{name}: a width lies outside 1..=4096 or a depth above 64")));
             }
         }
-        for (name, transform, _) in [parts[0], parts[2]] {
+        for &(name, transform, _) in &parts {
             let (latent, linear) = (transform.latent, transform.linear);
             // Each half of the checkerboard holds half of either kind.
             if linear != 0 && !((2..latent).contains(&linear) && linear % 2 == 0 && latent % 2 == 0) {
@@ -216,9 +195,6 @@ impl ModelConfig {
                 return Err(Error::ModelMismatch(format!("{name}.linear must be 0: the paper profile has no packed frames")));
             }
         }
-        if self.flow.linear != 0 {
-            return Err(Error::ModelMismatch("flow.linear must be 0: the estimator's flow passes through as it is".into()));
-        }
         if let Some(PostfilterConfig { width, blocks, .. }) = self.postfilter
             && (!(1..=1024).contains(&width) || blocks > 16)
         {
@@ -228,7 +204,7 @@ impl ModelConfig {
         }
         if self.profile == Profile::Paper && self.postfilter.as_ref().is_some_and(|c| c.recurrent) {
             return Err(Error::ModelMismatch(
-                "postfilter.recurrent must be false: the paper profile has no motion at 1/8".into(),
+                "postfilter.recurrent must be false: the paper profile has no motion in blocks".into(),
             ));
         }
         if self.intra_entropy.temporal {
@@ -237,9 +213,9 @@ impl ModelConfig {
         if self.context && self.profile == Profile::Paper {
             return Err(Error::ModelMismatch("context must be false: the paper profile has no features at 1/8".into()));
         }
-        if self.profile == Profile::Rt && self.flow.latent < 8 {
+        if (self.profile == Profile::Paper) != self.flow.is_some() {
             return Err(Error::ModelMismatch(
-                "flow.latent must be at least 8: the estimator's flow passes through 8 channels".into(),
+                "flow: the paper profile has a flow codec, the rt profile has motion in blocks instead".into(),
             ));
         }
         Ok(())
@@ -269,12 +245,11 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_from_before_linear_channels_has_none() {
-        let mut json: serde_json::Value = serde_json::to_value(ModelConfig::rt_with(0)).unwrap();
-        for part in ["intra", "flow", "residual"] {
-            json[part].as_object_mut().unwrap().remove("linear").unwrap();
-        }
-        assert_eq!(serde_json::from_value::<ModelConfig>(json).unwrap(), ModelConfig::rt_with(0));
+    fn a_flow_codec_belongs_to_the_paper_profile_alone() {
+        let with = |profile: ModelConfig, flow| ModelConfig { flow, ..profile }.validate();
+        with(ModelConfig::rt(), None).unwrap();
+        assert!(with(ModelConfig::paper(), None).unwrap_err().to_string().contains("flow"));
+        assert!(with(ModelConfig::rt(), ModelConfig::paper().flow).unwrap_err().to_string().contains("flow"));
     }
 
     #[test]

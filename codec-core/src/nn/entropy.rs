@@ -8,6 +8,7 @@ use tch::Tensor;
 
 use super::layers::{Conv, ConvConfig, QualityKnots, act, leaky};
 use super::params::Scope;
+use super::transfer::remembered;
 use crate::Result;
 use crate::entropy::{EntropyConfig, sigma};
 
@@ -218,18 +219,26 @@ impl EntropyNet {
         Ok((halves.pop().expect("two halves"), scale))
     }
 
-    /// 1 where the element belongs to the first step of the checkerboard, `[1, C, h, w]`.
-    fn first_step_mask(&self, y: &Tensor) -> Result<Tensor> {
+    /// 1 where the element belongs to the first step of the checkerboard, and 1 where it belongs to the second; `[1, C, h, w]`.
+    fn step_masks(&self, y: &Tensor) -> Result<[Tensor; 2]> {
         let (_, c, h, w) = y.size4()?;
-        let options = (tch::Kind::Int64, y.device());
-        let odd = Tensor::f_arange(h, options)?
-            .f_unsqueeze(1)?
-            .f_add(&Tensor::f_arange(w, options)?)?
-            .f_remainder(2)?
-            .f_to_kind(y.kind())?;
-        let odd = odd.f_view([1, 1, h, w])?;
-        let even = odd.f_neg()?.f_add_scalar(1.0)?;
-        Ok(Tensor::f_cat(&[odd.f_expand([1, c / 2, h, w], false)?, even.f_expand([1, c - c / 2, h, w], false)?], 1)?)
+        let kind = y.f_kind()?;
+        let mask = |name: &'static str, swap: bool| {
+            remembered(name, vec![c, h, w, kind as i64], y.device(), || {
+                let options = (tch::Kind::Int64, y.device());
+                let odd = Tensor::f_arange(h, options)?
+                    .f_unsqueeze(1)?
+                    .f_add(&Tensor::f_arange(w, options)?)?
+                    .f_remainder(2)?
+                    .f_to_kind(kind)?;
+                let odd = odd.f_view([1, 1, h, w])?;
+                let even = odd.f_neg()?.f_add_scalar(1.0)?;
+                let (upper, lower) = if swap { (even, odd) } else { (odd, even) };
+                let halves = [upper.f_expand([1, c / 2, h, w], false)?, lower.f_expand([1, c - c / 2, h, w], false)?];
+                Ok(Tensor::f_cat(&halves, 1)?)
+            })
+        };
+        Ok([mask("first step", false)?, mask("second step", true)?])
     }
 
     /// Quantises the latent `y` (`[N, C, h, w]`, quantiser steps) and estimates its bits.
@@ -273,8 +282,7 @@ impl EntropyNet {
         let features = self.layer(5, prepared, &self.layer(4, prepared, &self.layer(3, prepared, &x)?)?)?;
         let (mut mean, mut scale) = Self::mean_scale(&self.layer(6, prepared, &features)?)?;
         if self.config.checkerboard {
-            let first = self.first_step_mask(y)?;
-            let second = first.f_neg()?.f_add_scalar(1.0)?;
+            let [first, second] = self.step_masks(y)?;
             let known = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?.values.f_add(&mean)?.f_mul(&first)?;
             let x = Tensor::f_cat(&[features, known], 1)?;
             let x = self.layer(9, prepared, &self.layer(8, prepared, &self.layer(7, prepared, &x)?)?)?;

@@ -4,6 +4,8 @@ use tch::{Kind, Tensor};
 
 use super::config::QUALITIES;
 use super::params::{Init, Precision, Scope};
+use super::paths::{self, Depthwise, Pointwise};
+use super::transfer::remembered;
 use crate::Result;
 
 /// Knots on the quality axis between which gains are interpolated.
@@ -11,15 +13,19 @@ pub const KNOTS: usize = 8;
 
 /// LeakyReLU with any slope.
 ///
-/// The binding of `leaky_relu` fixes the slope at 0.01. Its backward kernel with the input as its own gradient is the
-/// same function, fused, with the right derivative.
+/// The binding of `leaky_relu` fixes the slope at 0.01. That of PReLU takes it as a tensor, and its gradient is one kernel.
 pub fn leaky(x: &Tensor, slope: f64) -> Result<Tensor> {
-    Ok(x.f_leaky_relu_backward(x, slope, false)?)
+    let key = vec![slope.to_bits() as i64, x.kind() as i64];
+    let slope = remembered("slope", key, x.device(), || Ok(Tensor::f_full([1], slope, (x.kind(), x.device()))?))?;
+    Ok(x.f_internal_prelu_kernel(&slope)?)
 }
 
-/// The activation of all transforms: LeakyReLU(0.1).
+/// Slope of the transforms' activation below zero: a multiplication and a shift in integers.
+const SLOPE: f64 = 13.0 / 128.0;
+
+/// The activation of all transforms: LeakyReLU(13/128).
 pub fn act(x: &Tensor) -> Result<Tensor> {
-    leaky(x, 0.1)
+    leaky(x, SLOPE)
 }
 
 /// Convolution with bias; `groups == cin` is depthwise.
@@ -100,12 +106,24 @@ impl Conv {
 
     /// The convolution with other values in place of its parameters (fake-quantised ones).
     pub fn forward_with(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        let (s, p, d) = ([self.stride; 2], [self.padding; 2], [self.dilation; 2]);
         if x.kind() == self.kind && weight.kind() == self.kind {
-            return Ok(x.f_conv2d(weight, Some(bias), s, p, d, self.groups)?);
+            return self.convolve(x, weight, bias);
         }
         let [x, weight, bias] = [x.f_to_kind(self.kind)?, weight.f_to_kind(self.kind)?, bias.f_to_kind(self.kind)?];
-        Ok(x.f_conv2d(&weight, Some(bias), s, p, d, self.groups)?)
+        self.convolve(&x, &weight, &bias)
+    }
+
+    fn convolve(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        let path = paths::current();
+        let plain = self.stride == 1 && self.dilation == 1;
+        if plain && self.padding == 0 && self.groups == 1 && path.pointwise != Pointwise::Convolution {
+            return path.pointwise.apply(x, weight, bias);
+        }
+        if plain && self.padding == 1 && self.groups > 1 && path.depthwise != Depthwise::ChannelsLast {
+            return path.depthwise.apply(x, weight, bias);
+        }
+        let (s, p, d) = ([self.stride; 2], [self.padding; 2], [self.dilation; 2]);
+        Ok(x.f_conv2d(weight, Some(bias), s, p, d, self.groups)?)
     }
 }
 

@@ -1,19 +1,23 @@
 //! The networks, on libtorch.
 
+pub mod blocks;
 pub mod codec;
 pub mod config;
+mod dct;
 pub mod entropy;
 pub mod layers;
 pub mod ops;
 mod paper;
 pub mod params;
+pub mod paths;
 mod postfilter;
 mod prices;
+pub mod transfer;
 pub mod transform;
 pub mod uflow;
 
 pub use codec::Networks;
-pub use config::{ModelConfig, Profile, TransformConfig};
+pub use config::{FlowConfig, ModelConfig, Profile, TransformConfig};
 pub use params::{ParamStore, Precision};
 pub use postfilter::{Postfilter, PostfilterConfig};
 

@@ -3,7 +3,6 @@
 use tch::{Kind, Tensor};
 
 use crate::Result;
-use crate::kernels::Cubic;
 
 /// A 4:2:0 frame: luma `[N, 1, H, W]` and chroma `[N, 2, H/2, W/2]`, value/255 - 0.5.
 #[derive(Debug)]
@@ -71,57 +70,7 @@ pub fn unpack(x: &Tensor) -> Result<Planes> {
 ///
 /// `image` `[N, C, h, w]`, `flow` `[N, 2, h, w]` (dx, dy) in pixels of the image. Warping stage of the article's
 /// decoupled scale-space warp.
-pub fn warp(image: &Tensor, flow: &Tensor, filter: Cubic) -> Result<Tensor> {
-    match filter {
-        Cubic::Sharp => warp_sharp(image, flow),
-        Cubic::Stable => warp_cubic(image, flow, filter),
-    }
-}
-
-/// Cubic convolution tap by tap, for kernels that libtorch does not have.
-fn warp_cubic(image: &Tensor, flow: &Tensor, filter: Cubic) -> Result<Tensor> {
-    let (n, c, h, w) = image.size4()?;
-    let options = (Kind::Float, image.device());
-    let samples = image.f_reshape([n, c, h * w])?;
-    // Sample before the position, and weights of the four around it, along one direction.
-    let split = |part: i64, size: i64, shape: [i64; 3]| -> Result<(Tensor, [Tensor; 4])> {
-        let position = flow.f_select(1, part)?.f_add(&Tensor::f_arange(size, options)?.f_view(shape)?)?;
-        let whole = position.f_detach()?.f_floor()?;
-        let fraction = position.f_sub(&whole)?;
-        Ok((whole.f_to_kind(Kind::Int64)?, cubic_weights(&fraction, f64::from(filter.parameter()))?))
-    };
-    let (left, across) = split(0, w, [1, 1, w])?;
-    let (top, down) = split(1, h, [1, h, 1])?;
-    let mut sum = image.f_zeros_like()?;
-    for (row, weight) in (-1..).zip(&down) {
-        let start = top.f_add_scalar(row)?.f_clamp(0, h - 1)?.f_mul_scalar(w)?;
-        let mut line = image.f_zeros_like()?;
-        for (col, weight) in (-1..).zip(&across) {
-            let index = left.f_add_scalar(col)?.f_clamp(0, w - 1)?.f_add(&start)?;
-            let index = index.f_view([n, 1, h * w])?.f_expand([n, c, h * w], false)?;
-            let tap = samples.f_gather(2, &index, false)?.f_view([n, c, h, w])?;
-            line = line.f_add(&tap.f_mul(&weight.f_unsqueeze(1)?)?)?;
-        }
-        sum = sum.f_add(&line.f_mul(&weight.f_unsqueeze(1)?)?)?;
-    }
-    Ok(sum)
-}
-
-/// Weights of the samples at -1, 0, 1 and 2 for positions in 0..1.
-fn cubic_weights(t: &Tensor, a: f64) -> Result<[Tensor; 4]> {
-    let near = |t: &Tensor| -> Result<Tensor> {
-        let inner = t.f_mul_scalar(a + 2.0)?.f_sub_scalar(a + 3.0)?;
-        Ok(inner.f_mul(t)?.f_mul(t)?.f_add_scalar(1.0)?)
-    };
-    let far = |t: &Tensor| -> Result<Tensor> {
-        let inner = t.f_mul_scalar(a)?.f_sub_scalar(5.0 * a)?.f_mul(t)?.f_add_scalar(8.0 * a)?;
-        Ok(inner.f_mul(t)?.f_sub_scalar(4.0 * a)?)
-    };
-    let rest = t.f_neg()?.f_add_scalar(1.0)?;
-    Ok([far(&t.f_add_scalar(1.0)?)?, near(t)?, near(&rest)?, far(&rest.f_add_scalar(1.0)?)?])
-}
-
-fn warp_sharp(image: &Tensor, flow: &Tensor) -> Result<Tensor> {
+pub fn warp(image: &Tensor, flow: &Tensor) -> Result<Tensor> {
     let (_, _, h, w) = image.size4()?;
     let options = (Kind::Float, image.device());
     let xs = Tensor::f_arange(w, options)?.f_view([1, 1, w])?;
@@ -147,26 +96,10 @@ fn blur3(x: &Tensor) -> Result<Tensor> {
 fn blur(x: &Tensor, taps: &[f32]) -> Result<Tensor> {
     let (n, c, h, w) = x.size4()?;
     let (count, pad) = (taps.len() as i64, taps.len() as i64 / 2);
-    let taps = Tensor::from_slice(taps).f_div_scalar(f64::from(taps.iter().sum::<f32>()))?.f_to_device(x.device())?;
+    let taps = super::transfer::constant(taps, x.device())?.f_div_scalar(f64::from(taps.iter().sum::<f32>()))?;
     let kernel = taps.f_view([1, 1, count, 1])?.f_mul(&taps.f_view([1, 1, 1, count])?)?;
     let planes = x.f_reshape([n * c, 1, h, w])?.f_replication_pad2d([pad; 4])?;
     Ok(planes.f_conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)?.f_view([n, c, h, w])?)
-}
-
-/// Fixed 2x2 Haar split over the four unshuffled positions of each of two channels, `[N, 8, h, w]`; means, not sums.
-/// Applied twice it gives a quarter of its input, so its inverse is itself times four.
-pub fn haar(x: &Tensor) -> Result<Tensor> {
-    let (n, _, h, w) = x.size4()?;
-    let p = x.f_view([n, 2, 4, h, w]).or_else(|_| x.f_reshape([n, 2, 4, h, w]))?.f_unbind(2)?;
-    let sum = |signs: [f64; 3]| -> Result<Tensor> {
-        let mut total = p[0].shallow_clone();
-        for (sign, part) in signs.iter().zip(&p[1..]) {
-            total = if *sign > 0.0 { total.f_add(part)? } else { total.f_sub(part)? };
-        }
-        Ok(total)
-    };
-    let bands = [sum([1.0, 1.0, 1.0])?, sum([-1.0, 1.0, -1.0])?, sum([1.0, -1.0, -1.0])?, sum([-1.0, -1.0, 1.0])?];
-    Ok(Tensor::f_stack(&bands, 2)?.f_reshape([n, 8, h, w])?.f_mul_scalar(0.25)?)
 }
 
 /// Two bands of detail of a plane `[N, 1, H, W]`, `[N, 2, H, W]`: what a 3x3 binomial blur takes away, and what a 5x5 one takes away
@@ -195,27 +128,11 @@ fn upsample8(x: &Tensor) -> Result<Tensor> {
     Ok(x.f_contiguous()?.f_upsample_bilinear2d([h * 8, w * 8], false, None, None)?)
 }
 
-/// Motion-compensated prediction of a frame and the full-resolution flow it used.
+/// Motion-compensated prediction of a frame and the full-resolution flow that made it.
 pub struct Prediction {
     pub frame: Planes,
     /// `[N, 2, H, W]`, pixels.
     pub flow: Tensor,
-}
-
-/// Decoupled scale-space warp of the `rt` profile: bicubic warp, then a two-level blur steered by sigma.
-///
-/// `motion` `[N, 2, H/8, W/8]` in full-resolution pixels, `sigma` `[N, 1, H/8, W/8]` in 0..=1 (0: exactly no blur), `filters`
-/// of luma and chroma.
-pub fn predict(reference: &Planes, motion: &Tensor, sigma: &Tensor, filters: [Cubic; 2]) -> Result<Prediction> {
-    let flow = upsample8(motion)?;
-    let sigma = upsample8(sigma)?;
-    let halve = |t: &Tensor| t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
-    let chroma_flow = halve(&flow)?.f_mul_scalar(0.5)?;
-    let warped =
-        Planes { y: warp(&reference.y, &flow, filters[0])?, uv: warp(&reference.uv, &chroma_flow, filters[1])? }.clamped()?;
-    let blend = |x: &Tensor, s: &Tensor| -> Result<Tensor> { Ok(x.f_add(&blur5(x)?.f_sub(x)?.f_mul(s)?)?) };
-    let frame = Planes { y: blend(&warped.y, &sigma)?, uv: blend(&warped.uv, &halve(&sigma)?)? };
-    Ok(Prediction { frame, flow })
 }
 
 /// Scales of the Gaussian stack, in pixels; the first level is the image itself.
@@ -225,7 +142,7 @@ const STACK_SIGMAS: [f64; 4] = [0.0, 1.5, 3.0, 6.0];
 fn gaussian_blur(x: &Tensor, sigma: f64) -> Result<Tensor> {
     let radius = (3.0 * sigma).ceil() as i64;
     let taps: Vec<f32> = (-radius..=radius).map(|i| (-0.5 * (i as f64 / sigma).powi(2)).exp() as f32).collect();
-    let taps = Tensor::f_from_slice(&taps)?.f_to_device(x.device())?;
+    let taps = super::transfer::constant(&taps, x.device())?;
     let taps = taps.f_div(&taps.f_sum(Kind::Float)?)?;
     let (n, c, h, w) = x.size4()?;
     let count = 2 * radius + 1;
@@ -253,37 +170,10 @@ fn scale_space_blur(x: &Tensor, sigma: &Tensor) -> Result<Tensor> {
 
 /// Decoupled scale-space warp of the `paper` profile: bicubic warp with full-resolution flow `[N, 2, H, W]`, then a Gaussian
 /// stack driven by `sigma` `[N, 1, H, W]` in pixels (0: exactly no blur).
-pub fn predict_full(reference: &Planes, flow: &Tensor, sigma: &Tensor, filters: [Cubic; 2]) -> Result<Prediction> {
+pub fn predict_full(reference: &Planes, flow: &Tensor, sigma: &Tensor) -> Result<Prediction> {
     let halve =
         |t: &Tensor| -> Result<Tensor> { Ok(t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?.f_mul_scalar(0.5)?) };
-    let warped =
-        Planes { y: warp(&reference.y, flow, filters[0])?, uv: warp(&reference.uv, &halve(flow)?, filters[1])? }.clamped()?;
+    let warped = Planes { y: warp(&reference.y, flow)?, uv: warp(&reference.uv, &halve(flow)?)? }.clamped()?;
     let frame = Planes { y: scale_space_blur(&warped.y, sigma)?, uv: scale_space_blur(&warped.uv, &halve(sigma)?)? };
     Ok(Prediction { frame, flow: flow.shallow_clone() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tch::Device;
-
-    #[test]
-    fn cubic_convolution_equals_that_of_libtorch_with_its_gradients() {
-        let options = (Kind::Float, Device::Cpu);
-        let wave = |n: i64, step: f64| (Tensor::arange(n, options) * step).sin();
-        let image = wave(2 * 3 * 12 * 20, 0.7).view([2, 3, 12, 20]);
-        let flow = wave(2 * 2 * 12 * 20, 0.31).view([2, 2, 12, 20]) * 4.0;
-        let target = wave(2 * 3 * 12 * 20, 0.13).view([2, 3, 12, 20]);
-        let run = |warp: &dyn Fn(&Tensor, &Tensor) -> Result<Tensor>| {
-            let (image, flow) = (image.copy().set_requires_grad(true), flow.copy().set_requires_grad(true));
-            let out = warp(&image, &flow).unwrap();
-            (&out * &target).sum(Kind::Float).backward();
-            [out.detach(), image.grad(), flow.grad()]
-        };
-        let (wanted, found) = (run(&warp_sharp), run(&|image, flow| warp_cubic(image, flow, Cubic::Sharp)));
-        for (part, (a, b)) in wanted.iter().zip(&found).enumerate() {
-            let difference = (a - b).abs().max().double_value(&[]);
-            assert!(difference < 1e-3, "part {part}: {difference}");
-        }
-    }
 }

@@ -146,8 +146,9 @@ impl<'a> Scope<'_, 'a> {
                 )));
             }
             if tensor.device() != device || tensor.kind() != Kind::Float {
-                let moved = tensor.f_to_device(device)?.f_to_kind(Kind::Float)?;
-                self.builder.store.insert(&full, moved);
+                // A leaf again: a tensor with a history could not be told to learn or not.
+                let moved = tensor.f_detach()?.f_to_device(device)?.f_to_kind(Kind::Float)?;
+                self.builder.store.insert(&full, moved.set_requires_grad(tensor.requires_grad()));
             }
         } else if self.builder.create {
             let fresh = match init {

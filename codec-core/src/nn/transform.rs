@@ -3,9 +3,10 @@
 use tch::Tensor;
 
 use super::config::{PACKED_CHANNELS, TransformConfig};
+use super::dct;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
-use super::params::Scope;
+use super::params::{Init, Scope};
 use crate::Result;
 
 /// An analysis transform of either profile.
@@ -44,8 +45,7 @@ pub enum Synthesis {
 }
 
 impl Synthesis {
-    /// A latent `[N, L, H/16, W/16]` and quality indices `[N]` to a packed frame, or to motion and blur: at 1/8 in the `rt`
-    /// profile, at full resolution in the `paper` profile.
+    /// A latent `[N, L, H/16, W/16]` and quality indices `[N]` to a packed frame, or to motion and blur at full resolution.
     pub fn forward(&self, y: &Tensor, q: &Tensor) -> Result<Tensor> {
         self.forward_in(y, None, q)
     }
@@ -117,7 +117,7 @@ impl RtAnalysis {
                 config.nonlinear(),
                 ConvConfig { gain: output_gain, ..Default::default() },
             )?,
-            linear: linear_layer(&mut p, config.linear, BLOCK_CHANNELS, config.linear)?,
+            linear: linear_layer(&mut p, config.linear, Side::Analysis)?,
         })
     }
 
@@ -136,9 +136,33 @@ impl RtAnalysis {
     }
 }
 
-/// A layer of the linear channels, if there are any.
-fn linear_layer(p: &mut Scope, linear: i64, cin: i64, cout: i64) -> Result<Option<Conv>> {
-    (linear > 0).then(|| Conv::pointwise(p.sub("linear"), cin, cout)).transpose()
+/// Which way a layer of linear channels goes.
+enum Side {
+    /// From the samples of a block.
+    Analysis,
+    /// Back to the channels of a packed frame.
+    Synthesis,
+}
+
+/// A layer of the linear channels, if there are any. It starts as the lowest frequencies of a DCT.
+fn linear_layer(p: &mut Scope, linear: i64, side: Side) -> Result<Option<Conv>> {
+    if linear == 0 {
+        return Ok(None);
+    }
+    let (shape, bias) = match side {
+        Side::Analysis => ([linear, BLOCK_CHANNELS, 1, 1], linear),
+        Side::Synthesis => ([BLOCK_CHANNELS, linear, 1, 1], BLOCK_CHANNELS),
+    };
+    let start = || {
+        let basis = dct::basis(linear as usize);
+        let basis = Tensor::from_slice(&basis).view([linear, BLOCK_CHANNELS]);
+        let oriented = if matches!(side, Side::Analysis) { basis } else { basis.transpose(0, 1).contiguous() };
+        oriented.view(shape)
+    };
+    let mut p = p.sub("linear");
+    let _ = p.param_with("weight", &shape, start)?;
+    let _ = p.param("bias", &[bias], Init::Const(0.0))?;
+    Ok(Some(Conv::new(p, shape[1], shape[0], ConvConfig::default())?))
 }
 
 /// A latent at 1/16 to `cout` channels at 1/8.
@@ -157,7 +181,7 @@ pub struct RtSynthesis {
 }
 
 impl RtSynthesis {
-    /// `width` is the width at 1/8 (`config.width` but for G_flow, which is narrower than E_flow).
+    /// `width` is the width at 1/8.
     pub fn new(mut p: Scope, cin: i64, cout: i64, width: i64, config: &TransformConfig, output_gain: f64) -> Result<Self> {
         Ok(Self {
             input: Conv::pointwise(p.sub("input"), cin, config.deep_width)?,
@@ -167,7 +191,7 @@ impl RtSynthesis {
             gain: QualityKnots::new(p.sub("gain"), "knots", width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), width, config.synthesis_blocks)?,
             output: Conv::new(p.sub("output"), width, cout, ConvConfig { gain: output_gain, ..Default::default() })?,
-            linear: linear_layer(&mut p, config.linear, config.linear, 4 * cout)?,
+            linear: linear_layer(&mut p, config.linear, Side::Synthesis)?,
             channels: (config.nonlinear(), config.linear),
         })
     }

@@ -8,7 +8,6 @@ use super::ops::warp;
 use super::params::{Builder, ParamStore, Scope};
 use crate::flow::{FlowEstimator, FlowField};
 use crate::frame::Plane;
-use crate::kernels::Cubic;
 use crate::{Error, Result};
 
 /// Pyramid levels; level l has 1/2^l of the resolution.
@@ -136,7 +135,7 @@ impl UFlow {
                 Some((context, flow)) => {
                     let flow = flow.f_upsample_bilinear2d([h, w], false, None, None)?.f_mul_scalar(2.0)?;
                     let context = self.context_up[step - 1].forward(&context.f_upsample_nearest2d([h, w], None, None)?)?;
-                    let moved = warp(fb, &flow, Cubic::Sharp)?;
+                    let moved = warp(fb, &flow)?;
                     (Tensor::f_cat(&[costs(fa, &moved)?, fa.shallow_clone(), context, flow.shallow_clone()], 1)?, Some(flow))
                 }
             };

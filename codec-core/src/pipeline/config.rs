@@ -10,18 +10,19 @@ use crate::rate::RateMode;
 use crate::{Error, Limits, Result};
 
 /// Memory of networks and libraries, and of frames and activations for a luma sample of the coded size. Measured resident
-/// sizes of a whole encoding process (150 MiB at 64x64, 188 at 640x384, 531 at 1920x1088, 837 at 2560x1472), rounded up.
-const BASE_BYTES: u64 = 160 << 20;
-const BYTES_PER_SAMPLE: u64 = 200;
+/// sizes of a whole encoding process (167 MiB at 64x64, 224 at 640x384, 682 at 1920x1088), rounded up.
+const BASE_BYTES: u64 = 170 << 20;
+const BYTES_PER_SAMPLE: u64 = 260;
 
 /// How much time the encoder takes for a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Speed {
-    /// Motion is searched at a quarter of the resolution and refined in one step.
+    /// The quickest motion search.
     Fast,
-    /// Motion is searched at half the resolution and refined in two steps.
     #[default]
     Medium,
+    /// The most thorough motion search.
+    Slow,
 }
 
 /// How to encode a stream.
@@ -41,6 +42,8 @@ pub struct EncoderConfig {
     pub max_memory: Option<u64>,
     /// Largest distance between keyframes in frames; 0: only the first frame is one.
     pub key_int_max: u32,
+    /// Smallest distance between a keyframe and a scene cut that makes another, in frames.
+    pub key_int_min: u32,
     /// Threads of the networks; 0: automatic, which is 1 (see [`device::AUTO_THREADS`]).
     pub threads: usize,
     pub device: DeviceSpec,
@@ -59,6 +62,7 @@ impl EncoderConfig {
             scene_cut: true,
             max_memory: None,
             key_int_max: 250,
+            key_int_min: 12,
             threads: 0,
             device: DeviceSpec::Auto,
             model: ModelSource::Embedded,

@@ -10,7 +10,9 @@ use crate::bitstream::{ParsedUnit, SequenceHeader, VideoInfo, parse_unit, prior_
 use crate::device::{self, DeviceSpec};
 use crate::entropy::{LatentGrid, Scratch, SymbolReader, decode_latent};
 use crate::frame::Frame;
+use crate::loopfilter::{FilterCoder, FilterParams};
 use crate::model::{Model, ModelId, ModelSource};
+use crate::motion::{BlockField, MotionCoder};
 use crate::{Error, Limits, Result};
 
 /// Frames whose synthesis is put off at most; each holds its latents.
@@ -58,13 +60,26 @@ pub struct Picture<'a> {
     pub checksum: u32,
 }
 
-/// A P-frame's latents.
-struct InterLatents {
-    flow: LatentGrid,
-    quality: u8,
+/// A P-frame's motion, parsed.
+enum ParsedMotion {
+    Blocks(BlockField),
+    /// Flow latent and its quality index (`paper` profile).
+    Flow(LatentGrid, u8),
+}
+
+/// A parsed P-frame.
+struct InterFrame {
+    motion: ParsedMotion,
     residual: LatentGrid,
     residual_quality: u8,
     shift: (i32, i32),
+    filter: Option<FilterParams>,
+}
+
+/// What parsing carries from frame to frame besides latents: adaptive models, reset by keyframes.
+struct Adaptive {
+    motion: MotionCoder,
+    filter: FilterCoder,
 }
 
 /// What a decoded keyframe leaves for the frames after it.
@@ -74,8 +89,9 @@ struct Stream {
     last_number: u32,
     /// Filtered picture, `None` where the reconstruction itself is shown.
     shown: Option<Shown>,
-    /// Frames whose latents are decoded and whose synthesis no one has needed yet.
-    pending: VecDeque<InterLatents>,
+    adaptive: Adaptive,
+    /// Frames that are parsed and whose synthesis no one has needed yet.
+    pending: VecDeque<InterFrame>,
 }
 
 /// Decodes one stream. One frame for every unit, in order, without delay.
@@ -168,7 +184,7 @@ impl Decoder {
         Some(Picture {
             frame: stream.shown.as_ref().map_or(stream.reconstructor.reference(), Shown::frame),
             video: &stream.sequence.video,
-            keyframe: self.intact && stream.reconstructor.flow_prior().is_none(),
+            keyframe: self.intact && stream.reconstructor.is_intra(),
             frame_number: stream.last_number,
             checksum: 0,
         })
@@ -291,22 +307,25 @@ impl Decoder {
             &mut reader,
             &mut self.scratch,
         )?;
+        let display = sequence.video.display_size();
+        let mut adaptive = Adaptive { motion: MotionCoder::new(display.0, display.1), filter: FilterCoder::new(display) };
+        let filter = adaptive.filter.decode(&mut reader)?;
         let checksum = reader.finish()?;
-        let mut reconstructor = match self.stream.take() {
-            Some(stream) if stream.reconstructor.grid(1) == (height, width) && sequence.detail == self.model.detail() => {
-                stream.reconstructor
-            }
-            _ => {
+        let last = self.stream.take().map(|stream| stream.reconstructor).filter(|_| sequence.detail == self.model.detail());
+        let mut reconstructor = match last.and_then(|mut last| last.resize(display).then_some(last)) {
+            Some(reconstructor) => reconstructor,
+            None => {
                 // The reconstructor, the only other owner, is gone.
                 if let Some(model) = Rc::get_mut(&mut self.model) {
                     model.set_detail(sequence.detail)?;
                 }
-                Reconstructor::new(Rc::clone(&self.model), width, height)
+                Reconstructor::new(Rc::clone(&self.model), display)
             }
         };
         reconstructor.intra(&latent, quality)?;
+        reconstructor.filter(filter.as_ref());
         let last_number = unit.header.frame_number;
-        self.stream = Some(Stream { sequence, reconstructor, last_number, shown: None, pending: VecDeque::new() });
+        self.stream = Some(Stream { sequence, reconstructor, last_number, shown: None, adaptive, pending: VecDeque::new() });
         Ok(checksum)
     }
 
@@ -316,20 +335,18 @@ impl Decoder {
         let (quality, residual_quality) = (unit.header.quality, unit.header.residual_quality);
         let (rows, cols) = stream.reconstructor.grid(16);
         let (flow_prior, residual_prior) = stream.priors(shift);
-        let (model, scratch) = (&self.model, &mut self.scratch);
+        let (model, scratch, adaptive) = (&self.model, &mut self.scratch, &mut stream.adaptive);
         // Everything is parsed and checked before anything is reconstructed.
-        let (latents, checksum) = stream.reconstructor.times.measure("entropy", || -> Result<_> {
+        let (frame, checksum) = stream.reconstructor.times.measure("entropy", || -> Result<_> {
             let mut reader = SymbolReader::new(unit.payload)?;
-            let flow = decode_latent(
-                &model.flow_entropy,
-                &model.tables,
-                quality,
-                rows,
-                cols,
-                flow_prior.as_ref(),
-                &mut reader,
-                scratch,
-            )?;
+            let motion = match &model.flow_entropy {
+                Some(entropy) => {
+                    let prior = flow_prior.as_ref();
+                    let latent = decode_latent(entropy, &model.tables, quality, rows, cols, prior, &mut reader, scratch)?;
+                    ParsedMotion::Flow(latent, quality)
+                }
+                None => ParsedMotion::Blocks(adaptive.motion.decode(&mut reader)?),
+            };
             let residual = decode_latent(
                 &model.residual_entropy,
                 &model.tables,
@@ -340,9 +357,10 @@ impl Decoder {
                 &mut reader,
                 scratch,
             )?;
-            Ok((InterLatents { flow, quality, residual, residual_quality, shift }, reader.finish()?))
+            let filter = adaptive.filter.decode(&mut reader)?;
+            Ok((InterFrame { motion, residual, residual_quality, shift, filter }, reader.finish()?))
         })?;
-        stream.pending.push_back(latents);
+        stream.pending.push_back(frame);
         stream.last_number = number;
         if !lazily || stream.pending.len() > MAX_PENDING {
             stream.catch_up()?;
@@ -365,12 +383,16 @@ impl Decoder {
 }
 
 impl Stream {
-    /// Temporal priors of the next frame, whose residual is shifted by `shift`.
+    /// Temporal priors of the next frame's flow and residual latents; the residual is shifted by `shift`.
     fn priors(&self, shift: (i32, i32)) -> (Option<LatentGrid>, Option<LatentGrid>) {
         match self.pending.back() {
             Some(last) => {
                 let (dy, dx) = prior_cells(last.shift, shift);
-                (Some(last.flow.clone()), Some(last.residual.rolled(dy, dx)))
+                let flow = match &last.motion {
+                    ParsedMotion::Flow(latent, _) => Some(latent.clone()),
+                    ParsedMotion::Blocks(_) => None,
+                };
+                (flow, Some(last.residual.rolled(dy, dx)))
             }
             None => (self.reconstructor.flow_prior().cloned(), self.reconstructor.residual_prior(shift)),
         }
@@ -378,9 +400,13 @@ impl Stream {
 
     /// Runs the synthesis that was put off.
     fn catch_up(&mut self) -> Result<()> {
-        while let Some(latents) = self.pending.pop_front() {
-            self.reconstructor.predict(latents.flow, latents.quality)?;
-            self.reconstructor.residual(latents.residual, latents.residual_quality, latents.shift)?;
+        while let Some(frame) = self.pending.pop_front() {
+            match frame.motion {
+                ParsedMotion::Blocks(field) => self.reconstructor.predict_blocks(field)?,
+                ParsedMotion::Flow(latent, quality) => self.reconstructor.predict_flow(latent, quality)?,
+            }
+            self.reconstructor.residual(frame.residual, frame.residual_quality, frame.shift)?;
+            self.reconstructor.filter(frame.filter.as_ref());
         }
         Ok(())
     }

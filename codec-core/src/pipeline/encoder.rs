@@ -7,24 +7,27 @@ use std::time::Duration;
 use tch::Tensor;
 
 use super::config::{EncoderConfig, FrameOptions, Speed, Unit, check_quality, check_video};
+use super::motion::{MotionEncoder, Pair};
 use super::reconstruct::Reconstructor;
 use super::symbols::{Bound, FrameSymbols, LatentJob};
 use super::tensors::{from_nhwc, packed_tensor};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
 use crate::device;
-use crate::entropy::{MEAN_OVERHEAD_BYTES, SymbolWriter};
-use crate::flow::{FlowEstimator, FlowField, MotionSearch};
+use crate::entropy::{EntropyModel, MEAN_OVERHEAD_BYTES, SymbolWriter};
+use crate::flow::{DisFlow, FlowEstimator, FlowField};
 use crate::frame::pad::{coded_size, pad_into};
 use crate::frame::{Frame, FrameView};
-use crate::kernels::haar::{self, FLOW_BANDS};
+use crate::kernels::flow::{FLOW_CHANNELS, pack_flow};
 use crate::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
 use crate::kernels::{PACKED_CHANNELS, Prediction};
+use crate::loopfilter::FilterCoder;
 use crate::model::Model;
+use crate::motion::{Found, SearchEffort};
 use crate::nn::codec::{FLOW_INPUT, quality_tensor};
 use crate::quality::lambda;
 use crate::rate::{RateController, RateMode};
-use crate::scene::{CutDetector, Thumbnail};
+use crate::scene;
 use crate::{Error, Result};
 
 /// Seed of the random shifts. Any value does; a fixed one makes streams repeatable.
@@ -32,8 +35,8 @@ const SHIFT_SEED: u32 = 0x4e47_4331;
 
 /// Bytes of a unit around its payload: P-frames, I-frames.
 const FRAMING_BYTES: [f64; 2] = [11.0, 64.0];
-/// Motion may take this share of what a P-frame may have at most.
-const MOTION_SHARE: f64 = 0.6;
+/// A flow may take this share of what a P-frame may have at most.
+const FLOW_SHARE: f64 = 0.6;
 
 /// Encodes one stream. One unit for every frame, in order, without delay.
 pub struct Encoder {
@@ -43,12 +46,16 @@ pub struct Encoder {
     quality: u8,
     key_int_max: u32,
     max_memory: Option<u64>,
+    key_int_min: u32,
     reconstructor: Reconstructor,
-    estimator: MotionSearch,
+    motion: MotionEncoder,
+    /// Estimates the flow that the `paper` profile codes.
+    estimator: DisFlow,
+    filter_coder: FilterCoder,
     current: Frame,
     rate: RateController,
     last_time: Option<Duration>,
-    cuts: Option<CutDetector>,
+    scene_cut: bool,
     symbols: FrameSymbols,
     buffer: Vec<f32>,
     frame_number: u32,
@@ -75,7 +82,8 @@ impl Encoder {
         let mut model = Model::load(&config.model, device)?;
         model.set_detail((config.detail * 255.0).round() as u8)?;
         let model = Rc::new(model);
-        let (width, height) = coded_size(config.video.width as usize, config.video.height as usize);
+        let display = config.video.display_size();
+        let (width, height) = coded_size(display.0, display.1);
         let pixels = f64::from(config.video.width) * f64::from(config.video.height);
         let rate = RateController::new(config.rate, pixels, model.config.intra_quality_offset);
         let sequence = SequenceHeader {
@@ -85,23 +93,27 @@ impl Encoder {
             detail: model.detail(),
             video: config.video,
         };
-        let search = match config.speed {
-            Speed::Fast => MotionSearch::fast,
-            Speed::Medium => MotionSearch::medium,
+        let (effort, estimator) = match config.speed {
+            Speed::Fast => (SearchEffort::Fast, DisFlow::fast()),
+            Speed::Medium => (SearchEffort::Medium, DisFlow::medium()),
+            Speed::Slow => (SearchEffort::Slow, DisFlow::medium()),
         };
         Ok(Self {
-            estimator: search(model.config.luma_filter),
-            reconstructor: Reconstructor::new(Rc::clone(&model), width, height),
+            motion: MotionEncoder::new(effort, display),
+            estimator,
+            filter_coder: FilterCoder::new(display),
+            reconstructor: Reconstructor::new(Rc::clone(&model), display),
             model,
             sequence,
             threads,
             quality: config.quality,
             key_int_max: config.key_int_max,
+            key_int_min: config.key_int_min,
             max_memory: config.max_memory,
             current: Frame::new(width, height),
             rate,
             last_time: None,
-            cuts: config.scene_cut.then(CutDetector::default),
+            scene_cut: config.scene_cut,
             symbols: FrameSymbols::default(),
             buffer: Vec::new(),
             frame_number: 0,
@@ -128,18 +140,18 @@ impl Encoder {
             self.quality = quality;
         }
         pad_into(frame, &mut self.current)?;
-        let luma = self.current.plane(0);
-        let picture = || Thumbnail::new(&luma.data, frame.width, frame.height, luma.stride);
-        let new_scene = self.cuts.as_mut().is_some_and(|cuts| cuts.push(picture()));
-        let keyframe = options.force_keyframe
-            || new_scene
-            || self.since_keyframe.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
         device::use_threads(self.threads);
         let _no_grad = tch::no_grad_guard();
         let since = self.since_keyframe.take();
+        let wanted = options.force_keyframe || since.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
+        let found = if wanted { None } else { self.look_ahead(since) };
+        let keyframe = found.is_none();
         self.symbols.writer = SymbolWriter::new();
         let (quality, bound) = self.plan(keyframe, options.time);
-        let unit = if keyframe { self.encode_intra(quality, bound) } else { self.encode_inter(quality, bound) }?;
+        let unit = match found {
+            Some(found) => self.encode_inter(found, quality, bound),
+            None => self.encode_intra(quality, bound),
+        }?;
         self.rate.report(keyframe, unit.quality, 8.0 * unit.data.len() as f64);
         self.units.push_back(unit);
         self.since_keyframe = Some(if keyframe { 0 } else { since.map_or(0, |s| s + 1) });
@@ -161,9 +173,6 @@ impl Encoder {
         self.since_keyframe = None;
         self.last_time = None;
         self.rate.reset();
-        if let Some(cuts) = &mut self.cuts {
-            cuts.reset();
-        }
     }
 
     /// Goes on with another video; the next frame is a keyframe. Frame numbers and what rate control learned go on.
@@ -173,13 +182,12 @@ impl Encoder {
     pub fn set_video(&mut self, video: VideoInfo) -> Result<()> {
         check_video(&video, self.max_memory)?;
         let (width, height) = coded_size(video.width as usize, video.height as usize);
-        if self.reconstructor.grid(1) != (height, width) {
-            self.reconstructor = Reconstructor::new(Rc::clone(&self.model), width, height);
+        if !self.reconstructor.resize(video.display_size()) {
+            self.reconstructor = Reconstructor::new(Rc::clone(&self.model), video.display_size());
             self.current = Frame::new(width, height);
         }
         self.sequence.video = video;
         self.since_keyframe = None;
-        self.cuts = self.cuts.is_some().then(CutDetector::default);
         Ok(())
     }
 
@@ -200,11 +208,14 @@ impl Encoder {
         self.key_int_max = frames;
     }
 
+    /// Smallest distance between a keyframe and a scene cut that makes another from now on, in frames.
+    pub fn set_key_int_min(&mut self, frames: u32) {
+        self.key_int_min = frames;
+    }
+
     /// Turns keyframes at scene cuts on or off.
     pub fn set_scene_cut(&mut self, on: bool) {
-        if on != self.cuts.is_some() {
-            self.cuts = on.then(CutDetector::default);
-        }
+        self.scene_cut = on;
     }
 
     /// The last reconstruction at coded size, as the decoder has it.
@@ -250,29 +261,41 @@ impl Encoder {
         let job = LatentJob { coder: &branch.coder, entropy: &model.intra_entropy, tables: &model.tables, y: &y, prior: None };
         let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
         self.reconstructor.intra(&latent, quality)?;
+        let display = self.sequence.video.display_size();
+        self.motion.reset(display);
+        self.filter_coder = FilterCoder::new(display);
+        self.code_filter(quality);
         self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
     }
 
-    fn encode_inter(&mut self, quality: u8, bound: Option<Bound>) -> Result<Unit> {
+    /// Searches motion for a P-frame; `None` if a new scene starts. `since`: frames since the last keyframe.
+    fn look_ahead(&mut self, since: Option<u32>) -> Option<Found> {
+        // The quality of the last frame is near enough to that of the next.
+        let quality = self.rate.expected_quality().unwrap_or(self.quality);
+        let (last, times) = self.reconstructor.last_and_times();
+        let samples = last.display.0 * last.display.1;
+        let found =
+            self.motion.search(Pair { current: &self.current, reference: last.frame, display: last.display }, quality, times);
+        let since = since.unwrap_or(0) + 1;
+        let new_scene = scene::starts_anew(found.inter_cost, found.intra_cost, samples);
+        let cut = self.scene_cut && since >= self.key_int_min && new_scene;
+        (!cut).then_some(found)
+    }
+
+    fn encode_inter(&mut self, found: Found, quality: u8, bound: Option<Bound>) -> Result<Unit> {
         let device = self.model.device;
         let model = Rc::clone(&self.model);
         let networks = &model.networks;
-
-        let field = self.estimate_motion(quality)?;
-        let (input, bands) = self.flow_input(&field)?;
-        let q = quality_tensor(&[quality], device)?;
-        let y = self.reconstructor.times.measure("flow analysis", || networks.flow_transform(&input, &bands, &q))?;
-        let prior = self.reconstructor.flow_prior().cloned();
-        let job = LatentJob {
-            coder: &networks.flow.coder,
-            entropy: &model.flow_entropy,
-            tables: &model.tables,
-            y: &y,
-            prior: prior.as_ref(),
+        let quality = match &model.flow_entropy {
+            Some(entropy) => self.code_flow(entropy, quality, bound)?,
+            None => {
+                let (last, times) = self.reconstructor.last_and_times();
+                let pair = Pair { current: &self.current, reference: last.frame, display: last.display };
+                let field = self.motion.code(found, pair, bound, &mut self.symbols.writer, times);
+                self.reconstructor.predict_blocks(field)?;
+                quality
+            }
         };
-        let motion_bound = bound.map(|bound| bound.part(MOTION_SHARE));
-        let (latent, quality) = self.symbols.code(job, quality, motion_bound, &mut self.reconstructor.times)?;
-        self.reconstructor.predict(latent, quality)?;
 
         let video = &self.sequence.video;
         let prediction = self.reconstructor.prediction();
@@ -292,12 +315,30 @@ impl Encoder {
         };
         let (latent, residual_quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
         self.reconstructor.residual(latent, residual_quality, shift)?;
+        self.code_filter(residual_quality);
+        // Blocks have no quality of their own.
+        let quality = if model.flow_entropy.is_some() { quality } else { residual_quality };
         self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, quality, self.frame_number) })
     }
 
-    /// Flow from the current frame to the last reconstruction. Between originals, what the coded motion misses would never
-    /// be made good, and the errors of all frames would add up.
-    fn estimate_motion(&mut self, quality: u8) -> Result<FlowField> {
+    /// Estimates and codes the flow of the `paper` profile, and predicts with it. Gives back the quality that it took.
+    fn code_flow(&mut self, entropy: &EntropyModel, quality: u8, bound: Option<Bound>) -> Result<u8> {
+        let model = Rc::clone(&self.model);
+        let codec = model.networks.flow_codec()?;
+        let flow = self.estimate_flow(quality)?;
+        let input = self.flow_input(&flow)?;
+        let q = quality_tensor(&[quality], model.device)?;
+        let y = self.reconstructor.times.measure("flow analysis", || codec.analysis.forward(&input, &q))?;
+        let prior = self.reconstructor.flow_prior().cloned();
+        let job = LatentJob { coder: &codec.coder, entropy, tables: &model.tables, y: &y, prior: prior.as_ref() };
+        let bound = bound.map(|bound| bound.part(FLOW_SHARE));
+        let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
+        self.reconstructor.predict_flow(latent, quality)?;
+        Ok(quality)
+    }
+
+    /// Flow from the current frame to the last reconstruction (`paper` profile).
+    fn estimate_flow(&mut self, quality: u8) -> Result<FlowField> {
         let (current, estimator, video) = (self.current.plane(0), &mut self.estimator, &self.sequence.video);
         let (last, times) = self.reconstructor.last_and_times();
         times.measure("flow estimation", || {
@@ -307,21 +348,25 @@ impl Encoder {
         })
     }
 
-    /// Inputs of E_flow: `[1, 200, H/8, W/8]` and the Haar bands `[1, 8, H/16, W/16]`.
-    fn flow_input(&mut self, field: &FlowField) -> Result<(Tensor, Tensor)> {
+    /// Input of E_flow: `[1, 200, H/8, W/8]`.
+    fn flow_input(&mut self, field: &FlowField) -> Result<Tensor> {
         const CHANNELS: usize = FLOW_INPUT as usize;
-        let device = self.model.device;
-        let ((rows, cols), (half_rows, half_cols)) = (self.reconstructor.grid(8), self.reconstructor.grid(16));
+        let (rows, cols) = self.reconstructor.grid(8);
         self.buffer.resize(rows * cols * CHANNELS, 0.0);
         let buffer = &mut self.buffer;
-        haar::pack_flow(field, buffer, CHANNELS)?;
-        for (frame, offset) in [(&self.current, FLOW_BANDS), (self.reconstructor.reference(), FLOW_BANDS + PACKED_CHANNELS)] {
+        pack_flow(field, buffer, CHANNELS)?;
+        for (frame, offset) in [(&self.current, FLOW_CHANNELS), (self.reconstructor.reference(), FLOW_CHANNELS + PACKED_CHANNELS)]
+        {
             pack_frame(frame, (0, 0), PackTarget { data: buffer, channels: CHANNELS, offset }, 1)?;
         }
-        let input = from_nhwc(buffer, rows, cols, CHANNELS, device)?;
-        let mut bands = vec![0f32; half_rows * half_cols * FLOW_BANDS];
-        haar::split(&field.downsample2(), &mut bands)?;
-        Ok((input, from_nhwc(&bands, half_rows, half_cols, FLOW_BANDS, device)?))
+        from_nhwc(buffer, rows, cols, CHANNELS, self.model.device)
+    }
+
+    /// Fits, codes and applies the loop filter.
+    fn code_filter(&mut self, quality: u8) {
+        let params = self.reconstructor.fit_filter(&self.current, &self.filter_coder, lambda(f64::from(quality)));
+        self.filter_coder.encode(params.as_ref(), &mut self.symbols.writer);
+        self.reconstructor.filter(params.as_ref());
     }
 
     /// Input of E_res: packed residual and packed prediction, both shifted.

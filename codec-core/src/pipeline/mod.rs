@@ -5,6 +5,7 @@
 mod config;
 mod decoder;
 mod encoder;
+mod motion;
 mod reconstruct;
 mod shown;
 mod symbols;

@@ -16,13 +16,21 @@ pub(super) struct Shown {
     frame: Frame,
     /// Of the reconstruction that `frame` was made of; 0: there is none yet.
     number: u64,
+    /// What was shown before, moved on, in 8 bits and as the filter sees it.
+    moved: Frame,
     past: Prediction,
     buffer: Vec<f32>,
 }
 
 impl Shown {
     pub fn new(width: usize, height: usize) -> Self {
-        Self { frame: Frame::new(width, height), number: 0, past: Prediction::default(), buffer: Vec::new() }
+        Self {
+            frame: Frame::new(width, height),
+            number: 0,
+            moved: Frame::new(width, height),
+            past: Prediction::default(),
+            buffer: Vec::new(),
+        }
     }
 
     pub fn frame(&self) -> &Frame {
@@ -33,17 +41,18 @@ impl Shown {
     /// where that was not shown, it starts afresh.
     pub fn update(&mut self, postfilter: &Postfilter, model: &Model, reconstructor: &mut Reconstructor) -> Result<()> {
         let (last, times) = reconstructor.last_and_times();
-        let Reconstruction { frame: decoded, motion, compensator, quality, number } = last;
+        let Reconstruction { frame: decoded, motion, compensator, display, quality, number } = last;
         if self.number == number {
             return Ok(());
         }
-        let follows = self.number + 1 == number && !motion.is_empty();
+        let motion = motion.filter(|_| self.number + 1 == number && postfilter.looks_back());
         let q = quality_tensor(&[quality], model.device)?;
         times.measure("postfilter", || -> Result<()> {
             let packed = packed_tensor(decoded, &mut self.buffer, model.device)?;
             let mut news = None;
-            if follows && postfilter.looks_back() {
-                compensator.predict(&self.frame, motion, 1, &mut self.past)?;
+            if let Some(motion) = motion {
+                compensator.predict(&self.frame, display, motion, 1, &mut self.moved)?;
+                self.past.load(&self.moved);
                 pack_residual(
                     decoded,
                     &self.past,

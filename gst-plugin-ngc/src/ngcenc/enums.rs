@@ -22,11 +22,14 @@ pub enum RateControl {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstNgcEncSpeedPreset")]
 pub enum SpeedPreset {
-    /// Motion at a quarter of the resolution.
-    #[enum_value(name = "Motion is searched at a quarter of the resolution and refined once", nick = "fast")]
+    /// The quickest motion search.
+    #[enum_value(name = "The quickest motion search", nick = "fast")]
     Fast,
-    /// Motion at half the resolution.
+    /// A balance between the two others.
     #[default]
-    #[enum_value(name = "Motion is searched at half the resolution and refined twice", nick = "medium")]
+    #[enum_value(name = "A thorough motion search that is still quick", nick = "medium")]
     Medium,
+    /// The most thorough motion search.
+    #[enum_value(name = "The most thorough motion search: the smallest streams", nick = "slow")]
+    Slow,
 }

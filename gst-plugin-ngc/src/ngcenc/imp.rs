@@ -264,6 +264,7 @@ fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> co
     let encoder = &mut state.encoder;
     encoder.set_rate(settings.rate())?;
     encoder.set_key_int_max(settings.key_int_max);
+    encoder.set_key_int_min(settings.key_int_min);
     encoder.set_scene_cut(settings.scene_cut);
     let options = FrameOptions {
         force_keyframe: frame.flags().contains(VideoCodecFrameFlags::FORCE_KEYFRAME),

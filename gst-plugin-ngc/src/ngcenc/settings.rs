@@ -10,6 +10,7 @@ use crate::settings::CommonSettings;
 
 const DEFAULT_QUALITY: u32 = 32;
 const DEFAULT_KEY_INT_MAX: u32 = 250;
+const DEFAULT_KEY_INT_MIN: u32 = 12;
 const DEFAULT_BITRATE: u32 = 500;
 const DEFAULT_BUFFER: u32 = 1000;
 /// In kbit/s; the product with 1000 still is exact in every type used.
@@ -24,6 +25,7 @@ pub struct Settings {
     pub max_bitrate: u32,
     pub vbv_buffer: u32,
     pub key_int_max: u32,
+    pub key_int_min: u32,
     pub scene_cut: bool,
     pub detail: f64,
     pub speed_preset: SpeedPreset,
@@ -40,6 +42,7 @@ impl Default for Settings {
             max_bitrate: 0,
             vbv_buffer: DEFAULT_BUFFER,
             key_int_max: DEFAULT_KEY_INT_MAX,
+            key_int_min: DEFAULT_KEY_INT_MIN,
             scene_cut: true,
             detail: 0.0,
             speed_preset: SpeedPreset::default(),
@@ -92,6 +95,12 @@ impl Settings {
                 .default_value(DEFAULT_KEY_INT_MAX)
                 .mutable_playing()
                 .build(),
+            glib::ParamSpecUInt::builder("key-int-min")
+                .nick("Smallest keyframe distance")
+                .blurb("Smallest distance in frames between a keyframe and a scene cut that makes another; keyframes that are asked for come at once")
+                .default_value(DEFAULT_KEY_INT_MIN)
+                .mutable_playing()
+                .build(),
             glib::ParamSpecBoolean::builder("scene-cut")
                 .nick("Scene cuts")
                 .blurb("Make the first frame of a new scene a keyframe")
@@ -133,6 +142,7 @@ impl Settings {
             "max-bitrate" => self.max_bitrate = number(),
             "vbv-buffer" => self.vbv_buffer = number(),
             "key-int-max" => self.key_int_max = number(),
+            "key-int-min" => self.key_int_min = number(),
             "scene-cut" => self.scene_cut = value.get().expect("type checked by GObject"),
             "detail" => self.detail = value.get().expect("type checked by GObject"),
             "speed-preset" => self.speed_preset = value.get().expect("type checked by GObject"),
@@ -149,6 +159,7 @@ impl Settings {
             "max-bitrate" => self.max_bitrate.to_value(),
             "vbv-buffer" => self.vbv_buffer.to_value(),
             "key-int-max" => self.key_int_max.to_value(),
+            "key-int-min" => self.key_int_min.to_value(),
             "scene-cut" => self.scene_cut.to_value(),
             "detail" => self.detail.to_value(),
             "speed-preset" => self.speed_preset.to_value(),
@@ -185,9 +196,11 @@ impl Settings {
             speed: match self.speed_preset {
                 SpeedPreset::Fast => Speed::Fast,
                 SpeedPreset::Medium => Speed::Medium,
+                SpeedPreset::Slow => Speed::Slow,
             },
             scene_cut: self.scene_cut,
             key_int_max: self.key_int_max,
+            key_int_min: self.key_int_min,
             max_memory: match self.max_memory {
                 0 => None,
                 mebibytes => Some(u64::from(mebibytes) << 20),

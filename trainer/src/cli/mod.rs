@@ -9,11 +9,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use codec_core::{ModelConfig, Networks, ParamStore};
 use tch::Device;
 
+use crate::data::{PackOptions, pack};
+#[cfg(feature = "gstreamer")]
 use crate::data::{PrepareOptions, prepare};
 use crate::schedule_file::{self, Folders, Schedule};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::{Twin, load_start, starting_point};
-use crate::{bench, eval, export, import, reference, study, widen};
+use crate::{bench, export};
+#[cfg(feature = "gstreamer")]
+use crate::{eval, study};
 
 /// Trains, exports and measures NGC models.
 #[derive(Parser)]
@@ -26,31 +30,58 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Make training shards of photos and clips.
+    #[cfg(feature = "gstreamer")]
     Prepare(PrepareArgs),
+    /// Make training shards of photos and clips (not in this build).
+    #[cfg(not(feature = "gstreamer"))]
+    Prepare(Absent),
+    /// Make prepared data travel.
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Make a starting point with fresh networks.
     Init(InitArgs),
-    /// Give a trained model linear latent channels, as a starting point of further training.
-    Widen(widen::WidenArgs),
     /// Run all stages of a TOML schedule, or go on where they were left.
     Schedule(ScheduleArgs),
     /// Run a training stage, or go on with the one in --out.
     Train(Box<train::TrainArgs>),
+    /// Compare a device with the CPU, and time it: steps of training from a checkpoint or model file, as JSON lines.
+    CheckDevice(train::CheckDeviceArgs),
+    /// Write a checkpoint without the optimiser's state: enough to start a stage from, not to go on with one.
+    Slim(SlimArgs),
     /// Write a model file from a checkpoint.
     Export(ExportArgs),
-    /// Turn the prototype's weights into a starting checkpoint.
-    ImportReference(ImportArgs),
-    /// Compare the networks with the prototype's vectors.
-    CheckReference(CheckArgs),
     /// Measure models on clips, beside classical encoders.
+    #[cfg(feature = "gstreamer")]
     Eval(Box<eval::EvalArgs>),
+    /// Measure models on clips, beside classical encoders (not in this build).
+    #[cfg(not(feature = "gstreamer"))]
+    Eval(Absent),
     /// Build the page of a blind study: which of two methods is closer to the original?
+    #[cfg(feature = "gstreamer")]
     Study(study::StudyArgs),
     /// Count the answers of a study.
+    #[cfg(feature = "gstreamer")]
     StudyTable(study::TableArgs),
     /// Measure encoding and decoding speed.
     Bench(bench::BenchArgs),
 }
 
+/// What a subcommand takes that needs GStreamer, in a build without it.
+#[cfg(not(feature = "gstreamer"))]
+#[derive(Args)]
+struct Absent {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
+}
+
+#[cfg(not(feature = "gstreamer"))]
+fn absent(name: &str) -> Result<()> {
+    bail!(
+        "{name} reads clips with GStreamer, which this build leaves out: build with the cargo feature `gstreamer` (the default)"
+    )
+}
+
+#[cfg(feature = "gstreamer")]
 #[derive(Args)]
 struct PrepareArgs {
     /// Photo files or folders.
@@ -75,6 +106,34 @@ struct PrepareArgs {
     seed: u64,
 }
 
+#[derive(Subcommand)]
+enum DataCommand {
+    /// Write shards as files of JPEG pictures, a tenth of their size, which all subcommands take in place of shards.
+    Pack(PackArgs),
+}
+
+#[derive(Args)]
+struct PackArgs {
+    /// Shards made by `prepare`.
+    #[arg(long)]
+    data: PathBuf,
+    /// Folder of the packs.
+    #[arg(long)]
+    out: PathBuf,
+    /// MiB of all files together; what does not fit is left out.
+    #[arg(long, default_value_t = 100.0)]
+    max_mib: f64,
+    /// MiB of each file.
+    #[arg(long, default_value_t = 45.0)]
+    part_mib: f64,
+    /// JPEG quality.
+    #[arg(long, default_value_t = 92, value_parser = clap::value_parser!(u8).range(50..=100))]
+    quality: u8,
+    /// Frames of each clip at most.
+    #[arg(long, default_value_t = 96)]
+    max_frames: usize,
+}
+
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum ProfileName {
     /// Real time on a CPU: depthwise-separable blocks on space-to-depth frames.
@@ -95,6 +154,12 @@ struct InitArgs {
     /// G_res sees the residual latent alone.
     #[arg(long)]
     no_free_latent: bool,
+    /// G_res also sees the packed prediction (`rt`).
+    #[arg(long)]
+    context: bool,
+    /// Channels at 1/8 (`rt`); there are twice as many at 1/16.
+    #[arg(long, default_value_t = 96)]
+    width: i64,
 }
 
 #[derive(Args)]
@@ -129,6 +194,14 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 #[derive(Args)]
+struct SlimArgs {
+    #[arg(long)]
+    checkpoint: PathBuf,
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Args)]
 struct ExportArgs {
     /// Checkpoint of a run, or a model file that is to get detailed synthesis transforms.
     #[arg(long)]
@@ -146,33 +219,23 @@ struct ExportArgs {
     notes: String,
 }
 
-#[derive(Args)]
-struct ImportArgs {
-    /// The prototype's safetensors file.
-    #[arg(long)]
-    weights: PathBuf,
-    #[arg(long)]
-    out: PathBuf,
-}
-
-#[derive(Args)]
-struct CheckArgs {
-    /// The prototype's safetensors file.
-    #[arg(long)]
-    weights: PathBuf,
-    /// Its test vectors.
-    #[arg(long)]
-    vectors: PathBuf,
-}
-
 impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
+            #[cfg(feature = "gstreamer")]
             Command::Prepare(args) => run_prepare(args),
+            #[cfg(not(feature = "gstreamer"))]
+            Command::Prepare(_) => absent("prepare"),
+            Command::Data(DataCommand::Pack(args)) => run_pack(args),
             Command::Init(args) => init(&args),
-            Command::Widen(args) => widen::run(&args),
             Command::Schedule(args) => run_schedule(&args),
             Command::Train(args) => train::run(*args),
+            Command::CheckDevice(args) => train::check_device(&args),
+            Command::Slim(args) => {
+                let mut checkpoint = Checkpoint::load(&args.checkpoint)?;
+                checkpoint.drop_optimiser();
+                checkpoint.save(&args.out)
+            }
             Command::Export(args) => {
                 let detail = args.detail.as_deref().map(Checkpoint::load).transpose()?;
                 let mut checkpoint = load_start(&args.checkpoint, Twin::Faithful)?;
@@ -180,19 +243,20 @@ impl Cli {
                 model.intra_quality_offset = args.intra_offset.unwrap_or(model.intra_quality_offset);
                 export::export(&checkpoint, detail.as_ref(), &args.out, &args.notes)
             }
-            Command::ImportReference(args) => {
-                let (model, params) = import::import_prototype(&args.weights)?;
-                starting_point(model, &params).save(&args.out)
-            }
-            Command::CheckReference(args) => reference::check(&args.weights, &args.vectors),
+            #[cfg(feature = "gstreamer")]
             Command::Eval(args) => eval::run(&args),
+            #[cfg(not(feature = "gstreamer"))]
+            Command::Eval(_) => absent("eval"),
+            #[cfg(feature = "gstreamer")]
             Command::Study(args) => study::run(&args),
+            #[cfg(feature = "gstreamer")]
             Command::StudyTable(args) => study::table(&args),
             Command::Bench(args) => bench::run(&args),
         }
     }
 }
 
+#[cfg(feature = "gstreamer")]
 fn run_prepare(args: PrepareArgs) -> Result<()> {
     if args.photos.is_empty() && args.clips.is_empty() {
         bail!("nothing to prepare: give --photos or --clips");
@@ -211,12 +275,31 @@ fn run_prepare(args: PrepareArgs) -> Result<()> {
     Ok(())
 }
 
+fn run_pack(args: PackArgs) -> Result<()> {
+    if !(args.max_mib > 0.0 && args.part_mib > 0.0) {
+        bail!("--max-mib and --part-mib are positive numbers");
+    }
+    let bytes = |mib: f64| (mib * f64::from(1 << 20)) as u64;
+    let options = PackOptions {
+        data: args.data,
+        out: args.out,
+        max_size: bytes(args.max_mib),
+        part_size: bytes(args.part_mib),
+        quality: args.quality,
+        max_frames: args.max_frames,
+    };
+    println!("{}", pack(&options, &mut |line| eprintln!("{line}"))?);
+    Ok(())
+}
+
 fn init(args: &InitArgs) -> Result<()> {
     let mut model = match args.profile {
-        ProfileName::Rt => ModelConfig::rt(),
+        ProfileName::Rt => ModelConfig::rt_with(args.width, 128),
         ProfileName::Paper => ModelConfig::paper(),
     };
     model.free_latent = !args.no_free_latent;
+    model.context = args.context;
+    model.validate()?;
     tch::manual_seed(args.seed);
     let mut params = ParamStore::new();
     Networks::init(&mut params, &model, Device::Cpu)?;
@@ -235,7 +318,7 @@ fn run_schedule(args: &ScheduleArgs) -> Result<()> {
             codec_core::bitstream::Profile::Rt => ProfileName::Rt,
             codec_core::bitstream::Profile::Paper => ProfileName::Paper,
         };
-        init(&InitArgs { profile, out: start.clone(), seed: 1, no_free_latent: false })?;
+        init(&InitArgs { profile, out: start.clone(), seed: 1, no_free_latent: false, context: false, width: 96 })?;
     }
     let folders = Folders { data: &args.data, out: &args.out, start: &start };
     for stage in schedule.commands(&folders, args.scale)? {

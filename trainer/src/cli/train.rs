@@ -3,17 +3,17 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use codec_core::bitstream::Profile;
-use codec_core::kernels::Cubic;
 use codec_core::nn::{PostfilterConfig, Precision};
 use tch::Device;
 
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{
-    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, load_start, rate_controller, train,
+    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, device, load_start, rate_controller,
+    selftest, train,
 };
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -57,11 +57,6 @@ pub struct TrainArgs {
     /// Postfilter stage: let the filter look back at the frame shown before where that to start from does not.
     #[arg(long)]
     recurrent: bool,
-    /// Kernels of the motion compensation, sharp or stable, where they shall not be those of the model to start from.
-    #[arg(long, value_parser = parse_filter)]
-    luma_filter: Option<Cubic>,
-    #[arg(long, value_parser = parse_filter)]
-    chroma_filter: Option<Cubic>,
     /// Length in steps.
     #[arg(long, conflicts_with = "time_budget")]
     steps: Option<u64>,
@@ -140,9 +135,35 @@ pub struct TrainArgs {
     /// Compute the convolutions inside the transforms in bfloat16: for GPUs that have it (Ampere and later).
     #[arg(long)]
     mixed_precision: bool,
+    /// Let products on a GPU round their factors to TF32 (10 bits), which is faster where batches are large.
+    #[arg(long)]
+    tf32: bool,
     /// Compute device: cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: codec_core::DeviceSpec,
+}
+
+#[derive(Args)]
+pub struct CheckDeviceArgs {
+    /// Checkpoint or model file.
+    #[arg(long)]
+    init: PathBuf,
+    /// Shards made by `prepare`, or packs.
+    #[arg(long)]
+    data: PathBuf,
+    #[arg(long, default_value = "auto")]
+    device: codec_core::DeviceSpec,
+    /// Clips and crops of the steps that are timed.
+    #[arg(long, default_value_t = 32)]
+    batch: usize,
+    #[arg(long, default_value_t = 256)]
+    crop: usize,
+    #[arg(long, default_value_t = 10)]
+    steps: usize,
+    #[arg(long)]
+    mixed_precision: bool,
+    #[arg(long)]
+    tf32: bool,
 }
 
 /// Losses beside rate and distortion. The stage detail has its own defaults.
@@ -226,14 +247,6 @@ fn parse_pair(text: &str) -> Result<(f64, f64), String> {
     match two(text) {
         Some((a, b)) if a > b && b > 0.0 => Ok((a, b)),
         _ => Err(format!("{text}: write two positive numbers, the larger first, such as 0.5,0.02")),
-    }
-}
-
-fn parse_filter(text: &str) -> Result<Cubic, String> {
-    match text {
-        "sharp" => Ok(Cubic::Sharp),
-        "stable" => Ok(Cubic::Stable),
-        _ => Err(format!("{text}: write sharp or stable")),
     }
 }
 
@@ -322,8 +335,6 @@ pub fn run(args: TrainArgs) -> Result<()> {
         if let Some(postfilter) = &mut model.postfilter {
             postfilter.recurrent |= args.recurrent;
         }
-        model.luma_filter = args.luma_filter.unwrap_or(model.luma_filter);
-        model.chroma_filter = args.chroma_filter.unwrap_or(model.chroma_filter);
         if args.residual_from_intra {
             let mut params = start.averaged_params();
             codec_core::Networks::init(&mut params, &start.progress.model, Device::Cpu)?;
@@ -334,6 +345,27 @@ pub fn run(args: TrainArgs) -> Result<()> {
         start.progress.rate = args.target_bpp.map(|(best, worst)| rate_controller(best, worst));
     }
     let paths = RunPaths { data: args.data, out: args.out, checkpoint_seconds: args.checkpoint_seconds };
-    let device = codec_core::device::open(&args.device).context("--device")?;
+    let device = device::open(&args.device, args.tf32)?;
+    if let Some(start) = &start {
+        device::choose_kernels(device, &start.progress.model, (config.batch, config.crop), config.precision)?;
+    }
     train(config, start, &paths, device)
+}
+
+/// Prints one JSON object a stage.
+pub fn check_device(args: &CheckDeviceArgs) -> Result<()> {
+    let device = device::open(&args.device, args.tf32)?;
+    let precision = if args.mixed_precision { Precision::Mixed } else { Precision::Full };
+    let start = load_start(&args.init, Twin::Faithful)?;
+    device::choose_kernels(device, &start.progress.model, (args.batch, args.crop), precision)?;
+    let sizes = selftest::Sizes { batch: args.batch, crop: args.crop, steps: args.steps, precision };
+    let comparisons = selftest::compare(&start, &args.data, device, sizes)?;
+    for comparison in &comparisons {
+        println!("{}", serde_json::to_string(comparison)?);
+    }
+    let wrong: Vec<&str> = comparisons.iter().filter(|c| !c.agrees()).map(|c| c.stage).collect();
+    if !wrong.is_empty() {
+        bail!("{device:?} differs from the CPU in the stages {}", wrong.join(", "));
+    }
+    Ok(())
 }

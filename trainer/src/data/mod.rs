@@ -4,20 +4,33 @@
 //! [`Sampler`] maps the shards and cuts batches out of them. A batch depends only on the seed, the
 //! training step and the worker, so an interrupted run resumes without any generator state.
 
+#[cfg(feature = "gstreamer")]
 mod compact;
+#[cfg(feature = "gstreamer")]
 mod decode;
 mod error;
 mod i420;
 mod motion;
+mod pack;
+#[cfg(feature = "gstreamer")]
 mod photo;
+#[cfg(feature = "gstreamer")]
 mod prepare;
 mod resample;
 mod rng;
 mod sampler;
+#[cfg(feature = "gstreamer")]
 mod scenes;
 mod shard;
+#[cfg(test)]
+pub mod testing;
+mod thumbnail;
 
+#[cfg(feature = "gstreamer")]
 pub use decode::{ScalePolicy, decode_clip};
+pub use error::DataError;
+pub use pack::{PackOptions, pack};
+#[cfg(feature = "gstreamer")]
 pub use prepare::{PrepareOptions, prepare};
 pub use sampler::{ClipBatch, Sampler, SamplerOptions};
 pub use shard::Split;

@@ -1,6 +1,7 @@
 //! Random space-time crops of a data folder.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::error::DataError;
 use super::motion::{self, Canvas, Picture};
@@ -51,7 +52,7 @@ pub struct ClipBatch {
 /// and any number of threads may sample at once.
 #[derive(Debug)]
 pub struct Sampler {
-    set: ShardSet,
+    set: Arc<ShardSet>,
     options: SamplerOptions,
     /// Items of the split, and each clip's weight.
     clips: Vec<(usize, f32)>,

@@ -1,8 +1,7 @@
 //! What of a clip is worth storing: scenes without cuts, duplicates, fades and letterbox bars.
 
-use codec_core::scene::{CUT_WINDOW, Thumbnail, is_cut};
-
 use super::i420::{Rect, Size};
+use super::thumbnail::{CUT_WINDOW, Thumbnail, is_cut};
 
 /// A frame this close to the last kept one (mean absolute luma difference of 8x8 means) is a copy.
 const DUPLICATE: f32 = 0.02;

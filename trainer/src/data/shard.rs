@@ -24,12 +24,14 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
 use super::i420::Size;
+use super::pack;
 
 const SHARD_MAGIC: &[u8; 8] = b"NGCSHRD1";
 const ITEM_MAGIC: &[u8; 4] = b"NGIT";
@@ -85,7 +87,7 @@ impl Entry {
     }
 
     /// Bytes of all frames, or `None` if they can't be addressed.
-    fn bytes(&self) -> Option<usize> {
+    pub(super) fn bytes(&self) -> Option<usize> {
         let sides = [self.width, self.height];
         let valid = sides.iter().all(|&s| s % 2 == 0 && (2..=MAX_SIDE).contains(&s));
         valid.then(|| self.size().bytes().checked_mul(self.frames)).flatten()
@@ -218,13 +220,35 @@ impl ShardWriter {
     }
 }
 
-/// A data folder opened for reading; frames come straight from the mapped files.
+/// A data folder opened for reading; frames come straight from the mapped files, or from memory where the folder holds packs.
 #[derive(Debug)]
 pub struct ShardSet {
     dir: PathBuf,
-    maps: Vec<Mmap>,
+    maps: Vec<Frames>,
     entries: Vec<Entry>,
 }
+
+/// Where the frames of a shard lie.
+#[derive(Debug)]
+enum Frames {
+    Mapped(Mmap),
+    /// Decoded from a pack: one item each.
+    Decoded(Vec<u8>),
+}
+
+impl std::ops::Deref for Frames {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Decoded(bytes) => bytes,
+        }
+    }
+}
+
+/// Packed folders that are open, so that training and validation decode them once.
+static DECODED: Mutex<Vec<(PathBuf, Weak<ShardSet>)>> = Mutex::new(Vec::new());
 
 impl ShardSet {
     /// Maps the shards and checks every item's header against the index.
@@ -232,7 +256,24 @@ impl ShardSet {
     /// # Errors
     /// [`DataError::Io`] if a file is missing, [`DataError::Damaged`] if a file is too short or does
     /// not fit the index.
-    pub fn open(dir: &Path) -> Result<Self, DataError> {
+    pub fn open(dir: &Path) -> Result<Arc<Self>, DataError> {
+        let packs = pack::files(dir)?;
+        if packs.is_empty() {
+            return Self::open_shards(dir).map(Arc::new);
+        }
+        let mut open = DECODED.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, set)| set.strong_count() > 0);
+        if let Some(set) = open.iter().find(|(known, _)| known == dir).and_then(|(_, set)| set.upgrade()) {
+            return Ok(set);
+        }
+        let (entries, frames) = pack::decode(&packs)?;
+        let maps = frames.into_iter().map(Frames::Decoded).collect();
+        let set = Arc::new(ShardSet { dir: dir.to_owned(), maps, entries });
+        open.push((dir.to_owned(), Arc::downgrade(&set)));
+        Ok(set)
+    }
+
+    fn open_shards(dir: &Path) -> Result<Self, DataError> {
         let path = dir.join(INDEX);
         let text = fs::read(&path).map_err(DataError::io(&path))?;
         let index: Index = serde_json::from_slice(&text).map_err(|e| DataError::damaged(&path, format!("bad index: {e}")))?;
@@ -242,7 +283,7 @@ impl ShardSet {
         }
         let mut maps = Vec::with_capacity(index.shards.len());
         for (number, &length) in index.shards.iter().enumerate() {
-            maps.push(map_shard(&shard_path(dir, number), length)?);
+            maps.push(Frames::Mapped(map_shard(&shard_path(dir, number), length)?));
         }
         for entry in &index.items {
             let map = maps.get(entry.shard).ok_or_else(|| {

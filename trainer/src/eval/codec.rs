@@ -16,14 +16,12 @@ pub struct Settings {
     pub device: DeviceSpec,
 }
 
-/// An encoder that makes one keyframe, at `detail` in place of that of the settings.
-pub fn encoder(clip: &Clip, model: &ModelSource, settings: &Settings, detail: f32) -> Result<Encoder> {
+/// An encoder with the defaults that users get, but for the settings.
+fn encoder(clip: &Clip, model: &ModelSource, settings: &Settings) -> Result<Encoder> {
     let video = VideoInfo { width: clip.width as u32, height: clip.height as u32, ..VideoInfo::default() };
     Ok(Encoder::new(EncoderConfig {
         quality: settings.quality,
-        detail,
-        key_int_max: 0,
-        scene_cut: false,
+        detail: settings.detail,
         threads: settings.threads,
         device: settings.device.clone(),
         model: model.clone(),
@@ -31,9 +29,9 @@ pub fn encoder(clip: &Clip, model: &ModelSource, settings: &Settings, detail: f3
     })?)
 }
 
-/// Encodes with one keyframe and decodes.
+/// Encodes and decodes.
 pub fn code(clip: &Clip, model: &ModelSource, settings: &Settings) -> Result<Coded> {
-    let mut encoder = encoder(clip, model, settings, settings.detail)?;
+    let mut encoder = encoder(clip, model, settings)?;
     let start = Instant::now();
     let mut units = Vec::with_capacity(clip.frames.len());
     for frame in &clip.frames {

@@ -5,7 +5,6 @@ mod bd;
 mod codec;
 mod fidelity;
 mod msssim;
-mod open_loop;
 mod plot;
 mod report;
 mod score;
@@ -44,9 +43,6 @@ pub struct EvalArgs {
     /// Synthesised detail, 0 to 1; several values are compared with each other.
     #[arg(long, value_delimiter = ',', default_value = "0")]
     detail: Vec<f32>,
-    /// Measure detail also in open loop: on the bits and references of the faithful stream.
-    #[arg(long)]
-    open_loop: bool,
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
     #[arg(long, default_value_t = 1)]
@@ -102,7 +98,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
     let scorer = Scorer::new(args.weights.as_deref(), args.metric_step)?;
     let anchors: Vec<Anchor> = args.anchors.iter().copied().filter(|anchor| available(*anchor)).collect();
-    let models = models(&args.model, &args.detail, args.open_loop);
+    let models = models(&args.model, &args.detail);
     let paths = clip_files(&args.clips)?;
     let total = paths.len() * (models.len() * args.qualities.len() + anchors.len() * args.anchor_quantisers.len());
     let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg} {eta}")?;
@@ -110,12 +106,11 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let mut report = Report::default();
     for path in &paths {
         let clip = load_clip(path, args.frames, args.short_side)?;
-        for Contestant { name, source, detail, open_loop } in &models {
+        for Contestant { name, source, detail } in &models {
             for &quality in &args.qualities {
                 bar.set_message(format!("{} {name} {quality}", clip.name));
                 let config = codec::Settings { quality, detail: *detail, threads: args.threads, device: args.device.clone() };
-                let code = if *open_loop { open_loop::code } else { codec::code };
-                let coded = code(&clip, source, &config).with_context(|| format!("{}: {name}", clip.name))?;
+                let coded = codec::code(&clip, source, &config).with_context(|| format!("{}: {name}", clip.name))?;
                 let run = Run { codec: name.clone(), setting: quality.into(), anchor: false };
                 report.add(&clip, run, scorer.measure(&clip, &coded)?, &coded);
                 bar.inc(1);
@@ -152,10 +147,9 @@ struct Contestant {
     name: String,
     source: ModelSource,
     detail: f32,
-    open_loop: bool,
 }
 
-fn models(files: &[PathBuf], details: &[f32], open_loop: bool) -> Vec<Contestant> {
+fn models(files: &[PathBuf], details: &[f32]) -> Vec<Contestant> {
     let name = |path: &Path| path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let mut models: Vec<_> = files.iter().map(|path| (name(path), ModelSource::File(path.clone()))).collect();
     if models.is_empty() {
@@ -164,12 +158,8 @@ fn models(files: &[PathBuf], details: &[f32], open_loop: bool) -> Vec<Contestant
     let mut out = Vec::new();
     for (name, source) in models {
         for &detail in details {
-            let base = &name;
-            let name = if details.len() > 1 { format!("{base} detail {detail}") } else { base.clone() };
-            out.push(Contestant { name: name.clone(), source: source.clone(), detail, open_loop: false });
-            if open_loop && detail > 0.0 {
-                out.push(Contestant { name: format!("{base} open loop"), source: source.clone(), detail, open_loop: true });
-            }
+            let name = if details.len() > 1 { format!("{name} detail {detail}") } else { name.clone() };
+            out.push(Contestant { name, source: source.clone(), detail });
         }
     }
     out

@@ -56,6 +56,14 @@ impl Checkpoint {
         params
     }
 
+    /// Makes it a starting point: parameters and their moving averages alone.
+    pub fn drop_optimiser(&mut self) {
+        self.tensors.retain(|name, _| name.starts_with("param/") || name.starts_with("ema/"));
+        let progress = &mut self.progress;
+        progress.earlier_seconds += std::mem::take(&mut progress.seconds);
+        (progress.train, progress.step) = (None, 0);
+    }
+
     /// Whether its stage has run its whole length.
     pub fn is_finished(&self) -> bool {
         let progress = &self.progress;

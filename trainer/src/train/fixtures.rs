@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use super::Stage;
 use super::gan::{Adversary, GanLosses};
 use super::loss::{Distortion, Fidelity};
-use super::motion::FlowSource;
+use super::motion::{FlowSource, MotionFinder};
 use super::noise::StepRng;
 use super::schedule::Unroll;
 use super::step::{Clip, InterLosses, StepContext, StepResult, detail_step, inter_step, intra_step, postfilter_step};
@@ -19,10 +19,20 @@ pub struct Setup {
     pub adversary: Option<Adversary>,
 }
 
+/// The `rt` profile.
 pub fn setup(stage: &Stage, losses: &GanLosses) -> Setup {
-    let _generator = crate::testing::seeded(11);
     let postfilter = matches!(stage, Stage::Postfilter { .. }).then(Default::default);
-    let model = ModelConfig { postfilter, ..ModelConfig::rt() };
+    setup_of(ModelConfig { postfilter, ..ModelConfig::rt() }, stage, losses)
+}
+
+/// A `paper` profile that is small enough for a test.
+pub fn small_paper() -> ModelConfig {
+    ModelConfig::paper_with(4, 1, 12, 8, 8)
+}
+
+/// Another model.
+pub fn setup_of(model: ModelConfig, stage: &Stage, losses: &GanLosses) -> Setup {
+    let _generator = crate::testing::seeded(11);
     let mut params = ParamStore::new();
     let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
     let adversary = Adversary::new(&mut params, &model, losses, Device::Cpu).unwrap();
@@ -50,7 +60,7 @@ pub fn in_context<T>(networks: &Networks, adversary: Option<&Adversary>, work: i
     work(&StepContext {
         networks,
         adversary,
-        motion: &FlowSource::Dis.open(Device::Cpu, codec_core::kernels::Cubic::Sharp).unwrap(),
+        motion: &MotionFinder::open(&networks.config, &FlowSource::Dis, Device::Cpu).unwrap(),
         fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
         fraction: 0.5,
         rate_multiplier: &[1.0; 64],

@@ -2,12 +2,11 @@
 //! loss, edge-aware smoothness, occlusions from the forward-backward check.
 
 use anyhow::Result;
-use codec_core::kernels::Cubic;
 use codec_core::nn::ops::warp;
 use codec_core::nn::uflow::UFlow;
 use tch::{Kind, Tensor};
 
-use super::step::{Clip, StepResult};
+use super::step::{Clip, Rates, StepResult};
 
 /// Side of the census transform's patches.
 const PATCH: i64 = 7;
@@ -46,7 +45,7 @@ fn census_loss(a: &Tensor, b: &Tensor, mask: &Tensor) -> Result<Tensor> {
 fn visible(flow: &Tensor, back: &Tensor) -> Result<Tensor> {
     tch::no_grad(|| {
         let dims = &[1i64][..];
-        let moved = warp(back, flow, Cubic::Sharp)?;
+        let moved = warp(back, flow)?;
         let sum = flow.f_add(&moved)?.f_square()?.f_sum_dim_intlist(dims, true, Kind::Float)?;
         let size = flow.f_square()?.f_add(&moved.f_square()?)?.f_sum_dim_intlist(dims, true, Kind::Float)?;
         Ok(sum.f_lt_tensor(&size.f_mul_scalar(0.01)?.f_add_scalar(0.5)?)?.f_to_kind(Kind::Float)?)
@@ -77,18 +76,14 @@ pub fn flow_step(network: &UFlow, clip: &Clip) -> Result<StepResult> {
         [(second, first, &full, &forward, &full_back), (first, second, &full_back, &backward, &full)]
     {
         let mask = visible(flow, back)?;
-        census_total = census_total.f_add(&census_loss(target, &warp(source, flow, Cubic::Sharp)?, &mask)?)?;
+        census_total = census_total.f_add(&census_loss(target, &warp(source, flow)?, &mask)?)?;
         smooth_total = smooth_total.f_add(&smoothness(coarse, target)?)?;
     }
-    let warped = tch::no_grad(|| warp(first, &full, Cubic::Sharp))?;
+    let warped = tch::no_grad(|| warp(first, &full))?;
     let psnr = super::loss::psnr(second, &warped)?;
-    let metrics = vec![
-        ("census", census_total.f_double_value(&[])?),
-        ("smoothness", smooth_total.f_double_value(&[])?),
-        ("psnr_warp", psnr),
-    ];
+    let metrics = vec![("census", census_total.detach()), ("smoothness", smooth_total.detach()), ("psnr_warp", psnr)];
     let loss = census_total.f_add(&smooth_total.f_mul_scalar(SMOOTHNESS)?)?;
-    Ok(StepResult { loss, metrics, rates: Vec::new() })
+    Ok(StepResult { loss, metrics, rates: Rates::none(first.device()) })
 }
 
 #[cfg(test)]
@@ -111,7 +106,7 @@ mod tests {
         let loss = |dx: f64| {
             let flow = Tensor::zeros([1, 2, 96, 96], (Kind::Float, Device::Cpu));
             let _ = flow.narrow(1, 0, 1).fill_(dx);
-            census_loss(&b, &warp(&a, &flow, Cubic::Sharp).unwrap(), &ones).unwrap().double_value(&[])
+            census_loss(&b, &warp(&a, &flow).unwrap(), &ones).unwrap().double_value(&[])
         };
         assert!(loss(-3.0) < 0.5 * loss(0.0) && loss(-3.0) < 0.5 * loss(3.0), "{} {}", loss(-3.0), loss(0.0));
     }

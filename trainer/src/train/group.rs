@@ -4,7 +4,9 @@
 //! Rank 0 alone writes.
 
 use anyhow::Result;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
+#[cfg(feature = "mpi")]
+use tch::{Device, Kind};
 
 /// The processes of a run.
 pub struct Group {
@@ -70,32 +72,15 @@ impl Group {
         values.to_vec()
     }
 
-    /// Replaces gradients by their sums over all ranks. What is absent here counts as zero.
-    pub fn sum_gradients(&self, gradients: &mut [Option<Tensor>], like: &[&Tensor]) -> Result<()> {
-        if self.size() == 1 {
-            return Ok(());
-        }
-        let mut flat: Vec<f32> = Vec::new();
-        for (gradient, param) in gradients.iter().zip(like) {
-            match gradient {
-                Some(gradient) => {
-                    let host = gradient.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1])?;
-                    flat.extend(Vec::<f32>::try_from(&host)?);
-                }
-                None => flat.resize(flat.len() + param.numel(), 0.0),
-            }
-        }
+    /// The sum of a flat gradient over all ranks.
+    pub fn sum_gradient(&self, gradient: Tensor) -> Result<Tensor> {
         #[cfg(feature = "mpi")]
-        if let Some(world) = &self.world {
-            world.sum(&mut flat);
+        if let Some(world) = self.world.as_ref().filter(|world| world.size() > 1) {
+            let mut values = Vec::<f32>::try_from(&gradient.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?)?;
+            world.sum(&mut values);
+            return codec_core::nn::transfer::upload(&Tensor::f_from_slice(&values)?, gradient.device()).map_err(Into::into);
         }
-        let mut rest = &flat[..];
-        for (gradient, param) in gradients.iter_mut().zip(like) {
-            let (values, after) = rest.split_at(param.numel());
-            *gradient = Some(Tensor::f_from_slice(values)?.f_view_as(param)?.f_to_device(param.device())?);
-            rest = after;
-        }
-        Ok(())
+        Ok(gradient)
     }
 
     /// Ends all processes, since those that wait for this one would wait for ever.

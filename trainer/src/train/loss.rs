@@ -103,10 +103,17 @@ pub fn pattern(target: &Planes, output: &Planes) -> Result<Tensor> {
     Ok(total)
 }
 
-/// Mean PSNR in dB over examples of one plane.
-pub fn psnr(target: &Tensor, output: &Tensor) -> Result<f64> {
-    let mse = tch::no_grad(|| per_example_mean(&target.f_sub(&output.f_clamp(-0.5, 0.5)?)?.f_square()?))?;
-    Ok(mse.f_clamp_min(1e-7)?.f_log10()?.f_mul_scalar(-10.0)?.f_mean(Kind::Float)?.f_double_value(&[])?)
+/// Mean PSNR in dB over examples of one plane, a scalar without gradient.
+pub fn psnr(target: &Tensor, output: &Tensor) -> Result<Tensor> {
+    tch::no_grad(|| {
+        let mse = per_example_mean(&target.f_sub(&output.f_clamp(-0.5, 0.5)?)?.f_square()?)?;
+        Ok(mse.f_clamp_min(1e-7)?.f_log10()?.f_mul_scalar(-10.0)?.f_mean(Kind::Float)?)
+    })
+}
+
+/// [`psnr`] as a number.
+pub fn psnr_value(target: &Tensor, output: &Tensor) -> Result<f64> {
+    Ok(psnr(target, output)?.f_double_value(&[])?)
 }
 
 #[cfg(test)]

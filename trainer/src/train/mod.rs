@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod checkpoint;
+pub mod device;
 #[cfg(test)]
 mod fixtures;
 mod flow_step;
@@ -13,8 +14,10 @@ mod motion;
 mod noise;
 mod optimiser;
 mod rate;
+mod readings;
 mod run;
 pub mod schedule;
+pub mod selftest;
 mod step;
 mod validate;
 mod worker;
@@ -27,10 +30,9 @@ use codec_core::nn::{ModelConfig, ParamStore, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-pub use batch::clip_on_device;
 pub use gan::GanLosses;
-pub use motion::{FlowSource, Motion};
-pub use step::{Clip, InterLosses, PATTERN_WEIGHT};
+pub use motion::FlowSource;
+pub use step::{InterLosses, PATTERN_WEIGHT};
 
 use checkpoint::{Checkpoint, Progress};
 use group::Group;

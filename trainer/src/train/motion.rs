@@ -1,25 +1,32 @@
-//! The flow that the flow codec learns to pass on: from each frame to its reference, as the encoder estimates it.
+//! The motion of a batch, found as the encoder finds it.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use codec_core::flow::{FlowEstimator, MotionSearch};
-use codec_core::frame::Plane;
-use codec_core::kernels::Cubic;
+use codec_core::entropy::SymbolWriter;
+use codec_core::flow::{DisFlow, FlowEstimator};
+use codec_core::frame::{Frame, Plane};
+use codec_core::motion::search::{BlockSearch, SearchEffort};
+use codec_core::motion::{BlockCompensator, BlockField, MotionCoder};
+use codec_core::nn::ModelConfig;
+use codec_core::nn::blocks::BlockMotion;
+use codec_core::nn::codec::Motion;
 use codec_core::nn::ops::Planes;
+use codec_core::nn::transfer::{download, upload};
 use codec_core::nn::uflow::{UFlow, UFlowEstimator};
 use codec_core::quality::lambda;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::checkpoint::Checkpoint;
 
-/// Where the flow comes from.
+/// Where the flow that the `paper` profile codes comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FlowSource {
-    /// Dense inverse search and refinement: the encoder's own.
+    /// Dense inverse search.
     #[default]
     Dis,
     /// A checkpoint of the stage `flow`.
@@ -35,70 +42,194 @@ impl std::str::FromStr for FlowSource {
 }
 
 impl FlowSource {
-    /// `luma`: the kernel that the model interpolates luma with.
-    ///
     /// # Errors
     /// Naming the checkpoint if it holds no flow network.
-    pub fn open(&self, device: Device, luma: Cubic) -> Result<Motion> {
-        let estimator: Box<dyn FlowEstimator> = match self {
-            Self::Dis => Box::new(MotionSearch::medium(luma)),
+    fn open(&self, device: Device) -> Result<Box<dyn FlowEstimator>> {
+        Ok(match self {
+            Self::Dis => Box::new(DisFlow::medium()),
             Self::UFlow(path) => {
                 let mut params = Checkpoint::load(path)?.averaged_params();
                 let network = UFlow::load(&mut params, device).with_context(|| path.display().to_string())?;
                 Box::new(UFlowEstimator::new(network, device))
             }
-        };
-        Ok(Motion { estimator: RefCell::new(estimator), device })
+        })
     }
 }
 
-/// A flow estimator for batches.
-pub struct Motion {
-    estimator: RefCell<Box<dyn FlowEstimator>>,
+/// Finds the motion of batches as a model's encoder does.
+pub struct MotionFinder {
+    method: Method,
     device: Device,
 }
 
-impl Motion {
-    /// Flow `[N, 2, H/4, W/4]` from each frame to its reference in pixels, for examples of these quality indices; without
-    /// gradient. The estimator sees 8 bits, as in the encoder.
-    pub fn estimate(&self, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Tensor> {
-        let (n, _, h, w) = frame.y.size4()?;
-        let (h, w) = (h as usize, w as usize);
-        let (current, previous) = (samples(&frame.y)?, samples(&reference.y)?);
-        let plane = |data: &[u8], example: usize| Plane::from_vec(data[example * h * w..][..h * w].to_vec(), w, h);
-        let mut estimator = self.estimator.borrow_mut();
-        let mut values = Vec::with_capacity(n as usize * h * w / 8);
-        for (example, &quality) in qualities.iter().enumerate() {
-            let lambda = lambda(f64::from(quality));
-            let field = estimator.estimate(&plane(&current, example)?, &plane(&previous, example)?, lambda)?;
-            values.extend_from_slice(&field.data);
-        }
-        let field = Tensor::f_from_slice(&values)?.f_view([n, h as i64 / 4, w as i64 / 4, 2])?;
-        Ok(field.f_permute([0, 3, 1, 2])?.f_contiguous()?.f_to_device(self.device)?)
+enum Method {
+    /// Blocks: the encoder's search and compensation.
+    Blocks,
+    Flow(RefCell<Box<dyn FlowEstimator>>),
+}
+
+struct BlockTools {
+    search: BlockSearch,
+    compensator: BlockCompensator,
+}
+
+impl Default for BlockTools {
+    fn default() -> Self {
+        Self { search: BlockSearch::new(SearchEffort::Medium), compensator: BlockCompensator::default() }
     }
 }
 
-/// A plane of the range -0.5..=0.5 as 8-bit samples.
-fn samples(plane: &Tensor) -> Result<Vec<u8>> {
-    let scaled = plane.f_detach()?.f_clamp(-0.5, 0.5)?.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_round()?;
-    Ok(Vec::try_from(scaled.f_to_device(Device::Cpu)?.f_to_kind(Kind::Uint8)?.f_contiguous()?.f_view([-1])?)?)
+thread_local! {
+    /// Of each thread, so that its buffers stay in its caches.
+    static TOOLS: RefCell<BlockTools> = RefCell::default();
+}
+
+/// What the block search of one example gives.
+struct Searched {
+    field: BlockField,
+    prediction: Frame,
+    bits: f32,
+}
+
+impl MotionFinder {
+    /// # Errors
+    /// Naming the checkpoint of `flow` if it holds no flow network.
+    pub fn open(model: &ModelConfig, flow: &FlowSource, device: Device) -> Result<Self> {
+        let method = match model.flow {
+            Some(_) => Method::Flow(RefCell::new(flow.open(device)?)),
+            None => Method::Blocks,
+        };
+        Ok(Self { method, device })
+    }
+
+    /// Motion from each frame to its reference for examples of these quality indices; without gradient. The search sees 8 bits, as in
+    /// the encoder.
+    pub fn find(&self, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
+        match &self.method {
+            Method::Blocks => self.blocks(frame, reference, qualities),
+            Method::Flow(estimator) => self.flow(&mut **estimator.borrow_mut(), frame, reference, qualities),
+        }
+    }
+
+    fn blocks(&self, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
+        let (n, _, h, w) = frame.y.size4()?;
+        let (height, width) = (h as usize, w as usize);
+        let samples = samples(&[&frame.y, &reference.y, &reference.uv])?;
+        let (current, rest) = samples.split_at(frame.y.numel());
+        let (luma, chroma) = rest.split_at(frame.y.numel());
+        let search = |example: usize, tools: &mut BlockTools| -> Result<Searched> {
+            let (size, quarter) = (width * height, width * height / 4);
+            let plane = Plane::from_vec(current[example * size..][..size].to_vec(), width, height)?;
+            let mut reference = Frame::new(width, height);
+            let [y, u, v] = reference.planes_mut();
+            y.data.copy_from_slice(&luma[example * size..][..size]);
+            u.data.copy_from_slice(&chroma[2 * example * quarter..][..quarter]);
+            v.data.copy_from_slice(&chroma[(2 * example + 1) * quarter..][..quarter]);
+            // Each frame for itself: what vectors cost after others matters little here.
+            let mut coder = MotionCoder::new(width, height);
+            let price = lambda(f64::from(qualities[example]));
+            let display = (width, height);
+            let found = tools.search.search(&plane, reference.plane(0), display, None, &coder.costs(), price, 1);
+            let mut writer = SymbolWriter::new();
+            coder.encode(&found.field, &mut writer);
+            let mut prediction = Frame::new(width, height);
+            tools.compensator.predict(&reference, display, &found.field, 1, &mut prediction)?;
+            Ok(Searched { field: found.field, prediction, bits: writer.bits() as f32 })
+        };
+        let work = |example| TOOLS.with_borrow_mut(|tools| search(example, tools));
+        // A device waits for all of them; on the CPU every worker has one core.
+        let searched: Vec<Searched> = if self.device == Device::Cpu {
+            (0..n as usize).map(work).collect::<Result<_>>()?
+        } else {
+            (0..n as usize).into_par_iter().map(work).collect::<Result<_>>()?
+        };
+        let exact = self.planes(&searched, (n, h, w))?;
+        let bits: Vec<f32> = searched.iter().map(|s| s.bits).collect();
+        let fields = searched.into_iter().map(|s| s.field).collect();
+        Ok(Motion::Blocks(BlockMotion::new(fields, exact, &bits, self.device)?))
+    }
+
+    /// Predictions as tensors.
+    fn planes(&self, searched: &[Searched], (n, h, w): (i64, i64, i64)) -> Result<Planes> {
+        let gather = |planes: &[usize]| -> Vec<u8> {
+            let planes: Vec<&[u8]> =
+                searched.iter().flat_map(|s| planes.iter().map(|&i| s.prediction.plane(i).data.as_slice())).collect();
+            planes.concat()
+        };
+        let tensor = |bytes: &[u8], shape: [i64; 4]| -> Result<Tensor> {
+            let bytes = upload(&Tensor::f_from_slice(bytes)?, self.device)?.f_view(shape)?;
+            Ok(bytes.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
+        };
+        Ok(Planes { y: tensor(&gather(&[0]), [n, 1, h, w])?, uv: tensor(&gather(&[1, 2]), [n, 2, h / 2, w / 2])? })
+    }
+
+    fn flow(&self, estimator: &mut dyn FlowEstimator, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
+        let (n, _, h, w) = frame.y.size4()?;
+        let (h, w) = (h as usize, w as usize);
+        let samples = samples(&[&frame.y, &reference.y])?;
+        let (current, previous) = samples.split_at(frame.y.numel());
+        let plane = |data: &[u8], example: usize| Plane::from_vec(data[example * h * w..][..h * w].to_vec(), w, h);
+        let mut values = Vec::with_capacity(n as usize * h * w / 8);
+        for (example, &quality) in qualities.iter().enumerate() {
+            let lambda = lambda(f64::from(quality));
+            let field = estimator.estimate(&plane(current, example)?, &plane(previous, example)?, lambda)?;
+            values.extend_from_slice(&field.data);
+        }
+        let field = Tensor::f_from_slice(&values)?.f_view([n, h as i64 / 4, w as i64 / 4, 2])?;
+        Ok(Motion::Flow(field.f_permute([0, 3, 1, 2])?.f_contiguous()?.f_to_device(self.device)?))
+    }
+}
+
+/// Planes of the range -0.5..=0.5 as 8-bit samples, one after the other: in one copy, which waits for the device.
+fn samples(planes: &[&Tensor]) -> Result<Vec<u8>> {
+    tch::no_grad(|| {
+        let flat = planes.iter().map(|plane| plane.f_detach()?.f_reshape([-1])).collect::<std::result::Result<Vec<_>, _>>()?;
+        let mut all = Tensor::f_cat(&flat, 0)?;
+        let scaled = all.f_clamp_(-0.5, 0.5)?.f_add_scalar_(0.5)?.f_mul_scalar_(255.0)?.f_round_()?;
+        Ok(download(&scaled.f_to_kind(Kind::Uint8)?)?)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn flow_points_from_each_frame_to_its_reference() {
+    /// A smooth texture, and the same moved by four samples to the right.
+    fn moved() -> [Planes; 2] {
         let _generator = crate::testing::seeded(5);
         let options = (Kind::Float, Device::Cpu);
         let texture = (Tensor::rand([2, 1, 128, 128], options) - 0.5).avg_pool2d([7, 7], [1, 1], [3, 3], false, true, None) * 3.0;
         let still = Planes { y: texture, uv: Tensor::zeros([2, 2, 64, 64], options) };
-        let moved = still.rolled(0, 4).unwrap();
-        let flow = FlowSource::Dis.open(Device::Cpu, Cubic::Sharp).unwrap().estimate(&moved, &still, &[20, 40]).unwrap();
+        [still.rolled(0, 4).unwrap(), still]
+    }
+
+    #[test]
+    fn flow_points_from_each_frame_to_its_reference() {
+        let [moved, still] = moved();
+        let finder = MotionFinder::open(&ModelConfig::paper(), &FlowSource::Dis, Device::Cpu).unwrap();
+        let Motion::Flow(flow) = finder.find(&moved, &still, &[20, 40]).unwrap() else { panic!("the paper profile has a flow") };
         assert_eq!(flow.size(), [2, 2, 32, 32]);
         let inner = flow.narrow(2, 8, 16).narrow(3, 8, 16);
         let mean = |part| inner.narrow(1, part, 1).mean(Kind::Float).double_value(&[]);
         assert!((mean(0) + 4.0).abs() < 0.2 && mean(1).abs() < 0.2, "{} {}", mean(0), mean(1));
+    }
+
+    #[test]
+    fn blocks_predict_with_gradients_where_samples_came_from() {
+        let [moved, still] = moved();
+        let finder = MotionFinder::open(&ModelConfig::rt(), &FlowSource::Dis, Device::Cpu).unwrap();
+        let reference = Planes { y: still.y.copy().set_requires_grad(true), uv: still.uv.copy().set_requires_grad(true) };
+        let Motion::Blocks(blocks) = finder.find(&moved, &reference, &[20, 40]).unwrap() else { panic!("rt has blocks") };
+        let prediction = blocks.predict(&reference).unwrap();
+        let inner = |t: &Tensor| t.narrow(2, 16, 96).narrow(3, 16, 96);
+        let error = (inner(&prediction.y) - inner(&moved.y)).abs().max().double_value(&[]);
+        assert!(error < 1.5 / 255.0, "{error}");
+        assert_eq!(prediction.y, blocks.exact.y);
+        // One sample of the prediction learns where it came from: four samples to the left.
+        prediction.y.get(0).get(0).get(60).get(60).backward();
+        let gradient = reference.y.grad();
+        assert!((gradient.double_value(&[0, 0, 60, 56]) - 1.0).abs() < 1e-3);
+        assert!((gradient.abs().sum(Kind::Float).double_value(&[]) - 1.0).abs() < 1e-2);
+        assert!(blocks.bits.min().double_value(&[]) > 0.0);
     }
 }

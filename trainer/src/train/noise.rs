@@ -2,21 +2,57 @@
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
+
+/// Noise that a GPU keeps ready: a step takes pieces of it from places that it draws, without a launch.
+#[derive(Debug)]
+pub struct NoisePool(Tensor);
+
+impl NoisePool {
+    /// 256 MiB: some hundred steps' worth, and pieces overlap by chance alone.
+    const SIZE: i64 = 1 << 26;
+
+    /// On a GPU; a CPU draws what it needs.
+    pub fn new(seed: u64, device: Device) -> Option<Self> {
+        device.is_cuda().then(|| Self::of_size(seed, Self::SIZE, device))
+    }
+
+    fn of_size(seed: u64, size: i64, device: Device) -> Self {
+        tch::manual_seed(seed as i64);
+        Self(Tensor::rand([size], (Kind::Float, device)) - 0.5)
+    }
+
+    /// The same memory.
+    pub fn share(&self) -> Self {
+        Self(self.0.shallow_clone())
+    }
+}
 
 /// The random draws of one worker in one step.
-pub struct StepRng(SmallRng);
+pub struct StepRng(SmallRng, Option<NoisePool>);
 
 impl StepRng {
     pub fn new(seed: u64, step: u64, worker: usize) -> Self {
         // SplitMix-style mixing keeps neighbouring steps and workers apart.
         let mixed = seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (worker as u64 + 1).wrapping_mul(0xD1B5_4A32_D192_ED03);
-        Self(SmallRng::seed_from_u64(mixed))
+        Self(SmallRng::seed_from_u64(mixed), None)
+    }
+
+    /// Takes noise from `pool`.
+    #[must_use]
+    pub fn with_pool(self, pool: Option<&NoisePool>) -> Self {
+        Self(self.0, pool.map(NoisePool::share))
     }
 
     /// Uniform noise in -0.5..0.5 of the given shape.
     pub fn noise(&mut self, shape: &[i64], device: Device) -> Tensor {
         let count = shape.iter().product::<i64>() as usize;
+        if let Some(NoisePool(pool)) = &self.1
+            && count < pool.numel()
+        {
+            let start = self.0.random_range(0..pool.numel() - count);
+            return pool.narrow(0, start as i64, count as i64).view(shape);
+        }
         let values: Vec<f32> = (0..count).map(|_| self.0.random::<f32>() - 0.5).collect();
         Tensor::from_slice(&values).view(shape).to_device(device)
     }
@@ -50,6 +86,22 @@ impl StepRng {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn noise_of_a_pool_depends_on_the_step_alone() {
+        let pool = {
+            let _generator = crate::testing::seeded(0);
+            NoisePool::of_size(7, 1 << 12, Device::Cpu)
+        };
+        let draw = |step| {
+            let mut rng = StepRng::new(1, step, 0).with_pool(Some(&pool));
+            (rng.noise(&[2, 3, 16, 16], Device::Cpu), rng.noise(&[2, 3, 16, 16], Device::Cpu))
+        };
+        let ((a, b), (c, _)) = (draw(1), draw(2));
+        assert_eq!(draw(1), (a.shallow_clone(), b.shallow_clone()));
+        assert!(a != b && a != c && a.size() == [2, 3, 16, 16]);
+        assert!(a.abs().max().double_value(&[]) <= 0.5 && a.mean(Kind::Float).abs().double_value(&[]) < 0.05);
+    }
 
     #[test]
     fn choices_are_of_the_right_number_and_fair() {

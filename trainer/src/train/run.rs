@@ -8,15 +8,18 @@ use codec_core::nn::uflow::UFlow;
 use codec_core::nn::{ModelConfig, Networks, ParamStore};
 use tch::{Device, Kind, Tensor};
 
-use super::batch::BatchSource;
+use super::batch::{BatchSource, SamplingPool};
 use super::checkpoint::{Checkpoint, Progress};
 use super::gan::{self, Adversary, DivergenceWatch};
 use super::group::Group;
 use super::log::RunLog;
+use super::motion::MotionFinder;
+use super::noise::NoisePool;
 use super::optimiser::{Optimiser, Rates, share_out};
+use super::readings::{GRADIENT_NORM, Reading, Readings};
 use super::schedule::rate_factor;
-use super::worker::{StepOrder, StepReport, Worker, WorkerSetup};
-use super::{RunPaths, Stage, TrainConfig, validate};
+use super::worker::{StepOrder, StepReport, Update, Worker, WorkerSetup};
+use super::{RunPaths, Stage, TrainConfig, device, validate};
 use crate::data::{Sampler, SamplerOptions, Split};
 
 /// Gradients are clipped to this norm.
@@ -33,9 +36,13 @@ pub(super) struct Run<'g> {
     config: TrainConfig,
     params: ParamStore,
     networks: Networks,
-    trainable: Vec<String>,
+    /// Pieces of the flat gradient: values, and whether they belong to a discriminator.
+    pieces: Vec<(i64, bool)>,
     workers: Vec<Worker>,
+    readings: Readings,
     watch: DivergenceWatch,
+    /// Steps in a row without a finite gradient.
+    bad_steps: u32,
     device: Device,
 }
 
@@ -87,35 +94,49 @@ impl<'g> Run<'g> {
     ) -> Result<Self> {
         tch::manual_seed(config.seed as i64);
         let model: ModelConfig = progress.model.clone();
-        let networks = Networks::init(&mut params, &model, device)?;
-        // The replicas build theirs on the parameters that this creates.
+        // The replicas build theirs on the parameters that these create.
+        Networks::init(&mut params, &model, device)?;
         Adversary::new(&mut params, &model, &config.gan, device)?;
         if config.stage == Stage::Flow {
             UFlow::init(&mut params, device)?;
         }
-        let mut trainable = Vec::new();
+        let mut learning = Vec::new();
         for (name, tensor) in params.iter() {
             let learns = config.trains(name);
             let _ = tensor.set_requires_grad(learns);
             if learns {
-                trainable.push(name.to_owned());
+                learning.push((name.to_owned(), tensor.shallow_clone()));
             }
         }
-        if trainable.is_empty() {
+        if learning.is_empty() {
             bail!("nothing learns: entropy models learn in the stages intra and inter; leave --entropy-alone out in others");
         }
         let options = SamplerOptions { photo_share: config.photo_share, seed: config.seed, split: Split::Train };
         let sampler = Sampler::open(&paths.data, options)?;
         sampler.verify()?;
         let sampler = Arc::new(sampler);
-        let named = trainable.iter().map(|n| (n.clone(), params.get(n).expect("listed above").shallow_clone())).collect();
-        let mut workers = Vec::new();
-        for (index, share) in share_out(named, config.workers).into_iter().enumerate() {
-            let rates = Rates { discriminators: config.discriminator_rate, transforms: config.transform_rate };
-            let mut optimiser = Optimiser::new(share, config.ema_decay, rates);
+        // A GPU takes a step of the optimiser at once.
+        let shares = if device.is_cuda() { 1 } else { config.workers };
+        let rates = Rates { discriminators: config.discriminator_rate, transforms: config.transform_rate };
+        let mut optimisers = Vec::new();
+        for share in share_out(learning, shares) {
+            let (mut optimiser, views) = Optimiser::new(share, config.ema_decay, rates)?;
             if let Some(checkpoint) = state {
                 optimiser.restore(progress.step, &|name| checkpoint.tensors.get(name).map(Tensor::shallow_clone))?;
             }
+            views.into_iter().for_each(|(name, view)| params.insert(name, view));
+            optimisers.push(optimiser);
+        }
+        optimisers.resize_with(config.workers, Optimiser::empty);
+        let trainable: Vec<String> = optimisers.iter().flat_map(|o| o.names().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let size = (config.batch, config.crop);
+        let threads = device::sampling_threads(device);
+        let pool = (threads > 0).then(|| SamplingPool::start(threads, &sampler, size)).transpose()?;
+        let noise = NoisePool::new(config.seed, device);
+        let mut workers = Vec::new();
+        for (index, optimiser) in optimisers.into_iter().enumerate() {
+            let (stage, seed) = (config.stage.clone(), config.seed);
+            let lead_in = move |step| stage.lead_in(seed, step);
             workers.push(Worker::start(WorkerSetup {
                 // Counted over all processes: it decides what a worker draws.
                 index: group.rank() * config.workers + index,
@@ -124,12 +145,26 @@ impl<'g> Run<'g> {
                 params: params.replica(),
                 trainable: trainable.clone(),
                 optimiser,
-                source: BatchSource::new(Arc::clone(&sampler), config.batch, config.crop),
-                motion: config.flow.open(device, model.luma_filter)?,
+                source: BatchSource::new(Arc::clone(&sampler), size, lead_in, pool.clone()),
+                motion: MotionFinder::open(&model, &config.flow, device)?,
+                noise: noise.as_ref().map(NoisePool::share),
                 device,
             })?);
         }
-        Ok(Self { group, progress, config, params, networks, trainable, workers, watch: DivergenceWatch::default(), device })
+        let networks = Networks::load(&mut params, &model, device)?;
+        Ok(Self {
+            pieces: pieces(&trainable, &params),
+            readings: Readings::new(device, progress.rate.is_some() || group.size() > 1),
+            group,
+            progress,
+            config,
+            params,
+            networks,
+            workers,
+            watch: DivergenceWatch::default(),
+            bad_steps: 0,
+            device,
+        })
     }
 
     /// Runs to the end of the stage.
@@ -139,14 +174,17 @@ impl<'g> Run<'g> {
         let clock = Instant::now();
         let seconds_before = self.progress.seconds;
         let (mut recorded, mut saved, mut validated) = (0.0, 0.0, -VALIDATE_SECONDS);
-        let mut bad_steps = 0;
         log.say(&format!("{} stage: step {}, {:.0} s so far", self.config.stage.name(), self.progress.step, seconds_before));
         loop {
             let elapsed = clock.elapsed().as_secs_f64();
             self.progress.seconds = self.group.root_value(seconds_before + elapsed);
             let fraction = self.config.budget.fraction(self.progress.step, self.progress.seconds);
             let done = fraction >= 1.0;
-            if root && (done || elapsed - validated >= VALIDATE_SECONDS) {
+            let validates = done || elapsed - validated >= VALIDATE_SECONDS;
+            if validates || elapsed - recorded >= RECORD_SECONDS {
+                self.observe(&mut log, paths)?;
+            }
+            if root && validates {
                 validated = elapsed;
                 match validate::validate(&self.networks, &self.config, &paths.data, self.device)? {
                     Some(report) => {
@@ -156,7 +194,7 @@ impl<'g> Run<'g> {
                     None => log.say("no held-out figures: the data hold nothing for validation, or the stage has its loss alone"),
                 }
             }
-            if root && (done || elapsed - recorded >= RECORD_SECONDS) {
+            if root && (validates || elapsed - recorded >= RECORD_SECONDS) {
                 recorded = elapsed;
                 log.record(self.progress.step, fraction.min(1.0), self.progress.seconds)?;
             }
@@ -168,23 +206,12 @@ impl<'g> Run<'g> {
                 log.say(&format!("{} stage done: {}", self.config.stage.name(), paths.checkpoint().display()));
                 return Ok(());
             }
-            if self.step(fraction, &mut log, paths)? {
-                bad_steps = 0;
-            } else {
-                bad_steps += 1;
-                if bad_steps >= MAX_BAD_STEPS {
-                    bail!(
-                        "step {}: the gradient has not been finite for {MAX_BAD_STEPS} steps; {} is from before, go on from it with a lower --lr",
-                        self.progress.step,
-                        paths.checkpoint().display()
-                    );
-                }
-            }
+            self.step(fraction, &mut log, paths)?;
         }
     }
 
-    /// One step of all workers. False where the gradient was not finite and nothing changed.
-    fn step(&mut self, fraction: f64, log: &mut RunLog, paths: &RunPaths) -> Result<bool> {
+    /// One step of all workers. Where the gradient is not finite, nothing changes.
+    fn step(&mut self, fraction: f64, log: &mut RunLog, paths: &RunPaths) -> Result<()> {
         let mut multipliers = [1.0; 64];
         if let Some(controller) = &self.progress.rate {
             multipliers.iter_mut().enumerate().for_each(|(q, m)| *m = controller.multiplier(q as u8));
@@ -200,79 +227,107 @@ impl<'g> Run<'g> {
         }
         let reports = self.workers.iter().map(Worker::finish_step).collect::<Result<Vec<_>>>()?;
         self.progress.step += 1;
-        self.observe(&reports, log, paths)?;
-        let (gradients, norm) = self.average(reports)?;
-        log.add("gradient_norm", norm);
-        if !norm.is_finite() {
-            return Ok(false);
+        let Average { gradient, present, norm, finite } = self.average(&reports)?;
+        self.readings.add(reports, norm);
+        if self.readings.are_due() {
+            self.observe(log, paths)?;
         }
+        // A CPU knows at once; a GPU is told what to do in either case.
+        let proceed = if self.device.is_cuda() {
+            Some(finite.f_to_kind(Kind::Float)?)
+        } else if finite.f_double_value(&[])? == 0.0 {
+            return Ok(());
+        } else {
+            None
+        };
         let lr = self.config.learning_rate * rate_factor(fraction);
+        let (mut name, mut value) = (0, 0);
         for worker in &self.workers {
-            let share = worker.owned.iter().map(|name| {
-                let index = self.trainable.binary_search(name).expect("owned parameters are trainable");
-                gradients[index].as_ref().map(Tensor::shallow_clone)
-            });
-            worker.begin_apply(share.collect(), lr)?;
+            let (names, values) = worker.owned;
+            worker.begin_apply(Update {
+                gradient: gradient.f_narrow(0, value, values)?,
+                present: present[name..name + names].to_vec(),
+                lr,
+                proceed: proceed.as_ref().map(Tensor::shallow_clone),
+            })?;
+            (name, value) = (name + names, value + values);
         }
-        self.workers.iter().try_for_each(Worker::finish_apply)?;
-        Ok(true)
+        self.workers.iter().try_for_each(Worker::finish_apply)
     }
 
-    /// Logs what all workers of all processes report, and lets the controllers learn from it.
-    fn observe(&mut self, reports: &[StepReport], log: &mut RunLog, paths: &RunPaths) -> Result<()> {
-        let mut sums: std::collections::BTreeMap<&str, (f64, f64)> = Default::default();
-        for report in reports {
-            for (name, value) in report.metrics.iter().copied().chain([("loss", report.loss)]) {
-                let (sum, count) = sums.entry(name).or_default();
-                *sum += value;
-                *count += 1.0;
+    /// Reads what all workers of all processes have reported: logs it, lets the controllers learn from it, and ends a run that
+    /// has gone astray.
+    fn observe(&mut self, log: &mut RunLog, paths: &RunPaths) -> Result<()> {
+        let readings = self.readings.read(self.progress.rate.is_some())?;
+        let first = self.progress.step - readings.len() as u64;
+        for (step, Reading { mut sums, rates }) in (first + 1..).zip(readings) {
+            // The gradient is already that of all processes.
+            let (norm, _) = sums.remove(GRADIENT_NORM).unwrap_or_default();
+            // Every process takes the same kind of step, so the names are the same everywhere.
+            let mut flat: Vec<f64> = sums.values().flat_map(|(sum, count)| [*sum, *count]).collect();
+            self.group.sum(&mut flat);
+            for (name, pair) in sums.keys().zip(flat.chunks_exact(2)) {
+                let mean = pair[0] / pair[1];
+                log.add(name, mean);
+                if *name == "loss_discriminator" {
+                    self.watch
+                        .observe(mean)
+                        .with_context(|| format!("step {step}; {} is from before", paths.checkpoint().display()))?;
+                }
             }
-        }
-        // Every process takes the same kind of step, so the names are the same everywhere.
-        let mut flat: Vec<f64> = sums.values().flat_map(|(sum, count)| [*sum, *count]).collect();
-        self.group.sum(&mut flat);
-        for (name, pair) in sums.keys().zip(flat.chunks_exact(2)) {
-            let mean = pair[0] / pair[1];
-            log.add(name, mean);
-            if *name == "loss_discriminator" {
-                self.watch
-                    .observe(mean)
-                    .with_context(|| format!("step {}; {} is from before", self.progress.step, paths.checkpoint().display()))?;
+            if let Some(controller) = &mut self.progress.rate {
+                let own: Vec<f64> = rates.iter().flat_map(|(q, rate)| [f64::from(*q), *rate]).collect();
+                self.group.gather(&own).chunks_exact(2).for_each(|pair| controller.observe(pair[0] as u8, pair[1]));
             }
-        }
-        if let Some(controller) = &mut self.progress.rate {
-            let own: Vec<f64> = reports.iter().flat_map(|r| &r.rates).flat_map(|(q, rate)| [f64::from(*q), *rate]).collect();
-            self.group.gather(&own).chunks_exact(2).for_each(|pair| controller.observe(pair[0] as u8, pair[1]));
+            log.add(GRADIENT_NORM, norm);
+            self.bad_steps = if norm.is_finite() { 0 } else { self.bad_steps + 1 };
+            if self.bad_steps >= MAX_BAD_STEPS {
+                bail!(
+                    "step {step}: the gradient has not been finite for {MAX_BAD_STEPS} steps; {} is from before, go on from it with a lower --lr",
+                    paths.checkpoint().display()
+                );
+            }
         }
         Ok(())
     }
 
-    /// Mean gradients of all workers of all processes, those of the codec and those of the discriminators each clipped to
-    /// [`CLIP_NORM`], and the norm of the codec's before clipping (not finite if either is not).
-    fn average(&self, reports: Vec<StepReport>) -> Result<(Vec<Option<Tensor>>, f64)> {
+    /// Mean gradient of all workers of all processes, those of the codec and those of the discriminators each clipped to
+    /// [`CLIP_NORM`].
+    fn average(&self, reports: &[StepReport]) -> Result<Average> {
         let workers = (reports.len() * self.group.size()) as f64;
-        let mut lists = reports.into_iter().map(|r| r.gradients);
-        let mut sum = lists.next().expect("at least one worker");
+        let anyone = |i: usize| reports.iter().any(|r| r.gradient.present[i]);
+        // What is absent here may flow in another process.
+        let present = (0..reports[0].gradient.present.len()).map(|i| self.group.size() > 1 || anyone(i)).collect();
         tch::no_grad(|| {
-            for list in lists {
-                for (total, part) in sum.iter_mut().zip(list) {
-                    match (total.as_mut(), part) {
-                        (Some(total), Some(part)) => drop(total.f_add_(&part)?),
-                        (None, part) => *total = part,
-                        (Some(_), None) => {}
-                    }
-                }
+            let mut sum = reports[0].gradient.values.shallow_clone();
+            for report in &reports[1..] {
+                let _ = sum.f_add_(&report.gradient.values)?;
             }
-            let like: Vec<&Tensor> = self.trainable.iter().filter_map(|name| self.params.get(name)).collect();
-            self.group.sum_gradients(&mut sum, &like)?;
-            let (mut codec, mut discriminators) = (Vec::new(), Vec::new());
-            for (gradient, name) in sum.iter_mut().zip(&self.trainable) {
-                let part = if name.starts_with(gan::PREFIX) { &mut discriminators } else { &mut codec };
-                part.extend(gradient.as_mut());
+            let sum = self.group.sum_gradient(sum)?;
+            let lengths: Vec<i64> = self.pieces.iter().map(|(length, _)| *length).collect();
+            let parts = sum.f_split_with_sizes(&lengths, 0)?;
+            let norm = |discriminators: bool| -> Result<Tensor> {
+                let own = parts.iter().zip(&self.pieces).filter(|(_, (_, of_discriminator))| *of_discriminator == discriminators);
+                let norms = own.map(|(part, _)| part.f_norm()).collect::<std::result::Result<Vec<_>, _>>()?;
+                let total = if norms.is_empty() {
+                    Tensor::f_zeros([], (sum.kind(), sum.device()))?
+                } else {
+                    Tensor::f_stack(&norms, 0)?.f_norm()?
+                };
+                Ok(total.f_div_scalar(workers)?)
+            };
+            let (norm, other) = (norm(false)?, norm(true)?);
+            let finite = norm.f_add(&other)?.f_isfinite()?;
+            let zero = norm.f_zeros_like()?;
+            for (part, (_, of_discriminator)) in parts.iter().zip(&self.pieces) {
+                let norm = if *of_discriminator { &other } else { &norm };
+                let scale = norm.f_reciprocal()?.f_mul_scalar(CLIP_NORM)?.f_clamp_max(1.0)?.f_div_scalar(workers)?;
+                let mut part = part.shallow_clone();
+                part.f_copy_(&part.f_mul(&scale)?.f_where_self(&finite, &zero)?)?;
             }
-            let other = clip(&mut discriminators, workers)?;
-            let norm = clip(&mut codec, workers)?;
-            Ok((sum, if other.is_finite() { norm } else { other }))
+            // What stands in the log is not finite if either is not.
+            let norm = norm.f_where_self(&other.f_isfinite()?, &other)?;
+            Ok(Average { gradient: sum, present, norm, finite })
         })
     }
 
@@ -288,16 +343,25 @@ impl<'g> Run<'g> {
     }
 }
 
-/// Divides summed gradients by the number of `workers` and clips them to [`CLIP_NORM`]; gives back their norm before.
-fn clip(gradients: &mut [&mut Tensor], workers: f64) -> Result<f64> {
-    let squares = gradients.iter().map(|g| Ok(g.f_square()?.f_sum(Kind::Float)?)).collect::<Result<Vec<_>>>()?;
-    if squares.is_empty() {
-        return Ok(0.0);
+/// What a step moves along.
+struct Average {
+    /// Zero where it is not finite.
+    gradient: Tensor,
+    present: Vec<bool>,
+    /// Of the codec's part before clipping.
+    norm: Tensor,
+    finite: Tensor,
+}
+
+/// Neighbours of the flat gradient that belong to discriminators or do not, and their values.
+fn pieces(trainable: &[String], params: &ParamStore) -> Vec<(i64, bool)> {
+    let mut out: Vec<(i64, bool)> = Vec::new();
+    for name in trainable {
+        let (length, of_discriminator) = (params.get(name).map_or(0, Tensor::numel) as i64, name.starts_with(gan::PREFIX));
+        match out.last_mut() {
+            Some(last) if last.1 == of_discriminator => last.0 += length,
+            _ => out.push((length, of_discriminator)),
+        }
     }
-    let norm = Tensor::f_stack(&squares, 0)?.f_sum(Kind::Float)?.f_double_value(&[])?.sqrt() / workers;
-    let scale = (CLIP_NORM / norm).min(1.0) / workers;
-    for gradient in gradients {
-        let _ = gradient.f_mul_scalar_(scale)?;
-    }
-    Ok(norm)
+    out
 }

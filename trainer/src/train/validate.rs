@@ -11,8 +11,8 @@ use codec_core::quality::lambda;
 use tch::{Device, Kind, Tensor};
 
 use super::batch::clip_on_device;
-use super::loss::{Fidelity, psnr};
-use super::motion::{FlowSource, Motion};
+use super::loss::{Fidelity, psnr_value as psnr};
+use super::motion::MotionFinder;
 use super::step::Clip;
 use super::{Stage, TrainConfig};
 use crate::data::{Sampler, SamplerOptions, Split};
@@ -73,7 +73,7 @@ pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: 
     };
     let frames = if config.stage == Stage::Intra { 1 } else { FRAMES };
     let clip = clip_on_device(&sampler.validation_clips(CLIPS, frames, CROP)?, device)?;
-    let motion = FlowSource::Dis.open(device, networks.config.luma_filter)?;
+    let motion = MotionFinder::open(&networks.config, &config.flow, device)?;
     tch::no_grad(|| {
         let points = QUALITIES
             .iter()
@@ -86,7 +86,7 @@ pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: 
 
 fn measure(
     networks: &Networks,
-    motion: &Motion,
+    motion: &MotionFinder,
     clip: &Clip,
     quality: u8,
     fidelity: Fidelity,
@@ -122,7 +122,7 @@ fn measure(
             &prepared,
             frame,
             &previous,
-            &motion.estimate(frame, &previous, &vec![quality; examples as usize])?,
+            motion.find(frame, &previous, &vec![quality; examples as usize])?,
             &q,
             state.as_ref(),
             shift,

@@ -10,15 +10,15 @@ use std::thread::JoinHandle;
 use anyhow::{Result, anyhow};
 use codec_core::nn::uflow::UFlow;
 use codec_core::nn::{Networks, ParamStore};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::batch::BatchSource;
 use super::flow_step::flow_step;
 use super::gan::Adversary;
-use super::motion::Motion;
-use super::noise::StepRng;
+use super::motion::MotionFinder;
+use super::noise::{NoisePool, StepRng};
 use super::optimiser::Optimiser;
-use super::step::{Metrics, StepContext, StepResult, detail_step, inter_step, intra_step, postfilter_step};
+use super::step::{Metrics, Rates, StepContext, StepResult, detail_step, inter_step, intra_step, postfilter_step};
 use super::{Stage, TrainConfig};
 
 /// Position of a step, the same for all workers.
@@ -26,23 +26,37 @@ use super::{Stage, TrainConfig};
 pub struct StepOrder {
     pub step: u64,
     pub fraction: f64,
-    /// Frames per clip.
+    /// Frames per clip, without those of the lead-in.
     pub frames: usize,
     pub rate_multiplier: Arc<[f64; 64]>,
 }
 
-/// One worker's part of a step.
+/// One worker's part of a step. Its tensors lie on the device, which may not have computed them yet.
 pub struct StepReport {
-    pub loss: f64,
+    pub loss: Tensor,
     pub metrics: Metrics,
-    pub rates: Vec<(u8, f64)>,
-    /// In the order of the trainable names.
-    pub gradients: Vec<Option<Tensor>>,
+    pub rates: Rates,
+    pub gradient: Gradient,
+}
+
+/// A flat gradient of all that learns, in the order of the trainable names.
+pub struct Gradient {
+    pub values: Tensor,
+    /// Whether anything flowed, for each name; zeros where not.
+    pub present: Vec<bool>,
+}
+
+/// What [`Optimiser::step`] takes.
+pub struct Update {
+    pub gradient: Tensor,
+    pub present: Vec<bool>,
+    pub lr: f64,
+    pub proceed: Option<Tensor>,
 }
 
 enum Order {
     Step(StepOrder),
-    Apply { gradients: Vec<Option<Tensor>>, lr: f64 },
+    Apply(Update),
     State,
 }
 
@@ -56,8 +70,8 @@ enum Reply {
 pub struct Worker {
     orders: Sender<Order>,
     replies: Receiver<Result<Reply>>,
-    /// Names of the parameters whose optimiser state lives here, in the order of its gradients.
-    pub owned: Vec<String>,
+    /// Parameters whose optimiser state lives here, and their values: this worker's part of a flat gradient.
+    pub owned: (usize, i64),
     thread: Option<JoinHandle<()>>,
 }
 
@@ -71,7 +85,8 @@ pub struct WorkerSetup {
     pub trainable: Vec<String>,
     pub optimiser: Optimiser,
     pub source: BatchSource,
-    pub motion: Motion,
+    pub motion: MotionFinder,
+    pub noise: Option<NoisePool>,
     pub device: Device,
 }
 
@@ -79,7 +94,7 @@ impl Worker {
     pub fn start(setup: WorkerSetup) -> Result<Self> {
         let (orders, order_queue) = channel();
         let (reply_sender, replies) = channel();
-        let owned = setup.optimiser.names().map(str::to_owned).collect();
+        let owned = (setup.optimiser.names().count(), setup.optimiser.length());
         let name = format!("ngc-train-{}", setup.index);
         let thread = std::thread::Builder::new().name(name).spawn(move || run(setup, &order_queue, &reply_sender))?;
         Ok(Self { orders, replies, owned, thread: Some(thread) })
@@ -104,8 +119,8 @@ impl Worker {
         }
     }
 
-    pub fn begin_apply(&self, gradients: Vec<Option<Tensor>>, lr: f64) -> Result<()> {
-        self.send(Order::Apply { gradients, lr })
+    pub fn begin_apply(&self, update: Update) -> Result<()> {
+        self.send(Order::Apply(update))
     }
 
     pub fn finish_apply(&self) -> Result<()> {
@@ -137,16 +152,37 @@ struct Replica {
     networks: Networks,
     adversary: Option<Adversary>,
     flow: Option<UFlow>,
+    /// What learns, and zeros in place of gradients that do not flow.
+    trainable: Vec<Tensor>,
+    zeros: Tensor,
 }
 
 impl Replica {
     fn new(setup: &mut WorkerSetup) -> Result<Self> {
         let (params, device) = (&mut setup.params, setup.device);
+        let known = |name: &String| params.get(name).map(Tensor::shallow_clone).ok_or_else(|| anyhow!("no parameter {name}"));
+        let trainable = setup.trainable.iter().map(known).collect::<Result<Vec<_>>>()?;
+        let largest = trainable.iter().map(Tensor::numel).max().unwrap_or(0) as i64;
         Ok(Self {
+            trainable,
+            zeros: Tensor::f_zeros([largest], (Kind::Float, device))?,
             networks: Networks::load_for_training(params, &setup.model, device, setup.config.precision)?,
             adversary: Adversary::new(params, &setup.model, &setup.config.gan, device)?,
             flow: (setup.config.stage == Stage::Flow).then(|| UFlow::load(params, device)).transpose()?,
         })
+    }
+}
+
+impl Replica {
+    fn gradient(&self, loss: &Tensor) -> Result<Gradient> {
+        let parts = Tensor::f_run_backward(&[loss], &self.trainable, false, false)?;
+        let present: Vec<bool> = parts.iter().map(Tensor::defined).collect();
+        let flat = |(part, param): (&Tensor, &Tensor)| match part.defined() {
+            true => part.f_reshape([-1]),
+            false => self.zeros.f_narrow(0, 0, param.numel() as i64),
+        };
+        let flat = parts.iter().zip(&self.trainable).map(flat).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(Gradient { values: Tensor::f_cat(&flat, 0)?, present })
     }
 }
 
@@ -162,8 +198,10 @@ fn run(mut setup: WorkerSetup, orders: &Receiver<Order>, replies: &Sender<Result
     while let Ok(order) = orders.recv() {
         let reply = match order {
             Order::Step(order) => compute(&mut setup, &replica, &order).map(Reply::Step),
-            Order::Apply { gradients, lr } => setup.optimiser.step(&gradients, lr).map(|()| Reply::Applied),
-            Order::State => Ok(Reply::State(setup.optimiser.state())),
+            Order::Apply(Update { gradient, present, lr, proceed }) => {
+                setup.optimiser.step(&gradient, &present, lr, proceed.as_ref()).map(|()| Reply::Applied)
+            }
+            Order::State => setup.optimiser.state().map(Reply::State),
         };
         if replies.send(reply).is_err() {
             return;
@@ -172,14 +210,9 @@ fn run(mut setup: WorkerSetup, orders: &Receiver<Order>, replies: &Sender<Result
 }
 
 fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Result<StepReport> {
-    for name in &setup.trainable {
-        if let Some(param) = setup.params.get(name) {
-            param.shallow_clone().zero_grad();
-        }
-    }
     let config = &setup.config;
     let lead_in = config.stage.lead_in(config.seed, order.step);
-    let clip = setup.source.clip(order.step, setup.index, order.frames + lead_in, setup.device)?;
+    let clip = setup.source.clip(order.step, setup.index, order.frames, setup.device)?;
     let context = StepContext {
         networks: &replica.networks,
         adversary: replica.adversary.as_ref(),
@@ -189,7 +222,7 @@ fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Res
         rate_multiplier: &order.rate_multiplier,
         device: setup.device,
     };
-    let mut rng = StepRng::new(config.seed, order.step, setup.index);
+    let mut rng = StepRng::new(config.seed, order.step, setup.index).with_pool(setup.noise.as_ref());
     let StepResult { loss, metrics, rates } = match &config.stage {
         Stage::Intra => intra_step(&context, &clip, &mut rng)?,
         Stage::Inter { losses, .. } => inter_step(&context, &clip, lead_in, losses, &mut rng)?,
@@ -197,14 +230,5 @@ fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Res
         Stage::Postfilter { pattern, .. } => postfilter_step(&context, &clip, *pattern, &mut rng)?,
         Stage::Flow => flow_step(replica.flow.as_ref().expect("made for this stage"), &clip)?,
     };
-    loss.f_backward()?;
-    let gradients = setup
-        .trainable
-        .iter()
-        .map(|name| {
-            let gradient = setup.params.get(name)?.grad();
-            gradient.defined().then_some(gradient)
-        })
-        .collect();
-    Ok(StepReport { loss: loss.f_double_value(&[])?, metrics, rates, gradients })
+    Ok(StepReport { gradient: replica.gradient(&loss)?, loss: loss.detach(), metrics, rates })
 }

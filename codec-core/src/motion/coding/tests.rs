@@ -61,8 +61,9 @@ fn costs_are_what_a_first_leaf_is_charged() {
             let vector = MotionVector { x: vector.0, y: vector.1 };
             let mut field = BlockField::still(64, 64);
             field.set(Leaf { row: 0, col: 0, log2: MAX_LOG2, vector });
-            let candidates = Candidates::new(&field, coder.previous(), 0, 0, MAX_LOG2);
-            let expected = costs.split(MAX_LOG2, 0, false)
+            let surroundings = Surroundings::new((64, 64), coder.previous());
+            let candidates = surroundings.candidates(&field, 0, 0, MAX_LOG2);
+            let expected = costs.split(MAX_LOG2, surroundings.split_context(&field, 0, 0, MAX_LOG2), false)
                 + match candidates.merge().iter().position(|&v| v == vector) {
                     Some(index) => costs.merge(MAX_LOG2, &candidates, index),
                     None => costs.vector(MAX_LOG2, &candidates, vector),

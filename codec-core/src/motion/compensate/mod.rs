@@ -1,7 +1,7 @@
 //! Block prediction: interpolation along each leaf's vector, and overlapped blending of neighbours' vectors.
 //!
-//! Integers throughout, defined by `docs/block-prediction.md`. Roots are independent of each other: one is predicted in a small
-//! buffer, blended and rounded before the next one.
+//! Integers throughout, defined by `docs/bitstream.md`, "Block prediction". Roots are independent of each other: one is predicted
+//! in a small buffer, blended and rounded before the next one.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -15,8 +15,9 @@ mod tile;
 
 pub use overlap_map::OverlapMap;
 
+use self::generic::Generic;
 use self::strips::CELLS;
-use self::tile::{Generic, Kernels, Tile};
+use self::tile::{Kernels, Tile};
 use super::{BlockField, CELL, PaddedPlane, ROOT};
 use crate::frame::{Frame, chroma_size};
 use crate::kernels::parallel::for_bands;
@@ -55,14 +56,15 @@ impl BlockCompensator {
         out: &mut Frame,
     ) -> Result<()> {
         #[cfg(target_arch = "x86_64")]
-        if avx2::Avx2::available() {
-            return self.predict_with::<avx2::Avx2>(reference, display, field, threads, out);
+        if let Some(avx2) = avx2::Avx2::detect() {
+            return self.predict_with(avx2, reference, display, field, threads, out);
         }
-        self.predict_with::<Generic>(reference, display, field, threads, out)
+        self.predict_with(Generic::default(), reference, display, field, threads, out)
     }
 
-    fn predict_with<K: Kernels>(
+    fn predict_with(
         &mut self,
+        kernels: impl Kernels,
         reference: &Frame,
         display: (usize, usize),
         field: &BlockField,
@@ -87,15 +89,15 @@ impl BlockCompensator {
         let chroma_bands = rows.zip(chroma_rows).map(|(row, (u, v))| Band::Chroma { row, out: [u, v] });
         let (luma, chroma) = (&self.luma, &self.chroma);
         for_bands(threads, luma_bands.chain(chroma_bands), |band| {
-            let mut tile = Tile::new();
+            let mut tile = Tile::new(kernels.clone());
             let cols = (0..field.cols()).step_by(CELLS);
             match band {
                 Band::Luma { row, out } => cols.for_each(|col| {
-                    tile.predict::<K, 1>(luma, field, row, col);
+                    tile.predict::<1>(luma, field, row, col);
                     tile.finish_luma(&mut out[col * CELL..], strides[0]);
                 }),
                 Band::Chroma { row, out: [u, v] } => cols.for_each(|col| {
-                    tile.predict::<K, 2>(chroma, field, row, col);
+                    tile.predict::<2>(chroma, field, row, col);
                     let first = col * CELL / 2;
                     tile.finish_chroma([&mut u[first..], &mut v[first..]], [strides[1], strides[2]]);
                 }),

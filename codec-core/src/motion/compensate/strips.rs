@@ -30,67 +30,123 @@ pub(super) struct Strip {
     pub far: bool,
 }
 
-/// Calls `work` for all strips of a pass inside the root whose first cell is (`row`, `col`).
-///
-/// Leaves need not be known: cells with different vectors are in different leaves. A strip reaches at most half into its leaf, so
-/// those of one pass are disjoint, and their order does not matter.
-pub(super) fn strips(field: &BlockField, row: usize, col: usize, pass: Pass, mut work: impl FnMut(Strip)) {
-    // Cells are addressed across and along the edges.
-    let turn = |across: usize, along: usize| match pass {
-        Pass::Vertical => (across, along),
-        Pass::Horizontal => (along, across),
-    };
-    let (first, start) = turn(row, col);
-    let (end, _) = turn(field.rows(), field.cols());
-    for far in [false, true] {
-        for across in first..first + CELLS {
-            let neighbour = if far { across + 1 } else { across.wrapping_sub(1) };
-            if neighbour >= end {
+/// The cells of a root and those around it.
+pub(super) struct Cells {
+    /// By the pass: positions across the edges, then along them.
+    vectors: [[[u32; CELLS + 2]; CELLS + 2]; 2],
+    log2: [[[u8; CELLS + 2]; CELLS + 2]; 2],
+}
+
+impl Cells {
+    /// The root whose first cell is (`row`, `col`). Beyond the frame, cells repeat those at its edge, which keeps that edge free
+    /// of strips.
+    pub fn new(field: &BlockField, row: usize, col: usize) -> Self {
+        let mut cells = Self { vectors: [[[0; CELLS + 2]; CELLS + 2]; 2], log2: [[[0; CELLS + 2]; CELLS + 2]; 2] };
+        let inside = |first: usize, i: usize, end: usize| (first + i).saturating_sub(1).min(end - 1);
+        for i in 0..CELLS + 2 {
+            let row = inside(row, i, field.rows());
+            for j in 0..CELLS + 2 {
+                let col = inside(col, j, field.cols());
+                let (vector, log2) = (pack(field.vector(row, col)), field.log2(row, col));
+                (cells.vectors[0][i][j], cells.vectors[1][j][i]) = (vector, vector);
+                (cells.log2[0][i][j], cells.log2[1][j][i]) = (log2, log2);
+            }
+        }
+        cells
+    }
+
+    /// Calls `work` for all rectangles of the root with one vector: first row, first column, rows, columns, in cells.
+    pub fn rectangles(&self, mut work: impl FnMut([usize; 4], MotionVector)) {
+        let mut done = [[false; CELLS]; CELLS];
+        for (row, col) in (0..CELLS * CELLS).map(|cell| (cell / CELLS, cell % CELLS)) {
+            if done[row][col] {
                 continue;
             }
-            let found = |along: usize| {
-                let (own, other) = (turn(across, along), turn(neighbour, along));
-                let vector = field.vector(other.0, other.1);
-                let log2 = field.log2(own.0, own.1).min(field.log2(other.0, other.1));
-                (vector != field.vector(own.0, own.1)).then_some((vector, 1 << (log2 - 1)))
-            };
-            let mut along = start;
-            while along < start + CELLS {
-                let from = along;
-                let run = found(from);
-                along += 1;
-                let Some((vector, overlap)) = run else { continue };
-                while along < start + CELLS && found(along) == run {
-                    along += 1;
+            let vectors = &self.vectors[0];
+            let vector = vectors[row + 1][col + 1];
+            let ours =
+                |done: &[[bool; CELLS]; CELLS], row: usize, col: usize| !done[row][col] && vectors[row + 1][col + 1] == vector;
+            let right = (col + 1..CELLS).find(|&col| !ours(&done, row, col)).unwrap_or(CELLS);
+            let bottom = (row + 1..CELLS).find(|&row| !(col..right).all(|col| ours(&done, row, col))).unwrap_or(CELLS);
+            for line in &mut done[row..bottom] {
+                line[col..right].fill(true);
+            }
+            work([row, col, bottom - row, right - col], unpack(vector));
+        }
+    }
+
+    /// Calls `work` for all strips of a pass.
+    ///
+    /// Leaves need not be known: cells with different vectors are in different leaves. A strip reaches at most half into its leaf,
+    /// so those of one pass are disjoint, and their order does not matter.
+    pub fn strips(&self, pass: Pass, mut work: impl FnMut(Strip)) {
+        let (vectors, log2) = (&self.vectors[pass as usize], &self.log2[pass as usize]);
+        for far in [false, true] {
+            for across in 1..=CELLS {
+                let neighbour = if far { across + 1 } else { across - 1 };
+                let (own, other) = (&vectors[across], &vectors[neighbour]);
+                let (own_log2, other_log2) = (&log2[across], &log2[neighbour]);
+                // The smaller leaf's size; 0 where the neighbour moves alike.
+                let sizes: [u8; CELLS] = std::array::from_fn(|i| {
+                    let smaller = own_log2[i + 1].min(other_log2[i + 1]);
+                    if own[i + 1] == other[i + 1] { 0 } else { smaller }
+                });
+                if sizes == [0; CELLS] {
+                    continue;
                 }
-                let edge = (across - first) * CELL;
-                let near = if far { edge + CELL - overlap } else { edge };
-                let (y, x) = turn(near, (from - start) * CELL);
-                let (height, width) = turn(overlap, (along - from) * CELL);
-                work(Strip { x, y, width, height, vector, overlap, far });
+                // One bit where a run of equal cells begins.
+                let begins = |i: usize| sizes[i] != sizes[i - 1] || other[i + 1] != other[i];
+                let mut starts = (1..CELLS).fold(1u32 | 1 << CELLS, |starts, i| starts | u32::from(begins(i)) << i);
+                while starts.count_ones() > 1 {
+                    let from = starts.trailing_zeros() as usize;
+                    starts &= starts - 1;
+                    if sizes[from] == 0 {
+                        continue;
+                    }
+                    let len = starts.trailing_zeros() as usize - from;
+                    let overlap = 1 << (sizes[from] - 1);
+                    let near = if far { across * CELL - overlap } else { (across - 1) * CELL };
+                    let (y, x, height, width) = match pass {
+                        Pass::Vertical => (near, from * CELL, overlap, len * CELL),
+                        Pass::Horizontal => (from * CELL, near, len * CELL, overlap),
+                    };
+                    work(Strip { x, y, width, height, vector: unpack(other[from + 1]), overlap, far });
+                }
             }
         }
     }
 }
 
-/// Weights across a strip, from its upper or left end on, filled up with zeros.
-pub(super) type Ramp = [i16; 32];
+/// A vector as one number, which is compared faster.
+fn pack(vector: MotionVector) -> u32 {
+    u32::from(vector.x as u16) << 16 | u32::from(vector.y as u16)
+}
+
+fn unpack(vector: u32) -> MotionVector {
+    MotionVector { x: (vector >> 16) as i16, y: vector as i16 }
+}
+
+/// Factors across a strip, from its upper or left end on: of what is there (64 - weight) and of what is blended in (weight). Beyond
+/// the strip nothing is blended in.
+pub(super) type Ramp = [[i16; 2]; 32];
 
 /// The ramp for an overlap of `overlap` samples, each weight repeated `S` times; `far` turns it round.
 pub(super) fn ramp<const S: usize>(overlap: usize, far: bool) -> &'static Ramp {
     const fn make(overlap: usize, repeat: usize, far: bool) -> Ramp {
-        let mut ramp = [0; 32];
+        let unit = overlap::UNIT as i16;
+        let mut ramp = [[unit, 0]; 32];
         let weights = overlap::weights(overlap);
         let mut i = 0;
         while i < overlap * repeat {
             let distance = if far { overlap - 1 - i / repeat } else { i / repeat };
-            ramp[i] = weights[distance] as i16;
+            let weight = weights[distance] as i16;
+            ramp[i] = [unit - weight, weight];
             i += 1;
         }
         ramp
     }
     const fn all(repeat: usize) -> [[Ramp; 2]; 5] {
-        let mut ramps = [[[0; 32]; 2]; 5];
+        let mut ramps = [[[[0; 2]; 32]; 2]; 5];
         let mut i = 0;
         // Repeated weights belong to chroma, whose overlaps end at 16.
         while i < 6 - repeat {

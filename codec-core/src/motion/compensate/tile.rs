@@ -3,8 +3,8 @@
 //! `S` is the number of samples at a position, 1 for luma and 2 for chroma. Chroma has half the columns, so interleaved it has as
 //! many lanes as luma has columns: a root is [`LANES`] lanes wide and `ROOT / S` rows high in both cases.
 
-use super::filters::{OFFSET, Source, taps};
-use super::strips::{CELLS, Pass, Strip, ramp, strips};
+use super::filters::{OFFSET, Source};
+use super::strips::{Cells, Pass, Strip, ramp};
 use crate::kernels::simd::multiversion;
 use crate::motion::{BlockField, CELL, MotionVector, PaddedPlane, ROOT};
 
@@ -12,12 +12,6 @@ use crate::motion::{BlockField, CELL, MotionVector, PaddedPlane, ROOT};
 pub(super) const LANES: usize = ROOT;
 /// Lanes from one row of a tile to the next: some more than a root has, since vectors are stored whole.
 pub(super) const STRIDE: usize = LANES + 8;
-/// Rows between the two filters: those of a root, the taps around them, and one more to fill a vector of two rows.
-const SCRATCH_ROWS: usize = ROOT + taps::<1>();
-
-/// Values between the filter along rows and the one along columns.
-pub(super) type Scratch = [i16; SCRATCH_ROWS * LANES];
-
 /// What becomes of a block's prediction: it replaces what is there.
 pub(super) const OWN: u8 = 0;
 /// It is blended with one weight for each row.
@@ -25,101 +19,68 @@ pub(super) const BY_ROW: u8 = 1;
 /// It is blended with one weight for each lane.
 pub(super) const BY_LANE: u8 = 2;
 
-/// The inner loops, for one instruction set.
-pub(super) trait Kernels {
+/// The inner loops, for one instruction set, with the memory that they need.
+pub(super) trait Kernels: Clone + Send + Sync {
     /// Predicts a block of `lanes` x `rows` and writes it to `out`, whose rows are [`STRIDE`] apart, in the way that `MODE` says.
     ///
-    /// Lanes are a multiple of 8, at most [`LANES`], or 4 in mode [`BY_LANE`]; rows are even and at most [`ROOT`]. Weights beyond
-    /// the block's last lane are 0 up to a multiple of 8.
+    /// Lanes are a multiple of 8, at most [`LANES`], or 4 in mode [`BY_LANE`]; rows are even and at most [`ROOT`]. The weights are
+    /// those of a [`Ramp`](super::strips::Ramp), from the first row or lane on.
     fn block<const S: usize, const MODE: u8>(
+        &mut self,
         source: &Source,
         lanes: usize,
         rows: usize,
-        scratch: &mut Scratch,
         out: &mut [i16],
-        weights: &[i16],
+        weights: &[[i16; 2]],
     );
 }
 
-/// Runs everywhere.
-pub(super) struct Generic;
-
-impl Kernels for Generic {
-    fn block<const S: usize, const MODE: u8>(
-        source: &Source,
-        lanes: usize,
-        rows: usize,
-        scratch: &mut Scratch,
-        out: &mut [i16],
-        weights: &[i16],
-    ) {
-        super::generic::block::<S, MODE>(source, lanes, rows, scratch, out, weights);
-    }
-}
-
 /// Predicts the roots of a plane.
-pub(super) struct Tile {
+pub(super) struct Tile<K> {
     /// Predictions, 64 per grey level, less [`OFFSET`].
     values: [i16; STRIDE * ROOT],
-    scratch: Scratch,
+    kernels: K,
 }
 
-impl Tile {
-    pub fn new() -> Self {
-        Self { values: [0; STRIDE * ROOT], scratch: [0; SCRATCH_ROWS * LANES] }
+impl<K: Kernels> Tile<K> {
+    pub fn new(kernels: K) -> Self {
+        Self { values: [0; STRIDE * ROOT], kernels }
     }
 
     /// Predicts the root whose first cell is (`row`, `col`).
-    pub fn predict<K: Kernels, const S: usize>(&mut self, plane: &PaddedPlane, field: &BlockField, row: usize, col: usize) {
+    pub fn predict<const S: usize>(&mut self, plane: &PaddedPlane, field: &BlockField, row: usize, col: usize) {
         let place = Place::<S> { plane, x: col * CELL / S, y: row * CELL / S };
-        self.own::<K, S>(&place, field, row, col);
-        // A pass blends with what the one before made; its own strips are disjoint.
-        strips(field, row, col, Pass::Vertical, |strip| self.rows::<K, S>(&place, strip));
-        strips(field, row, col, Pass::Horizontal, |strip| self.columns::<K, S>(&place, strip));
-    }
-
-    /// Predicts every cell with its own vector, rectangles of cells with equal ones at once.
-    fn own<K: Kernels, const S: usize>(&mut self, place: &Place<S>, field: &BlockField, row: usize, col: usize) {
-        let mut done = [[false; CELLS]; CELLS];
-        for (r, c) in (0..CELLS * CELLS).map(|cell| (cell / CELLS, cell % CELLS)) {
-            if done[r][c] {
-                continue;
-            }
-            let vector = field.vector(row + r, col + c);
-            let open =
-                |done: &[[bool; CELLS]; CELLS], r: usize, c: usize| !done[r][c] && field.vector(row + r, col + c) == vector;
-            let right = (c + 1..CELLS).find(|&c| !open(&done, r, c)).unwrap_or(CELLS);
-            let bottom = (r + 1..CELLS).find(|&r| !(c..right).all(|c| open(&done, r, c))).unwrap_or(CELLS);
-            for line in &mut done[r..bottom] {
-                line[c..right].fill(true);
-            }
-            let (lane, row) = (c * CELL, r * CELL / S);
+        let cells = Cells::new(field, row, col);
+        cells.rectangles(|[row, col, rows, cols], vector| {
+            let (lane, row) = (col * CELL, row * CELL / S);
             let source = place.source(lane, row, vector);
-            let (lanes, rows) = ((right - c) * CELL, (bottom - r) * CELL / S);
-            K::block::<S, OWN>(&source, lanes, rows, &mut self.scratch, &mut self.values[row * STRIDE + lane..], &[]);
-        }
+            self.kernels.block::<S, OWN>(&source, cols * CELL, rows * CELL / S, &mut self.values[row * STRIDE + lane..], &[]);
+        });
+        // A pass blends with what the one before made; its own strips are disjoint.
+        cells.strips(Pass::Vertical, |strip| self.rows::<S>(&place, strip));
+        cells.strips(Pass::Horizontal, |strip| self.columns::<S>(&place, strip));
     }
 
     /// Blends a strip of the first pass.
-    fn rows<K: Kernels, const S: usize>(&mut self, place: &Place<S>, strip: Strip) {
+    fn rows<const S: usize>(&mut self, place: &Place<S>, strip: Strip) {
         let depth = strip.overlap / S;
-        let weights = &ramp::<1>(depth, strip.far)[..depth];
-        // The outermost weights may be 0. Rows stay even.
-        let idle = (weights.iter().filter(|&&weight| weight == 0).count()) & !1;
+        let weights = ramp::<1>(depth, strip.far);
+        // In long ramps, the outermost eighth of the weights is 0.
+        let idle = if depth < 16 { 0 } else { depth / 8 };
         let (skip, rows) = (if strip.far { idle } else { 0 }, depth - idle);
         let (lane, row) = (strip.x, strip.y / S + skip);
         let source = place.source(lane, row, strip.vector);
         let out = &mut self.values[row * STRIDE + lane..];
-        K::block::<S, BY_ROW>(&source, strip.width, rows, &mut self.scratch, out, &weights[skip..]);
+        self.kernels.block::<S, BY_ROW>(&source, strip.width, rows, out, &weights[skip..]);
     }
 
     /// Blends a strip of the second pass.
-    fn columns<K: Kernels, const S: usize>(&mut self, place: &Place<S>, strip: Strip) {
+    fn columns<const S: usize>(&mut self, place: &Place<S>, strip: Strip) {
         let weights = ramp::<S>(strip.overlap / S, strip.far);
         let (lane, row) = (strip.x, strip.y / S);
         let source = place.source(lane, row, strip.vector);
         let out = &mut self.values[row * STRIDE + lane..];
-        K::block::<S, BY_LANE>(&source, strip.width, strip.height / S, &mut self.scratch, out, weights);
+        self.kernels.block::<S, BY_LANE>(&source, strip.width, strip.height / S, out, weights);
     }
 
     /// Rounds the root to 8 bits. `out` starts at its upper left sample.

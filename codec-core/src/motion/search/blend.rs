@@ -33,6 +33,11 @@ impl Goals {
         self.error(inputs, MotionVector::default(), u64::MAX)
     }
 
+    /// Whether nothing visible was looked at.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// The squared error with a vector in the cells that were looked at; anything not below `limit` once it reaches that.
     pub fn error(&self, inputs: &Inputs, vector: MotionVector, limit: u64) -> u64 {
         let (samples, way) = inputs.quarters.plane(vector);
@@ -123,12 +128,12 @@ fn join(a: [u8; HALF], b: [u8; HALF]) -> [u8; CELL] {
 mod tests {
     use super::*;
     use crate::frame::{Frame, Plane};
-    use crate::motion::search::kernels::Kernels;
-    use crate::motion::search::quarters::Quarters;
-    use crate::motion::coding::MotionCoder;
+    use crate::motion::coding::{MotionCoder, Surroundings};
     use crate::motion::search::costs::Coder;
     use crate::motion::search::decide::Thoroughness;
     use crate::motion::search::hierarchy::Hierarchy;
+    use crate::motion::search::kernels::Kernels;
+    use crate::motion::search::quarters::Quarters;
     use crate::motion::{BlockCompensator, MAX_LOG2, MIN_LOG2};
     use rand::prelude::*;
 
@@ -172,7 +177,7 @@ mod tests {
             display: DISPLAY,
             quarters: &quarters,
             hierarchy: &Hierarchy::default(),
-            coder: Coder { costs: &costs, previous: None },
+            coder: Coder { costs: &costs, surroundings: Surroundings::new(SIZE, None) },
             price: 100,
             kernels: Kernels::detect(),
             thoroughness: Thoroughness::default(),
@@ -203,7 +208,7 @@ mod tests {
             for cell in (0..field.rows() * field.cols()).map(|i| (i / field.cols(), i % field.cols())) {
                 goals.count = 0;
                 goals.look_at(inputs, field, None, 0, cell.0, cell.1);
-                sum += goals.error(inputs.quarters, inputs.kernels, MotionVector::default(), u64::MAX);
+                sum += goals.error(inputs, MotionVector::default(), u64::MAX);
             }
             let wanted = real_error(inputs, field, reference);
             assert!((sum as f64 / wanted - 1.0).abs() < 1e-3, "{sum} {wanted}");
@@ -219,7 +224,7 @@ mod tests {
                 let (mut goals, mut all) = (Goals::default(), Goals::default());
                 goals.look(inputs, field, Square::of(leaf), true, 1);
                 all.load_all(inputs, field, leaf);
-                let error = |goals: &Goals, vector| goals.error(inputs.quarters, inputs.kernels, vector, u64::MAX) as f64;
+                let error = |goals: &Goals, vector| goals.error(inputs, vector, u64::MAX) as f64;
                 let change = |goals: &Goals| error(goals, other) - error(goals, leaf.vector);
                 let before = real_error(inputs, field, reference);
                 let own = error(&all, leaf.vector);

@@ -82,18 +82,17 @@ fn run_any(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, 
                     }
                 }
             }
-            for lane in 0..16 {
-                for half in 0..2 {
-                    sums[8 + half][lane] = (0..4).map(|i| sums[4 * half + i][lane]).sum();
-                }
+            for half in 0..2 {
+                let blocks: [[u16; 16]; 4] = std::array::from_fn(|i| sums[4 * half + i]);
+                sums[8 + half] = std::array::from_fn(|lane| blocks.iter().map(|block| block[lane]).sum());
             }
             for lane in 0..16 {
                 sums[10][lane] = (0..2).map(|half| sums[8 + half][lane % 8] + sums[8 + half][8 + lane % 8]).sum();
             }
             let place = (row * (columns / 8) + column / 8) as u16;
             for ((sums, costs), places) in sums.iter().zip(&mut best.costs).zip(&mut best.places) {
-                for lane in 0..16 {
-                    let cost = window.column_costs[column + lane % 8].saturating_add(row_cost).saturating_add(sums[lane]);
+                for (lane, &sum) in sums.iter().enumerate() {
+                    let cost = window.column_costs[column + lane % 8].saturating_add(row_cost).saturating_add(sum);
                     if cost < costs[lane] {
                         (costs[lane], places[lane]) = (cost, place);
                     }
@@ -116,8 +115,9 @@ mod x86 {
         // SAFETY: 16 rows of 16 samples lie in `current`; from every displacement, 16 rows of 24 samples in `reference`, whose
         // last row ends where `search` requires.
         unsafe {
-            let lines: [__m256i; 16] =
-                std::array::from_fn(|y| _mm256_broadcastsi128_si256(_mm_loadu_si128(current.0.as_ptr().add(y * current.1).cast())));
+            let lines: [__m256i; 16] = std::array::from_fn(|y| {
+                _mm256_broadcastsi128_si256(_mm_loadu_si128(current.0.as_ptr().add(y * current.1).cast()))
+            });
             for (row, &row_cost) in window.row_costs.iter().enumerate() {
                 for column in (0..columns).step_by(8) {
                     let start = reference.0.as_ptr().add(row * reference.1 + column);
@@ -136,15 +136,15 @@ mod x86 {
                     let mut halves = [_mm256_setzero_si256(); 2];
                     for four in 0..4 {
                         let mut sums = [_mm256_setzero_si256(); 2];
-                        for y in 4 * four..4 * four + 4 {
+                        for (y, &own) in lines.iter().enumerate().skip(4 * four).take(4) {
                             let line = start.add(y * reference.1);
                             let samples = _mm256_inserti128_si256::<1>(
                                 _mm256_castsi128_si256(_mm_loadu_si128(line.cast())),
                                 _mm_loadu_si128(line.add(8).cast()),
                             );
                             // Blocks 0 and 2, then 1 and 3, each of eight displacements.
-                            sums[0] = _mm256_add_epi16(sums[0], _mm256_mpsadbw_epu8::<0b010_000>(samples, lines[y]));
-                            sums[1] = _mm256_add_epi16(sums[1], _mm256_mpsadbw_epu8::<0b111_101>(samples, lines[y]));
+                            sums[0] = _mm256_add_epi16(sums[0], _mm256_mpsadbw_epu8::<0b010_000>(samples, own));
+                            sums[1] = _mm256_add_epi16(sums[1], _mm256_mpsadbw_epu8::<0b111_101>(samples, own));
                         }
                         if FOURS {
                             take(2 * four, sums[0]);

@@ -1,6 +1,6 @@
 //! The coder as the search sees it: costs in integers, so that sums do not depend on their order.
 
-use crate::motion::coding::{Candidates, MAX_CANDIDATES, MotionCosts, split_context};
+use crate::motion::coding::{Candidates, MAX_CANDIDATES, MotionCosts, Surroundings};
 use crate::motion::{BlockField, MotionVector};
 
 /// Bits are counted in units of 1 / this.
@@ -29,13 +29,13 @@ impl Options {
 #[derive(Clone, Copy)]
 pub(super) struct Coder<'a> {
     pub costs: &'a MotionCosts,
-    pub previous: Option<&'a BlockField>,
+    pub surroundings: Surroundings<'a>,
 }
 
 impl Coder<'_> {
     /// Of a leaf whose predecessors in coding order are in `field`.
     pub fn options(&self, field: &BlockField, row: usize, col: usize, log2: u8) -> Options {
-        let candidates = Candidates::new(field, self.previous, row, col, log2);
+        let candidates = self.surroundings.candidates(field, row, col, log2);
         let mut merges = [0; MAX_CANDIDATES];
         for (i, cost) in merges[..candidates.merge().len()].iter_mut().enumerate() {
             *cost = units(self.costs.merge(log2, &candidates, i));
@@ -58,7 +58,7 @@ impl Coder<'_> {
 
     /// Of the flag that says whether a square is split.
     pub fn split(&self, field: &BlockField, row: usize, col: usize, log2: u8, split: bool) -> u64 {
-        units(self.costs.split(log2, split_context(field, row, col, log2), split))
+        units(self.costs.split(log2, self.surroundings.split_context(field, row, col, log2), split))
     }
 }
 

@@ -24,8 +24,8 @@ pub(super) struct Thoroughness {
     pub optimism: f64,
     /// Rounds of the polishing passes at steps of a half and a quarter sample.
     pub polish_rounds: [usize; 2],
-    /// Leaves without other vectors around them are not polished.
-    pub skip_uniform: bool,
+    /// Leaves are not polished if no vector around them differs by more than this, in quarter samples.
+    pub alike: Option<u16>,
     /// Every vector of whole samples within so many columns and rows is a start.
     pub every: Option<(i16, i16)>,
 }
@@ -120,7 +120,7 @@ impl<'a> Inputs<'a> {
             add(field.vector(row - 1, col + SIDE));
         }
         self.hierarchy.seeds(col * CELL, row * CELL, self.thoroughness.rings, &mut add);
-        if let Some(previous) = self.coder.previous {
+        if let Some(previous) = self.coder.surroundings.previous() {
             for (r, c) in (0..SIDE).step_by(2).flat_map(|r| (0..SIDE).step_by(2).map(move |c| (r, c))) {
                 add(previous.vector(row + r, col + c));
             }
@@ -156,7 +156,7 @@ impl<'a> Inputs<'a> {
     fn node(&self, table: &Table, field: &mut BlockField, row: usize, col: usize, log2: u8) -> u64 {
         let options = self.coder.options(field, row, col, log2);
         let leaf = match self.area(row, col, log2) {
-            Some(area) => self.leaf(table, square(row, col, log2), area, &options, log2),
+            Some(area) => self.leaf(table, square(row, col, log2), area, &options),
             None => self.cheapest(&options),
         };
         let flag = |split| self.price * self.coder.split(field, row, col, log2, split);
@@ -191,7 +191,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// The best vector of a leaf, a square of the table's root.
-    fn leaf(&self, table: &Table, square: usize, area: Area, options: &Options, log2: u8) -> Choice {
+    fn leaf(&self, table: &Table, square: usize, area: Area, options: &Options) -> Choice {
         let mut best = NONE;
         for (vector, bits) in options.merges() {
             let rate = self.price * bits;
@@ -220,7 +220,7 @@ impl<'a> Inputs<'a> {
             let bits = self.coder.vector(options, vector);
             starts.add(Choice { vector, distortion, bits, cost: distortion * BIT + self.price * bits });
         }
-        if let Some((columns, rows)) = self.thoroughness.every && super::tune("LEVELS", 15) >> (log2 - MIN_LOG2) & 1 != 0 {
+        if let Some((columns, rows)) = self.thoroughness.every {
             for (x, y) in (-rows..=rows).flat_map(|y| (-columns..=columns).map(move |x| (4 * x, 4 * y))) {
                 starts.add(self.own(area, options, MotionVector { x, y }, starts.worst()));
             }

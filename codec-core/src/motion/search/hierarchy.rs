@@ -65,7 +65,7 @@ impl Hierarchy {
     /// Searches `wide` around no motion at the coarsest size, and `narrow` around what was found at the finer ones. `price` is that
     /// of a bit in squared grey levels.
     pub fn run(&mut self, full: [&Surface; 2], wide: Reach, narrow: Reach, price: f64, threads: usize) {
-        self.used = if full[0].width.max(full[0].height) > 960 { 3 } else { 2 };
+        self.used = if full[0].width.max(full[0].height) > 400 { 3 } else { 2 };
         for i in 0..self.used {
             let (finer, level) = self.levels.split_at_mut(i);
             let [current, reference] = finer.last().map_or(full, |finer| [&finer.current, &finer.reference]);
@@ -101,7 +101,8 @@ impl Hierarchy {
         for (r, c) in (0..side).flat_map(|r| (0..side).map(move |c| (r, c))) {
             take(fine.block(row + r, col + c));
         }
-        let coarse = self.levels[..self.used].iter().flat_map(|level| level.grids[1..].iter().filter(|grid| grid.log2 > fine.log2));
+        let coarse =
+            self.levels[..self.used].iter().flat_map(|level| level.grids[1..].iter().filter(|grid| grid.log2 > fine.log2));
         for grid in coarse {
             let step = (1usize << grid.log2).min(ROOT);
             for (dy, dx) in (0..ROOT).step_by(step).flat_map(|dy| (0..ROOT).step_by(step).map(move |dx| (dy, dx))) {
@@ -141,7 +142,7 @@ impl Hierarchy {
                     kernels.squares(&pair) + costs.of(vector.x, near.x) + costs.of(vector.y, near.y)
                 };
                 let mut best = (cost(vectors[col]), vectors[col]);
-                let mut consider = |best: &mut (u32, MotionVector), vector: MotionVector| {
+                let consider = |best: &mut (u32, MotionVector), vector: MotionVector| {
                     let cost = cost(vector);
                     if cost < best.0 {
                         *best = (cost, vector);
@@ -172,7 +173,8 @@ fn search_level(level: &mut Level, log2: u32, centres: Option<&Grid>, reach: Rea
     let (across, down) = (reach.columns as i32, reach.rows as i32);
     let column_costs: Vec<u16> = (-across..across).map(cost).collect();
     let row_costs: Vec<u16> = (-down..=down).map(cost).collect();
-    let window = Window { reach: (reach.columns, reach.rows), column_costs: &column_costs, row_costs: &row_costs, fours: log2 == 1 };
+    let window =
+        Window { reach: (reach.columns, reach.rows), column_costs: &column_costs, row_costs: &row_costs, fours: log2 == 1 };
     let [fours, eights, sixteens] = grids;
     let bands = fours.vectors.chunks_mut(16 * cols).zip(eights.vectors.chunks_mut(4 * cols));
     let bands = bands.zip(sixteens.vectors.chunks_mut(cols)).enumerate();

@@ -21,7 +21,7 @@ fn filter_any(lines: [&[u8]; 8], out: [&mut [u8]; 3]) {
         for (i, out) in out.iter_mut().enumerate() {
             // The sums lie within -6,200..22,500.
             let sum: i16 = (0..8).map(|k| i16::from(taps[k]) * i16::from(lines[k][i])).sum();
-            *out = (sum + 32 >> 6).clamp(0, 255) as u8;
+            *out = ((sum + 32) >> 6).clamp(0, 255) as u8;
         }
     }
 }
@@ -36,8 +36,7 @@ mod x86 {
     #[target_feature(enable = "avx2")]
     pub unsafe fn filter(lines: [&[u8]; 8], mut out: [&mut [u8]; 3]) {
         let pair = |a: i8, b: i8| _mm256_set1_epi16(i16::from_le_bytes([a as u8, b as u8]));
-        let taps: [[__m256i; 4]; 3] =
-            std::array::from_fn(|q| std::array::from_fn(|k| pair(TAPS[q][2 * k], TAPS[q][2 * k + 1])));
+        let taps: [[__m256i; 4]; 3] = std::array::from_fn(|q| std::array::from_fn(|k| pair(TAPS[q][2 * k], TAPS[q][2 * k + 1])));
         // (x * 512 + 2^14) >> 15 is (x + 32) >> 6.
         let scale = _mm256_set1_epi16(512);
         for at in (0..lines[0].len()).step_by(32) {
@@ -50,10 +49,8 @@ mod x86 {
                 for (taps, out) in taps.iter().zip(&mut out) {
                     let filter = |pairs: &[__m256i; 4]| {
                         let product = |k: usize| _mm256_maddubs_epi16(pairs[k], taps[k]);
-                        let sum = _mm256_add_epi16(
-                            _mm256_add_epi16(product(0), product(1)),
-                            _mm256_add_epi16(product(2), product(3)),
-                        );
+                        let sum =
+                            _mm256_add_epi16(_mm256_add_epi16(product(0), product(1)), _mm256_add_epi16(product(2), product(3)));
                         _mm256_mulhrs_epi16(sum, scale)
                     };
                     let bytes = _mm256_packus_epi16(filter(&low), filter(&high));

@@ -23,7 +23,7 @@ impl Pair<'_> {
     }
 
     /// The same pair of blocks without its first columns.
-    fn from_column(&self, column: usize) -> Self {
+    fn after_column(&self, column: usize) -> Self {
         Self { a: &self.a[column..], b: &self.b[column..], width: self.width - column, ..*self }
     }
 
@@ -42,7 +42,6 @@ type GoalSums = unsafe fn(&[Goal], &Surface, (i32, i32), u64) -> u64;
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
     squares: Sum,
-    absolutes: Sum,
     cells: CellSums,
     goal: MakeGoal,
     goals: GoalSums,
@@ -52,9 +51,9 @@ impl Kernels {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
-            return Self { squares: x86::squares, absolutes: x86::absolutes, cells: x86::cells, goal: x86::goal, goals: x86::goals };
+            return Self { squares: x86::squares, cells: x86::cells, goal: x86::goal, goals: x86::goals };
         }
-        Self { squares: squares_any, absolutes: absolutes_any, cells: cells_any, goal: goal_any, goals: goals_any }
+        Self { squares: squares_any, cells: cells_any, goal: goal_any, goals: goals_any }
     }
 
     /// Sum of squared differences; at most 64x64 samples.
@@ -63,14 +62,6 @@ impl Kernels {
         assert!(pair.is_complete());
         // SAFETY: `detect` chose a function whose instructions the processor has, and all rows lie within the slices.
         unsafe { (self.squares)(pair) }
-    }
-
-    /// Sum of absolute differences.
-    #[inline]
-    pub fn absolutes(&self, pair: &Pair) -> u32 {
-        assert!(pair.is_complete());
-        // SAFETY: as above.
-        unsafe { (self.absolutes)(pair) }
     }
 
     /// Sums of squared differences for each of the 8x8 cells of two blocks of 64 columns and at most 64 rows.
@@ -101,10 +92,6 @@ fn squares_any(pair: &Pair) -> u32 {
     pair.rows().map(|(a, b)| a.iter().zip(b).map(square).sum::<u32>()).sum()
 }
 
-fn absolutes_any(pair: &Pair) -> u32 {
-    pair.rows().map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).sum::<u32>()).sum()
-}
-
 fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
     sums.fill(0);
     for (y, (a, b)) in pair.rows().enumerate() {
@@ -116,7 +103,7 @@ fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{CELL, Goal, HALF_ERROR, Pair, Parts, Surface, absolutes_any, squares_any};
+    use super::{CELL, Goal, HALF_ERROR, Pair, Parts, Surface, squares_any};
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -136,13 +123,13 @@ mod x86 {
                         sum += squares_of_sixteens::<1>(pair, 16 * sixteen);
                     }
                     if eights % 2 == 1 {
-                        sum += squares_of_eights(&pair.from_column(8 * (eights - 1)));
+                        sum += squares_of_eights(&pair.after_column(8 * (eights - 1)));
                     }
                     sum
                 }
             }
         };
-        if pair.width.is_multiple_of(8) { whole } else { whole + squares_any(&pair.from_column(pair.width / 8 * 8)) }
+        if pair.width.is_multiple_of(8) { whole } else { whole + squares_any(&pair.after_column(pair.width / 8 * 8)) }
     }
 
     /// Of `N` times 16 columns from `column` on.
@@ -195,39 +182,6 @@ mod x86 {
             }
         }
         total(sum)
-    }
-
-    /// # Safety
-    /// AVX2, and all rows lie within the slices.
-    #[target_feature(enable = "avx2")]
-    pub unsafe fn absolutes(pair: &Pair) -> u32 {
-        let eights = pair.width / 8;
-        let mut sum = _mm256_setzero_si256();
-        // SAFETY: as for `squares`.
-        unsafe {
-            for column in (0..eights / 4).map(|i| 32 * i) {
-                let (mut a, mut b) = (pair.a.as_ptr().add(column), pair.b.as_ptr().add(column));
-                for _ in 0..pair.height {
-                    let sad = _mm256_sad_epu8(_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()));
-                    sum = _mm256_add_epi64(sum, sad);
-                    (a, b) = (a.wrapping_add(pair.a_stride), b.wrapping_add(pair.b_stride));
-                }
-            }
-            for column in (eights / 4 * 4..eights).map(|i| 8 * i) {
-                let (mut a, mut b) = (pair.a.as_ptr().add(column), pair.b.as_ptr().add(column));
-                let mut narrow = _mm_setzero_si128();
-                for _ in 0..pair.height / 2 {
-                    narrow = _mm_add_epi64(narrow, _mm_sad_epu8(two_rows(a, pair.a_stride), two_rows(b, pair.b_stride)));
-                    (a, b) = (a.wrapping_add(2 * pair.a_stride), b.wrapping_add(2 * pair.b_stride));
-                }
-                if pair.height % 2 == 1 {
-                    narrow = _mm_add_epi64(narrow, _mm_sad_epu8(_mm_loadl_epi64(a.cast()), _mm_loadl_epi64(b.cast())));
-                }
-                sum = _mm256_add_epi64(sum, _mm256_zextsi128_si256(narrow));
-            }
-        }
-        let whole = total(sum);
-        if pair.width.is_multiple_of(8) { whole } else { whole + absolutes_any(&pair.from_column(8 * eights)) }
     }
 
     /// # Safety
@@ -293,8 +247,7 @@ mod x86 {
                 let horizontal = _mm256_cvtepu8_epi16(_mm_blend_epi32::<0b1010>(left, right));
                 let current = _mm256_cvtepu8_epi16(load(parts.current, row));
                 let v = by_row(v);
-                let first =
-                    _mm256_add_epi16(_mm256_mullo_epi16(own, _mm256_sub_epi16(unit, v)), _mm256_mullo_epi16(vertical, v));
+                let first = _mm256_add_epi16(_mm256_mullo_epi16(own, _mm256_sub_epi16(unit, v)), _mm256_mullo_epi16(vertical, v));
                 // (d * (h * 512) + 2^14) >> 15 is (d * h + 32) >> 6.
                 let difference = _mm256_sub_epi16(_mm256_slli_epi16::<6>(horizontal), first);
                 let blended = _mm256_add_epi16(first, _mm256_mulhrs_epi16(difference, scaled));
@@ -374,7 +327,9 @@ mod tests {
         let kernels = Kernels::detect();
         for extreme in [false, true] {
             let (a, b) = (samples(extreme), samples(extreme));
-            for (width, height) in [(8, 8), (16, 16), (32, 32), (64, 64), (64, 3), (24, 5), (7, 7), (13, 64), (40, 1), (0, 4), (61, 9)] {
+            for (width, height) in
+                [(8, 8), (16, 16), (32, 32), (64, 64), (64, 3), (24, 5), (7, 7), (13, 64), (40, 1), (0, 4), (61, 9)]
+            {
                 // The slices end where the blocks do.
                 let pair = Pair {
                     a: &a[3..][..(height - 1) * 80 + width],
@@ -385,7 +340,6 @@ mod tests {
                     height,
                 };
                 assert_eq!(kernels.squares(&pair), squares_any(&pair), "{width}x{height}");
-                assert_eq!(kernels.absolutes(&pair), absolutes_any(&pair), "{width}x{height}");
             }
         }
         for height in [64, 40, 13] {
@@ -398,6 +352,6 @@ mod tests {
         }
         let (black, white) = (vec![0; 64 * 64], vec![255; 64 * 64]);
         let pair = Pair { a: &black, a_stride: 64, b: &white, b_stride: 64, width: 64, height: 64 };
-        assert_eq!((kernels.squares(&pair), kernels.absolutes(&pair)), (64 * 64 * 255 * 255, 64 * 64 * 255));
+        assert_eq!(kernels.squares(&pair), 64 * 64 * 255 * 255);
     }
 }

@@ -1,9 +1,11 @@
 //! The encoder's search for block motion.
 //!
-//! From coarse to fine: pictures at a quarter of the size (an eighth for large ones) are searched exhaustively over a wide window
-//! ([`coarse`]), the result is refined at half the size ([`hierarchy`]) and gives candidates at full size, beside the neighbours'
-//! vectors, the last frame's and zero. There, [`decide`] chooses vectors and splits in coding order by J = squared error +
-//! price * bits, with the coder's own costs and predictors, on a reference that is interpolated once for all ([`quarters`]).
+//! From coarse to fine: pictures at an eighth of the size (a quarter for small ones) are searched exhaustively over a wide window
+//! ([`coarse`]), then those at a quarter and at half the size around what was found ([`hierarchy`]). That gives candidates at full
+//! size, beside the neighbours' vectors, the last frame's and zero, whose errors are worked out for whole roots ([`table`]). From
+//! them [`decide`] chooses vectors and splits in coding order by J = squared error + price * bits, with the coder's own costs and
+//! predictors, on a reference that is interpolated once for all ([`quarters`]). At last [`polish`] goes over all leaves again and
+//! decides by the overlapped prediction ([`blend`]).
 
 mod around;
 mod blend;
@@ -15,6 +17,7 @@ mod hierarchy;
 mod interpolate;
 mod kernels;
 mod polish;
+mod presets;
 mod quarters;
 mod scene;
 mod sources;
@@ -23,13 +26,14 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use super::coding::MotionCosts;
+use super::coding::{MotionCosts, Surroundings};
 use super::{BlockField, CELL, ROOT};
 use crate::frame::Plane;
 use costs::Coder;
 use decide::{Inputs, Thoroughness};
-use hierarchy::{Hierarchy, Reach};
+use hierarchy::Hierarchy;
 use kernels::Kernels;
+use presets::Preset;
 use quarters::Quarters;
 use surface::Surface;
 
@@ -90,8 +94,8 @@ impl BlockSearch {
 
     /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of [`ROOT`]), of which the upper
     /// left `display` part (width, height) counts. `previous`: the last P-frame's field. `lambda`: weight of the mean squared error
-    /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it. `costs`: of the coder as it is before this frame. `threads`: how many threads of the current rayon
-    /// pool may take part; the result does not depend on it.
+    /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it. `costs`: of the coder as it is before this frame.
+    /// `threads`: how many threads of the current rayon pool may take part; the result does not depend on it.
     ///
     /// # Panics
     /// If the planes differ in size, are of no coded size, or `display` is empty or larger than they are.
@@ -113,35 +117,19 @@ impl BlockSearch {
         let previous = previous.filter(|p| (p.rows(), p.cols()) == (field.rows(), field.cols()));
         // A free bit would make trees as deep as they can be; a price beyond this allows none anyway.
         let price = (255.0 * 255.0 / lambda).clamp(1.0, 1e6);
-        stage(9);
+        let preset = Preset::of(self.effort);
+        let thoroughness = Thoroughness { every: self.every, ..preset.thoroughness };
         self.current.load(current, display);
         self.quarters.load(reference, display, threads);
-        let t = |name: &str, values: [usize; 3]| tune(name, values[self.effort as usize]);
-        let wide = Reach { columns: t("WC", [24, 32, 48]), rows: t("WR", [16, 24, 40]) };
-        let narrow = Reach { columns: t("NC", [8, 16, 16]), rows: t("NR", [6, 12, 12]) };
-        let thoroughness = Thoroughness {
-            starts: t("STARTS", [1, 1, 3]),
-            rounds: [t("R4", [0, 2, 6]), t("R2", [1, 2, 4]), t("R1", [1, 2, 4])],
-            rings: t("RING", [1, 1, 4]),
-            cell_bits: t("CB", [8, 6, 4]) as f64,
-            optimism: t("OPT", [30, 20, 5]) as f64 / 10.0,
-            polish_rounds: [t("S2", [0, 0, 2]), t("S1", [0, 1, 2])],
-            skip_uniform: t("UNI", [1, 1, 0]) == 1,
-            every: None,
-        };
-        let thoroughness = Thoroughness { every: self.every, ..thoroughness };
-        stage(0);
         let whole = self.quarters.whole();
-        self.hierarchy.run([&self.current, whole], wide, narrow, price, threads);
-        stage(1);
-        self.hierarchy.sharpen(current, &self.quarters, t("SH", [1, 1, 3]), price, self.kernels, threads);
-        stage(5);
+        self.hierarchy.run([&self.current, whole], preset.wide, preset.narrow, price, threads);
+        self.hierarchy.sharpen(current, &self.quarters, preset.sharpening, price, self.kernels, threads);
         let inputs = Inputs {
             current,
             display,
             quarters: &self.quarters,
             hierarchy: &self.hierarchy,
-            coder: Coder { costs, previous },
+            coder: Coder { costs, surroundings: Surroundings::new(display, previous) },
             price: price.round() as u64,
             kernels: self.kernels,
             thoroughness,
@@ -151,45 +139,13 @@ impl BlockSearch {
                 inputs.decide(&mut self.table, &mut field, row, col);
             }
         }
-        stage(2);
-        for _ in 0..t("PASSES", [1, 1, 2]) {
+        for _ in 0..preset.passes {
             self.polish.run(&inputs, &mut field);
-            if t("JOIN", [0, 0, 1]) != 0 {
+            if preset.joins {
                 self.polish.join(&inputs, &mut field);
             }
         }
-        stage(3);
         let (inter_cost, intra_cost) = scene::costs(&self.hierarchy, &field, previous);
-        stage(4);
         Found { field, inter_cost, intra_cost }
-    }
-}
-
-static TUNES: std::sync::Mutex<Vec<(String, usize)>> = std::sync::Mutex::new(Vec::new());
-
-#[doc(hidden)]
-pub fn set_tunes(new: &[(String, usize)]) {
-    *TUNES.lock().unwrap() = new.to_vec();
-}
-
-pub(crate) fn tune(name: &str, default: usize) -> usize {
-    TUNES.lock().unwrap().iter().find(|(n, _)| n == name).map_or(default, |(_, v)| *v)
-}
-
-fn stage(i: usize) {
-    static S: std::sync::Mutex<([f64; 10], Option<std::time::Instant>, usize)> = std::sync::Mutex::new(([f64::MAX; 10], None, 0));
-    let mut s = S.lock().unwrap();
-    let now = std::time::Instant::now();
-    if let Some(last) = s.1 {
-        let t = (now - last).as_secs_f64() * 1e3;
-        s.0[i] = s.0[i].min(t);
-    }
-    s.1 = Some(now);
-    if i == 4 {
-        s.2 += 1;
-        if s.2 % 11 == 0 && tune("STAGES", 0) != 0 {
-            eprintln!("planes {:.2} hierarchy {:.2} sharpen {:.2} decide {:.2} polish {:.2} scene {:.2}", s.0[0], s.0[1], s.0[5], s.0[2], s.0[3], s.0[4]);
-            s.0 = [f64::MAX; 10];
-        }
     }
 }

@@ -20,10 +20,7 @@ impl Polish {
         self.leaves.clear();
         self.leaves.extend(field.leaves());
         for i in 0..self.leaves.len() {
-            let leaf = self.leaves[i];
-            if inputs.area(leaf.row, leaf.col, leaf.log2).is_some() {
-                self.leaf(inputs, field, leaf);
-            }
+            self.leaf(inputs, field, self.leaves[i]);
         }
     }
 
@@ -85,14 +82,13 @@ impl Polish {
     fn leaf(&mut self, inputs: &Inputs, field: &mut BlockField, leaf: Leaf) {
         let old = field.vector(leaf.row, leaf.col);
         let mut trial = Trial::default();
-        let mut uniform = true;
-        let ut = super::tune("UT", 0) as u16;
+        let mut difference = 0;
         around(field, &leaf, |row, col| {
             let vector = field.vector(row, col);
-            uniform &= vector.x.abs_diff(old.x).max(vector.y.abs_diff(old.y)) <= ut;
+            difference = difference.max(vector.x.abs_diff(old.x)).max(vector.y.abs_diff(old.y));
             trial.add(vector);
         });
-        if uniform && inputs.thoroughness.skip_uniform {
+        if inputs.thoroughness.alike.is_some_and(|alike| difference <= alike) {
             return;
         }
         let options = inputs.coder.options(field, leaf.row, leaf.col, leaf.log2);
@@ -100,6 +96,10 @@ impl Polish {
             trial.add(vector);
         }
         self.goals.load(inputs, field, &leaf);
+        // Even an invisible leaf's vector may blend into visible ones.
+        if self.goals.is_empty() {
+            return;
+        }
         let cost = |vector, limit: u64| {
             let rate = inputs.price * inputs.coder.any(&options, vector);
             if rate >= limit {

@@ -112,7 +112,7 @@ mod tests {
         let at = |x: i32, y: i32| i32::from(plane.row(y.clamp(0, h as i32 - 1) as usize)[x.clamp(0, w as i32 - 1) as usize]);
         let across = |y: i32| (0..8).map(|k| TAPS[fx][k as usize] * at(x + k - 3, y)).sum::<i32>();
         let sum: i32 = (0..8).map(|k| TAPS[fy][k as usize] * across(y + k - 3)).sum();
-        ((sum >> 6) + 32 >> 6).clamp(0, 255) as u8
+        (((sum >> 6) + 32) >> 6).clamp(0, 255) as u8
     }
 
     #[test]

@@ -7,16 +7,16 @@ use crate::motion::{BlockField, CELL};
 /// Side of the blocks that are compared, at half the size.
 const SIDE: usize = 8;
 
-/// (inter, intra): sums over every other block of the visible part, as on a chessboard.
+/// (inter, intra): sums over the visible part.
 pub(super) fn costs(hierarchy: &Hierarchy, field: &BlockField, previous: Option<&BlockField>) -> (u64, u64) {
     let (current, reference) = hierarchy.halves();
     let (mut inter, mut intra) = (0, 0);
     for y in (0..current.height as i32).step_by(SIDE) {
-        for x in (y % (2 * SIDE as i32)..current.width as i32).step_by(2 * SIDE) {
+        for x in (0..current.width as i32).step_by(SIDE) {
             let block = (current.block(x, y), current.stride);
             // One vector for 16x16 luma samples; in whole samples of the half size.
             let (row, col) = (2 * y as usize / CELL, 2 * x as usize / CELL);
-            let half = |v: i16| i32::from(v + 4 >> 3);
+            let half = |v: i16| i32::from((v + 4) >> 3);
             let at = |field: &BlockField| (half(field.vector(row, col).x), half(field.vector(row, col).y));
             let ways = [at(field), previous.map_or((0, 0), at), (0, 0)];
             let mut least = u64::MAX;
@@ -54,9 +54,9 @@ fn satd_any(a: (&[u8], usize), b: (&[u8], usize), sum: &mut u64) {
         for half in [1, 2, 4] {
             for row in 0..SIDE {
                 if row & half == 0 {
-                    for x in 0..SIDE {
-                        (v[row][x], v[row + half][x]) = (v[row][x] + v[row + half][x], v[row][x] - v[row + half][x]);
-                    }
+                    let (a, b) = (v[row], v[row + half]);
+                    v[row] = std::array::from_fn(|x| a[x] + b[x]);
+                    v[row + half] = std::array::from_fn(|x| a[x] - b[x]);
                 }
             }
         }

@@ -54,7 +54,7 @@ impl Default for Table {
 pub(super) fn square(row: usize, col: usize, log2: u8) -> usize {
     const STARTS: [usize; 4] = [0, 64, 80, 84];
     let level = log2 - MIN_LOG2;
-    STARTS[usize::from(level)] + (row % SIDE >> level) * (SIDE >> level) + (col % SIDE >> level)
+    STARTS[usize::from(level)] + ((row % SIDE) >> level) * (SIDE >> level) + ((col % SIDE) >> level)
 }
 
 impl Table {

@@ -176,7 +176,7 @@ impl Adversary {
     ) -> Result<Tensor> {
         let mut total = Tensor::zeros([], (Kind::Float, target.y.device()));
         let mut add = |weight: f64, loss: &Tensor, name: &'static str, metrics: &mut Metrics| -> Result<()> {
-            metrics.push((name, loss.f_double_value(&[])?));
+            metrics.push((name, loss.detach()));
             total = total.f_add(&loss.f_mul_scalar(weight)?)?;
             Ok(())
         };

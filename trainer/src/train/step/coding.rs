@@ -58,10 +58,10 @@ pub(super) fn coded_on(
     state: Option<&InterState>,
     shift: (i64, i64),
 ) -> Result<CodedFrame> {
-    let flow = context.motion.estimate(frame, reference, &examples.qualities)?;
+    let motion = context.motion.find(frame, reference, &examples.qualities)?;
     let mut quantiser = Quantiser::Hard;
     let coded = tch::no_grad(|| {
-        context.networks.inter_frame(prepared, frame, reference, &flow, &examples.q, state, shift, &mut quantiser)
+        context.networks.inter_frame(prepared, frame, reference, motion, &examples.q, state, shift, &mut quantiser)
     })?;
     Ok(CodedFrame { frame: coded.frame.rounded()?, ..coded })
 }

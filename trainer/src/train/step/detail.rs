@@ -49,12 +49,12 @@ pub fn detail_step(
                 continue;
             }
             Some((reference, state)) => {
-                let flow = context.motion.estimate(frame, reference, &examples.qualities)?;
+                let motion = context.motion.find(frame, reference, &examples.qualities)?;
                 let coded = context.networks.inter_frame(
                     &prepared,
                     frame,
                     reference,
-                    &flow,
+                    motion,
                     &examples.q,
                     state.as_ref(),
                     shift,

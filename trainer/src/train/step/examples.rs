@@ -3,9 +3,10 @@
 use anyhow::Result;
 use codec_core::nn::codec::quality_tensor;
 use codec_core::nn::ops::Planes;
-use tch::{Device, Kind, Tensor};
+use codec_core::nn::transfer::upload;
+use tch::{Kind, Tensor};
 
-use super::StepContext;
+use super::{Rates, StepContext};
 use crate::train::loss::lambda_weights;
 use crate::train::noise::StepRng;
 
@@ -35,9 +36,9 @@ impl Examples {
         let device = context.device;
         Ok(Self {
             q: quality_tensor(&qualities, device)?,
-            lambda: lambda.to_device(device),
-            weight: weight.to_device(device),
-            rate_weight: Tensor::from_slice(&multipliers).to_device(device),
+            lambda: upload(&lambda, device)?,
+            weight: upload(&weight, device)?,
+            rate_weight: upload(&Tensor::from_slice(&multipliers), device)?,
             pixels: (h * w) as f64,
             qualities,
         })
@@ -71,16 +72,16 @@ impl Examples {
     }
 
     /// mean ln(bpp + lambda D): one number that compares runs over the whole quality range.
-    pub(super) fn score(&self, bpp: &Tensor, d: &Tensor) -> Result<f64> {
-        Ok(tch::no_grad(|| bpp.f_add(&self.lambda.f_mul(d)?)?.f_log()?.f_mean(Kind::Float))?.f_double_value(&[])?)
+    pub(super) fn score(&self, bpp: &Tensor, d: &Tensor) -> Result<Tensor> {
+        Ok(tch::no_grad(|| bpp.f_add(&self.lambda.f_mul(d)?)?.f_log()?.f_mean(Kind::Float))?)
     }
 
-    pub(super) fn rates(&self, bpp: &Tensor) -> Result<Vec<(u8, f64)>> {
-        let values = Vec::<f32>::try_from(&bpp.f_detach()?.f_to_device(Device::Cpu)?)?;
-        Ok(self.qualities.iter().copied().zip(values.into_iter().map(f64::from)).collect())
+    pub(super) fn rates(&self, bpp: &Tensor) -> Result<Rates> {
+        Ok(Rates { qualities: self.qualities.clone(), bpp: bpp.f_detach()? })
     }
 }
 
-pub(super) fn mean(x: &Tensor) -> Result<f64> {
-    Ok(x.f_mean(Kind::Float)?.f_double_value(&[])?)
+/// The mean, a scalar without gradient.
+pub(super) fn mean(x: &Tensor) -> Result<Tensor> {
+    Ok(tch::no_grad(|| x.f_mean(Kind::Float))?)
 }

@@ -1,7 +1,7 @@
 //! The P-stage.
 
 use anyhow::Result;
-use codec_core::nn::codec::{InterState, PreparedModel, quality_tensor};
+use codec_core::nn::codec::{FlowState, InterState, MotionState, PreparedModel, quality_tensor};
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::nn::ops::Planes;
 use serde::{Deserialize, Serialize};
@@ -18,9 +18,9 @@ use crate::train::noise::StepRng;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InterLosses {
-    /// Distortion of the prediction, faded to a tenth over the stage.
+    /// Distortion of the prediction of a coded flow (`paper` profile), faded to a tenth over the stage.
     pub warp: f64,
-    /// L1 between decoded and estimated flow in units of 8 pixels, faded out by 60 % of the stage.
+    /// L1 between decoded and estimated flow in units of 8 pixels (`paper` profile), faded out by 60 % of the stage.
     pub flow: f64,
     /// Low-pass colour error, growing with the frame's number.
     pub drift: f64,
@@ -28,7 +28,7 @@ pub struct InterLosses {
     pub growth: f64,
     /// Share of frames whose residual branch is shifted.
     pub shift: f64,
-    /// Blur and its changes from place to place: blur is for what cannot be predicted.
+    /// Blur and its changes from place to place (`paper` profile): blur is for what cannot be predicted.
     pub sigma: f64,
     /// Quality steps by which a clip's I-frame is better than its P-frames: least and most. A wide range teaches P-frames
     /// to keep a good reference.
@@ -61,6 +61,18 @@ fn sigma_loss(sigma: &Tensor) -> Result<Tensor> {
     let change =
         |dim| -> Result<Tensor> { Ok(sigma.f_diff(1, dim, None::<Tensor>, None::<Tensor>)?.f_abs()?.f_mean(Kind::Float)?) };
     Ok(sigma.f_mean(Kind::Float)?.f_add(&change(2)?)?.f_add(&change(3)?)?)
+}
+
+/// What the decoded flow of the `paper` profile shall be: the estimated one, and no more blur than needed.
+fn flow_losses(flow: &FlowState, flow_weight: f64, sigma_weight: f64) -> Result<Tensor> {
+    let mut total = sigma_loss(&flow.sigma)?.f_mul_scalar(sigma_weight)?;
+    if flow_weight > 0.0 {
+        let decoded = flow.motion.f_avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None)?;
+        let difference = decoded.f_sub(&flow.estimated)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
+        let l1 = difference.f_div_scalar(8.0)?.f_square()?.f_add_scalar(1e-4)?.f_sqrt()?.f_mean(Kind::Float)?;
+        total = total.f_add(&l1.f_mul_scalar(flow_weight)?)?;
+    }
+    Ok(total)
 }
 
 /// I-frame of an unrolled clip: frozen, some quality steps better than the P-frames.
@@ -109,7 +121,7 @@ pub fn inter_step(
         let frame = &clip.frames[t];
         let swung = swings.then(|| clip_examples.swung(context, frame, losses.swing, rng)).transpose()?;
         let examples = swung.as_ref().unwrap_or(&clip_examples);
-        let flow = context.motion.estimate(frame, &previous, &examples.qualities)?;
+        let motion = context.motion.find(frame, &previous, &examples.qualities)?;
         let shift = draw_shift(context.networks, losses.shift, rng);
         let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
         let mut quantiser = Quantiser::Noise(&mut noise);
@@ -117,7 +129,7 @@ pub fn inter_step(
             &prepared,
             frame,
             &previous,
-            &flow,
+            motion,
             &examples.q,
             state.as_ref(),
             shift,
@@ -129,20 +141,14 @@ pub fn inter_step(
         let weight = 1.0 + losses.growth * (t - first) as f64;
         total = total.f_add(&examples.lagrangian(&bpp, &d, 1.0)?.f_mul_scalar(weight)?)?;
         weights += weight;
-        let prediction_error = context.fidelity.squared().distortion(frame, &inter.prediction.frame)?;
-        total = total.f_add(&examples.weighted(&prediction_error)?.f_mul_scalar(warp_weight)?)?;
+        if let MotionState::Flow(flow) = &inter.motion {
+            let prediction_error = context.fidelity.squared().distortion(frame, &inter.prediction)?;
+            total = total.f_add(&examples.weighted(&prediction_error)?.f_mul_scalar(warp_weight)?)?;
+            total = total.f_add(&flow_losses(flow, flow_weight, losses.sigma)?)?;
+        }
         if losses.drift > 0.0 {
             let weight = losses.drift * t as f64 / last as f64;
             total = total.f_add(&examples.weighted(&drift(frame, &coded.frame)?)?.f_mul_scalar(weight)?)?;
-        }
-        if flow_weight > 0.0 {
-            let decoded = inter.prediction.flow.f_avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None)?;
-            let difference = decoded.f_sub(&flow)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?.f_div_scalar(8.0)?;
-            let l1 = difference.f_square()?.f_add_scalar(1e-4)?.f_sqrt()?.f_mean(Kind::Float)?;
-            total = total.f_add(&l1.f_mul_scalar(flow_weight)?)?;
-        }
-        if losses.sigma > 0.0 {
-            total = total.f_add(&sigma_loss(&inter.sigma)?.f_mul_scalar(losses.sigma)?)?;
         }
         if let Some(adversary) = context.adversary {
             let deep = f64::from(t == perceptual);
@@ -150,8 +156,8 @@ pub fn inter_step(
             total = total.f_add(&shifted_losses(adversary, Judge::Inter, pair, &coded.latent, shift, deep, &mut metrics)?)?;
         }
         if t == first {
-            metrics.push(("psnr_warp", psnr(&frame.y, &inter.prediction.frame.y)?));
-            metrics.push(("bpp_flow", mean(&inter.flow_bits)? / examples.pixels));
+            metrics.push(("psnr_warp", psnr(&frame.y, &inter.prediction.y)?));
+            metrics.push(("bpp_motion", mean(&inter.motion_bits)? / examples.pixels));
         }
         if t == last {
             metrics.push(("bpp", mean(&bpp)?));

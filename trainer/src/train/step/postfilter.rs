@@ -50,7 +50,7 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, 
     let woven = pattern(target, &shown)?.f_mean(Kind::Float)?.f_mul_scalar(pattern_weight)?;
     loss = loss.f_add(&woven)?;
     let bpp = coded.bits.f_div_scalar(examples.pixels)?;
-    let mut metrics = vec![("pattern", woven.f_double_value(&[])?)];
+    let mut metrics = vec![("pattern", woven.detach())];
     if let Some(adversary) = context.adversary {
         let pair = [target, &shown];
         loss = loss.f_add(&shifted_losses(adversary, judge, pair, &coded.latent, shift, 1.0, &mut metrics)?)?;

@@ -5,7 +5,8 @@ mod slow;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::tile::{Generic, Kernels};
+use super::generic::Generic;
+use super::tile::Kernels;
 use super::{BlockCompensator, OverlapMap};
 use crate::Error;
 use crate::frame::{Frame, chroma_size};
@@ -78,9 +79,9 @@ fn any_vector(rng: &mut SmallRng) -> MotionVector {
     }
 }
 
-fn predicted<K: Kernels>(reference: &Frame, display: (usize, usize), field: &BlockField, threads: usize) -> Frame {
+fn predict_with(kernels: impl Kernels, reference: &Frame, display: (usize, usize), field: &BlockField, threads: usize) -> Frame {
     let mut out = Frame::new(reference.width(), reference.height());
-    BlockCompensator::default().predict_with::<K>(reference, display, field, threads, &mut out).unwrap();
+    BlockCompensator::default().predict_with(kernels, reference, display, field, threads, &mut out).unwrap();
     out
 }
 
@@ -100,10 +101,13 @@ fn all_paths_equal_the_specification() {
         let display = (shown_width, shown_height);
         let wanted = slow::predict(&reference, display, &field);
         for threads in [0, 1, 2, 3] {
-            assert!(predicted::<Generic>(&reference, display, &field, threads) == wanted, "generic, {threads} threads, {round}");
+            assert!(
+                predict_with(Generic::default(), &reference, display, &field, threads) == wanted,
+                "generic, {threads} threads, {round}"
+            );
             #[cfg(target_arch = "x86_64")]
-            if super::avx2::Avx2::available() {
-                let found = predicted::<super::avx2::Avx2>(&reference, display, &field, threads);
+            if let Some(avx2) = super::avx2::Avx2::detect() {
+                let found = predict_with(avx2, &reference, display, &field, threads);
                 assert!(found == wanted, "AVX2, {threads} threads, {round}");
             }
         }
@@ -135,12 +139,13 @@ fn each_fraction_and_leaf_size_equals_the_specification() {
 #[test]
 fn extreme_samples_do_not_overflow() {
     let signs = [1, 0, 1, 0, 0, 1, 0, 1];
+    const EXTREMES: [(i32, i32); 2] = [(-16_830, 33_150); 2];
     for inverted in [0, 1] {
         let mut reference = Frame::new(64, 64);
         for plane in reference.planes_mut() {
             for row in 0..plane.height {
                 for (col, sample) in plane.row_mut(row).iter_mut().enumerate() {
-                    *sample = 255 * ((signs[row % 8] ^ signs[col % 8] ^ inverted) as u8);
+                    *sample = 255 * ((signs[row % 8] ^ signs[col % 8] ^ inverted as i32) as u8);
                 }
             }
         }
@@ -149,8 +154,12 @@ fn extreme_samples_do_not_overflow() {
             let vector = MotionVector { x: 4 * col as i16 + 2, y: 4 * row as i16 + 2 };
             field.set(Leaf { row, col, log2: MIN_LOG2, vector });
         }
+        let plane = slow::Plane::new(&reference, 0, (64, 64));
+        let values = (0..64 * 64).map(|i| plane.at(i % 64, i / 64, field.vector(i / 64 / CELL, i % 64 / CELL)));
+        let (low, high) = values.fold((0, 0), |(low, high): (i32, i32), v| (low.min(v), high.max(v)));
+        assert_eq!((low, high), EXTREMES[inverted]);
         let wanted = slow::predict(&reference, (64, 64), &field);
-        assert!(predicted::<Generic>(&reference, (64, 64), &field, 1) == wanted);
+        assert!(predict_with(Generic::default(), &reference, (64, 64), &field, 1) == wanted);
         assert!(predict(&reference, (64, 64), &field) == wanted);
     }
 }

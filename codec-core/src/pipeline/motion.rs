@@ -1,0 +1,81 @@
+//! Motion in blocks in the encoder: search, scene cuts, and trees and vectors within a bound.
+
+use super::symbols::Bound;
+use super::times::StageTimes;
+use crate::bitstream::QUALITY_MAX;
+use crate::entropy::SymbolWriter;
+use crate::frame::Frame;
+use crate::motion::{BlockField, BlockSearch, Found, MotionCoder, SearchEffort};
+use crate::quality::lambda;
+
+/// Motion may take this share of what a P-frame may have at most.
+const MOTION_SHARE: f64 = 0.6;
+/// A vector that costs too much is searched again at a quality so many steps worse, so often.
+const WORSE: u8 = 10;
+const ATTEMPTS: usize = 3;
+
+/// Searches and codes the motion of one stream.
+pub(super) struct MotionEncoder {
+    search: BlockSearch,
+    coder: MotionCoder,
+    /// Quality index that the last search was for.
+    quality: u8,
+}
+
+/// Two frames of coded size and their visible part.
+#[derive(Clone, Copy)]
+pub(super) struct Pair<'a> {
+    pub current: &'a Frame,
+    pub reference: &'a Frame,
+    pub display: (usize, usize),
+}
+
+impl MotionEncoder {
+    /// For frames of the given display size.
+    pub fn new(effort: SearchEffort, (width, height): (usize, usize)) -> Self {
+        Self { search: BlockSearch::new(effort), coder: MotionCoder::new(width, height), quality: 0 }
+    }
+
+    /// Forgets the past: a keyframe comes, of the given display size.
+    pub fn reset(&mut self, (width, height): (usize, usize)) {
+        self.coder = MotionCoder::new(width, height);
+    }
+
+    /// Motion between a frame and the reconstruction of the last one. Between originals, what the coded motion misses would never
+    /// be made good, and the errors of all frames would add up.
+    pub fn search(&mut self, pair: Pair, quality: u8, times: &mut StageTimes) -> Found {
+        self.quality = quality;
+        let (current, reference) = (pair.current.plane(0), pair.reference.plane(0));
+        let (previous, costs) = (self.coder.previous(), self.coder.costs());
+        times.measure("motion search", || {
+            self.search.search(current, reference, pair.display, previous, &costs, lambda(f64::from(quality)), 1)
+        })
+    }
+
+    /// Codes what was found, or what a search at a worse quality finds where that takes too many bits. Gives back the field that the
+    /// decoder will see.
+    pub fn code(
+        &mut self,
+        found: Found,
+        pair: Pair,
+        bound: Option<Bound>,
+        writer: &mut SymbolWriter,
+        times: &mut StageTimes,
+    ) -> BlockField {
+        let mut field = found.field;
+        let mark = writer.mark();
+        let before = self.coder.clone();
+        for _ in 0..ATTEMPTS {
+            times.measure("entropy", || self.coder.encode(&field, writer));
+            if bound.is_none_or(|bound| writer.bits() <= bound.part(MOTION_SHARE).wanted) {
+                return field;
+            }
+            writer.rewind(mark);
+            self.coder = before.clone();
+            field = self.search(pair, (self.quality + WORSE).min(QUALITY_MAX), times).field;
+        }
+        let still = BlockField::still(pair.current.width(), pair.current.height());
+        self.coder.encode(&still, writer);
+        still
+    }
+}
