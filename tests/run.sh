@@ -64,7 +64,7 @@ gpu() {
 }
 
 gpu_kit() {
-  tests/gpu.sh --rehearse --minutes 0.5
+  tests/gpu.sh --rehearse --minutes 0.5 && cargo build --quiet --release -p ngc-trainer
 }
 
 stage 'bitstream, entropy coder and kernels without libtorch' without_torch

@@ -76,3 +76,75 @@ impl AdaptiveBit {
 pub(super) fn cost(interval: Interval) -> f32 {
     PROBABILITY_BITS as f32 - f32::from(interval.size).log2()
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::super::{SymbolReader, SymbolWriter};
+    use super::*;
+
+    /// Bits of which one in `n` is 1, in no order.
+    fn rare(n: u32) -> impl Iterator<Item = bool> {
+        let mut rng = StdRng::seed_from_u64(1);
+        (0..20_000).map(move |_| rng.random_ratio(1, n))
+    }
+
+    #[test]
+    fn both_bits_always_have_slots_and_share_all() {
+        for run in [false, true] {
+            let mut model = AdaptiveBit::new(1 << 15);
+            for _ in 0..5000 {
+                let (zero, one) = (model.interval(false), model.interval(true));
+                assert!(zero.size >= 32 && one.size >= 32 && zero.start == 0 && one.start == zero.size);
+                assert_eq!(u32::from(zero.size) + u32::from(one.size), 1 << 16);
+                assert!(!model.find(u32::from(zero.size) - 1) && model.find(u32::from(one.start)));
+                model.adapt(run);
+            }
+            assert!(model.bits(run) < 0.005, "{}", model.bits(run));
+        }
+    }
+
+    #[test]
+    fn learning_is_as_specified() {
+        let mut model = AdaptiveBit::with_trust(10_000, 16);
+        model.adapt(true);
+        assert_eq!(model, AdaptiveBit { fast: 10_000 + 55_535 / 17, slow: 10_000 + 55_535 / 17, seen: 17 });
+        (0..300).for_each(|_| model.adapt(false));
+        assert_eq!(model.seen, 200);
+        let (fast, slow) = (model.fast, model.slow);
+        model.adapt(true);
+        assert_eq!(model, AdaptiveBit { fast: fast + (65_535 - fast) / 24, slow: slow + (65_535 - slow) / 200, seen: 200 });
+    }
+
+    #[test]
+    fn bits_and_fields_come_back_at_the_cost_that_was_told() {
+        for n in [2, 10, 200] {
+            let (mut writer, mut model) = (SymbolWriter::new(), AdaptiveBit::new(1 << 15));
+            for (i, bit) in rare(n).enumerate() {
+                writer.put_bit(&mut model, bit);
+                if i % 100 == 0 {
+                    writer.put_raw(i as u32, i as u32 / 100 % 17);
+                }
+            }
+            let p = 1.0 / f64::from(n);
+            let raw: f64 = (0..200).map(|i| f64::from(i % 17)).sum();
+            let entropy = -20_000.0 * (p * p.log2() + (1.0 - p) * (1.0 - p).log2());
+            let bits = writer.bits();
+            assert!((bits - raw) / entropy < 1.2, "{} {entropy}", bits - raw);
+            let payload = writer.finish();
+            // Besides the fixed overhead, a state of 32 bits rounds away some thousandths.
+            assert!((8.0 * payload.len() as f64 - bits).abs() < 40.0 + bits / 200.0, "{} {bits}", 8 * payload.len());
+            let (mut reader, mut model) = (SymbolReader::new(&payload).unwrap(), AdaptiveBit::new(1 << 15));
+            for (i, bit) in rare(n).enumerate() {
+                assert_eq!(reader.get_bit(&mut model), bit);
+                if i % 100 == 0 {
+                    let width = i as u32 / 100 % 17;
+                    assert_eq!(reader.get_raw(width), i as u32 & ((1 << width) - 1));
+                }
+            }
+            reader.finish().unwrap();
+        }
+    }
+}
