@@ -25,9 +25,10 @@ mod surface;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wavefront;
 
+use super::BlockField;
 use super::coding::{MotionCosts, Surroundings};
-use super::{BlockField, CELL, ROOT};
 use crate::frame::Plane;
 use costs::Coder;
 use decide::{Inputs, Thoroughness};
@@ -36,6 +37,7 @@ use kernels::Kernels;
 use presets::Preset;
 use quarters::Quarters;
 use surface::Surface;
+use wavefront::Wavefront;
 
 /// How much time a search takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,12 @@ pub struct BlockSearch {
     current: Surface,
     quarters: Quarters,
     hierarchy: Hierarchy,
+    roots: Wavefront<Tools>,
+}
+
+/// What a thread works on roots with.
+#[derive(Default)]
+struct Tools {
     table: table::Table,
     polish: polish::Polish,
 }
@@ -80,8 +88,7 @@ impl BlockSearch {
             current: Surface::default(),
             quarters: Quarters::default(),
             hierarchy: Hierarchy::default(),
-            table: table::Table::default(),
-            polish: polish::Polish::default(),
+            roots: Wavefront::default(),
         }
     }
 
@@ -134,15 +141,11 @@ impl BlockSearch {
             kernels: self.kernels,
             thoroughness,
         };
-        for row in (0..field.rows()).step_by(ROOT / CELL) {
-            for col in (0..field.cols()).step_by(ROOT / CELL) {
-                inputs.decide(&mut self.table, &mut field, row, col);
-            }
-        }
+        self.roots.run(&mut field, threads, |tools, field, row, col| inputs.decide(&mut tools.table, field, row, col));
         for _ in 0..preset.passes {
-            self.polish.run(&inputs, &mut field);
+            self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.run(&inputs, field, row, col));
             if preset.joins {
-                self.polish.join(&inputs, &mut field);
+                self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.join(&inputs, field, row, col));
             }
         }
         let (inter_cost, intra_cost) = scene::costs(&self.hierarchy, &field, previous);

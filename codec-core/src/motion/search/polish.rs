@@ -15,25 +15,24 @@ pub(super) struct Polish {
 }
 
 impl Polish {
-    /// Decides all leaves' vectors again, in coding order. Trees stay as they are.
-    pub fn run(&mut self, inputs: &Inputs, field: &mut BlockField) {
+    /// Decides the vectors of a root's leaves again, in coding order. The tree stays as it is.
+    pub fn run(&mut self, inputs: &Inputs, field: &mut BlockField, row: usize, col: usize) {
         self.leaves.clear();
-        self.leaves.extend(field.leaves());
+        self.leaves.extend(field.root_leaves(row, col));
         for i in 0..self.leaves.len() {
             self.leaf(inputs, field, self.leaves[i]);
         }
     }
 
-    /// Joins four leaves to one where that pays, smallest first.
-    pub fn join(&mut self, inputs: &Inputs, field: &mut BlockField) {
+    /// Joins four of a root's leaves to one where that pays, smallest first.
+    pub fn join(&mut self, inputs: &Inputs, field: &mut BlockField, row: usize, col: usize) {
         for log2 in MIN_LOG2 + 1..=MAX_LOG2 {
             let n = 1 << (log2 - MIN_LOG2);
-            for row in (0..field.rows()).step_by(n) {
-                for col in (0..field.cols()).step_by(n) {
-                    let quarters = [(0, 0), (0, n / 2), (n / 2, 0), (n / 2, n / 2)].map(|(r, c)| (row + r, col + c));
-                    if quarters.iter().all(|&(r, c)| field.log2(r, c) == log2 - 1) && inputs.area(row, col, log2).is_some() {
-                        self.join_one(inputs, field, Leaf { row, col, log2, vector: MotionVector::default() }, quarters);
-                    }
+            for (row, col) in (row..row + SIDE).step_by(n).flat_map(|row| (col..col + SIDE).step_by(n).map(move |col| (row, col)))
+            {
+                let quarters = [(0, 0), (0, n / 2), (n / 2, 0), (n / 2, n / 2)].map(|(r, c)| (row + r, col + c));
+                if quarters.iter().all(|&(r, c)| field.log2(r, c) == log2 - 1) && inputs.area(row, col, log2).is_some() {
+                    self.join_one(inputs, field, Leaf { row, col, log2, vector: MotionVector::default() }, quarters);
                 }
             }
         }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::motion::MotionVector;
 use crate::motion::coding::MotionCoder;
+use crate::motion::{CELL, MotionVector, ROOT};
 use crate::quality::lambda;
 
 fn find(effort: SearchEffort, current: &Plane, reference: &Plane, display: (usize, usize), quality: f64) -> Found {
