@@ -7,6 +7,7 @@ use super::diamond::{LUMA_PAIRS, reach, taps};
 use super::params::{AREA, FRACTION_BITS, Set, area_grid};
 use super::samples::{BORDER, STRIP, Samples};
 use crate::frame::Plane;
+use crate::kernels::parallel::{for_bands, split_rows, take_front};
 
 /// Samples of a strip.
 pub(super) type Lanes = [i16; STRIP];
@@ -64,15 +65,30 @@ impl<'a, const K: usize> Filter<'a, K> {
         );
     }
 
-    /// Adds to `errors` each filtered area's change of the sum of squared errors against `original`.
-    pub fn error_changes(&self, original: &Plane, errors: &mut [i64]) {
+    /// Adds to `errors` each filtered area's change of the sum of squared errors against `original`. Up to `threads` threads work.
+    pub fn error_changes(&self, original: &Plane, errors: &mut [i64], threads: usize) {
+        let (width, height) = (self.samples.width(), self.samples.height());
+        let (cols, _) = area_grid(width, height);
+        let mut rest = errors;
+        let bands: Vec<_> = split_rows(height, AREA, threads.max(1))
+            .map(|rows| {
+                let len = (rows.len().div_ceil(AREA) * cols).min(rest.len());
+                (rows, take_front(&mut rest, len))
+            })
+            .collect();
+        for_bands(threads, bands, |(rows, errors)| self.error_changes_of(original, rows, errors));
+    }
+
+    /// Of whole rows of areas, or up to the visible part's end; `errors` starts with the first of these areas.
+    fn error_changes_of(&self, original: &Plane, rows: Range<usize>, errors: &mut [i64]) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has the instructions that `judge` was compiled for.
-            return unsafe { x86::judge(self, original, errors) };
+            return unsafe { x86::judge(self, original, rows, errors) };
         }
         self.judge_with(
             original,
+            rows,
             errors,
             |classes| Weights::new(self, classes),
             |weights, row, left| weights.apply(self, row, left),
@@ -131,19 +147,21 @@ impl<'a, const K: usize> Filter<'a, K> {
     fn judge_with<W>(
         &self,
         original: &Plane,
+        rows: Range<usize>,
         errors: &mut [i64],
         prepare: impl Fn(&[u8]) -> W,
         apply: impl Fn(&W, usize, usize) -> Lanes,
     ) {
         let (width, height) = (self.samples.width(), self.samples.height());
-        self.run(0..height, prepare, apply, |area, row, left, filtered| {
+        let first = rows.start / AREA * area_grid(width, height).0;
+        self.run(rows, prepare, apply, |area, row, left, filtered| {
             let before = &self.samples.row(row as isize)[BORDER + left..];
             let wanted = &original.row(row)[left..width];
             let sum: i32 = match (wanted.first_chunk::<STRIP>(), before.first_chunk::<STRIP>()) {
                 (Some(wanted), Some(before)) => (0..STRIP).map(|i| change(wanted[i], before[i], filtered[i])).sum(),
                 _ => wanted.iter().zip(before).zip(filtered).map(|((&w, &b), &f)| change(w, b, f)).sum(),
             };
-            errors[area] += i64::from(sum);
+            errors[area - first] += i64::from(sum);
         });
     }
 }
@@ -237,8 +255,14 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn judge<const K: usize>(filter: &Filter<K>, original: &Plane, errors: &mut [i64]) {
-        filter.judge_with(original, errors, |classes| steps(filter, classes), |steps, row, left| apply(filter, steps, row, left));
+    pub(super) fn judge<const K: usize>(filter: &Filter<K>, original: &Plane, rows: Range<usize>, errors: &mut [i64]) {
+        filter.judge_with(
+            original,
+            rows,
+            errors,
+            |classes| steps(filter, classes),
+            |steps, row, left| apply(filter, steps, row, left),
+        );
     }
 
     #[inline]

@@ -128,7 +128,7 @@ mod tests {
             goal_any(&parts, &mut wanted);
             assert_eq!((found.target, found.weight), (wanted.target, wanted.weight));
             let mut surface = Surface::default();
-            surface.load(&Plane::from_vec(blocks.concat(), 32, 24).unwrap(), (32, 24));
+            surface.load(&Plane::from_vec(blocks.concat(), 32, 24).unwrap(), (32, 24), 1);
             for limit in [u64::MAX, 1] {
                 let goals = [found.clone(), found.clone()];
                 let way = (rng.random_range(-9..40), rng.random_range(-9..40));

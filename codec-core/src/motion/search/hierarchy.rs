@@ -69,8 +69,8 @@ impl Hierarchy {
         for i in 0..self.used {
             let (finer, level) = self.levels.split_at_mut(i);
             let [current, reference] = finer.last().map_or(full, |finer| [&finer.current, &finer.reference]);
-            level[0].current.halve(current);
-            level[0].reference.halve(reference);
+            level[0].current.halve(current, threads);
+            level[0].reference.halve(reference, threads);
         }
         for i in (0..self.used).rev() {
             let (finer, coarser) = self.levels.split_at_mut(i + 1);

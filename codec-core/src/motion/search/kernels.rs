@@ -1,6 +1,6 @@
 //! Sums of differences between two blocks of 8-bit samples.
 
-use super::goal::{Goal, HALF_ERROR, Parts, goal_any, goals_any};
+use super::goal::{Goal, Parts, goal_any, goals_any};
 use super::surface::Surface;
 use crate::motion::CELL;
 
@@ -103,8 +103,10 @@ fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{CELL, Goal, HALF_ERROR, Pair, Parts, Surface, squares_any};
     use std::arch::x86_64::*;
+
+    use super::super::goal::HALF_ERROR;
+    use super::{CELL, Goal, Pair, Parts, Surface, squares_any};
 
     /// # Safety
     /// AVX2, and all rows lie within the slices.

@@ -126,7 +126,7 @@ impl BlockSearch {
         let price = (255.0 * 255.0 / lambda).clamp(1.0, 1e6);
         let preset = Preset::of(self.effort);
         let thoroughness = Thoroughness { every: self.every, ..preset.thoroughness };
-        self.current.load(current, display);
+        self.current.load(current, display, threads);
         self.quarters.load(reference, display, threads);
         let whole = self.quarters.whole();
         self.hierarchy.run([&self.current, whole], preset.wide, preset.narrow, price, threads);
@@ -148,7 +148,7 @@ impl BlockSearch {
                 self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.join(&inputs, field, row, col));
             }
         }
-        let (inter_cost, intra_cost) = scene::costs(&self.hierarchy, &field, previous);
+        let (inter_cost, intra_cost) = scene::costs(&self.hierarchy, &field, previous, threads);
         Found { field, inter_cost, intra_cost }
     }
 }

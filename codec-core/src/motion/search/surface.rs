@@ -1,6 +1,7 @@
 //! Planes with their edges repeated around them.
 
 use crate::frame::Plane;
+use crate::kernels::parallel::{for_bands, split_rows, take_front};
 use crate::kernels::simd::multiversion;
 use crate::motion::BORDER;
 
@@ -26,23 +27,19 @@ impl Surface {
     }
 
     /// Takes the upper left part of a plane.
-    pub fn load(&mut self, plane: &Plane, (width, height): (usize, usize)) {
+    pub fn load(&mut self, plane: &Plane, (width, height): (usize, usize), threads: usize) {
         self.resize(width, height);
-        for row in 0..height {
-            self.visible_mut(row).copy_from_slice(&plane.row(row)[..width]);
-        }
-        self.extend();
+        self.fill(threads, |row, line| line.copy_from_slice(&plane.row(row)[..width]));
     }
 
     /// Means of two by two samples of another surface; an odd side's last samples count twice.
-    pub fn halve(&mut self, full: &Self) {
+    pub fn halve(&mut self, full: &Self, threads: usize) {
         self.resize(full.width.div_ceil(2), full.height.div_ceil(2));
-        for row in 0..self.height {
-            let upper = &full.data[full.at(0, 2 * row as i32)..][..2 * self.width];
-            let lower = &full.data[full.at(0, 2 * row as i32 + 1)..][..2 * self.width];
-            halve_rows(upper, lower, self.visible_mut(row));
-        }
-        self.extend();
+        self.fill(threads, |row, line| {
+            let upper = &full.data[full.at(0, 2 * row as i32)..][..2 * line.len()];
+            let lower = &full.data[full.at(0, 2 * row as i32 + 1)..][..2 * line.len()];
+            halve_rows(upper, lower, line);
+        });
     }
 
     /// Index of a sample; positions in the border are allowed.
@@ -71,16 +68,19 @@ impl Surface {
         &self.data[self.clamped(x, y)..]
     }
 
-    fn visible_mut(&mut self, row: usize) -> &mut [u8] {
-        &mut self.data[(row + BORDER) * self.stride + BORDER..][..self.width]
-    }
-
-    /// Repeats the visible part's edges.
-    fn extend(&mut self) {
-        for row in BORDER..BORDER + self.height {
-            extend_row(&mut self.data[row * self.stride..][..self.stride], BORDER, self.width);
-        }
-        extend_rows(&mut self.data, self.stride, BORDER, self.height);
+    /// Has `work` write the visible part's rows, and repeats its edges.
+    fn fill(&mut self, threads: usize, work: impl Fn(usize, &mut [u8]) + Sync) {
+        let (width, height, stride) = (self.width, self.height, self.stride);
+        let mut rest = &mut self.data[BORDER * stride..];
+        let bands: Vec<_> =
+            split_rows(height, 1, threads).map(|rows| (rows.clone(), take_front(&mut rest, rows.len() * stride))).collect();
+        for_bands(threads, bands, |(rows, lines)| {
+            for (row, line) in rows.zip(lines.chunks_exact_mut(stride)) {
+                work(row, &mut line[BORDER..][..width]);
+                extend_row(line, BORDER, width);
+            }
+        });
+        extend_rows(&mut self.data, stride, BORDER, height);
     }
 }
 

@@ -4,6 +4,7 @@
 //! own, in which the row above is known as far as it may depend on it and the row below is as it was: what a row sees, and so the
 //! result, does not depend on the number of threads.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::table::SIDE;
@@ -51,9 +52,13 @@ impl<S: Default + Send> Wavefront<S> {
     }
 }
 
+/// Looks at a row that is not far enough before a thread sleeps: the next root is usually finished sooner than a thread wakes up.
+const LOOKS: usize = 3000;
+
 /// The roots of a row that are finished.
 #[derive(Default)]
 struct Line {
+    count: AtomicUsize,
     /// And whether there will be no more of them.
     roots: Mutex<(Vec<RootCells>, bool)>,
     news: Condvar,
@@ -61,12 +66,21 @@ struct Line {
 
 impl Line {
     fn put(&self, root: RootCells) {
-        lock(&self.roots).0.push(root);
+        let mut roots = lock(&self.roots);
+        roots.0.push(root);
+        self.count.store(roots.0.len(), Ordering::Release);
+        drop(roots);
         self.news.notify_all();
     }
 
     /// Waits for the first `end` roots and calls `take` for those from `start` on.
     fn take(&self, start: usize, end: usize, mut take: impl FnMut(usize, &RootCells)) {
+        for _ in 0..LOOKS {
+            if self.count.load(Ordering::Acquire) >= end {
+                break;
+            }
+            std::hint::spin_loop();
+        }
         let mut roots = lock(&self.roots);
         while roots.0.len() < end && !roots.1 {
             roots = self.news.wait(roots).unwrap_or_else(PoisonError::into_inner);
