@@ -222,12 +222,12 @@ impl<const K: usize> Weights<K> {
 
     fn apply(&self, filter: &Filter<K>, row: usize, left: usize) -> Lanes {
         let lines = lines::<K>(filter.samples, row, left);
-        let product = |weights: &Lanes, samples: &Lanes, i: usize| i32::from(weights[i]) * i32::from(samples[i]);
-        let mut sum: [i32; STRIP] = std::array::from_fn(|i| product(&self.centre, at(&lines, 0, 0), i) + i32::from(HALF));
+        let centre = at(&lines, 0, 0);
+        let mut sum: [i32; STRIP] = std::array::from_fn(|i| i32::from(self.centre[i]) * i32::from(centre[i]) + i32::from(HALF));
         for ((y, x), weights) in const { taps::<K>() }.into_iter().zip(&self.pairs) {
             let (one, other) = (at(&lines, y, x), at(&lines, -y, -x));
             for (i, sum) in sum.iter_mut().enumerate() {
-                *sum += product(weights, one, i) + product(weights, other, i);
+                *sum += i32::from(weights[i]) * i32::from(one[i] + other[i]);
             }
         }
         sum.map(|sum| (sum >> FRACTION_BITS).clamp(0, 255) as i16)

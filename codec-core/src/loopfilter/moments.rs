@@ -245,18 +245,19 @@ fn wanted(subject: &Subject, row: usize, left: usize) -> [u8; STRIP] {
 fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut Features) {
     let taps = const { taps::<K>() };
     for row in 0..SIDE {
-        let wanted = wanted(subject, top + row, left);
-        let at = |(y, x): (isize, isize), i: usize| {
-            subject.samples.row((top + row) as isize + y)[(BORDER as isize + x) as usize + left + i]
-        };
-        for (i, &wanted) in wanted.iter().enumerate() {
-            let (square, place) = (i / SIDE, row * SIDE + i % SIDE);
-            let centre = at((0, 0), i);
-            for (feature, (y, x)) in features.iter_mut().zip(taps) {
-                feature[square][place] = at((y, x), i) + at((-y, -x), i) - 2 * centre;
+        let lines: [_; 2 * BORDER + 1] = lines(subject, top + row, left);
+        let at = |y: isize, x: isize| strip(lines[(BORDER as isize + y) as usize], x);
+        let put = |feature: &mut [Group; SQUARES], values: [i16; STRIP]| {
+            for (group, values) in feature.iter_mut().zip(values.as_chunks::<SIDE>().0) {
+                group[row * SIDE..][..SIDE].copy_from_slice(values);
             }
-            features[K][square][place] = i16::from(wanted) - centre;
+        };
+        let (wanted, centre) = (wanted(subject, top + row, left), at(0, 0));
+        for (feature, (y, x)) in features.iter_mut().zip(taps) {
+            let (one, other) = (at(y, x), at(-y, -x));
+            put(feature, std::array::from_fn(|i| one[i] + other[i] - 2 * centre[i]));
         }
+        put(&mut features[K], std::array::from_fn(|i| i16::from(wanted[i]) - centre[i]));
     }
 }
 
@@ -267,12 +268,22 @@ fn accumulate<const K: usize>(features: &Features, squares: Range<usize>, lanes:
         for (j, lanes) in (0..=i).zip(&mut lanes) {
             for square in squares.clone() {
                 let (a, b) = (&features[i][square], &features[j][square]);
+                // Which lane a product goes to does not matter.
                 for (l, sum) in lanes.iter_mut().enumerate() {
-                    *sum += i32::from(a[2 * l]) * i32::from(b[2 * l]) + i32::from(a[2 * l + 1]) * i32::from(b[2 * l + 1]);
+                    *sum += i32::from(a[l]) * i32::from(b[l]) + i32::from(a[LANES + l]) * i32::from(b[LANES + l]);
                 }
             }
         }
     }
+}
+
+/// `N` rows of a strip from [`BORDER`] above `row` on, each from [`BORDER`] columns before the strip on.
+#[inline(always)]
+fn lines<'a, const N: usize>(subject: &Subject<'a>, row: usize, left: usize) -> [&'a [i16; STRIP + 2 * BORDER]; N] {
+    std::array::from_fn(|i| {
+        let row = subject.samples.row((row + i) as isize - BORDER as isize);
+        row[left..].first_chunk().expect("rows hold whole strips and a border")
+    })
 }
 
 /// The samples of a strip in one of `lines`, from an offset on. Lines start [`BORDER`] columns before the strip.
@@ -302,11 +313,7 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut Features) {
-        let mut lines = [&[0; STRIP + 2 * BORDER]; SIDE + 2 * BORDER];
-        for (i, line) in lines.iter_mut().enumerate() {
-            let row = subject.samples.row((top + i) as isize - BORDER as isize);
-            *line = row[left..].first_chunk().expect("rows hold whole strips and a border");
-        }
+        let lines: [_; SIDE + 2 * BORDER] = lines(subject, top, left);
         let mut centres = [_mm256_setzero_si256(); SIDE];
         let mut rows = centres;
         for row in 0..SIDE {

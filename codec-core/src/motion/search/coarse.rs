@@ -72,30 +72,39 @@ fn run_any(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, 
     for (row, &row_cost) in window.row_costs.iter().enumerate() {
         for column in (0..columns).step_by(8) {
             let mut sums = [[0u16; 16]; SUMS];
-            for (i, sum) in sums[..8].iter_mut().enumerate() {
-                for (lane, sum) in sum.iter_mut().enumerate() {
-                    let (x, y) = (4 * (i % 2 + lane / 8 * 2), i / 2 * 4);
-                    for line in y..y + 4 {
-                        let a = &current.0[line * current.1 + x..][..4];
-                        let b = &reference.0[(row + line) * reference.1 + column + lane % 8 + x..][..4];
-                        *sum += a.iter().zip(b).map(|(&a, &b)| u16::from(a.abs_diff(b))).sum::<u16>();
+            for four in 0..4 {
+                // Of four 4x4 blocks side by side, each of eight displacements.
+                let mut blocks = [[0u16; 8]; 4];
+                for line in 4 * four..4 * four + 4 {
+                    let own = current.0[line * current.1..].first_chunk::<16>().expect("a group's row");
+                    let samples = reference.0[(row + line) * reference.1 + column..].first_chunk::<24>().expect("a window's row");
+                    for x in 0..16 {
+                        let samples: &[u8; 8] = samples[x..].first_chunk().expect("24 samples");
+                        for (sum, sample) in blocks[x / 4].iter_mut().zip(samples) {
+                            *sum += u16::from(own[x].abs_diff(*sample));
+                        }
                     }
+                }
+                for (i, block) in blocks.iter().enumerate() {
+                    sums[2 * four + i % 2][i / 2 * 8..][..8].copy_from_slice(block);
                 }
             }
             for half in 0..2 {
-                let blocks: [[u16; 16]; 4] = std::array::from_fn(|i| sums[4 * half + i]);
-                sums[8 + half] = std::array::from_fn(|lane| blocks.iter().map(|block| block[lane]).sum());
+                sums[8 + half] = std::array::from_fn(|lane| (0..4).map(|i| sums[4 * half + i][lane]).sum());
             }
-            for lane in 0..16 {
-                sums[10][lane] = (0..2).map(|half| sums[8 + half][lane % 8] + sums[8 + half][8 + lane % 8]).sum();
-            }
+            sums[10] = std::array::from_fn(|lane| {
+                let [upper, lower] = [8, 9].map(|half| sums[half][lane % 8] + sums[half][8 + lane % 8]);
+                upper + lower
+            });
             let place = (row * (columns / 8) + column / 8) as u16;
+            let costs: &[u16; 8] = window.column_costs[column..].first_chunk().expect("columns are a multiple of 8");
+            let more: [u16; 16] = std::array::from_fn(|lane| costs[lane % 8].saturating_add(row_cost));
             for ((sums, costs), places) in sums.iter().zip(&mut best.costs).zip(&mut best.places) {
-                for (lane, &sum) in sums.iter().enumerate() {
-                    let cost = window.column_costs[column + lane % 8].saturating_add(row_cost).saturating_add(sum);
-                    if cost < costs[lane] {
-                        (costs[lane], places[lane]) = (cost, place);
-                    }
+                for lane in 0..16 {
+                    let cost = more[lane].saturating_add(sums[lane]);
+                    let better = cost < costs[lane];
+                    costs[lane] = if better { cost } else { costs[lane] };
+                    places[lane] = if better { place } else { places[lane] };
                 }
             }
         }
@@ -167,6 +176,42 @@ mod tests {
     use super::*;
     use rand::prelude::*;
 
+    /// Sample by sample.
+    fn run_plainly(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
+        let columns = window.column_costs.len();
+        for (row, &row_cost) in window.row_costs.iter().enumerate() {
+            for column in (0..columns).step_by(8) {
+                let mut sums = [[0u16; 16]; SUMS];
+                for (i, sum) in sums[..8].iter_mut().enumerate() {
+                    for (lane, sum) in sum.iter_mut().enumerate() {
+                        let (x, y) = (4 * (i % 2 + lane / 8 * 2), i / 2 * 4);
+                        for line in y..y + 4 {
+                            let a = &current.0[line * current.1 + x..][..4];
+                            let b = &reference.0[(row + line) * reference.1 + column + lane % 8 + x..][..4];
+                            *sum += a.iter().zip(b).map(|(&a, &b)| u16::from(a.abs_diff(b))).sum::<u16>();
+                        }
+                    }
+                }
+                for half in 0..2 {
+                    let blocks: [[u16; 16]; 4] = std::array::from_fn(|i| sums[4 * half + i]);
+                    sums[8 + half] = std::array::from_fn(|lane| blocks.iter().map(|block| block[lane]).sum());
+                }
+                for lane in 0..16 {
+                    sums[10][lane] = (0..2).map(|half| sums[8 + half][lane % 8] + sums[8 + half][8 + lane % 8]).sum();
+                }
+                let place = (row * (columns / 8) + column / 8) as u16;
+                for ((sums, costs), places) in sums.iter().zip(&mut best.costs).zip(&mut best.places) {
+                    for (lane, &sum) in sums.iter().enumerate() {
+                        let cost = window.column_costs[column + lane % 8].saturating_add(row_cost).saturating_add(sum);
+                        if cost < costs[lane] {
+                            (costs[lane], places[lane]) = (cost, place);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn vector_code_equals_plain_code_and_finds_the_best() {
         let mut rng = SmallRng::seed_from_u64(4);
@@ -183,10 +228,13 @@ mod tests {
             let row_costs: Vec<u16> = (0..11).map(|i: u16| i.abs_diff(5)).collect();
             let window = Window { reach, column_costs: &column_costs, row_costs: &row_costs, fours: true };
             let empty = || Best { costs: [[u16::MAX; 16]; SUMS], places: [[0; 16]; SUMS] };
-            let (mut found, mut wanted) = (empty(), empty());
-            run((&current, 16), (&reference, 40), &window, &mut found);
-            run_any((&current, 16), (&reference, 40), &window, &mut wanted);
-            assert_eq!((found.costs, found.places), (wanted.costs, wanted.places));
+            let mut wanted = empty();
+            run_plainly((&current, 16), (&reference, 40), &window, &mut wanted);
+            for run in [run, run_any] {
+                let mut found = empty();
+                run((&current, 16), (&reference, 40), &window, &mut found);
+                assert_eq!((found.costs, found.places), (wanted.costs, wanted.places));
+            }
             let group = search((&current, 16), (&reference, 40), &window);
             assert_eq!(group.eights[1], (5, -4));
             if levels > 2 {

@@ -62,21 +62,31 @@ pub(super) const HALF_ERROR: i32 = 4;
 
 /// Works out a cell's goal.
 pub(super) fn goal_any(parts: &Parts, goal: &mut Goal) {
-    let sample = |(block, stride): Block, row: usize, col: usize| i32::from(block[row * stride + col]);
-    for (row, col) in (0..AREA).map(|at| (at / CELL, at % CELL)) {
-        let (v, h) = (i32::from(parts.weights[0][row]), i32::from(parts.weights[1][col]));
-        let vertical = sample(parts.vertical[row / HALF], row % HALF, col);
-        let horizontal = sample(parts.horizontal[col / HALF], row, col);
-        // In 1/64.
-        let first = (UNIT - v) * sample(parts.own, row, col) + v * vertical;
-        let blended = first + (((UNIT * horizontal - first) * h + UNIT / 2) >> 6);
-        let share = (UNIT - v) * i32::from(parts.own_open) + v * i32::from(parts.vertical_open[row / HALF]);
-        let weight = (((UNIT - h) * share + UNIT / 2) >> 6) + h * i32::from(parts.horizontal_open[col / HALF]);
-        goal.weight[row * CELL + col] = weight as i16;
-        // The error where the open vector predicts the current sample exactly, and what it adds then. Half a unit of the errors
-        // rounds them.
-        let current = sample(parts.current, row, col);
-        goal.target[row * CELL + col] = (UNIT * current - blended + weight * current + HALF_ERROR) as i16;
+    const WHOLE: i16 = UNIT as i16;
+    let line = |(block, stride): Block, row: usize| -> [i16; CELL] {
+        block[row * stride..].first_chunk::<CELL>().expect("blocks are complete").map(i16::from)
+    };
+    let h = parts.weights[1].map(i16::from);
+    let open: [i16; CELL] = std::array::from_fn(|col| h[col] * i16::from(parts.horizontal_open[col / HALF]));
+    let goals = goal.target.as_chunks_mut::<CELL>().0.iter_mut().zip(goal.weight.as_chunks_mut::<CELL>().0);
+    for (row, (targets, weights)) in goals.enumerate() {
+        let v = i16::from(parts.weights[0][row]);
+        let share = (WHOLE - v) * i16::from(parts.own_open) + v * i16::from(parts.vertical_open[row / HALF]);
+        let (own, vertical) = (line(parts.own, row), line(parts.vertical[row / HALF], row % HALF));
+        let [left, right] = parts.horizontal.map(|block| line(block, row));
+        let horizontal: [i16; CELL] = std::array::from_fn(|col| if col < HALF { left[col] } else { right[col] });
+        let current = line(parts.current, row);
+        for col in 0..CELL {
+            // In 1/64.
+            let first = (WHOLE - v) * own[col] + v * vertical[col];
+            let difference = WHOLE * horizontal[col] - first;
+            let blended = first + ((i32::from(difference) * i32::from(h[col]) + UNIT / 2) >> 6) as i16;
+            let weight = (((WHOLE - h[col]) * share + WHOLE / 2) >> 6) + open[col];
+            weights[col] = weight;
+            // The error where the open vector predicts the current sample exactly, and what it adds then. Half a unit of the errors
+            // rounds them.
+            targets[col] = WHOLE * current[col] - blended + weight * current[col] + HALF_ERROR as i16;
+        }
     }
 }
 
@@ -86,10 +96,16 @@ pub(super) fn goals_any(goals: &[Goal], samples: &Surface, way: (i32, i32), limi
     let mut sum = 0;
     for goal in goals {
         let block = samples.block(goal.x + way.0, goal.y + way.1);
-        for (at, (target, weight)) in goal.target.iter().zip(&goal.weight).enumerate() {
-            let error = target - weight * i16::from(block[at / CELL * samples.stride + at % CELL]);
-            sum += i64::from(error >> 3).pow(2) as u64;
+        let mut squares = [0i32; CELL];
+        let lines = goal.target.as_chunks::<CELL>().0.iter().zip(goal.weight.as_chunks::<CELL>().0);
+        for ((target, weight), samples) in lines.zip(block.chunks(samples.stride)) {
+            let samples = samples.first_chunk::<CELL>().expect("rows are longer than blocks");
+            for i in 0..CELL {
+                let error = (target[i] - weight[i] * i16::from(samples[i])) >> 3;
+                squares[i] += i32::from(error) * i32::from(error);
+            }
         }
+        sum += squares.iter().map(|&square| square as u64).sum::<u64>();
         if sum >= limit {
             break;
         }
@@ -103,6 +119,38 @@ mod tests {
     use crate::frame::Plane;
     use crate::motion::search::kernels::Kernels;
     use rand::prelude::*;
+
+    fn plain_goal(parts: &Parts, goal: &mut Goal) {
+        let sample = |(block, stride): Block, row: usize, col: usize| i32::from(block[row * stride + col]);
+        for (row, col) in (0..AREA).map(|at| (at / CELL, at % CELL)) {
+            let (v, h) = (i32::from(parts.weights[0][row]), i32::from(parts.weights[1][col]));
+            let vertical = sample(parts.vertical[row / HALF], row % HALF, col);
+            let horizontal = sample(parts.horizontal[col / HALF], row, col);
+            // In 1/64.
+            let first = (UNIT - v) * sample(parts.own, row, col) + v * vertical;
+            let blended = first + (((UNIT * horizontal - first) * h + UNIT / 2) >> 6);
+            let share = (UNIT - v) * i32::from(parts.own_open) + v * i32::from(parts.vertical_open[row / HALF]);
+            let weight = (((UNIT - h) * share + UNIT / 2) >> 6) + h * i32::from(parts.horizontal_open[col / HALF]);
+            goal.weight[row * CELL + col] = weight as i16;
+            let current = sample(parts.current, row, col);
+            goal.target[row * CELL + col] = (UNIT * current - blended + weight * current + HALF_ERROR) as i16;
+        }
+    }
+
+    fn plain_goals(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
+        let mut sum = 0;
+        for goal in goals {
+            let block = samples.block(goal.x + way.0, goal.y + way.1);
+            for (at, (target, weight)) in goal.target.iter().zip(&goal.weight).enumerate() {
+                let error = target - weight * i16::from(block[at / CELL * samples.stride + at % CELL]);
+                sum += i64::from(error >> 3).pow(2) as u64;
+            }
+            if sum >= limit {
+                break;
+            }
+        }
+        sum
+    }
 
     #[test]
     fn vector_code_equals_plain_code() {
@@ -123,16 +171,20 @@ mod tests {
                 vertical_open: [rng.random(), rng.random()],
                 horizontal_open: [rng.random(), rng.random()],
             };
-            let (mut found, mut wanted) = (Goal::default(), Goal::default());
+            let [mut found, mut any, mut wanted] = std::array::from_fn(|_| Goal::default());
             kernels.goal(&parts, &mut found);
-            goal_any(&parts, &mut wanted);
+            goal_any(&parts, &mut any);
+            plain_goal(&parts, &mut wanted);
             assert_eq!((found.target, found.weight), (wanted.target, wanted.weight));
+            assert_eq!((any.target, any.weight), (wanted.target, wanted.weight));
             let mut surface = Surface::default();
             surface.load(&Plane::from_vec(blocks.concat(), 32, 24).unwrap(), (32, 24), 1);
             for limit in [u64::MAX, 1] {
                 let goals = [found.clone(), found.clone()];
                 let way = (rng.random_range(-9..40), rng.random_range(-9..40));
-                assert_eq!(kernels.goals(&goals, &surface, way, limit), goals_any(&goals, &surface, way, limit));
+                let wanted = plain_goals(&goals, &surface, way, limit);
+                let found = [kernels.goals(&goals, &surface, way, limit), goals_any(&goals, &surface, way, limit)];
+                assert_eq!(found, [wanted; 2]);
             }
         }
     }
