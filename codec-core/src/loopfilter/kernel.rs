@@ -22,6 +22,7 @@ pub(super) struct Filter<'a, const K: usize> {
     samples: &'a Samples,
     sets: &'a [Set<K>],
     /// Of each set, coefficients of two pairs side by side, 4 times; last the centre's and the rounding.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "made for multiply-add instructions"))]
     steps: Vec<[[i16; 8]; STEPS]>,
     classes: &'a ClassMap,
     block: usize,

@@ -14,9 +14,9 @@ pub(super) struct Window<'a> {
 }
 
 /// The lowest costs so far and where they were found, for 8 displacements side by side and two blocks in a register.
-struct Best {
-    costs: [[u16; 16]; SUMS],
-    places: [[u16; 16]; SUMS],
+pub(super) struct Best {
+    pub costs: [[u16; 16]; SUMS],
+    pub places: [[u16; 16]; SUMS],
 }
 
 /// The best displacement (columns, rows) of each block of a group.
@@ -62,12 +62,17 @@ fn run(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best
             }
         };
     }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: every aarch64 processor that Rust's standard library runs on has NEON.
+    return unsafe { super::neon::coarse(current, reference, window, best) };
+    #[cfg(not(target_arch = "aarch64"))]
     run_any(current, reference, window, best);
 }
 
 /// Register 2 r + h holds, of the r-th row of 4x4 blocks, the h-th and the (h + 2)-th; registers 8 and 9 the 8x8 blocks of the
 /// upper and the lower half, register 10 the group twice.
-fn run_any(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
+#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
+pub(super) fn run_any(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
     let columns = window.column_costs.len();
     for (row, &row_cost) in window.row_costs.iter().enumerate() {
         for column in (0..columns).step_by(8) {

@@ -61,6 +61,7 @@ impl Parts<'_> {
 pub(super) const HALF_ERROR: i32 = 4;
 
 /// Works out a cell's goal.
+#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
 pub(super) fn goal_any(parts: &Parts, goal: &mut Goal) {
     const WHOLE: i16 = UNIT as i16;
     let line = |(block, stride): Block, row: usize| -> [i16; CELL] {
@@ -92,6 +93,7 @@ pub(super) fn goal_any(parts: &Parts, goal: &mut Goal) {
 
 /// Sum of the squares of (target - weight * prediction) / 8, rounded down (to nearest, as targets are made), over all goals, predicted by the samples that lie (x, y) =
 /// `way` from their places; anything from `limit` on once it is reached.
+#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
 pub(super) fn goals_any(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
     let mut sum = 0;
     for goal in goals {

@@ -1,6 +1,10 @@
 //! Sums of differences between two blocks of 8-bit samples.
 
-use super::goal::{Goal, Parts, goal_any, goals_any};
+use super::goal::{Goal, Parts};
+#[cfg(not(target_arch = "aarch64"))]
+use super::goal::{goal_any, goals_any};
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::surface::Surface;
 use crate::motion::CELL;
 
@@ -29,7 +33,7 @@ impl Pair<'_> {
     }
 
     #[inline(always)]
-    fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         (0..self.height).map(|y| (&self.a[y * self.a_stride..][..self.width], &self.b[y * self.b_stride..][..self.width]))
     }
 }
@@ -54,6 +58,9 @@ impl Kernels {
         if is_x86_feature_detected!("avx2") {
             return Self { squares: x86::squares, cells: x86::cells, goal: x86::goal, goals: x86::goals };
         }
+        #[cfg(target_arch = "aarch64")]
+        return Self { squares: neon::squares, cells: neon::cells, goal: neon::goal, goals: neon::goals };
+        #[cfg(not(target_arch = "aarch64"))]
         Self { squares: squares_any, cells: cells_any, goal: goal_any, goals: goals_any }
     }
 
@@ -89,12 +96,13 @@ impl Kernels {
 }
 
 #[inline(always)]
-fn square(a: u8, b: u8) -> u32 {
+pub(super) fn square(a: u8, b: u8) -> u32 {
     u32::from(u16::from(a.abs_diff(b)).pow(2))
 }
 
 // Sums in lanes side by side, which compilers vectorise.
 
+#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
 fn squares_any(pair: &Pair) -> u32 {
     let (mut lanes, mut rest) = ([0; CELL], 0);
     for (a, b) in pair.rows() {
@@ -109,6 +117,7 @@ fn squares_any(pair: &Pair) -> u32 {
     lanes.iter().sum::<u32>() + rest
 }
 
+#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
 fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
     for (row, sums) in sums.as_chunks_mut::<CELL>().0.iter_mut().enumerate() {
         let mut lanes = [[0; CELL]; CELL];

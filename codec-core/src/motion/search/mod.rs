@@ -16,6 +16,8 @@ mod goal;
 mod hierarchy;
 mod interpolate;
 mod kernels;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod polish;
 mod presets;
 mod quarters;
