@@ -30,19 +30,18 @@ fn mask(layer: &Packed, block: usize) -> __mmask16 {
     u16::MAX >> (BLOCK - layer.width(block))
 }
 
-/// From a block's sums to its outputs.
+/// max(sum, sum >> 3) and the rounding term.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 #[inline]
-fn finish(layer: &Packed, block: usize, mut sum: __m512i) -> __m256i {
-    if layer.activation == Activation::LeakySum {
-        sum = _mm512_add_epi32(_mm512_max_epi32(sum, _mm512_srai_epi32::<3>(sum)), lanes(&layer.rounding[block]));
-    }
-    let y = _mm512_cvtsepi32_epi16(_mm512_srav_epi32(sum, lanes(&layer.shift[block])));
-    if layer.activation == Activation::Leaky {
-        // As on AVX2: (13 y + 64) >> 7.
-        return _mm256_max_epi16(y, _mm256_mulhrs_epi16(y, _mm256_set1_epi16(13 * 256)));
-    }
-    y
+fn leaky_sum(sum: __m512i, rounding: __m512i) -> __m512i {
+    _mm512_add_epi32(_mm512_max_epi32(sum, _mm512_srai_epi32::<3>(sum)), rounding)
+}
+
+/// max(y, (13 y + 64) >> 7), as on AVX2.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn leaky(y: __m256i) -> __m256i {
+    _mm256_max_epi16(y, _mm256_mulhrs_epi16(y, _mm256_set1_epi16(13 * 256)))
 }
 
 /// `B` (1 or 2) blocks of outputs from `block` on, of `P` positions. `K`: the number of inputs if it is known, so that
@@ -92,10 +91,31 @@ unsafe fn tile<const P: usize, const B: usize, const K: usize>(
             }
         }
     }
-    for (p, sums) in sums.iter().enumerate() {
-        for (b, &sum) in sums.iter().enumerate() {
-            let (at, mask) = (p * layer.outputs + (block + b) * BLOCK, mask(layer, block + b));
-            let mut value = finish(layer, block + b, sum);
+    // Loops whose bodies are short are unrolled, which keeps the sums in registers.
+    if layer.activation == Activation::LeakySum {
+        for sums in &mut sums {
+            for (b, sum) in sums.iter_mut().enumerate() {
+                *sum = leaky_sum(*sum, lanes(&layer.rounding[block + b]));
+            }
+        }
+    }
+    let mut values = [[_mm256_setzero_si256(); B]; P];
+    for b in 0..B {
+        let shift = lanes(&layer.shift[block + b]);
+        for (values, sums) in values.iter_mut().zip(&sums) {
+            values[b] = _mm512_cvtsepi32_epi16(_mm512_srav_epi32(sums[b], shift));
+        }
+    }
+    if layer.activation == Activation::Leaky {
+        for value in values.as_flattened_mut() {
+            *value = leaky(*value);
+        }
+    }
+    for b in 0..B {
+        let (first, mask) = ((block + b) * BLOCK, mask(layer, block + b));
+        for (p, values) in values.iter().enumerate() {
+            let at = p * layer.outputs + first;
+            let mut value = values[b];
             // SAFETY: as the caller guarantees; the mask leaves out what lies behind the outputs.
             unsafe {
                 if !skip.is_null() {
@@ -217,7 +237,14 @@ fn depthwise_columns(layer: &Packed, block: usize, rows: [&[i16]; 3], columns: R
             let both = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(taps[0]), taps[1]);
             sum = dot(sum, _mm512_permutexvar_epi16(order, both), weights);
         }
+        if layer.activation == Activation::LeakySum {
+            sum = leaky_sum(sum, lanes(&layer.rounding[block]));
+        }
+        let mut value = _mm512_cvtsepi32_epi16(_mm512_srav_epi32(sum, lanes(&layer.shift[block])));
+        if layer.activation == Activation::Leaky {
+            value = leaky(value);
+        }
         // SAFETY: the masked channels of a position of `out`.
-        unsafe { _mm256_mask_storeu_epi16(out[at..].as_mut_ptr(), mask, finish(layer, block, sum)) };
+        unsafe { _mm256_mask_storeu_epi16(out[at..].as_mut_ptr(), mask, value) };
     }
 }

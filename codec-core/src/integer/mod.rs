@@ -11,6 +11,8 @@ mod backend;
 mod block;
 mod dispatch;
 mod layer;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod packed;
 mod scalar;
 mod stripes;
