@@ -4,11 +4,11 @@ use std::hint::black_box;
 
 use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
 use codec_core::frame::{Frame, Plane, pad};
+use codec_core::kernels::PACKED_CHANNELS;
 use codec_core::kernels::flow::pack_flow;
 use codec_core::kernels::pack::{PackTarget, pack_frame, pack_residual};
 use codec_core::kernels::sharpen::{BANDS, CHANNELS, sharpen};
 use codec_core::kernels::unpack::unpack_frame;
-use codec_core::kernels::PACKED_CHANNELS;
 use codec_core::motion::{BlockCompensator, BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionVector, OverlapMap, ROOT};
 use criterion::{Criterion, criterion_group, criterion_main};
 

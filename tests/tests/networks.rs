@@ -12,11 +12,11 @@ use codec_core::kernels::{self, PACKED_CHANNELS};
 use codec_core::loopfilter::{FilterCoder, LoopFilter};
 use codec_core::model::{Model, ModelSource, load_networks};
 use codec_core::motion::{BlockCompensator, BlockSearch, MotionCoder, SearchEffort};
+use codec_core::nn::Precision;
 use codec_core::nn::blocks::BlockMotion;
 use codec_core::nn::codec::{CodedFrame, Motion, quality_tensor};
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::nn::ops::{Planes, add_detail, pack, sharpen};
-use codec_core::nn::Precision;
 use codec_core::{Encoder, FrameOptions, Unit};
 use ngc_tests::{decode, encode, encoder_config, real_frames, repository, synthetic_frame};
 use tch::{Device, Kind, Tensor};
@@ -118,7 +118,7 @@ fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8
     let (mut motion_coder, mut filter_coder) = (MotionCoder::new(size.0, size.1), FilterCoder::new(size));
     let mut filter = |original: &Frame, coded: &CodedFrame, q: u8| {
         let lambda = codec_core::quality::lambda(f64::from(q));
-        let params = LoopFilter::default().estimate(original, &frame(&coded.frame), size, &filter_coder, lambda);
+        let params = LoopFilter::default().estimate(original, &frame(&coded.frame), size, &filter_coder, lambda, 1);
         let mut writer = SymbolWriter::new();
         filter_coder.encode(params.as_ref(), &mut writer);
         writer.bits()

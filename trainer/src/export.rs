@@ -26,13 +26,7 @@ const SYNTHESIS: [&str; 2] = ["intra.synthesis.", "residual.synthesis."];
 /// # Errors
 /// Naming the tensor that does not fit its integer range or shows that the two checkpoints are no twins, or the file that
 /// cannot be written.
-pub fn export(
-    checkpoint: &Checkpoint,
-    detail: Option<&Checkpoint>,
-    data: Option<&Path>,
-    out: &Path,
-    notes: &str,
-) -> Result<()> {
+pub fn export(checkpoint: &Checkpoint, detail: Option<&Checkpoint>, data: Option<&Path>, out: &Path, notes: &str) -> Result<()> {
     let mut params = ParamStore::new();
     let averaged = checkpoint.averaged_params();
     params.fractions = averaged.fractions.clone();
@@ -43,7 +37,9 @@ pub fn export(
     }
     let mut model = checkpoint.progress.model.clone();
     if detail.is_some() && model.profile == Profile::Rt {
-        bail!("--detail: models of the rt profile have one synthesis transform; export the checkpoint of the stage detail by itself");
+        bail!(
+            "--detail: models of the rt profile have one synthesis transform; export the checkpoint of the stage detail by itself"
+        );
     }
     let networks = Networks::load(&mut params, &model, Device::Cpu)?;
     if params.fractions.is_empty() && model.profile == Profile::Rt {

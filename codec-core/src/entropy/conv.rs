@@ -3,7 +3,7 @@
 use super::MAX_SHIFT;
 use super::config::LayerShape;
 use super::params::IntLayer;
-use crate::integer::{Activation, Backend, Depthwise, LayerParams, Pointwise};
+use crate::integer::{Activation, Depthwise, LayerParams, Machine, Pointwise};
 use crate::{Error, Result};
 
 /// A layer ready to run.
@@ -46,17 +46,10 @@ impl Layer {
     }
 
     /// Applies the layer to `input`, `[rows][cols][inputs]`.
-    pub(super) fn run(&self, backend: Backend, input: &[i16], rows: usize, cols: usize, output: &mut Vec<i16>) {
-        // The kernels write every value.
+    pub(super) fn run(&self, machine: Machine, input: &[i16], rows: usize, cols: usize, output: &mut Vec<i16>) {
         match self {
-            Self::Pointwise(layer) => {
-                output.resize(rows * cols * layer.outputs(), 0);
-                layer.run(backend, input, output);
-            }
-            Self::Depthwise(layer) => {
-                output.resize(input.len(), 0);
-                layer.run(backend, 1, input, (rows, cols), output);
-            }
+            Self::Pointwise(layer) => machine.run(layer, input, output),
+            Self::Depthwise(layer) => machine.run_depthwise(layer, input, (rows, cols), output),
         }
     }
 }

@@ -29,10 +29,10 @@ pub use config::{EntropyConfig, LayerShape};
 pub use latent::{LatentGrid, LatentInput, decode_latent, encode_latent, encode_silence, frugal, quantise};
 pub use model::EntropyModel;
 pub use networks::Scratch;
-pub use params::{EntropyParams, IntLayer, Lookup, RawDtype, RawTensor};
 pub(crate) use params::find;
 #[cfg(feature = "torch")]
 pub(crate) use params::raw;
+pub use params::{EntropyParams, IntLayer, Lookup, RawDtype, RawTensor};
 pub use symbols::{MAX_SYMBOL, MEAN_OVERHEAD_BYTES, Mark, SymbolReader, SymbolWriter};
 pub use tables::{SCALES, Tables, sigma};
 

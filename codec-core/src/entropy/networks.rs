@@ -3,10 +3,13 @@
 use super::GAIN_FRACTION_BITS;
 use super::latent::LatentGrid;
 use super::model::EntropyModel;
+use crate::integer::{Backend, Machine};
 
 /// Memory of the networks, kept between frames.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
+    /// Threads that the networks run on, at least 1.
+    threads: usize,
     a: Vec<i16>,
     b: Vec<i16>,
     features: Vec<i16>,
@@ -53,18 +56,29 @@ fn concatenate(
     }
 }
 
+impl Scratch {
+    /// For networks on so many threads of the current rayon pool.
+    pub fn with_threads(threads: usize) -> Self {
+        Self { threads, ..Self::default() }
+    }
+
+    fn machine(&self, backend: Backend) -> Machine {
+        Machine { backend, threads: self.threads.max(1) }
+    }
+}
+
 impl EntropyModel {
     /// Parameters of all elements (or of the first half) from z and the temporal prior. `z` is at a quarter of `rows` x
     /// `cols`.
     pub(super) fn first_parameters(&self, z: &LatentGrid, quality: u8, prior: Option<&LatentGrid>, scratch: &mut Scratch) {
         let (rows, cols) = (z.rows * 4, z.cols * 4);
         let width = self.config.width;
-        let Scratch { a, b, features, parameters } = scratch;
+        let machine = scratch.machine(self.backend);
+        let Scratch { a, b, features, parameters, .. } = scratch;
         a.clear();
         a.extend(z.data.iter().map(|&v| saturate(v)));
-        let layer = |index: usize, rows, cols, input: &[i16], out: &mut Vec<i16>| {
-            self.layers[index].run(self.backend, input, rows, cols, out)
-        };
+        let layer =
+            |index: usize, rows, cols, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(machine, input, rows, cols, out);
         layer(0, z.rows, z.cols, a, b);
         shuffle(b, z.rows, z.cols, width, a);
         layer(1, rows / 2, cols / 2, a, b);
@@ -99,7 +113,8 @@ impl EntropyModel {
     /// Parameters of the second half, once the first half of `latent` is known.
     pub(super) fn second_parameters(&self, latent: &LatentGrid, scratch: &mut Scratch) {
         let (rows, cols, channels) = (latent.rows, latent.cols, latent.channels);
-        let Scratch { a, b, features, parameters } = scratch;
+        let machine = scratch.machine(self.backend);
+        let Scratch { a, b, features, parameters, .. } = scratch;
         let width = 2 * self.config.width;
         // Elements of the second half are still zero, as the networks expect.
         concatenate(features, width, channels, rows * cols, a, |position, target| {
@@ -107,8 +122,7 @@ impl EntropyModel {
                 *value = saturate(v);
             }
         });
-        let layer =
-            |index: usize, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(self.backend, input, rows, cols, out);
+        let layer = |index: usize, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(machine, input, rows, cols, out);
         layer(7, a, b);
         layer(8, b, a);
         layer(9, a, b);

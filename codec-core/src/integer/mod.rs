@@ -11,6 +11,7 @@ mod backend;
 mod block;
 mod dispatch;
 mod layer;
+mod machine;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod packed;
@@ -20,3 +21,5 @@ mod stripes;
 pub use backend::Backend;
 pub use block::{Block, BlockParams};
 pub use layer::{Activation, Depthwise, LayerParams, MAX_SHIFT, Pointwise};
+pub use machine::Machine;
+pub(crate) use machine::resize;

@@ -1,11 +1,11 @@
 //! The postfilter's work on the samples: luma is sharpened by a coarse map of strengths, gets texture, and keeps detail that was shown
 //! before.
 
+use super::check_len;
 use super::simd::{multiversion, whole_to_u32};
 use super::upsample::{Component, UpsampledRow};
-use super::check_len;
-use crate::{Error, Result};
 use crate::frame::Plane;
+use crate::{Error, Result};
 
 /// Rows that a row depends on.
 const TAPS: usize = 5;

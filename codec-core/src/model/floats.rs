@@ -93,8 +93,7 @@ pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Network
             continue;
         }
         let keep = name.ends_with("knots");
-        let (kind, dtype, width) =
-            if keep { (Kind::Float, RawDtype::F32, 4) } else { (Kind::Half, RawDtype::F16, 2) };
+        let (kind, dtype, width) = if keep { (Kind::Float, RawDtype::F32, 4) } else { (Kind::Half, RawDtype::F16, 2) };
         let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
         let mut data = vec![0u8; host.numel() * width];
         let count = host.numel();

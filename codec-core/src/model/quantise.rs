@@ -68,7 +68,8 @@ pub fn fractions(config: &ModelConfig, peaks: &BTreeMap<String, f64>) -> Result<
     }
     if let Some(postfilter) = &config.postfilter {
         let at = |part: &str| format!("postfilter.{part}");
-        let inputs: Vec<String> = if postfilter.recurrent { vec![at("input"), at("recurrence.input")] } else { vec![at("input")] };
+        let inputs: Vec<String> =
+            if postfilter.recurrent { vec![at("input"), at("recurrence.input")] } else { vec![at("input")] };
         let stem = plan.least(inputs.iter())?;
         inputs.iter().for_each(|name| plan.set(name, SAMPLE_FRACTION, stem));
         let stream = plan.stack(&at("blocks"), postfilter.blocks, &[at("gain")])?;
@@ -89,7 +90,8 @@ struct Plan<'a> {
 impl Plan<'_> {
     /// The most fractional bits that leave room for what a layer writes.
     fn own(&self, name: &str) -> Result<u8> {
-        let peak = self.peaks.get(name).ok_or_else(|| Error::ModelMismatch(format!("layer {name} was not seen in calibration")))?;
+        let peak =
+            self.peaks.get(name).ok_or_else(|| Error::ModelMismatch(format!("layer {name} was not seen in calibration")))?;
         if !peak.is_finite() {
             return Err(Error::ModelMismatch(format!("layer {name} writes values that are not finite")));
         }

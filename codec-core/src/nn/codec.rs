@@ -3,17 +3,17 @@
 use tch::{Device, Kind, Tensor};
 
 use super::blocks::BlockMotion;
-use crate::model::config::{ModelConfig, PACKED_CHANNELS, Profile, TransformConfig};
 use super::entropy::{Arithmetic, Coded, EntropyNet, Prepared, Quantiser};
 use super::layers::QualityKnots;
 use super::ops::{Planes, Prediction, pack, predict_full, unpack};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Builder, ParamStore, Precision, Scope};
 use super::postfilter::Postfilter;
-use crate::model::prices::{BitPrices, NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 use super::transform::{Analysis, RtAnalysis, RtSynthesis, Synthesis};
 use crate::Result;
 use crate::entropy::EntropyConfig;
+use crate::model::config::{ModelConfig, PACKED_CHANNELS, Profile, TransformConfig};
+use crate::model::prices::{BitPrices, NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 
 /// Input channels of E_flow: flow at 1/4 unshuffled, current frame, reference.
 pub const FLOW_INPUT: i64 = 8 + 2 * PACKED_CHANNELS;

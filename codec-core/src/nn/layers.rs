@@ -2,12 +2,12 @@
 
 use tch::{Kind, Tensor};
 
-use crate::model::config::QUALITIES;
 use super::fixed::{Samples, Site};
 use super::params::{Init, Precision, Scope};
 use super::paths::{self, Depthwise, Pointwise};
 use super::transfer::remembered;
 use crate::Result;
+use crate::model::config::QUALITIES;
 
 /// Knots on the quality axis between which gains are interpolated.
 pub const KNOTS: usize = 8;

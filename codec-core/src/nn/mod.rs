@@ -16,8 +16,8 @@ pub mod transfer;
 pub mod transform;
 pub mod uflow;
 
-pub use codec::Networks;
 pub use crate::model::config::{FlowConfig, ModelConfig, PostfilterConfig, Profile, TransformConfig};
+pub use codec::Networks;
 pub use params::{ParamStore, Precision};
 pub use postfilter::Postfilter;
 

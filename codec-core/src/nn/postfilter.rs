@@ -2,12 +2,12 @@
 
 use tch::Tensor;
 
-use crate::model::config::{CARRY_START, PACKED_CHANNELS, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
 use super::fixed::Samples;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
 use super::ops::{Planes, add_detail, pack, sharpen};
 use super::params::Scope;
 use crate::Result;
+use crate::model::config::{CARRY_START, PACKED_CHANNELS, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
 
 /// Bands of detail that are amplified apart, see [`sharpen`].
 const BANDS: i64 = crate::kernels::sharpen::BANDS as i64;
@@ -52,7 +52,12 @@ impl Postfilter {
     pub fn new(mut p: Scope, config: &PostfilterConfig) -> Result<Self> {
         let silent = ConvConfig { gain: 0.0, ..ConvConfig::default() };
         Ok(Self {
-            input: Conv::new(p.sub("input"), PACKED_CHANNELS, config.width, ConvConfig { samples: Samples::Read, ..Default::default() })?,
+            input: Conv::new(
+                p.sub("input"),
+                PACKED_CHANNELS,
+                config.width,
+                ConvConfig { samples: Samples::Read, ..Default::default() },
+            )?,
             gain: QualityKnots::new(p.sub("gain"), "knots", config.width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), config.width, config.blocks)?,
             output: Conv::new(p.sub("output"), config.width, BANDS + SAMPLES, silent)?,

@@ -2,13 +2,13 @@
 
 use tch::Tensor;
 
-use crate::model::config::{PACKED_CHANNELS, TransformConfig};
 use super::dct;
 use super::fixed::Samples;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Init, Scope};
 use crate::Result;
+use crate::model::config::{PACKED_CHANNELS, TransformConfig};
 
 /// An analysis transform of either profile.
 #[derive(Debug)]

@@ -123,7 +123,7 @@ impl Decoder {
             model,
             limits: config.limits,
             postfilter: true,
-            scratch: Scratch::default(),
+            scratch: Scratch::with_threads(threads),
             stream: None,
             intact: false,
             frames: VecDeque::new(),

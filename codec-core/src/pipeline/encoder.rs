@@ -11,7 +11,6 @@ use super::reconstruct::Reconstructor;
 use super::symbols::{Bound, FrameSymbols, LatentJob};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
-use crate::threads;
 use crate::entropy::{EntropyModel, MEAN_OVERHEAD_BYTES, SymbolWriter};
 use crate::flow::{DisFlow, FlowEstimator, FlowField};
 use crate::frame::pad::{coded_size, copy_padding, pad_into};
@@ -22,6 +21,7 @@ use crate::motion::{Found, SearchEffort};
 use crate::quality::lambda;
 use crate::rate::{RateController, RateMode};
 use crate::scene;
+use crate::threads;
 use crate::{Error, Result};
 
 /// Seed of the random shifts. Any value does; a fixed one makes streams repeatable.
@@ -86,7 +86,7 @@ impl Encoder {
             Speed::Slow => (SearchEffort::Slow, DisFlow::medium()),
         };
         Ok(Self {
-            motion: MotionEncoder::new(effort, display),
+            motion: MotionEncoder::new(effort, threads, display),
             estimator,
             filter_coder: FilterCoder::new(display),
             reconstructor: Reconstructor::new(engine, threads, display),
@@ -100,7 +100,7 @@ impl Encoder {
             rate,
             last_time: None,
             scene_cut: config.scene_cut,
-            symbols: FrameSymbols::default(),
+            symbols: FrameSymbols::new(threads),
             frame_number: 0,
             since_keyframe: None,
             units: VecDeque::new(),

@@ -197,8 +197,9 @@ impl Reconstructor {
 
     /// The loop filter's parameters that bring what [`Self::intra`] or [`Self::residual`] made nearer to `original`.
     pub fn fit_filter(&mut self, original: &Frame, coder: &FilterCoder, lambda: f64) -> Option<FilterParams> {
-        let (filter, reference, display) = (&mut self.loop_filter, &self.reference, self.display);
-        self.times.measure("loop filter's search", || filter.estimate(original, reference, display, coder, lambda))
+        let (filter, reference) = (&mut self.loop_filter, &self.reference);
+        let (display, threads) = (self.display, self.threads);
+        self.times.measure("loop filter's search", || filter.estimate(original, reference, display, coder, lambda, threads))
     }
 
     /// Moves the reference on as the last frame moved: a guess at a frame that is lost. Without motion it stays as it is.

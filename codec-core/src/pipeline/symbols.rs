@@ -36,7 +36,6 @@ pub(super) struct LatentJob<'a> {
 }
 
 /// The symbols of a frame, and the memory that coding them needs.
-#[derive(Default)]
 pub(super) struct FrameSymbols {
     pub writer: SymbolWriter,
     scratch: Scratch,
@@ -44,6 +43,11 @@ pub(super) struct FrameSymbols {
 }
 
 impl FrameSymbols {
+    /// For networks on so many threads.
+    pub fn new(threads: usize) -> Self {
+        Self { writer: SymbolWriter::new(), scratch: Scratch::with_threads(threads), scaled: Scaled::default() }
+    }
+
     /// Codes a latent at `quality`, or at the best quality that keeps all symbols so far within the wanted bits of `bound`;
     /// what no quality can hold within the most becomes the cheapest latent. Gives back what the decoder will see and the
     /// quality.

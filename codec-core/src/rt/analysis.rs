@@ -2,9 +2,9 @@
 
 use super::gains::Gain;
 use super::layout::{gather, reorder_inputs};
-use super::machine::Machine;
 use super::reader::Reader;
 use crate::Result;
+use crate::integer::Machine;
 use crate::integer::{Activation, Block, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
 use crate::model::config::TransformConfig;

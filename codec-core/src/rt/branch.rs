@@ -3,13 +3,13 @@
 use super::analysis::{Analysis, AnalysisScratch};
 use super::gains::LATENT_GAIN_BITS;
 use super::hyper::HyperAnalysis;
-use super::machine::resize;
 use super::reader::Reader;
 use super::synthesis::Synthesis;
+use crate::Result;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, LatentGrid, QUALITIES, RawDtype};
+use crate::integer::resize;
 use crate::model::config::TransformConfig;
 use crate::model::prices::BitPrices;
-use crate::Result;
 
 /// The I-branch or the residual branch.
 #[derive(Clone, Debug)]
@@ -85,7 +85,8 @@ impl LatentGains {
         let unit = (-f32::from(self.fractions.0) - LATENT_GAIN_BITS as f32).exp2();
         let nonlinear = self.channels - self.linear;
         out.clear();
-        let halves = [0, 1].map(|half| (half * nonlinear / 2..(half + 1) * nonlinear / 2, half * self.linear / 2..(half + 1) * self.linear / 2));
+        let halves = [0, 1]
+            .map(|half| (half * nonlinear / 2..(half + 1) * nonlinear / 2, half * self.linear / 2..(half + 1) * self.linear / 2));
         for position in 0..made.nonlinear.len() / nonlinear {
             let networks = &made.nonlinear[position * nonlinear..][..nonlinear];
             let linear = if self.linear > 0 { &made.linear[position * self.linear..][..self.linear] } else { &[] };

@@ -1,11 +1,10 @@
 //! Hyper-analysis: what an encoder says of a latent first.
 
 use super::layout::{gather, reorder_inputs};
-use super::machine::{Machine, resize};
 use super::reader::Reader;
 use crate::Result;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig};
-use crate::integer::{Activation, Depthwise, Pointwise};
+use crate::integer::{Activation, Depthwise, Machine, Pointwise};
 
 /// A latent at 1/16 to a hyper-latent at 1/64. Only encoders need it; it is exact so that they write the same stream everywhere.
 #[derive(Clone, Debug)]
@@ -54,13 +53,7 @@ impl HyperAnalysis {
         machine.run(&self.ha0, a, b);
         gather(b, (rows, cols), self.width, self.width, a);
         machine.run(&self.ha1, a, b);
-        let line = cols / 2 * self.width;
-        resize(a, b.len());
-        let zeros = vec![0; line];
-        let row = |r: Option<usize>| r.and_then(|r| b.chunks_exact(line).nth(r)).unwrap_or(&zeros);
-        for (r, out) in a.chunks_exact_mut(line).enumerate() {
-            self.ha2.run_row(machine.backend, [row(r.checked_sub(1)), row(Some(r)), row(Some(r + 1))], out);
-        }
+        machine.run_depthwise(&self.ha2, b, (rows / 2, cols / 2), a);
         gather(a, (rows / 2, cols / 2), self.width, self.width, b);
         machine.run(&self.ha3, b, a);
         let unit = (-f32::from(self.fraction)).exp2();

@@ -3,8 +3,8 @@
 //! A model file has the channels of an unshuffled tensor in the order of pixel-unshuffle, channel 4c + 2dy + dx. The engine keeps the
 //! four cells one after the other, (2dy + dx) C + c, so that cells move as a whole; layers are reordered when they are read.
 
-use super::machine::resize;
 use crate::integer::LayerParams;
+use crate::integer::resize;
 
 /// Four cells of `channels`: where channel i of the file's order lies in the engine's.
 fn place(i: usize, channels: usize) -> usize {
@@ -36,7 +36,12 @@ pub(super) fn gather(x: &[i16], (rows, cols): (usize, usize), stride: usize, cha
     for (pair, out) in x.chunks_exact(2 * cols * stride).zip(out.chunks_exact_mut(2 * cols * channels)) {
         let (upper, lower) = pair.split_at(cols * stride);
         for (i, out) in out.chunks_exact_mut(4 * channels).enumerate() {
-            let sources = [&upper[2 * i * stride..], &upper[(2 * i + 1) * stride..], &lower[2 * i * stride..], &lower[(2 * i + 1) * stride..]];
+            let sources = [
+                &upper[2 * i * stride..],
+                &upper[(2 * i + 1) * stride..],
+                &lower[2 * i * stride..],
+                &lower[(2 * i + 1) * stride..],
+            ];
             for (out, source) in out.chunks_exact_mut(channels).zip(sources) {
                 out.copy_from_slice(&source[..channels]);
             }

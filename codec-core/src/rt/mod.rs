@@ -9,7 +9,6 @@ mod branch;
 mod gains;
 mod hyper;
 mod layout;
-mod machine;
 mod postfilter;
 mod reader;
 mod synthesis;
@@ -18,7 +17,6 @@ pub use analysis::{Analysis, AnalysisScratch};
 pub use branch::{Branch, Dequantised, LatentGains};
 pub use gains::{GAIN_BITS, Gain, LATENT_GAIN_BITS};
 pub use hyper::{HyperAnalysis, HyperScratch};
-pub use machine::Machine;
 pub use postfilter::{Postfilter, PostfilterScratch};
 pub use reader::Reader;
 pub use synthesis::{Synthesis, SynthesisScratch};
@@ -45,14 +43,8 @@ impl Networks {
     /// [`Error::ModelMismatch`](crate::Error::ModelMismatch) naming the tensor that is missing or does not fit.
     pub fn read(reader: &Reader, config: &ModelConfig) -> Result<Self> {
         let free = if config.free_latent { config.intra.nonlinear() as usize } else { 0 };
-        let intra = Branch::read(
-            &reader.sub("intra"),
-            PACKED_CHANNELS,
-            0,
-            false,
-            (&config.intra, &config.intra_entropy),
-            NO_BIT_PRICES,
-        )?;
+        let intra =
+            Branch::read(&reader.sub("intra"), PACKED_CHANNELS, 0, false, (&config.intra, &config.intra_entropy), NO_BIT_PRICES)?;
         let residual = Branch::read(
             &reader.sub("residual"),
             2 * PACKED_CHANNELS,

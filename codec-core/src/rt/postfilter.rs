@@ -1,10 +1,10 @@
 //! The filter between a decoded frame and the screen.
 
 use super::gains::Gain;
-use super::machine::Machine;
 use super::reader::Reader;
 use crate::Result;
 use crate::entropy::{QUALITIES, RawDtype};
+use crate::integer::Machine;
 use crate::integer::{Activation, Block, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
 use crate::kernels::sharpen::{BANDS, CHANNELS};
@@ -105,7 +105,8 @@ impl Postfilter {
         map.clear();
         for (position, values) in of_luma.chunks_exact(CHANNELS).enumerate() {
             let (strengths, texture) = values.split_at(BANDS);
-            let strength = |(&v, start): (&i16, &f32)| share * (f32::from(v) * unit + start).clamp(STRENGTHS.0 as f32, STRENGTHS.1 as f32);
+            let strength =
+                |(&v, start): (&i16, &f32)| share * (f32::from(v) * unit + start).clamp(STRENGTHS.0 as f32, STRENGTHS.1 as f32);
             map.extend(strengths.iter().zip(start).map(strength));
             map.extend(texture.iter().map(|&v| f32::from(v) * (unit * share * TEXTURE_SCALE as f32)));
             if let Some((layers, _)) = recurrence {

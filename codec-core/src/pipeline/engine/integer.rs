@@ -6,13 +6,12 @@ use super::{Engine, LooksBack, Part, Scaled, check_detail};
 use crate::entropy::LatentGrid;
 use crate::flow::FlowField;
 use crate::frame::Frame;
+use crate::integer::Machine;
 use crate::kernels::PACKED_CHANNELS;
 use crate::kernels::pack::{PackTarget, pack_frame, pack_residual};
 use crate::kernels::unpack::unpack_frame;
 use crate::model::Model;
-use crate::rt::{
-    AnalysisScratch, Branch, Dequantised, HyperScratch, Machine, Networks, PostfilterScratch, SynthesisScratch,
-};
+use crate::rt::{AnalysisScratch, Branch, Dequantised, HyperScratch, Networks, PostfilterScratch, SynthesisScratch};
 use crate::{Error, Result};
 
 /// Networks that all streams of a model share, and the memory of one stream.

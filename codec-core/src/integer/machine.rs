@@ -1,6 +1,6 @@
-//! Where and how the networks run.
+//! Layers on all threads of a stream.
 
-use crate::integer::{Backend, Block, Pointwise};
+use super::{Backend, Block, Depthwise, Pointwise};
 use crate::kernels::parallel::{for_bands, split_rows, take_front};
 
 /// Positions that a thread takes at a time; a multiple of what the kernels take.
@@ -21,12 +21,12 @@ impl Machine {
     }
 
     /// A layer at all positions of `x`.
-    pub(super) fn run(self, layer: &Pointwise, x: &[i16], out: &mut Vec<i16>) {
+    pub fn run(self, layer: &Pointwise, x: &[i16], out: &mut Vec<i16>) {
         self.bands(layer, x, None, out);
     }
 
     /// A layer at all positions of `x`, with `skip` added.
-    pub(super) fn run_adding(self, layer: &Pointwise, x: &[i16], skip: &[i16], out: &mut Vec<i16>) {
+    pub fn run_adding(self, layer: &Pointwise, x: &[i16], skip: &[i16], out: &mut Vec<i16>) {
         self.bands(layer, x, Some(skip), out);
     }
 
@@ -50,8 +50,14 @@ impl Machine {
         });
     }
 
+    /// A depthwise layer on `[rows][cols][channels]`.
+    pub fn run_depthwise(self, layer: &Depthwise, x: &[i16], size: (usize, usize), out: &mut Vec<i16>) {
+        resize(out, x.len());
+        layer.run(self.backend, self.threads, x, size, out);
+    }
+
     /// Blocks one after the other. `x` is `[rows][cols][channels]` before and after; `spare` is memory.
-    pub(super) fn blocks(self, blocks: &[Block], x: &mut Vec<i16>, size: (usize, usize), spare: &mut Vec<i16>) {
+    pub fn blocks(self, blocks: &[Block], x: &mut Vec<i16>, size: (usize, usize), spare: &mut Vec<i16>) {
         for block in blocks {
             resize(spare, x.len());
             block.run(self.backend, self.threads, x, size, spare);
@@ -61,7 +67,7 @@ impl Machine {
 }
 
 /// Gives a buffer a length; what it holds then is of no importance.
-pub(super) fn resize(buffer: &mut Vec<i16>, len: usize) {
+pub(crate) fn resize(buffer: &mut Vec<i16>, len: usize) {
     // Without clearing first: all of it is written anyway.
     buffer.resize(len, 0);
 }
