@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up and runs all tests. `--quick` leaves out the checks in the dev profile and the quickstart.
+# Sets up and runs all tests. `--quick` leaves out the checks in the dev profile and the quickstart; `--full` adds other processors:
+# aarch64 under qemu, and a build for AVX-512.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 # Distributed training is tested where its packages can be installed, or are there.
@@ -8,7 +9,17 @@ tests/setup.sh || exit 1
 
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1 G_DEBUG=fatal_warnings
 quick=0
-[ "${1:-}" = --quick ] && quick=1
+full=0
+for option in "$@"; do
+  case $option in
+    --quick) quick=1 ;;
+    --full) full=1 ;;
+    *)
+      echo "usage: tests/run.sh [--quick] [--full]" >&2
+      exit 2
+      ;;
+  esac
+done
 passed=0
 failed=0
 
@@ -25,8 +36,19 @@ stage() {
   fi
 }
 
-without_torch() {
-  CARGO_TARGET_DIR=target/notorch cargo test --quiet -p codec-core --no-default-features
+# What training, the paper profile and GPUs add. Afterwards the plugin is again the one that users get.
+with_torch() {
+  cargo test --quiet --release -p codec-core --features torch &&
+    cargo test --quiet --release -p ngc-trainer &&
+    cargo test --quiet --release -p ngc-tests --features torch --test networks --test exactness &&
+    cargo build --quiet --release -p gst-plugin-ngc --features torch && plugin_loads &&
+    cargo build --quiet --release -p gst-plugin-ngc
+}
+
+# All of the code for one kind of processor, whether or not this one is of it: the vector paths are built, not run.
+avx512_builds() {
+  CARGO_TARGET_DIR=target/avx512 RUSTFLAGS='-C target-cpu=x86-64-v4 -C target-feature=+avx512vnni' \
+    cargo build --quiet --release -p codec-core --no-default-features --lib --target x86_64-unknown-linux-gnu
 }
 
 plugin_loads() {
@@ -60,16 +82,17 @@ lint() {
 
 # Tests whose names say so; each says if it was skipped.
 gpu() {
-  cargo test --quiet --release -p codec-core -p ngc-trainer cuda -- --nocapture
+  cargo test --quiet --release -p codec-core --features torch cuda -- --nocapture &&
+    cargo test --quiet --release -p ngc-trainer cuda -- --nocapture &&
+    cargo test --quiet --release -p ngc-tests --features torch --test exactness cuda -- --nocapture
 }
 
 gpu_kit() {
   tests/gpu.sh --rehearse --minutes 0.5 && cargo build --quiet --release -p ngc-trainer
 }
 
-stage 'bitstream, entropy coder and kernels without libtorch' without_torch
-stage 'release build' cargo build --quiet --release --workspace
-stage 'tests, release profile' cargo test --quiet --release --workspace
+stage 'release build' cargo build --quiet --release
+stage 'tests, release profile' cargo test --quiet --release
 stage 'the plugin loads with an empty registry' plugin_loads
 if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
   stage 'format and lints' lint
@@ -80,6 +103,7 @@ if [ $quick -eq 0 ]; then
   stage 'exactness, dev profile' cargo test --quiet -p ngc-tests --test golden
   stage 'quickstart' quickstart
 fi
+stage 'training, paper profile and other tests with libtorch' with_torch
 stage 'kit for a GPU machine, rehearsed' gpu_kit
 if command -v mpirun mpicc >/dev/null; then
   stage 'distributed training' cargo test --quiet --release -p ngc-trainer --features mpi --test distributed
@@ -90,6 +114,13 @@ if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
   stage 'GPU' gpu
 else
   echo 'skipped: GPU tests (no GPU here)'
+fi
+
+if [ $full -eq 1 ]; then
+  stage 'aarch64, emulated' tests/aarch64.sh
+  if [ "$(uname -m)" = x86_64 ]; then
+    stage 'AVX-512, built' avx512_builds
+  fi
 fi
 
 printf '\n%d passed, %d failed\n' "$passed" "$failed"

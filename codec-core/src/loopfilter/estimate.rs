@@ -29,6 +29,8 @@ pub(super) struct Choice<'a, const K: usize, const C: usize> {
     pub state: &'a PlaneState<K, C>,
     /// Squared error that a bit is worth.
     pub price: f64,
+    /// How many threads may work.
+    pub threads: usize,
 }
 
 /// A plane's filter.
@@ -47,7 +49,7 @@ impl<const K: usize, const C: usize> Choice<'_, K, C> {
         let mut fitted_to = vec![true; self.state.areas()];
         let mut best: Option<Found<K, C>> = None;
         for _ in 0..PASSES {
-            let moments = gatherer.gather(&subject, C, &fitted_to);
+            let moments = gatherer.gather(&subject, C, &fitted_to, self.threads);
             let found = self.judged(self.sets(&moments));
             let settled = found.filter.areas == fitted_to || !found.filter.areas.contains(&true);
             fitted_to.clone_from(&found.filter.areas);
@@ -69,7 +71,8 @@ impl<const K: usize, const C: usize> Choice<'_, K, C> {
     fn judged(&self, sets: [Set<K>; C]) -> Found<K, C> {
         let everywhere = vec![true; self.state.areas()];
         let mut changes = vec![0; everywhere.len()];
-        Filter::new(self.samples, &sets, (self.classes, self.block), &everywhere).error_changes(self.original, &mut changes);
+        let filter = Filter::new(self.samples, &sets, (self.classes, self.block), &everywhere);
+        filter.error_changes(self.original, &mut changes, self.threads);
         let areas = self.areas(&changes);
         let change: i64 = changes.iter().zip(&areas).filter(|(_, on)| **on).map(|(change, _)| change).sum();
         let filter = PlaneFilter { sets, areas };

@@ -7,6 +7,7 @@ use super::diamond::{LUMA_PAIRS, reach, taps};
 use super::params::{AREA, FRACTION_BITS, Set, area_grid};
 use super::samples::{BORDER, STRIP, Samples};
 use crate::frame::Plane;
+use crate::kernels::parallel::{for_bands, split_rows, take_front};
 
 /// Samples of a strip.
 pub(super) type Lanes = [i16; STRIP];
@@ -21,6 +22,7 @@ pub(super) struct Filter<'a, const K: usize> {
     samples: &'a Samples,
     sets: &'a [Set<K>],
     /// Of each set, coefficients of two pairs side by side, 4 times; last the centre's and the rounding.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "made for multiply-add instructions"))]
     steps: Vec<[[i16; 8]; STEPS]>,
     classes: &'a ClassMap,
     block: usize,
@@ -64,15 +66,30 @@ impl<'a, const K: usize> Filter<'a, K> {
         );
     }
 
-    /// Adds to `errors` each filtered area's change of the sum of squared errors against `original`.
-    pub fn error_changes(&self, original: &Plane, errors: &mut [i64]) {
+    /// Adds to `errors` each filtered area's change of the sum of squared errors against `original`. Up to `threads` threads work.
+    pub fn error_changes(&self, original: &Plane, errors: &mut [i64], threads: usize) {
+        let (width, height) = (self.samples.width(), self.samples.height());
+        let (cols, _) = area_grid(width, height);
+        let mut rest = errors;
+        let bands: Vec<_> = split_rows(height, AREA, threads.max(1))
+            .map(|rows| {
+                let len = (rows.len().div_ceil(AREA) * cols).min(rest.len());
+                (rows, take_front(&mut rest, len))
+            })
+            .collect();
+        for_bands(threads, bands, |(rows, errors)| self.error_changes_of(original, rows, errors));
+    }
+
+    /// Of whole rows of areas, or up to the visible part's end; `errors` starts with the first of these areas.
+    fn error_changes_of(&self, original: &Plane, rows: Range<usize>, errors: &mut [i64]) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has the instructions that `judge` was compiled for.
-            return unsafe { x86::judge(self, original, errors) };
+            return unsafe { x86::judge(self, original, rows, errors) };
         }
         self.judge_with(
             original,
+            rows,
             errors,
             |classes| Weights::new(self, classes),
             |weights, row, left| weights.apply(self, row, left),
@@ -131,19 +148,21 @@ impl<'a, const K: usize> Filter<'a, K> {
     fn judge_with<W>(
         &self,
         original: &Plane,
+        rows: Range<usize>,
         errors: &mut [i64],
         prepare: impl Fn(&[u8]) -> W,
         apply: impl Fn(&W, usize, usize) -> Lanes,
     ) {
         let (width, height) = (self.samples.width(), self.samples.height());
-        self.run(0..height, prepare, apply, |area, row, left, filtered| {
+        let first = rows.start / AREA * area_grid(width, height).0;
+        self.run(rows, prepare, apply, |area, row, left, filtered| {
             let before = &self.samples.row(row as isize)[BORDER + left..];
             let wanted = &original.row(row)[left..width];
             let sum: i32 = match (wanted.first_chunk::<STRIP>(), before.first_chunk::<STRIP>()) {
                 (Some(wanted), Some(before)) => (0..STRIP).map(|i| change(wanted[i], before[i], filtered[i])).sum(),
                 _ => wanted.iter().zip(before).zip(filtered).map(|((&w, &b), &f)| change(w, b, f)).sum(),
             };
-            errors[area] += i64::from(sum);
+            errors[area - first] += i64::from(sum);
         });
     }
 }
@@ -204,12 +223,12 @@ impl<const K: usize> Weights<K> {
 
     fn apply(&self, filter: &Filter<K>, row: usize, left: usize) -> Lanes {
         let lines = lines::<K>(filter.samples, row, left);
-        let product = |weights: &Lanes, samples: &Lanes, i: usize| i32::from(weights[i]) * i32::from(samples[i]);
-        let mut sum: [i32; STRIP] = std::array::from_fn(|i| product(&self.centre, at(&lines, 0, 0), i) + i32::from(HALF));
+        let centre = at(&lines, 0, 0);
+        let mut sum: [i32; STRIP] = std::array::from_fn(|i| i32::from(self.centre[i]) * i32::from(centre[i]) + i32::from(HALF));
         for ((y, x), weights) in const { taps::<K>() }.into_iter().zip(&self.pairs) {
             let (one, other) = (at(&lines, y, x), at(&lines, -y, -x));
             for (i, sum) in sum.iter_mut().enumerate() {
-                *sum += product(weights, one, i) + product(weights, other, i);
+                *sum += i32::from(weights[i]) * i32::from(one[i] + other[i]);
             }
         }
         sum.map(|sum| (sum >> FRACTION_BITS).clamp(0, 255) as i16)
@@ -237,8 +256,14 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn judge<const K: usize>(filter: &Filter<K>, original: &Plane, errors: &mut [i64]) {
-        filter.judge_with(original, errors, |classes| steps(filter, classes), |steps, row, left| apply(filter, steps, row, left));
+    pub(super) fn judge<const K: usize>(filter: &Filter<K>, original: &Plane, rows: Range<usize>, errors: &mut [i64]) {
+        filter.judge_with(
+            original,
+            rows,
+            errors,
+            |classes| steps(filter, classes),
+            |steps, row, left| apply(filter, steps, row, left),
+        );
     }
 
     #[inline]

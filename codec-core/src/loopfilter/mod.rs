@@ -48,10 +48,12 @@ impl LoopFilter {
     /// counts): the one with the least J = squared error in grey levels + 65025 / `lambda` * bits, with `lambda` as
     /// [`crate::quality::lambda`] gives it. None if no filter is better than none.
     ///
-    /// `coder` is the stream's state before this frame, for real costs and the last frame's coefficients.
+    /// `coder` is the stream's state before this frame, for real costs and the last frame's coefficients. Up to `threads` threads of the
+    /// current rayon pool work, the caller included; the result does not depend on it.
     ///
     /// # Panics
     /// If a side of `display` is 0 or larger than the frames', or `coder` was made for another display size.
+    #[expect(clippy::too_many_arguments, reason = "a struct would only rename them")]
     pub fn estimate(
         &mut self,
         original: &Frame,
@@ -59,12 +61,13 @@ impl LoopFilter {
         display: (usize, usize),
         coder: &FilterCoder,
         lambda: f64,
+        threads: usize,
     ) -> Option<FilterParams> {
         let price = 65025.0 / lambda;
         for plane in 0..3 {
-            self.load(plane, decoded.plane(plane), display);
+            self.load(plane, decoded.plane(plane), display, threads);
         }
-        self.classify(1);
+        self.classify(threads);
         let luma = Choice {
             samples: &self.samples[0],
             original: original.plane(0),
@@ -72,13 +75,15 @@ impl LoopFilter {
             block: BLOCK,
             state: &coder.luma,
             price,
+            threads,
         };
         let luma = luma.make(&mut self.gatherer);
         let chroma = [0, 1].map(|i| {
             let samples = &self.samples[1 + i];
             self.flat.clear(samples);
             let original = original.plane(1 + i);
-            let choice = Choice { samples, original, classes: &self.flat, block: STRIP, state: &coder.chroma[i], price };
+            let (classes, state) = (&self.flat, &coder.chroma[i]);
+            let choice = Choice { samples, original, classes, block: STRIP, state, price, threads };
             choice.make(&mut self.gatherer)
         });
         let change = luma.iter().map(|found| found.change).chain(chroma.iter().flatten().map(|found| found.change)).sum::<i64>();
@@ -102,22 +107,22 @@ impl LoopFilter {
     /// If a side of `display` is 0 or larger than the frame's.
     pub fn apply(&mut self, params: &FilterParams, display: (usize, usize), frame: &mut Frame, threads: usize) {
         if let Some(luma) = &params.luma {
-            self.load(0, frame.plane(0), display);
+            self.load(0, frame.plane(0), display, threads);
             self.classify(threads);
             run(luma, &self.samples[0], (&self.classes, BLOCK), frame.plane_mut(0), threads);
         }
         for (plane, filter) in [1, 2].into_iter().zip(&params.chroma) {
             if let Some(filter) = filter {
-                self.load(plane, frame.plane(plane), display);
+                self.load(plane, frame.plane(plane), display, threads);
                 self.flat.clear(&self.samples[plane]);
                 run(filter, &self.samples[plane], (&self.flat, STRIP), frame.plane_mut(plane), threads);
             }
         }
     }
 
-    fn load(&mut self, index: usize, plane: &Plane, (width, height): (usize, usize)) {
-        let (width, height) = if index == 0 { (width, height) } else { chroma_size(width, height) };
-        self.samples[index].load(plane, width, height);
+    fn load(&mut self, index: usize, plane: &Plane, (width, height): (usize, usize), threads: usize) {
+        let size = if index == 0 { (width, height) } else { chroma_size(width, height) };
+        self.samples[index].load(plane, size, threads);
     }
 
     /// Finds the classes of luma's blocks.

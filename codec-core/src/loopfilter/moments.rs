@@ -10,6 +10,7 @@ use super::diamond::{LUMA_PAIRS, taps};
 use super::params::{AREA, FRACTION_BITS, Set, area_grid};
 use super::samples::{BORDER, STRIP, Samples};
 use crate::frame::Plane;
+use crate::kernels::parallel::{for_bands, split_rows};
 
 /// Side of a square whose samples are all of one class, and squares of a strip.
 const SIDE: usize = 4;
@@ -64,9 +65,16 @@ impl<const K: usize> Moments<K> {
     }
 }
 
-/// Gathers the moments of all classes of a plane in integers.
+/// Gathers the moments of all classes of a plane in integers, so that sums do not depend on their order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gatherer {
+    /// One for each band of rows.
+    parts: Vec<Part>,
+}
+
+/// What a band of rows has given so far, by class.
+#[derive(Clone, Debug, Default)]
+struct Part {
     lanes: Vec<Lanes>,
     totals: Vec<[i64; PRODUCTS]>,
     groups: Vec<u32>,
@@ -82,21 +90,55 @@ pub(super) struct Subject<'a> {
 }
 
 impl Gatherer {
-    /// The moments of each class over the areas that are on.
-    pub fn gather<const K: usize>(&mut self, subject: &Subject, classes: usize, areas: &[bool]) -> Vec<Moments<K>> {
-        self.clear(classes);
-        self.visit::<K>(subject, areas);
-        self.moments()
+    /// The moments of each class over the areas that are on, found by up to `threads` threads.
+    pub fn gather<const K: usize>(
+        &mut self,
+        subject: &Subject,
+        classes: usize,
+        areas: &[bool],
+        threads: usize,
+    ) -> Vec<Moments<K>> {
+        let rows: Vec<_> = split_rows(subject.samples.height(), AREA, threads.max(1)).collect();
+        self.parts.resize_with(rows.len(), Part::default);
+        for_bands(threads, self.parts.iter_mut().zip(rows), |(part, rows)| {
+            part.clear(classes);
+            part.visit::<K>(subject, areas, rows);
+            part.flush_all();
+        });
+        self.moments(classes)
     }
 
     /// As [`Self::gather`] on any processor.
     #[cfg(test)]
     pub fn gather_portable<const K: usize>(&mut self, subject: &Subject, classes: usize, areas: &[bool]) -> Vec<Moments<K>> {
-        self.clear(classes);
-        self.visit_portable::<K>(subject, areas);
-        self.moments()
+        self.parts.resize_with(1, Part::default);
+        let part = &mut self.parts[0];
+        part.clear(classes);
+        part.visit_portable::<K>(subject, areas, 0..subject.samples.height());
+        part.flush_all();
+        self.moments(classes)
     }
 
+    fn moments<const K: usize>(&self, classes: usize) -> Vec<Moments<K>> {
+        let of = |class: usize| {
+            let sum = |product: usize| self.parts.iter().map(|part| part.totals[class][product]).sum::<i64>() as f64;
+            let mut sums = (0..PRODUCTS).map(sum);
+            let mut moments = Moments::default();
+            for i in 0..K {
+                for j in 0..=i {
+                    let sum = sums.next().unwrap_or_default();
+                    (moments.pairs[i][j], moments.pairs[j][i]) = (sum, sum);
+                }
+            }
+            moments.error.iter_mut().zip(&mut sums).for_each(|(error, sum)| *error = sum);
+            moments.squares = sums.next().unwrap_or_default();
+            moments
+        };
+        (0..classes).map(of).collect()
+    }
+}
+
+impl Part {
     fn clear(&mut self, classes: usize) {
         self.lanes.clear();
         self.lanes.resize(classes, [[0; LANES]; PRODUCTS]);
@@ -106,23 +148,8 @@ impl Gatherer {
         self.groups.resize(classes, 0);
     }
 
-    fn moments<const K: usize>(&mut self) -> Vec<Moments<K>> {
-        (0..self.groups.len())
-            .map(|class| {
-                self.flush(class);
-                let mut totals = self.totals[class].iter().map(|&total| total as f64);
-                let mut moments = Moments::default();
-                for i in 0..K {
-                    for j in 0..=i {
-                        let total = totals.next().unwrap_or_default();
-                        (moments.pairs[i][j], moments.pairs[j][i]) = (total, total);
-                    }
-                }
-                moments.error.iter_mut().zip(&mut totals).for_each(|(error, total)| *error = total);
-                moments.squares = totals.next().unwrap_or_default();
-                moments
-            })
-            .collect()
+    fn flush_all(&mut self) {
+        (0..self.groups.len()).for_each(|class| self.flush(class));
     }
 
     fn flush(&mut self, class: usize) {
@@ -133,17 +160,18 @@ impl Gatherer {
         self.groups[class] = 0;
     }
 
-    fn visit<const K: usize>(&mut self, subject: &Subject, areas: &[bool]) {
+    /// Adds the samples of `rows`, which are whole rows of areas or end with the visible part.
+    fn visit<const K: usize>(&mut self, subject: &Subject, areas: &[bool], rows: Range<usize>) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has the instructions that `visit` was compiled for.
-            return unsafe { x86::visit::<K>(self, subject, areas) };
+            return unsafe { x86::visit::<K>(self, subject, areas, rows) };
         }
-        self.visit_portable::<K>(subject, areas);
+        self.visit_portable::<K>(subject, areas, rows);
     }
 
-    fn visit_portable<const K: usize>(&mut self, subject: &Subject, areas: &[bool]) {
-        self.visit_with::<K>(subject, areas, fill::<K>, accumulate::<K>);
+    fn visit_portable<const K: usize>(&mut self, subject: &Subject, areas: &[bool], rows: Range<usize>) {
+        self.visit_with::<K>(subject, areas, rows, fill::<K>, accumulate::<K>);
     }
 
     /// `fill` finds the features of the squares of a strip, `accumulate` adds their products.
@@ -152,13 +180,14 @@ impl Gatherer {
         &mut self,
         subject: &Subject,
         areas: &[bool],
+        rows: Range<usize>,
         fill: impl Fn(&Subject, usize, usize, &mut Features),
         accumulate: impl Fn(&Features, Range<usize>, &mut Lanes),
     ) {
         let (width, height) = (subject.samples.width(), subject.samples.height());
         let (area_cols, _) = area_grid(width, height);
         let mut features = [[[0; GROUP]; SQUARES]; MOST];
-        for top in (0..height).step_by(SIDE) {
+        for top in rows.step_by(SIDE) {
             let row = subject.classes.row(top / subject.block);
             for left in (0..width).step_by(STRIP) {
                 if !areas[top / AREA * area_cols + left / AREA] {
@@ -216,18 +245,19 @@ fn wanted(subject: &Subject, row: usize, left: usize) -> [u8; STRIP] {
 fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut Features) {
     let taps = const { taps::<K>() };
     for row in 0..SIDE {
-        let wanted = wanted(subject, top + row, left);
-        let at = |(y, x): (isize, isize), i: usize| {
-            subject.samples.row((top + row) as isize + y)[(BORDER as isize + x) as usize + left + i]
-        };
-        for (i, &wanted) in wanted.iter().enumerate() {
-            let (square, place) = (i / SIDE, row * SIDE + i % SIDE);
-            let centre = at((0, 0), i);
-            for (feature, (y, x)) in features.iter_mut().zip(taps) {
-                feature[square][place] = at((y, x), i) + at((-y, -x), i) - 2 * centre;
+        let lines: [_; 2 * BORDER + 1] = lines(subject, top + row, left);
+        let at = |y: isize, x: isize| strip(lines[(BORDER as isize + y) as usize], x);
+        let put = |feature: &mut [Group; SQUARES], values: [i16; STRIP]| {
+            for (group, values) in feature.iter_mut().zip(values.as_chunks::<SIDE>().0) {
+                group[row * SIDE..][..SIDE].copy_from_slice(values);
             }
-            features[K][square][place] = i16::from(wanted) - centre;
+        };
+        let (wanted, centre) = (wanted(subject, top + row, left), at(0, 0));
+        for (feature, (y, x)) in features.iter_mut().zip(taps) {
+            let (one, other) = (at(y, x), at(-y, -x));
+            put(feature, std::array::from_fn(|i| one[i] + other[i] - 2 * centre[i]));
         }
+        put(&mut features[K], std::array::from_fn(|i| i16::from(wanted[i]) - centre[i]));
     }
 }
 
@@ -238,12 +268,22 @@ fn accumulate<const K: usize>(features: &Features, squares: Range<usize>, lanes:
         for (j, lanes) in (0..=i).zip(&mut lanes) {
             for square in squares.clone() {
                 let (a, b) = (&features[i][square], &features[j][square]);
+                // Which lane a product goes to does not matter.
                 for (l, sum) in lanes.iter_mut().enumerate() {
-                    *sum += i32::from(a[2 * l]) * i32::from(b[2 * l]) + i32::from(a[2 * l + 1]) * i32::from(b[2 * l + 1]);
+                    *sum += i32::from(a[l]) * i32::from(b[l]) + i32::from(a[LANES + l]) * i32::from(b[LANES + l]);
                 }
             }
         }
     }
+}
+
+/// `N` rows of a strip from [`BORDER`] above `row` on, each from [`BORDER`] columns before the strip on.
+#[inline(always)]
+fn lines<'a, const N: usize>(subject: &Subject<'a>, row: usize, left: usize) -> [&'a [i16; STRIP + 2 * BORDER]; N] {
+    std::array::from_fn(|i| {
+        let row = subject.samples.row((row + i) as isize - BORDER as isize);
+        row[left..].first_chunk().expect("rows hold whole strips and a border")
+    })
 }
 
 /// The samples of a strip in one of `lines`, from an offset on. Lines start [`BORDER`] columns before the strip.
@@ -259,10 +299,11 @@ mod x86 {
     use super::*;
 
     #[target_feature(enable = "avx2")]
-    pub(super) fn visit<const K: usize>(gatherer: &mut Gatherer, subject: &Subject, areas: &[bool]) {
-        gatherer.visit_with::<K>(
+    pub(super) fn visit<const K: usize>(part: &mut Part, subject: &Subject, areas: &[bool], rows: Range<usize>) {
+        part.visit_with::<K>(
             subject,
             areas,
+            rows,
             |subject, top, left, features| fill::<K>(subject, top, left, features),
             |features, squares, lanes| accumulate::<K>(features, squares, lanes),
         );
@@ -272,11 +313,7 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn fill<const K: usize>(subject: &Subject, top: usize, left: usize, features: &mut Features) {
-        let mut lines = [&[0; STRIP + 2 * BORDER]; SIDE + 2 * BORDER];
-        for (i, line) in lines.iter_mut().enumerate() {
-            let row = subject.samples.row((top + i) as isize - BORDER as isize);
-            *line = row[left..].first_chunk().expect("rows hold whole strips and a border");
-        }
+        let lines: [_; SIDE + 2 * BORDER] = lines(subject, top, left);
         let mut centres = [_mm256_setzero_si256(); SIDE];
         let mut rows = centres;
         for row in 0..SIDE {

@@ -2,6 +2,7 @@
 
 use super::diamond::REACH;
 use crate::frame::Plane;
+use crate::kernels::parallel::for_bands;
 
 /// Samples that are filtered together, side by side.
 pub(super) const STRIP: usize = 16;
@@ -18,22 +19,26 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Takes the upper left `width` x `height` samples, keeping the memory where it can.
+    /// Takes the upper left `width` x `height` samples with up to `threads` threads, keeping the memory where it can.
     ///
     /// # Panics
     /// If a side is 0 or larger than the plane's.
-    pub fn load(&mut self, plane: &Plane, width: usize, height: usize) {
+    pub fn load(&mut self, plane: &Plane, (width, height): (usize, usize), threads: usize) {
         assert!(width > 0 && height > 0 && width <= plane.width && height <= plane.height);
         (self.width, self.height) = (width, height);
         self.stride = width.next_multiple_of(STRIP) + 2 * BORDER;
         let rows = height.next_multiple_of(8) + 2 * BORDER;
         self.data.resize(self.stride * rows, 0);
-        for (row, line) in self.data.chunks_exact_mut(self.stride).enumerate() {
-            let samples = &plane.row(row.saturating_sub(BORDER).min(height - 1))[..width];
-            line[..BORDER].fill(samples[0].into());
-            line[BORDER..].iter_mut().zip(samples).for_each(|(to, &from)| *to = from.into());
-            line[BORDER + width..].fill(samples[width - 1].into());
-        }
+        let rows_a_band = rows.div_ceil(threads.max(1));
+        for_bands(threads, self.data.chunks_mut(rows_a_band * self.stride).enumerate(), |(band, lines)| {
+            for (row, line) in lines.chunks_exact_mut(self.stride).enumerate() {
+                let row = band * rows_a_band + row;
+                let samples = &plane.row(row.saturating_sub(BORDER).min(height - 1))[..width];
+                line[..BORDER].fill(samples[0].into());
+                line[BORDER..].iter_mut().zip(samples).for_each(|(to, &from)| *to = from.into());
+                line[BORDER + width..].fill(samples[width - 1].into());
+            }
+        });
     }
 
     /// Columns of the visible part.
@@ -62,7 +67,7 @@ mod tests {
         let plane = Plane::from_vec((0..240).map(|i| i as u8).collect(), 20, 12).unwrap();
         let mut samples = Samples::default();
         for (width, height) in [(20, 12), (17, 9), (1, 1), (16, 8)] {
-            samples.load(&plane, width, height);
+            samples.load(&plane, (width, height), width % 3);
             for row in -4..height.next_multiple_of(8) as isize + 4 {
                 let source = plane.row(row.clamp(0, height as isize - 1) as usize);
                 let line = samples.row(row);

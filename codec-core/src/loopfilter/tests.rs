@@ -56,7 +56,7 @@ fn fast_and_slow_filters_agree() {
         let source = noise(&mut rng, display);
         let params = random_params(&mut rng, display);
         let wanted = reference::apply(&params, display, &source);
-        for threads in [1, 2, 7] {
+        for threads in [1, 2, 3, 8] {
             let mut found = source.clone();
             filter.apply(&params, display, &mut found, threads);
             assert_eq!(found, wanted, "{display:?}, {threads} threads");
@@ -70,7 +70,7 @@ fn the_portable_kernel_agrees() {
     let mut filter = LoopFilter::default();
     for display in DISPLAYS {
         let frame = noise(&mut rng, display);
-        filter.load(0, frame.plane(0), display);
+        filter.load(0, frame.plane(0), display, 1);
         filter.classify(1);
         let params: LumaFilter = random_filter(&mut rng, display);
         let kernel = Filter::new(&filter.samples[0], &params.sets, (&filter.classes, BLOCK), &params.areas);
@@ -87,14 +87,14 @@ fn moments_are_those_of_the_features() {
     let mut filter = LoopFilter::default();
     for display in DISPLAYS {
         let (original, decoded) = (noise(&mut rng, display), noise(&mut rng, display));
-        filter.load(0, decoded.plane(0), display);
+        filter.load(0, decoded.plane(0), display, 1);
         filter.classify(1);
         let (samples, original) = (&filter.samples[0], original.plane(0));
         let (cols, rows) = area_grid(display.0, display.1);
         let areas: Vec<bool> = (0..cols * rows).map(|i| i % 3 != 1).collect();
         let subject = moments::Subject { samples, original, classes: &filter.classes, block: BLOCK };
         let mut gatherer = Gatherer::default();
-        let found = gatherer.gather::<LUMA_PAIRS>(&subject, CLASSES, &areas);
+        let found = gatherer.gather::<LUMA_PAIRS>(&subject, CLASSES, &areas, 1);
         assert_eq!(found, gatherer.gather_portable::<LUMA_PAIRS>(&subject, CLASSES, &areas), "{display:?}");
         // What a set promises is the change of the error, but for rounding and clipping.
         let set: Set<LUMA_PAIRS> = [0, 1, -2, 0, 3, -1, 2, 0, -2, 1, 4, 3];
@@ -122,7 +122,7 @@ fn classes_are_those_of_the_specification() {
     let mut seen = [0; CLASSES];
     for display in DISPLAYS {
         let frame = noise(&mut rng, display);
-        filter.load(0, frame.plane(0), display);
+        filter.load(0, frame.plane(0), display, 1);
         filter.classify(1);
         for row in 0..display.1 {
             for col in 0..display.0 {
@@ -217,7 +217,7 @@ fn a_blur_is_taken_back_in_part() {
     let display = (200, 130);
     let (original, decoded) = blurred(display, 0.0);
     let mut filter = LoopFilter::default();
-    let params = filter.estimate(&original, &decoded, display, &FilterCoder::new(display), 300.0).unwrap();
+    let params = filter.estimate(&original, &decoded, display, &FilterCoder::new(display), 300.0, 1).unwrap();
     let mut filtered = decoded.clone();
     filter.apply(&params, display, &mut filtered, 1);
     let (before, after) = (errors(&original, &decoded, display), errors(&original, &filtered, display));
@@ -241,7 +241,7 @@ fn estimation_never_loses() {
             if round % 3 == 1 {
                 coder.encode(Some(&random_params(&mut rng, display)), &mut SymbolWriter::new());
             }
-            let params = filter.estimate(&original, &decoded, display, &coder, lambda);
+            let params = filter.estimate(&original, &decoded, display, &coder, lambda, 1);
             let mut filtered = decoded.clone();
             if let Some(params) = &params {
                 filter.apply(params, display, &mut filtered, 1);
@@ -259,6 +259,24 @@ fn estimation_never_loses() {
         }
     }
     assert!(used > 10, "{used}");
+}
+
+#[test]
+fn estimation_does_not_depend_on_threads() {
+    let mut rng = StdRng::seed_from_u64(11);
+    let (mut filter, mut found) = (LoopFilter::default(), 0);
+    for display in DISPLAYS.into_iter().chain([(300, 400)]) {
+        let mut coder = FilterCoder::new(display);
+        for (original, decoded) in [blurred(display, 0.5), (noise(&mut rng, display), noise(&mut rng, display))] {
+            let [one, others @ ..] =
+                [1, 2, 3, 8].map(|threads| filter.estimate(&original, &decoded, display, &coder, 300.0, threads));
+            assert!(others.iter().all(|other| *other == one), "{display:?}");
+            assert_eq!(filter.estimate(&original, &decoded, display, &coder, 300.0, 1), one, "{display:?}");
+            found += usize::from(one.is_some());
+            coder.encode(one.as_ref(), &mut SymbolWriter::new());
+        }
+    }
+    assert!(found > 3, "{found}");
 }
 
 /// A writer's frames, and the state after them.

@@ -1,5 +1,7 @@
 //! The motion of a frame: vectors on the leaves of quadtrees.
 
+use std::ops::Range;
+
 /// Side of the smallest leaf, and of a cell of [`BlockField`]'s grid, in luma samples.
 pub const CELL: usize = 1 << MIN_LOG2;
 /// Side of the largest leaf, the root of a tree, in luma samples.
@@ -33,6 +35,13 @@ impl Leaf {
     pub fn cells(&self) -> usize {
         1 << (self.log2 - MIN_LOG2)
     }
+}
+
+/// The cells of one root, row by row.
+#[derive(Clone, Copy)]
+pub(super) struct RootCells {
+    vectors: [[MotionVector; ROOT / CELL]; ROOT / CELL],
+    log2: [[u8; ROOT / CELL]; ROOT / CELL],
 }
 
 /// The motion of a frame of coded size (sides are multiples of [`ROOT`]): a grid of [`CELL`]x[`CELL`] cells, each of which knows
@@ -99,19 +108,50 @@ impl BlockField {
     pub fn leaves(&self) -> impl Iterator<Item = Leaf> + '_ {
         let root = ROOT / CELL;
         let (rows, cols) = (self.rows / root, self.cols / root);
-        (0..rows * cols).flat_map(move |tree| {
-            let (top, left) = (tree / cols * root, tree % cols * root);
-            let mut next = 0;
-            std::iter::from_fn(move || {
-                // `next` counts cells of the root in Z order.
-                (next < root * root).then(|| {
-                    let (row, col) = (top + odd_bits(next >> 1), left + odd_bits(next));
-                    let log2 = self.log2(row, col);
-                    next += 1 << (2 * (log2 - MIN_LOG2));
-                    Leaf { row, col, log2, vector: self.vector(row, col) }
-                })
+        (0..rows * cols).flat_map(move |tree| self.root_leaves(tree / cols * root, tree % cols * root))
+    }
+
+    /// The leaves of the root whose first cell is (`row`, `col`), in coding order.
+    pub(super) fn root_leaves(&self, row: usize, col: usize) -> impl Iterator<Item = Leaf> + '_ {
+        let (root, top, left) = (ROOT / CELL, row, col);
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            // `next` counts cells of the root in Z order.
+            (next < root * root).then(|| {
+                let (row, col) = (top + odd_bits(next >> 1), left + odd_bits(next));
+                let log2 = self.log2(row, col);
+                next += 1 << (2 * (log2 - MIN_LOG2));
+                Leaf { row, col, log2, vector: self.vector(row, col) }
             })
         })
+    }
+
+    /// The root whose first cell is (`row`, `col`).
+    pub(super) fn root(&self, row: usize, col: usize) -> RootCells {
+        let at = |i: usize| (row + i) * self.cols + col;
+        RootCells {
+            vectors: std::array::from_fn(|i| *self.vectors[at(i)..].first_chunk().expect("a root lies within the field")),
+            log2: std::array::from_fn(|i| *self.log2[at(i)..].first_chunk().expect("a root lies within the field")),
+        }
+    }
+
+    /// Replaces the root whose first cell is (`row`, `col`).
+    pub(super) fn set_root(&mut self, row: usize, col: usize, root: &RootCells) {
+        for (i, (vectors, log2)) in root.vectors.iter().zip(&root.log2).enumerate() {
+            let at = (row + i) * self.cols + col;
+            self.vectors[at..][..vectors.len()].copy_from_slice(vectors);
+            self.log2[at..][..log2.len()].copy_from_slice(log2);
+        }
+    }
+
+    /// Makes some rows of cells those of another field, as far as it has them, and the size that field's.
+    pub(super) fn resemble(&mut self, other: &Self, rows: Range<usize>) {
+        (self.rows, self.cols) = (other.rows, other.cols);
+        self.vectors.resize(other.vectors.len(), MotionVector::default());
+        self.log2.resize(other.log2.len(), MAX_LOG2);
+        let cells = rows.start.min(self.rows) * self.cols..rows.end.min(self.rows) * self.cols;
+        self.vectors[cells.clone()].copy_from_slice(&other.vectors[cells.clone()]);
+        self.log2[cells.clone()].copy_from_slice(&other.log2[cells]);
     }
 }
 

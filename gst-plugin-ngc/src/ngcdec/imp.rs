@@ -132,7 +132,7 @@ impl VideoDecoderImpl for NgcDec {
                 return Err(gst::loggable_error!(CAT, "{}", e));
             }
         };
-        gst::info!(CAT, imp = self, "model {} on {:?}", decoder.model().id, decoder.model().device);
+        gst::info!(CAT, imp = self, "model {}", decoder.model().id);
         *guard = Some(State { decoder, input: input.clone(), video: None, waiting: None });
         drop(guard);
         self.obj().set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);

@@ -9,18 +9,20 @@ pub(super) struct Window<'a> {
     /// Added to a sum of differences, by column and by row of the window. The columns are a multiple of 8.
     pub column_costs: &'a [u16],
     pub row_costs: &'a [u16],
+    /// Whether 4x4 blocks are of interest, too.
+    pub fours: bool,
 }
 
 /// The lowest costs so far and where they were found, for 8 displacements side by side and two blocks in a register.
-struct Best {
-    costs: [[u16; 16]; SUMS],
-    places: [[u16; 16]; SUMS],
+pub(super) struct Best {
+    pub costs: [[u16; 16]; SUMS],
+    pub places: [[u16; 16]; SUMS],
 }
 
 /// The best displacement (columns, rows) of each block of a group.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Group {
-    /// Of 4x4 samples, in row order.
+    /// Of 4x4 samples, in row order; no motion if these were not asked for.
     pub fours: [(i32, i32); 16],
     /// Of 8x8 samples.
     pub eights: [(i32, i32); 4],
@@ -43,7 +45,7 @@ pub(super) fn search(current: (&[u8], usize), reference: (&[u8], usize), window:
         (column as i32 - window.reach.0 as i32, row as i32 - window.reach.1 as i32)
     };
     Group {
-        fours: std::array::from_fn(|i| place(i / 4 * 2 + i % 2, i % 4 / 2)),
+        fours: std::array::from_fn(|i| if window.fours { place(i / 4 * 2 + i % 2, i % 4 / 2) } else { (0, 0) }),
         eights: std::array::from_fn(|i| place(8 + i / 2, i % 2)),
         sixteen: place(10, 0),
     }
@@ -53,42 +55,61 @@ fn run(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2, and `search` checked the lengths.
-        return unsafe { x86::run(current, reference, window, best) };
+        return unsafe {
+            match window.fours {
+                true => x86::run::<true>(current, reference, window, best),
+                false => x86::run::<false>(current, reference, window, best),
+            }
+        };
     }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: every aarch64 processor that Rust's standard library runs on has NEON.
+    return unsafe { super::neon::coarse(current, reference, window, best) };
+    #[cfg(not(target_arch = "aarch64"))]
     run_any(current, reference, window, best);
 }
 
 /// Register 2 r + h holds, of the r-th row of 4x4 blocks, the h-th and the (h + 2)-th; registers 8 and 9 the 8x8 blocks of the
 /// upper and the lower half, register 10 the group twice.
-fn run_any(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
+#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
+pub(super) fn run_any(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
     let columns = window.column_costs.len();
     for (row, &row_cost) in window.row_costs.iter().enumerate() {
         for column in (0..columns).step_by(8) {
             let mut sums = [[0u16; 16]; SUMS];
-            for (i, sum) in sums[..8].iter_mut().enumerate() {
-                for (lane, sum) in sum.iter_mut().enumerate() {
-                    let (x, y) = (4 * (i % 2 + lane / 8 * 2), i / 2 * 4);
-                    for line in y..y + 4 {
-                        let a = &current.0[line * current.1 + x..][..4];
-                        let b = &reference.0[(row + line) * reference.1 + column + lane % 8 + x..][..4];
-                        *sum += a.iter().zip(b).map(|(&a, &b)| u16::from(a.abs_diff(b))).sum::<u16>();
+            for four in 0..4 {
+                // Of four 4x4 blocks side by side, each of eight displacements.
+                let mut blocks = [[0u16; 8]; 4];
+                for line in 4 * four..4 * four + 4 {
+                    let own = current.0[line * current.1..].first_chunk::<16>().expect("a group's row");
+                    let samples = reference.0[(row + line) * reference.1 + column..].first_chunk::<24>().expect("a window's row");
+                    for x in 0..16 {
+                        let samples: &[u8; 8] = samples[x..].first_chunk().expect("24 samples");
+                        for (sum, sample) in blocks[x / 4].iter_mut().zip(samples) {
+                            *sum += u16::from(own[x].abs_diff(*sample));
+                        }
                     }
+                }
+                for (i, block) in blocks.iter().enumerate() {
+                    sums[2 * four + i % 2][i / 2 * 8..][..8].copy_from_slice(block);
                 }
             }
             for half in 0..2 {
-                let blocks: [[u16; 16]; 4] = std::array::from_fn(|i| sums[4 * half + i]);
-                sums[8 + half] = std::array::from_fn(|lane| blocks.iter().map(|block| block[lane]).sum());
+                sums[8 + half] = std::array::from_fn(|lane| (0..4).map(|i| sums[4 * half + i][lane]).sum());
             }
-            for lane in 0..16 {
-                sums[10][lane] = (0..2).map(|half| sums[8 + half][lane % 8] + sums[8 + half][8 + lane % 8]).sum();
-            }
+            sums[10] = std::array::from_fn(|lane| {
+                let [upper, lower] = [8, 9].map(|half| sums[half][lane % 8] + sums[half][8 + lane % 8]);
+                upper + lower
+            });
             let place = (row * (columns / 8) + column / 8) as u16;
+            let costs: &[u16; 8] = window.column_costs[column..].first_chunk().expect("columns are a multiple of 8");
+            let more: [u16; 16] = std::array::from_fn(|lane| costs[lane % 8].saturating_add(row_cost));
             for ((sums, costs), places) in sums.iter().zip(&mut best.costs).zip(&mut best.places) {
-                for (lane, &sum) in sums.iter().enumerate() {
-                    let cost = window.column_costs[column + lane % 8].saturating_add(row_cost).saturating_add(sum);
-                    if cost < costs[lane] {
-                        (costs[lane], places[lane]) = (cost, place);
-                    }
+                for lane in 0..16 {
+                    let cost = more[lane].saturating_add(sums[lane]);
+                    let better = cost < costs[lane];
+                    costs[lane] = if better { cost } else { costs[lane] };
+                    places[lane] = if better { place } else { places[lane] };
                 }
             }
         }
@@ -103,7 +124,7 @@ mod x86 {
     /// # Safety
     /// AVX2, and the lengths that `search` checks.
     #[target_feature(enable = "avx2")]
-    pub unsafe fn run(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
+    pub unsafe fn run<const FOURS: bool>(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
         let columns = window.column_costs.len();
         // SAFETY: 16 rows of 16 samples lie in `current`; from every displacement, 16 rows of 24 samples in `reference`, whose
         // last row ends where `search` requires.
@@ -139,8 +160,10 @@ mod x86 {
                             sums[0] = _mm256_add_epi16(sums[0], _mm256_mpsadbw_epu8::<0b010_000>(samples, own));
                             sums[1] = _mm256_add_epi16(sums[1], _mm256_mpsadbw_epu8::<0b111_101>(samples, own));
                         }
-                        take(2 * four, sums[0]);
-                        take(2 * four + 1, sums[1]);
+                        if FOURS {
+                            take(2 * four, sums[0]);
+                            take(2 * four + 1, sums[1]);
+                        }
                         halves[four / 2] = _mm256_add_epi16(halves[four / 2], _mm256_add_epi16(sums[0], sums[1]));
                     }
                     take(8, halves[0]);
@@ -158,6 +181,42 @@ mod tests {
     use super::*;
     use rand::prelude::*;
 
+    /// Sample by sample.
+    fn run_plainly(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
+        let columns = window.column_costs.len();
+        for (row, &row_cost) in window.row_costs.iter().enumerate() {
+            for column in (0..columns).step_by(8) {
+                let mut sums = [[0u16; 16]; SUMS];
+                for (i, sum) in sums[..8].iter_mut().enumerate() {
+                    for (lane, sum) in sum.iter_mut().enumerate() {
+                        let (x, y) = (4 * (i % 2 + lane / 8 * 2), i / 2 * 4);
+                        for line in y..y + 4 {
+                            let a = &current.0[line * current.1 + x..][..4];
+                            let b = &reference.0[(row + line) * reference.1 + column + lane % 8 + x..][..4];
+                            *sum += a.iter().zip(b).map(|(&a, &b)| u16::from(a.abs_diff(b))).sum::<u16>();
+                        }
+                    }
+                }
+                for half in 0..2 {
+                    let blocks: [[u16; 16]; 4] = std::array::from_fn(|i| sums[4 * half + i]);
+                    sums[8 + half] = std::array::from_fn(|lane| blocks.iter().map(|block| block[lane]).sum());
+                }
+                for lane in 0..16 {
+                    sums[10][lane] = (0..2).map(|half| sums[8 + half][lane % 8] + sums[8 + half][8 + lane % 8]).sum();
+                }
+                let place = (row * (columns / 8) + column / 8) as u16;
+                for ((sums, costs), places) in sums.iter().zip(&mut best.costs).zip(&mut best.places) {
+                    for (lane, &sum) in sums.iter().enumerate() {
+                        let cost = window.column_costs[column + lane % 8].saturating_add(row_cost).saturating_add(sum);
+                        if cost < costs[lane] {
+                            (costs[lane], places[lane]) = (cost, place);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn vector_code_equals_plain_code_and_finds_the_best() {
         let mut rng = SmallRng::seed_from_u64(4);
@@ -172,12 +231,15 @@ mod tests {
             }
             let column_costs: Vec<u16> = (0..16).map(|i: u16| i.abs_diff(8)).collect();
             let row_costs: Vec<u16> = (0..11).map(|i: u16| i.abs_diff(5)).collect();
-            let window = Window { reach, column_costs: &column_costs, row_costs: &row_costs };
+            let window = Window { reach, column_costs: &column_costs, row_costs: &row_costs, fours: true };
             let empty = || Best { costs: [[u16::MAX; 16]; SUMS], places: [[0; 16]; SUMS] };
-            let (mut found, mut wanted) = (empty(), empty());
-            run((&current, 16), (&reference, 40), &window, &mut found);
-            run_any((&current, 16), (&reference, 40), &window, &mut wanted);
-            assert_eq!((found.costs, found.places), (wanted.costs, wanted.places));
+            let mut wanted = empty();
+            run_plainly((&current, 16), (&reference, 40), &window, &mut wanted);
+            for run in [run, run_any] {
+                let mut found = empty();
+                run((&current, 16), (&reference, 40), &window, &mut found);
+                assert_eq!((found.costs, found.places), (wanted.costs, wanted.places));
+            }
             let group = search((&current, 16), (&reference, 40), &window);
             assert_eq!(group.eights[1], (5, -4));
             if levels > 2 {

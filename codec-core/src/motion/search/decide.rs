@@ -24,8 +24,8 @@ pub(super) struct Thoroughness {
     pub optimism: f64,
     /// Rounds of the polishing passes at steps of a half and a quarter sample.
     pub polish_rounds: [usize; 2],
-    /// Leaves without other vectors around them are not polished.
-    pub skip_uniform: bool,
+    /// Leaves are not polished if no vector around them differs by more than this, in quarter samples.
+    pub alike: Option<u16>,
     /// Every vector of whole samples within so many columns and rows is a start.
     pub every: Option<(i16, i16)>,
 }
@@ -71,7 +71,7 @@ impl<'a> Inputs<'a> {
         visible.then(|| Area { x, y, width: side.min(self.display.0 - x), height: side.min(self.display.1 - y) })
     }
 
-    fn distortion(&self, area: Area, vector: MotionVector) -> u64 {
+    pub(super) fn distortion(&self, area: Area, vector: MotionVector) -> u64 {
         let pair = Pair {
             a: &self.current.data[area.y * self.current.stride + area.x..],
             a_stride: self.current.stride,

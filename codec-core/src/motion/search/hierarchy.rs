@@ -65,12 +65,12 @@ impl Hierarchy {
     /// Searches `wide` around no motion at the coarsest size, and `narrow` around what was found at the finer ones. `price` is that
     /// of a bit in squared grey levels.
     pub fn run(&mut self, full: [&Surface; 2], wide: Reach, narrow: Reach, price: f64, threads: usize) {
-        self.used = if full[0].width.max(full[0].height) > 960 { 3 } else { 2 };
+        self.used = if full[0].width.max(full[0].height) > 400 { 3 } else { 2 };
         for i in 0..self.used {
             let (finer, level) = self.levels.split_at_mut(i);
             let [current, reference] = finer.last().map_or(full, |finer| [&finer.current, &finer.reference]);
-            level[0].current.halve(current);
-            level[0].reference.halve(reference);
+            level[0].current.halve(current, threads);
+            level[0].reference.halve(reference, threads);
         }
         for i in (0..self.used).rev() {
             let (finer, coarser) = self.levels.split_at_mut(i + 1);
@@ -101,7 +101,8 @@ impl Hierarchy {
         for (r, c) in (0..side).flat_map(|r| (0..side).map(move |c| (r, c))) {
             take(fine.block(row + r, col + c));
         }
-        let coarse = self.levels[..self.used].iter().flat_map(|level| level.grids.iter().filter(|grid| grid.log2 > fine.log2));
+        let coarse =
+            self.levels[..self.used].iter().flat_map(|level| level.grids[1..].iter().filter(|grid| grid.log2 > fine.log2));
         for grid in coarse {
             let step = (1usize << grid.log2).min(ROOT);
             for (dy, dx) in (0..ROOT).step_by(step).flat_map(|dy| (0..ROOT).step_by(step).map(move |dx| (dy, dx))) {
@@ -172,7 +173,8 @@ fn search_level(level: &mut Level, log2: u32, centres: Option<&Grid>, reach: Rea
     let (across, down) = (reach.columns as i32, reach.rows as i32);
     let column_costs: Vec<u16> = (-across..across).map(cost).collect();
     let row_costs: Vec<u16> = (-down..=down).map(cost).collect();
-    let window = Window { reach: (reach.columns, reach.rows), column_costs: &column_costs, row_costs: &row_costs };
+    let window =
+        Window { reach: (reach.columns, reach.rows), column_costs: &column_costs, row_costs: &row_costs, fours: log2 == 1 };
     let [fours, eights, sixteens] = grids;
     let bands = fours.vectors.chunks_mut(16 * cols).zip(eights.vectors.chunks_mut(4 * cols));
     let bands = bands.zip(sixteens.vectors.chunks_mut(cols)).enumerate();
@@ -194,7 +196,7 @@ fn search_level(level: &mut Level, log2: u32, centres: Option<&Grid>, reach: Rea
                 let component = |d: i32| (d << shift).clamp(-limit, limit) as i16;
                 MotionVector { x: component(left + across + dx - x), y: component(top + down + dy - y) }
             };
-            for (i, &place) in group.fours.iter().enumerate() {
+            for (i, &place) in group.fours.iter().enumerate().filter(|_| window.fours) {
                 fours[i / 4 * 4 * cols + 4 * col + i % 4] = vector(place);
             }
             for (i, &place) in group.eights.iter().enumerate() {

@@ -16,12 +16,21 @@ pub(super) fn filter(lines: [&[u8]; 8], out: [&mut [u8]; 3]) {
     filter_any(lines, out);
 }
 
-fn filter_any(lines: [&[u8]; 8], out: [&mut [u8]; 3]) {
-    for (out, taps) in out.into_iter().zip(&TAPS) {
-        for (i, out) in out.iter_mut().enumerate() {
+fn filter_any(lines: [&[u8]; 8], mut out: [&mut [u8]; 3]) {
+    // Samples that are filtered together.
+    const CHUNK: usize = 16;
+    for at in (0..lines[0].len()).step_by(CHUNK) {
+        let samples = lines.map(|line| line[at..].first_chunk::<CHUNK>().expect("whole chunks").map(i16::from));
+        for (out, taps) in out.iter_mut().zip(&TAPS) {
             // The sums lie within -6,200..22,500.
-            let sum: i16 = (0..8).map(|k| i16::from(taps[k]) * i16::from(lines[k][i])).sum();
-            *out = ((sum + 32) >> 6).clamp(0, 255) as u8;
+            let mut sums = [32; CHUNK];
+            for (samples, &tap) in samples.iter().zip(taps) {
+                for (sum, sample) in sums.iter_mut().zip(samples) {
+                    *sum += i16::from(tap) * sample;
+                }
+            }
+            let out = out[at..].first_chunk_mut::<CHUNK>().expect("whole chunks");
+            *out = sums.map(|sum| (sum >> 6).clamp(0, 255) as u8);
         }
     }
 }
@@ -78,10 +87,16 @@ mod tests {
             let mut sample = || if extreme { 255 * u8::from(rng.random::<bool>()) } else { rng.random() };
             let lines: [[u8; 96]; 8] = std::array::from_fn(|_| std::array::from_fn(|_| sample()));
             let lines = lines.each_ref().map(|line| &line[..]);
-            let (mut found, mut wanted) = ([[0; 96]; 3], [[0; 96]; 3]);
-            filter(lines, found.each_mut().map(|line| &mut line[..]));
-            filter_any(lines, wanted.each_mut().map(|line| &mut line[..]));
-            assert_eq!(found, wanted);
+            let wanted: [[u8; 96]; 3] = std::array::from_fn(|q| {
+                std::array::from_fn(|i| {
+                    let sum: i32 = (0..8).map(|k| i32::from(TAPS[q][k]) * i32::from(lines[k][i])).sum();
+                    ((sum + 32) >> 6).clamp(0, 255) as u8
+                })
+            });
+            let mut found = [[[0; 96]; 3]; 2];
+            filter(lines, found[0].each_mut().map(|line| &mut line[..]));
+            filter_any(lines, found[1].each_mut().map(|line| &mut line[..]));
+            assert_eq!(found, [wanted; 2]);
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Sums of differences between two blocks of 8-bit samples.
 
-use super::blend::{Goal, HALF_ERROR, Parts, goal_any, goals_any};
+use super::goal::{Goal, Parts};
+#[cfg(not(target_arch = "aarch64"))]
+use super::goal::{goal_any, goals_any};
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::surface::Surface;
 use crate::motion::CELL;
 
@@ -23,12 +27,13 @@ impl Pair<'_> {
     }
 
     /// The same pair of blocks without its first columns.
+    #[cfg(target_arch = "x86_64")]
     fn after_column(&self, column: usize) -> Self {
         Self { a: &self.a[column..], b: &self.b[column..], width: self.width - column, ..*self }
     }
 
     #[inline(always)]
-    fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         (0..self.height).map(|y| (&self.a[y * self.a_stride..][..self.width], &self.b[y * self.b_stride..][..self.width]))
     }
 }
@@ -53,6 +58,9 @@ impl Kernels {
         if is_x86_feature_detected!("avx2") {
             return Self { squares: x86::squares, cells: x86::cells, goal: x86::goal, goals: x86::goals };
         }
+        #[cfg(target_arch = "aarch64")]
+        return Self { squares: neon::squares, cells: neon::cells, goal: neon::goal, goals: neon::goals };
+        #[cfg(not(target_arch = "aarch64"))]
         Self { squares: squares_any, cells: cells_any, goal: goal_any, goals: goals_any }
     }
 
@@ -87,24 +95,50 @@ impl Kernels {
     }
 }
 
-fn squares_any(pair: &Pair) -> u32 {
-    let square = |(&a, &b): (&u8, &u8)| u32::from(a.abs_diff(b)).pow(2);
-    pair.rows().map(|(a, b)| a.iter().zip(b).map(square).sum::<u32>()).sum()
+#[inline(always)]
+pub(super) fn square(a: u8, b: u8) -> u32 {
+    u32::from(u16::from(a.abs_diff(b)).pow(2))
 }
 
-fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
-    sums.fill(0);
-    for (y, (a, b)) in pair.rows().enumerate() {
-        for (sum, (a, b)) in sums[y / CELL * 8..].iter_mut().zip(a.chunks(CELL).zip(b.chunks(CELL))) {
-            *sum += a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>();
+// Sums in lanes side by side, which compilers vectorise.
+
+#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
+fn squares_any(pair: &Pair) -> u32 {
+    let (mut lanes, mut rest) = ([0; CELL], 0);
+    for (a, b) in pair.rows() {
+        let ((a, last_a), (b, last_b)) = (a.as_chunks::<CELL>(), b.as_chunks::<CELL>());
+        for (a, b) in a.iter().zip(b) {
+            for (i, lane) in lanes.iter_mut().enumerate() {
+                *lane += square(a[i], b[i]);
+            }
         }
+        rest += last_a.iter().zip(last_b).map(|(&a, &b)| square(a, b)).sum::<u32>();
+    }
+    lanes.iter().sum::<u32>() + rest
+}
+
+#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
+fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
+    for (row, sums) in sums.as_chunks_mut::<CELL>().0.iter_mut().enumerate() {
+        let mut lanes = [[0; CELL]; CELL];
+        for (a, b) in pair.rows().skip(row * CELL).take(CELL) {
+            let cells = a.as_chunks::<CELL>().0.iter().zip(b.as_chunks::<CELL>().0);
+            for (lanes, (a, b)) in lanes.iter_mut().zip(cells) {
+                for (i, lane) in lanes.iter_mut().enumerate() {
+                    *lane += square(a[i], b[i]);
+                }
+            }
+        }
+        *sums = lanes.map(|lanes| lanes.iter().sum());
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{CELL, Goal, HALF_ERROR, Pair, Parts, Surface, squares_any};
     use std::arch::x86_64::*;
+
+    use super::super::goal::HALF_ERROR;
+    use super::{CELL, Goal, Pair, Parts, Surface, squares_any};
 
     /// # Safety
     /// AVX2, and all rows lie within the slices.
@@ -223,28 +257,35 @@ mod x86 {
         let unit = _mm256_set1_epi16(64);
         // SAFETY: all blocks have the rows that are read, eight samples each; weights and goals are arrays of that size.
         unsafe {
-            let twice =
-                |values: &[u8; CELL]| _mm256_broadcastsi128_si256(_mm_cvtepu8_epi16(_mm_loadl_epi64(values.as_ptr().cast())));
-            let h = twice(&parts.weights[1]);
-            let open = _mm256_and_si256(h, twice(&parts.open));
+            let wide = |values: &[u8; CELL]| _mm_cvtepu8_epi16(_mm_loadl_epi64(values.as_ptr().cast()));
+            let flags = |flags: [bool; 2]| _mm_set_epi64x(-i64::from(flags[1]), -i64::from(flags[0]));
+            let h = wide(&parts.weights[1]);
+            let open = _mm256_broadcastsi128_si256(_mm_and_si128(h, flags(parts.horizontal_open)));
+            let h = _mm256_broadcastsi128_si256(h);
             let (scaled, rest_of_h) = (_mm256_slli_epi16::<9>(h), _mm256_sub_epi16(unit, h));
+            let v = wide(&parts.weights[0]);
+            let share = _mm_add_epi16(
+                _mm_and_si128(v, flags(parts.vertical_open)),
+                _mm_and_si128(_mm_sub_epi16(_mm_set1_epi16(64), v), flags([parts.own_open; 2])),
+            );
+            let (v, share) = (_mm256_broadcastsi128_si256(v), _mm256_broadcastsi128_si256(share));
+            // Spreads the values of rows 0 and 1 over the lanes; each further pair is 4 bytes on.
+            let first_rows = _mm256_inserti128_si256::<1>(_mm256_set1_epi16(0x0100), _mm_set1_epi16(0x0302));
             for row in (0..CELL).step_by(2) {
+                let spread = _mm256_add_epi8(first_rows, _mm256_set1_epi8(2 * row as i8));
                 let load = |block: (&[u8], usize), row: usize| two_rows(block.0.as_ptr().add(row * block.1), block.1);
-                let by_row = |values: &[u8; CELL]| {
-                    let (a, b) = (i16::from(values[row]), i16::from(values[row + 1]));
-                    _mm256_inserti128_si256::<1>(_mm256_set1_epi16(a), _mm_set1_epi16(b))
-                };
+                let by_row = |values: __m256i| _mm256_shuffle_epi8(values, spread);
                 let own = _mm256_cvtepu8_epi16(load(parts.own, row));
                 let vertical = _mm256_cvtepu8_epi16(load(parts.vertical[row / 4], row % 4));
                 let (left, right) = (load(parts.horizontal[0], row), load(parts.horizontal[1], row));
                 let horizontal = _mm256_cvtepu8_epi16(_mm_blend_epi32::<0b1010>(left, right));
                 let current = _mm256_cvtepu8_epi16(load(parts.current, row));
-                let v = by_row(&parts.weights[0]);
+                let v = by_row(v);
                 let first = _mm256_add_epi16(_mm256_mullo_epi16(own, _mm256_sub_epi16(unit, v)), _mm256_mullo_epi16(vertical, v));
                 // (d * (h * 512) + 2^14) >> 15 is (d * h + 32) >> 6.
                 let difference = _mm256_sub_epi16(_mm256_slli_epi16::<6>(horizontal), first);
                 let blended = _mm256_add_epi16(first, _mm256_mulhrs_epi16(difference, scaled));
-                let share = _mm256_mullo_epi16(rest_of_h, by_row(&parts.share));
+                let share = _mm256_mullo_epi16(rest_of_h, by_row(share));
                 let share = _mm256_srli_epi16::<6>(_mm256_add_epi16(share, _mm256_set1_epi16(32)));
                 let weight = _mm256_add_epi16(share, open);
                 // The sums wrap to what fits 16 bits again.
@@ -311,6 +352,13 @@ mod tests {
     use super::*;
     use rand::prelude::*;
 
+    fn plain_squares(pair: &Pair) -> u32 {
+        let square = |x: usize, y: usize| {
+            (i32::from(pair.a[y * pair.a_stride + x]) - i32::from(pair.b[y * pair.b_stride + x])).pow(2) as u32
+        };
+        (0..pair.width * pair.height).map(|i| square(i % pair.width, i / pair.width)).sum()
+    }
+
     #[test]
     fn all_sizes_equal_plain_code() {
         let mut rng = SmallRng::seed_from_u64(1);
@@ -332,16 +380,22 @@ mod tests {
                     width,
                     height,
                 };
-                assert_eq!(kernels.squares(&pair), squares_any(&pair), "{width}x{height}");
+                let wanted = plain_squares(&pair);
+                assert_eq!((kernels.squares(&pair), squares_any(&pair)), (wanted, wanted), "{width}x{height}");
             }
         }
         for height in [64, 40, 13] {
             let (a, b) = (samples(false), samples(false));
             let pair = Pair { a: &a[..(height - 1) * 80 + 64], a_stride: 80, b: &b[1..], b_stride: 70, width: 64, height };
-            let (mut found, mut wanted) = ([1; 64], [2; 64]);
-            kernels.cells(&pair, &mut found);
-            cells_any(&pair, &mut wanted);
-            assert_eq!(found, wanted);
+            let wanted = std::array::from_fn(|cell| {
+                let (row, col) = (cell / 8 * CELL, cell % 8 * CELL);
+                let (a, b) = (&pair.a[(row * 80 + col).min(pair.a.len())..], &pair.b[row * 70 + col..]);
+                plain_squares(&Pair { a, b, width: CELL, height: CELL.min(height.saturating_sub(row)), ..pair })
+            });
+            let mut found = [[1; 64]; 2];
+            kernels.cells(&pair, &mut found[0]);
+            cells_any(&pair, &mut found[1]);
+            assert_eq!(found, [wanted; 2]);
         }
         let (black, white) = (vec![0; 64 * 64], vec![255; 64 * 64]);
         let pair = Pair { a: &black, a_stride: 64, b: &white, b_stride: 64, width: 64, height: 64 };

@@ -1,29 +1,36 @@
 //! The encoder's search for block motion.
 //!
-//! From coarse to fine: pictures at a quarter of the size (an eighth for large ones) are searched exhaustively over a wide window
-//! ([`coarse`]), the result is refined at half the size ([`hierarchy`]) and gives candidates at full size, beside the neighbours'
-//! vectors, the last frame's and zero. There, [`decide`] chooses vectors and splits in coding order by J = squared error +
-//! price * bits, with the coder's own costs and predictors, on a reference that is interpolated once for all ([`quarters`]).
+//! From coarse to fine: pictures at an eighth of the size (a quarter for small ones) are searched exhaustively over a wide window
+//! ([`coarse`]), then those at a quarter and at half the size around what was found ([`hierarchy`]). That gives candidates at full
+//! size, beside the neighbours' vectors, the last frame's and zero, whose errors are worked out for whole roots ([`table`]). From
+//! them [`decide`] chooses vectors and splits in coding order by J = squared error + price * bits, with the coder's own costs and
+//! predictors, on a reference that is interpolated once for all ([`quarters`]). At last [`polish`] goes over all leaves again and
+//! decides by the overlapped prediction ([`blend`]).
 
 mod around;
 mod blend;
 mod coarse;
 mod costs;
 mod decide;
+mod goal;
 mod hierarchy;
 mod interpolate;
 mod kernels;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod polish;
 mod presets;
 mod quarters;
 mod scene;
+mod sources;
 mod surface;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wavefront;
 
+use super::BlockField;
 use super::coding::{MotionCosts, Surroundings};
-use super::{BlockField, CELL, ROOT};
 use crate::frame::Plane;
 use costs::Coder;
 use decide::{Inputs, Thoroughness};
@@ -32,6 +39,7 @@ use kernels::Kernels;
 use presets::Preset;
 use quarters::Quarters;
 use surface::Surface;
+use wavefront::Wavefront;
 
 /// How much time a search takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +71,14 @@ pub struct BlockSearch {
     current: Surface,
     quarters: Quarters,
     hierarchy: Hierarchy,
+    roots: Wavefront<Tools>,
+}
+
+/// What a thread works on roots with.
+#[derive(Default)]
+struct Tools {
     table: table::Table,
     polish: polish::Polish,
-    scene: scene::Scene,
 }
 
 impl BlockSearch {
@@ -77,9 +90,7 @@ impl BlockSearch {
             current: Surface::default(),
             quarters: Quarters::default(),
             hierarchy: Hierarchy::default(),
-            table: table::Table::default(),
-            polish: polish::Polish::default(),
-            scene: scene::Scene::default(),
+            roots: Wavefront::default(),
         }
     }
 
@@ -92,8 +103,8 @@ impl BlockSearch {
 
     /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of [`ROOT`]), of which the upper
     /// left `display` part (width, height) counts. `previous`: the last P-frame's field. `lambda`: weight of the mean squared error
-    /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it. `costs`: of the coder as it is before this frame. `threads`: how many threads of the current rayon
-    /// pool may take part; the result does not depend on it.
+    /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it. `costs`: of the coder as it is before this frame.
+    /// `threads`: how many threads of the current rayon pool may take part; the result does not depend on it.
     ///
     /// # Panics
     /// If the planes differ in size, are of no coded size, or `display` is empty or larger than they are.
@@ -117,7 +128,7 @@ impl BlockSearch {
         let price = (255.0 * 255.0 / lambda).clamp(1.0, 1e6);
         let preset = Preset::of(self.effort);
         let thoroughness = Thoroughness { every: self.every, ..preset.thoroughness };
-        self.current.load(current, display);
+        self.current.load(current, display, threads);
         self.quarters.load(reference, display, threads);
         let whole = self.quarters.whole();
         self.hierarchy.run([&self.current, whole], preset.wide, preset.narrow, price, threads);
@@ -132,18 +143,14 @@ impl BlockSearch {
             kernels: self.kernels,
             thoroughness,
         };
-        for row in (0..field.rows()).step_by(ROOT / CELL) {
-            for col in (0..field.cols()).step_by(ROOT / CELL) {
-                inputs.decide(&mut self.table, &mut field, row, col);
-            }
-        }
+        self.roots.run(&mut field, threads, |tools, field, row, col| inputs.decide(&mut tools.table, field, row, col));
         for _ in 0..preset.passes {
-            self.polish.run(&inputs, &mut field);
+            self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.run(&inputs, field, row, col));
             if preset.joins {
-                self.polish.join(&inputs, &mut field);
+                self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.join(&inputs, field, row, col));
             }
         }
-        let (inter_cost, intra_cost) = self.scene.costs(&self.hierarchy, &field, previous);
+        let (inter_cost, intra_cost) = scene::costs(&self.hierarchy, &field, previous, threads);
         Found { field, inter_cost, intra_cost }
     }
 }

@@ -4,6 +4,7 @@ use super::around::try_around;
 use super::blend::Goals;
 use super::costs::BIT;
 use super::decide::Inputs;
+use super::table::SIDE;
 use crate::motion::{BlockField, Leaf, MAX_LOG2, MIN_LOG2, MotionVector};
 
 /// The pass over the leaves, with its buffers.
@@ -14,28 +15,24 @@ pub(super) struct Polish {
 }
 
 impl Polish {
-    /// Decides all leaves' vectors again, in coding order. Trees stay as they are.
-    pub fn run(&mut self, inputs: &Inputs, field: &mut BlockField) {
+    /// Decides the vectors of a root's leaves again, in coding order. The tree stays as it is.
+    pub fn run(&mut self, inputs: &Inputs, field: &mut BlockField, row: usize, col: usize) {
         self.leaves.clear();
-        self.leaves.extend(field.leaves());
+        self.leaves.extend(field.root_leaves(row, col));
         for i in 0..self.leaves.len() {
-            let leaf = self.leaves[i];
-            if inputs.area(leaf.row, leaf.col, leaf.log2).is_some() {
-                self.leaf(inputs, field, leaf);
-            }
+            self.leaf(inputs, field, self.leaves[i]);
         }
     }
 
-    /// Joins four leaves to one where that pays, smallest first.
-    pub fn join(&mut self, inputs: &Inputs, field: &mut BlockField) {
+    /// Joins four of a root's leaves to one where that pays, smallest first.
+    pub fn join(&mut self, inputs: &Inputs, field: &mut BlockField, row: usize, col: usize) {
         for log2 in MIN_LOG2 + 1..=MAX_LOG2 {
             let n = 1 << (log2 - MIN_LOG2);
-            for row in (0..field.rows()).step_by(n) {
-                for col in (0..field.cols()).step_by(n) {
-                    let quarters = [(0, 0), (0, n / 2), (n / 2, 0), (n / 2, n / 2)].map(|(r, c)| (row + r, col + c));
-                    if quarters.iter().all(|&(r, c)| field.log2(r, c) == log2 - 1) && inputs.area(row, col, log2).is_some() {
-                        self.join_one(inputs, field, Leaf { row, col, log2, vector: MotionVector::default() }, quarters);
-                    }
+            for (row, col) in (row..row + SIDE).step_by(n).flat_map(|row| (col..col + SIDE).step_by(n).map(move |col| (row, col)))
+            {
+                let quarters = [(0, 0), (0, n / 2), (n / 2, 0), (n / 2, n / 2)].map(|(r, c)| (row + r, col + c));
+                if quarters.iter().all(|&(r, c)| field.log2(r, c) == log2 - 1) && inputs.area(row, col, log2).is_some() {
+                    self.join_one(inputs, field, Leaf { row, col, log2, vector: MotionVector::default() }, quarters);
                 }
             }
         }
@@ -67,7 +64,7 @@ impl Polish {
                 continue;
             }
             let limit = (best.0 - rate).div_ceil(BIT);
-            let cost = rate + BIT * self.goals.error(inputs.quarters, inputs.kernels, vector, limit);
+            let cost = rate + BIT * self.goals.error(inputs, vector, limit);
             if cost < best.0 {
                 best = (cost, Some(vector));
             }
@@ -84,13 +81,13 @@ impl Polish {
     fn leaf(&mut self, inputs: &Inputs, field: &mut BlockField, leaf: Leaf) {
         let old = field.vector(leaf.row, leaf.col);
         let mut trial = Trial::default();
-        let mut uniform = true;
+        let mut difference = 0;
         around(field, &leaf, |row, col| {
             let vector = field.vector(row, col);
-            uniform &= vector == old;
+            difference = difference.max(vector.x.abs_diff(old.x)).max(vector.y.abs_diff(old.y));
             trial.add(vector);
         });
-        if uniform && inputs.thoroughness.skip_uniform {
+        if inputs.thoroughness.alike.is_some_and(|alike| difference <= alike) {
             return;
         }
         let options = inputs.coder.options(field, leaf.row, leaf.col, leaf.log2);
@@ -98,12 +95,16 @@ impl Polish {
             trial.add(vector);
         }
         self.goals.load(inputs, field, &leaf);
+        // Even an invisible leaf's vector may blend into visible ones.
+        if self.goals.is_empty() {
+            return;
+        }
         let cost = |vector, limit: u64| {
             let rate = inputs.price * inputs.coder.any(&options, vector);
             if rate >= limit {
                 return u64::MAX;
             }
-            rate + BIT * self.goals.error(inputs.quarters, inputs.kernels, vector, (limit - rate).div_ceil(BIT))
+            rate + BIT * self.goals.error(inputs, vector, (limit - rate).div_ceil(BIT))
         };
         let now = cost(old, u64::MAX);
         let mut best = (now, old);
@@ -168,23 +169,33 @@ impl Trial {
     }
 }
 
-/// Bits of the vectors of all leaves around one that follow it in coding order.
+/// Bits of the vectors of the leaves around one that may be predicted from it: those that follow it in coding order.
 fn later_bits(inputs: &Inputs, field: &BlockField, leaf: &Leaf) -> u64 {
     let (mut leaves, mut count) = ([(0, 0); 40], 0);
     let mut bits = 0;
     around(field, leaf, |row, col| {
+        if !follows((row, col), leaf) {
+            return;
+        }
         let log2 = field.log2(row, col);
         let mask = !((1 << (log2 - MIN_LOG2)) - 1);
         let corner = (row & mask, col & mask);
         if !leaves[..count].contains(&corner) {
             leaves[count] = corner;
             count += 1;
-            // Earlier leaves do not look at this one; their bits are the same before and after.
             let options = inputs.coder.options(field, corner.0, corner.1, log2);
             bits += inputs.coder.any(&options, field.vector(row, col));
         }
     });
     bits
+}
+
+/// Whether a cell outside a leaf comes after it in coding order.
+fn follows((row, col): (usize, usize), leaf: &Leaf) -> bool {
+    let root = |row: usize, col: usize| (row / SIDE, col / SIDE);
+    let spread = |p: usize| (p & 1) | (p & 2) << 1 | (p & 4) << 2;
+    let order = |row: usize, col: usize| spread(row) << 1 | spread(col);
+    (root(row, col), order(row, col)) > (root(leaf.row, leaf.col), order(leaf.row, leaf.col))
 }
 
 /// Calls `take` for the cells around a leaf, corners included.

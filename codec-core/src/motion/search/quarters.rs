@@ -24,7 +24,7 @@ pub(super) struct Quarters {
 impl Quarters {
     /// Interpolates the upper left part of a plane.
     pub fn load(&mut self, plane: &Plane, display: (usize, usize), threads: usize) {
-        self.planes[0].load(plane, display);
+        self.planes[0].load(plane, display, threads);
         self.planes[1..].iter_mut().for_each(|plane| plane.resize(display.0, display.1));
         let stride = self.stride();
         let (width, rows) = (display.0 + 2 * MARGIN, display.1 + 2 * MARGIN);
@@ -39,9 +39,7 @@ impl Quarters {
             filter(lines, out.each_mut().map(|out| &mut out[START..][..len]));
             out.iter_mut().for_each(|out| extend_row(out, START, width));
         });
-        for plane in fractions {
-            extend_rows(&mut plane.data, stride, START, rows);
-        }
+        for_bands(threads, fractions, |plane| extend_rows(&mut plane.data, stride, START, rows));
         for (fraction, across) in across.iter().enumerate() {
             let mut planes = down.iter_mut().skip(fraction).step_by(4);
             let planes = std::array::from_fn(|_| planes.next().expect("three planes"));
@@ -51,9 +49,7 @@ impl Quarters {
                 out.iter_mut().for_each(|out| extend_row(out, START, width));
             });
         }
-        for plane in down {
-            extend_rows(&mut plane.data, stride, START, rows);
-        }
+        for_bands(threads, down, |plane| extend_rows(&mut plane.data, stride, START, rows));
     }
 
     /// The whole samples.

@@ -1,6 +1,8 @@
 //! Planes with their edges repeated around them.
 
 use crate::frame::Plane;
+use crate::kernels::parallel::{for_bands, split_rows, take_front};
+use crate::kernels::simd::multiversion;
 use crate::motion::BORDER;
 
 /// Samples of the visible part, surrounded by [`BORDER`] repeated ones on each side.
@@ -25,27 +27,19 @@ impl Surface {
     }
 
     /// Takes the upper left part of a plane.
-    pub fn load(&mut self, plane: &Plane, (width, height): (usize, usize)) {
+    pub fn load(&mut self, plane: &Plane, (width, height): (usize, usize), threads: usize) {
         self.resize(width, height);
-        for row in 0..height {
-            self.visible_mut(row).copy_from_slice(&plane.row(row)[..width]);
-        }
-        self.extend();
+        self.fill(threads, |row, line| line.copy_from_slice(&plane.row(row)[..width]));
     }
 
     /// Means of two by two samples of another surface; an odd side's last samples count twice.
-    pub fn halve(&mut self, full: &Self) {
+    pub fn halve(&mut self, full: &Self, threads: usize) {
         self.resize(full.width.div_ceil(2), full.height.div_ceil(2));
-        for row in 0..self.height {
-            let upper = &full.data[full.at(0, 2 * row as i32)..][..2 * self.width];
-            let lower = &full.data[full.at(0, 2 * row as i32 + 1)..][..2 * self.width];
-            let out = self.visible_mut(row);
-            for ((out, a), b) in out.iter_mut().zip(upper.as_chunks::<2>().0).zip(lower.as_chunks::<2>().0) {
-                let sum = u16::from(a[0]) + u16::from(a[1]) + u16::from(b[0]) + u16::from(b[1]);
-                *out = ((sum + 2) >> 2) as u8;
-            }
-        }
-        self.extend();
+        self.fill(threads, |row, line| {
+            let upper = &full.data[full.at(0, 2 * row as i32)..][..2 * line.len()];
+            let lower = &full.data[full.at(0, 2 * row as i32 + 1)..][..2 * line.len()];
+            halve_rows(upper, lower, line);
+        });
     }
 
     /// Index of a sample; positions in the border are allowed.
@@ -74,16 +68,32 @@ impl Surface {
         &self.data[self.clamped(x, y)..]
     }
 
-    fn visible_mut(&mut self, row: usize) -> &mut [u8] {
-        &mut self.data[(row + BORDER) * self.stride + BORDER..][..self.width]
+    /// Has `work` write the visible part's rows, and repeats its edges.
+    fn fill(&mut self, threads: usize, work: impl Fn(usize, &mut [u8]) + Sync) {
+        let (width, height, stride) = (self.width, self.height, self.stride);
+        let mut rest = &mut self.data[BORDER * stride..];
+        let bands: Vec<_> =
+            split_rows(height, 1, threads).map(|rows| (rows.clone(), take_front(&mut rest, rows.len() * stride))).collect();
+        for_bands(threads, bands, |(rows, lines)| {
+            for (row, line) in rows.zip(lines.chunks_exact_mut(stride)) {
+                work(row, &mut line[BORDER..][..width]);
+                extend_row(line, BORDER, width);
+            }
+        });
+        extend_rows(&mut self.data, stride, BORDER, height);
     }
+}
 
-    /// Repeats the visible part's edges.
-    fn extend(&mut self) {
-        for row in BORDER..BORDER + self.height {
-            extend_row(&mut self.data[row * self.stride..][..self.stride], BORDER, self.width);
-        }
-        extend_rows(&mut self.data, self.stride, BORDER, self.height);
+multiversion! {
+    /// Means of two by two samples of two rows, twice as long as `out`.
+    fn halve_rows(upper: &[u8], lower: &[u8], out: &mut [u8]) = halve_rows_any
+}
+
+#[inline(always)]
+fn halve_rows_any(upper: &[u8], lower: &[u8], out: &mut [u8]) {
+    for ((out, a), b) in out.iter_mut().zip(upper.as_chunks::<2>().0).zip(lower.as_chunks::<2>().0) {
+        let sum = u16::from(a[0]) + u16::from(a[1]) + u16::from(b[0]) + u16::from(b[1]);
+        *out = ((sum + 2) >> 2) as u8;
     }
 }
 

@@ -9,6 +9,9 @@ use crate::motion::{CELL, MIN_LOG2, MotionVector, ROOT};
 pub(super) const SIDE: usize = ROOT / CELL;
 /// Vectors at most.
 pub(super) const MOST: usize = 128;
+/// Slots of the table's index.
+const SLOTS: usize = 2 * MOST;
+const NOWHERE: u8 = u8::MAX;
 /// Squares of a root: 64 of one cell, 16, 4 and the whole.
 const SQUARES: usize = 64 + 16 + 4 + 1;
 
@@ -17,6 +20,8 @@ pub(super) struct Table {
     vectors: [MotionVector; MOST],
     sums: Vec<[u32; SQUARES]>,
     count: usize,
+    /// Places by [`slot`], [`NOWHERE`] where there is none; who finds it taken goes on to the next.
+    slots: [u8; SLOTS],
     /// The least error of each cell.
     best: [u32; SIDE * SIDE],
     /// What a square costs at least.
@@ -34,6 +39,7 @@ impl Default for Table {
             vectors: [MotionVector::default(); MOST],
             sums: vec![[0; SQUARES]; MOST],
             count: 0,
+            slots: [NOWHERE; SLOTS],
             best: [u32::MAX; SIDE * SIDE],
             least: [0; SQUARES],
             x: 0,
@@ -56,6 +62,7 @@ impl Table {
     pub fn start(&mut self, x: usize, y: usize, display: (usize, usize)) {
         (self.count, self.x, self.y) = (0, x, y);
         self.best.fill(u32::MAX);
+        self.slots.fill(NOWHERE);
         (self.width, self.height) = (ROOT.min(display.0 - x), ROOT.min(display.1 - y));
     }
 
@@ -65,7 +72,17 @@ impl Table {
 
     /// A vector's place, if it was added.
     pub fn find(&self, vector: MotionVector) -> Option<usize> {
-        self.vectors().iter().position(|&v| v == vector)
+        let slot = self.slot(vector);
+        (self.slots[slot] != NOWHERE).then(|| self.slots[slot].into())
+    }
+
+    /// The slot of a vector, or the empty one that it would take. There are always empty ones.
+    fn slot(&self, vector: MotionVector) -> usize {
+        let mut slot = (vector.x as usize).wrapping_add((vector.y as usize).wrapping_mul(37)) % SLOTS;
+        while self.slots[slot] != NOWHERE && self.vectors[usize::from(self.slots[slot])] != vector {
+            slot = (slot + 1) % SLOTS;
+        }
+        slot
     }
 
     /// The least error of a cell of the root.
@@ -80,7 +97,8 @@ impl Table {
 
     /// Adds a vector, unless it is there or there is no room.
     pub fn add(&mut self, vector: MotionVector, current: &Plane, quarters: &Quarters, kernels: Kernels) {
-        if self.count == MOST || self.find(vector).is_some() {
+        let slot = self.slot(vector);
+        if self.count == MOST || self.slots[slot] != NOWHERE {
             return;
         }
         let pair = Pair {
@@ -120,6 +138,7 @@ impl Table {
             from = to;
         }
         self.vectors[self.count] = vector;
+        self.slots[slot] = self.count as u8;
         self.count += 1;
     }
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::motion::MotionVector;
 use crate::motion::coding::MotionCoder;
+use crate::motion::{CELL, MotionVector, ROOT};
 use crate::quality::lambda;
 
 fn find(effort: SearchEffort, current: &Plane, reference: &Plane, display: (usize, usize), quality: f64) -> Found {
@@ -62,5 +62,145 @@ fn a_still_picture_is_one_leaf_a_root() {
         let found = find(effort, &current, &current, (180, 100), 32.0);
         assert_eq!(found.field, BlockField::still(192, 128), "{effort:?}");
         assert_eq!(found.inter_cost, 0);
+    }
+}
+
+/// Whether all visible cells of a field have a vector.
+fn all_have(field: &BlockField, display: (usize, usize), vector: MotionVector) -> bool {
+    (0..display.1.div_ceil(CELL)).all(|row| (0..display.0.div_ceil(CELL)).all(|col| field.vector(row, col) == vector))
+}
+
+#[test]
+fn a_motion_edge_splits_leaves_where_it_lies() {
+    // The left part stands, the right one moves; the edge lies on a boundary of 8, 16 and 32 samples.
+    let size = (256, 128);
+    let (left, right) = (MotionVector { x: 0, y: 0 }, MotionVector { x: -24, y: 8 });
+    let reference = plane(size, texture);
+    for (effort, edge) in ALL.into_iter().flat_map(|effort| [96, 112, 120].map(|edge| (effort, edge))) {
+        let current = plane(size, |x, y| if (x as usize) < edge { texture(x, y) } else { texture(x - 6.0, y + 2.0) });
+        let found = find(effort, &current, &reference, size, 20.0);
+        let inner = |row: usize| (2..14).contains(&row);
+        for (row, col) in (0..16).flat_map(|row| (0..30).map(move |col| (row, col))).filter(|&(row, _)| inner(row)) {
+            let wanted = if CELL * col < edge { left } else { right };
+            let found = found.field.vector(row, col);
+            // The neighbours' vectors blend in next to the edge; small deviations make up for that.
+            let tolerance = match (CELL * col + CELL / 2).abs_diff(edge) {
+                ..16 => continue,
+                16..40 => 2,
+                _ => 0,
+            };
+            let difference = found.x.abs_diff(wanted.x).max(found.y.abs_diff(wanted.y));
+            assert!(difference <= tolerance, "{effort:?} {edge}: {found:?} at {row} {col}");
+        }
+        let sizes: Vec<u8> = (2..14).map(|row| found.field.log2(row, edge / CELL - 1)).collect();
+        assert!(sizes.iter().all(|&log2| edge.is_multiple_of(1 << log2)), "{effort:?} {edge}: {sizes:?}");
+    }
+}
+
+#[test]
+fn what_comes_in_from_beyond_the_edge_is_the_edge_repeated() {
+    // Everything moves by 24 samples; the picture goes on as its repeated edge does.
+    let size = (192, 128);
+    let reference = plane(size, texture);
+    let current = plane(size, |x, y| texture((x - 24.0).max(0.0), y));
+    for effort in ALL {
+        let found = find(effort, &current, &reference, size, 20.0);
+        assert!(all_have(&found.field, size, MotionVector { x: -96, y: 0 }), "{effort:?}");
+    }
+}
+
+#[test]
+fn fast_pans_are_found() {
+    let size = (448, 256);
+    for (x, y) in [(160, 0), (-160, 24), (300, -80)] {
+        let (current, reference) = translated(size, (x, y));
+        for effort in ALL {
+            let found = find(effort, &current, &reference, size, 32.0);
+            // A root whose content was there before.
+            assert_eq!(found.field.vector(12, 24), MotionVector { x, y }, "{effort:?}");
+            assert_eq!(found.field.log2(12, 24), 6, "{effort:?}");
+            assert!(found.inter_cost < found.intra_cost / 2);
+        }
+    }
+}
+
+#[test]
+fn tiny_and_odd_sizes_work() {
+    for display in [(1usize, 1usize), (1, 64), (64, 1), (64, 64), (65, 70), (127, 3), (8, 128)] {
+        let size = (display.0.next_multiple_of(ROOT), display.1.next_multiple_of(ROOT));
+        let (current, reference) = translated(size, (4, -4));
+        for effort in ALL {
+            let found = find(effort, &current, &reference, display, 20.0);
+            assert_eq!((found.field.cols() * CELL, found.field.rows() * CELL), size);
+            if display == (65, 70) {
+                assert_eq!(found.field.vector(4, 4), MotionVector { x: 4, y: -4 }, "{effort:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn invisible_samples_do_not_count() {
+    let (size, display) = ((192, 128), (150, 101));
+    let (mut current, mut reference) = translated(size, (5, -3));
+    let before = find(SearchEffort::Medium, &current, &reference, display, 32.0);
+    for plane in [&mut current, &mut reference] {
+        for row in 0..size.1 {
+            let from = if row < display.1 { display.0 } else { 0 };
+            plane.row_mut(row)[from..].iter_mut().enumerate().for_each(|(i, v)| *v = (i * 71 + row * 13) as u8);
+        }
+    }
+    assert_eq!(find(SearchEffort::Medium, &current, &reference, display, 32.0), before);
+}
+
+#[test]
+fn a_high_price_gives_few_leaves() {
+    // Waves that move by different distances from place to place.
+    let size = (256, 192);
+    let reference = plane(size, texture);
+    let current = plane(size, |x, y| texture(x + 3.0 * (y * 0.05).sin(), y + 3.0 * (x * 0.07).cos()));
+    for effort in ALL {
+        let leaves = |quality| find(effort, &current, &reference, size, quality).field.leaves().count();
+        let counts = [8.0, 32.0, 63.0].map(leaves);
+        assert!(counts[0] > counts[1] && counts[1] > 2 * counts[2], "{effort:?}: {counts:?}");
+        // At the price of everything, one leaf a root remains.
+        let costs = MotionCoder::new(size.0, size.1).costs();
+        let found = BlockSearch::new(effort).search(&current, &reference, size, None, &costs, 1e-3, 1);
+        assert_eq!(found.field, BlockField::still(size.0, size.1), "{effort:?}");
+    }
+}
+
+#[test]
+fn threads_and_earlier_searches_change_nothing() {
+    let size = (256, 192);
+    let reference = plane(size, texture);
+    let current = plane(size, |x, y| texture(x + 3.0 * (y * 0.05).sin(), y + 3.0 * (x * 0.07).cos()));
+    for effort in ALL {
+        let costs = MotionCoder::new(size.0, size.1).costs();
+        let mut search = BlockSearch::new(effort);
+        let first = search.search(&current, &reference, size, None, &costs, 100.0, 1);
+        search.search(&reference, &current, (65, 70), Some(&first.field), &costs, 30.0, 2);
+        for threads in [1, 2, 3, 8] {
+            assert_eq!(search.search(&current, &reference, size, None, &costs, 100.0, threads), first, "{effort:?} {threads}");
+        }
+    }
+}
+
+#[test]
+fn costs_tell_new_scenes_from_motion_flashes_and_fades() {
+    let size = (256, 192);
+    let reference = plane(size, texture);
+    let other = plane(size, |x, y| texture(1.3 * y + 5000.0, 0.9 * x - 3000.0));
+    let flash = plane(size, |x, y| texture(x, y) + 60.0);
+    let fade = plane(size, |x, y| 0.7 * texture(x, y));
+    for effort in ALL {
+        let ratio = |current: &Plane| {
+            let found = find(effort, current, &reference, size, 32.0);
+            found.inter_cost as f64 / found.intra_cost as f64
+        };
+        let moved = plane(size, |x, y| texture(x + 8.0, y - 4.0));
+        let [moved, other, flash, fade] = [&moved, &other, &flash, &fade].map(ratio);
+        let ratios = format!("{effort:?}: {moved:.2} {other:.2} {flash:.2} {fade:.2}");
+        assert!(moved < 0.2 && other > 0.8 && flash < 0.5 && fade < 0.5, "{ratios}");
     }
 }
