@@ -11,6 +11,7 @@ mod colorimetry;
 mod error;
 mod frame;
 mod hdr;
+mod memory;
 mod ngcdec;
 mod ngcenc;
 mod ngcparse;

@@ -25,8 +25,8 @@ impl CommonSettings {
         vec![
             glib::ParamSpecUInt::builder("threads")
                 .nick("Threads")
-                .blurb("Threads that the networks run on; 0 = automatic (1). More help only where cores are idle: busy neighbours make them much slower")
-                .maximum(256)
+                .blurb("Threads that a frame is worked on with; 0 = as many as the process may run at once")
+                .maximum(codec_core::threads::MAX_THREADS as u32)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecString::builder("device")
