@@ -9,7 +9,7 @@ pub fn warn_of_shortage(element: &impl IsA<gst::Element>, threads: usize) {
         gst::element_warning!(
             element,
             gst::ResourceError::Busy,
-            ("only {started} of {wanted} threads could be started, the work goes on with those; raise the limit on processes (ulimit -u, or pids.max of the control group)")
+            ("only {started} of {wanted} helper threads could be started, so frames take longer; raise the limit on processes (ulimit -u, or pids.max of the control group)")
         );
     }
 }

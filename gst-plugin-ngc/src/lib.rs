@@ -11,6 +11,7 @@ mod colorimetry;
 mod error;
 mod frame;
 mod hdr;
+mod interlacing;
 mod memory;
 mod ngcdec;
 mod ngcenc;

@@ -12,7 +12,7 @@
 
 use std::sync::Mutex;
 
-use codec_core::bitstream::VideoInfo;
+use codec_core::bitstream::{FieldFlags, VideoInfo};
 use codec_core::{Decoder, Error, estimated_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
@@ -24,7 +24,7 @@ use once_cell::sync::Lazy;
 
 use super::output;
 use super::settings::Settings;
-use crate::{caps, error, frame, memory};
+use crate::{caps, error, frame, interlacing, memory};
 
 static CAT: Lazy<gst::DebugCategory> =
     Lazy::new(|| gst::DebugCategory::new("ngcdec", gst::DebugColorFlags::empty(), Some("NGC video decoder")));
@@ -193,6 +193,13 @@ impl VideoDecoderImpl for NgcDec {
     }
 }
 
+/// Which fields a frame is made of, by its unit. A frame that stands in for another has none of its own.
+fn fields_of(frame: &VideoCodecFrame) -> Option<FieldFlags> {
+    let whole = !frame.flags().contains(VideoCodecFrameFlags::CORRUPTED);
+    let unit = frame.input_buffer().filter(|_| whole)?.map_readable().ok()?;
+    Some(interlacing::in_unit(&unit))
+}
+
 /// Refuses what there is no memory for, as far as the caps tell: a decoder takes three quarters of what an encoder does.
 fn check_memory(info: &gst_video::VideoInfo) -> codec_core::Result<()> {
     let size = (info.width(), info.height());
@@ -256,6 +263,7 @@ impl NgcDec {
             Some(state) => state.decoder.picture().map(|picture| picture.video.clone()),
             None => None,
         };
+        let fields = video.as_ref().filter(|video| video.interlace != 0).and_then(|_| fields_of(&frame));
         let described = video.ok_or(gst::FlowError::Error).and_then(|video| self.describe_output(&video));
         if let Err(flow) = described.and_then(|()| self.obj().allocate_output_frame(&mut frame, None)) {
             self.obj().release_frame(frame);
@@ -266,6 +274,9 @@ impl NgcDec {
             self.obj().release_frame(frame);
             error::post(&*self.obj(), &e);
             return Err(gst::FlowError::Error);
+        }
+        if let (Some(fields), Some(buffer)) = (fields, frame.output_buffer_mut()) {
+            interlacing::put(fields, buffer);
         }
         self.obj().finish_frame(frame)
     }

@@ -14,6 +14,7 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
+use codec_core::bitstream::FieldFlags;
 use codec_core::{Encoder, FrameOptions, Limits, estimated_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
@@ -25,7 +26,7 @@ use once_cell::sync::Lazy;
 use super::RateControl;
 use super::settings::Settings;
 use super::stats::Stats;
-use crate::{caps, colorimetry, error, frame, hdr, memory};
+use crate::{caps, colorimetry, error, frame, hdr, interlacing, memory};
 
 /// Version as a number: 1.2.3 is 10203.
 fn version() -> u32 {
@@ -300,5 +301,10 @@ fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> co
     let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
         .map_err(|_| unmapped("a frame cannot be mapped"))?;
     encoder.send_frame(&frame::view(&mapped, &state.neutral)?, options)?;
-    Ok(encoder.receive_unit().expect("one unit for every frame"))
+    let mut unit = encoder.receive_unit().expect("one unit for every frame");
+    let fields = interlacing::of(buffer);
+    if state.video.interlace != 0 && fields != FieldFlags::default() {
+        unit.data = interlacing::add(&unit.data, fields)?;
+    }
+    Ok(unit)
 }
