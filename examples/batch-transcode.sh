@@ -60,6 +60,13 @@ transcode() {
   gst-launch-1.0 -q -e filesrc "$(property location "$in")" ! decodebin name=d "${video[@]}" "${audio[@]}"
 }
 
+# What is wrong with the properties is wrong for every file.
+problem=$(gst-launch-1.0 -q videotestsrc num-buffers=1 ! video/x-raw,width=64,height=48 ! ngcenc "$@" ! fakesink 2>&1)
+if [ $? -ne 0 ] || grep -q 'out of range' <<<"$problem"; then
+  printf 'batch-transcode: ngcenc does not work with %s:\n%s\ngst-inspect-1.0 ngcenc shows properties and ranges\n' "${*:-its defaults}" "$problem" >&2
+  exit 2
+fi
+
 done_count=0 skipped=0 elsewhere=0 interrupted=0
 failed=()
 # The tool that is running ends its file on an interrupt; that file is not whole.

@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 TORCH_VERSION=2.11.0
 TARGET=${NGC_TARGET:-target}/libtorch
 PACKAGES="build-essential pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools
-  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
 
 play=0
 [ "${1:-}" = --play ] && play=1

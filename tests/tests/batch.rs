@@ -8,11 +8,12 @@ use ngc_tests::repository;
 
 struct Folders {
     dir: tempfile::TempDir,
+    properties: String,
 }
 
 impl Folders {
     fn new() -> Self {
-        let folders = Self { dir: tempfile::tempdir().unwrap() };
+        let folders = Self { dir: tempfile::tempdir().unwrap(), properties: "quality=40".into() };
         // The plugin as it was built beside this test, and nothing else.
         std::fs::create_dir_all(folders.path("plugins")).unwrap();
         let plugin = std::env::current_exe().unwrap().parent().unwrap().join("libgstngc.so");
@@ -47,7 +48,7 @@ impl Folders {
             .arg("60")
             .arg(repository("examples/batch-transcode.sh"))
             .args([format!("{}/{source}", self.dir.path().display()), self.path(target).display().to_string()])
-            .args(["quality=40", "threads=1"])
+            .args([&self.properties[..], "threads=1"])
             .env("GST_PLUGIN_PATH", self.path("plugins"))
             .env("GST_REGISTRY", self.path("registry"));
         command
@@ -147,4 +148,19 @@ fn two_runs_at_once_share_the_work() {
         let done = lines.iter().filter(|text| text.contains(&format!("/{number}.mp4.mkv\n"))).count();
         assert_eq!(done, 1, "{lines:?}");
     }
+}
+
+#[test]
+fn properties_that_are_wrong_stop_it_before_the_first_file() {
+    let mut folders = Folders::new();
+    folders.clip("in/a.mp4", "mp4mux", false);
+    for (properties, named) in
+        [("quality=99", "quality"), ("model-file=/nowhere.safetensors", "/nowhere.safetensors"), ("sharpness=1", "sharpness")]
+    {
+        folders.properties = properties.into();
+        let output = folders.batch("in", "out");
+        let text = text(&output);
+        assert!(output.status.code() == Some(2) && text.contains(named) && text.contains("gst-inspect-1.0"), "{text}");
+    }
+    assert!(folders.files("out").is_empty());
 }

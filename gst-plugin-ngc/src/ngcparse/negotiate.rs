@@ -41,9 +41,25 @@ impl NgcParse {
             self.state.lock().unwrap().refused = true;
             return Err(gst::FlowError::NotNegotiated);
         };
+        self.set_rate();
+        match pad.current_caps().and_then(|current| change(&current, &chosen)) {
+            Some(Change::None) => return Ok(()),
+            Some(Change::Shape(from)) => {
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::Format,
+                    (
+                        "the video changes from {from} to {}: a track of MP4 or Matroska holds one size and pixel aspect ratio; scale in front of ngcenc (videoscale and a caps filter), or write a raw stream",
+                        shape(&chosen)
+                    )
+                );
+                self.state.lock().unwrap().refused = true;
+                return Err(gst::FlowError::NotNegotiated);
+            }
+            None => {}
+        }
         self.state.lock().unwrap().refused = false;
         gst::info!(CAT, imp = self, "caps {}", chosen);
-        self.set_rate();
         pad.push_event(gst::event::Caps::new(&chosen));
         Ok(())
     }
@@ -72,5 +88,34 @@ impl NgcParse {
                 ["downstream takes {allowed}"]
             );
         }
+    }
+}
+
+/// What is new for a muxer that has caps.
+enum Change {
+    /// Nothing that it writes down; muxers refuse all new caps, those with another frame rate too.
+    None,
+    /// Size or pixel aspect ratio, from these.
+    Shape(String),
+}
+
+/// `None`: what follows is no muxer, or another one.
+fn change(current: &gst::Caps, new: &gst::Caps) -> Option<Change> {
+    let name = |caps: &gst::Caps| caps.structure(0).map(|s| s.name().to_string());
+    if name(current) != name(new) || name(new)? == caps::MEDIA_TYPE {
+        return None;
+    }
+    let (before, after) = (shape(current), shape(new));
+    Some(if before == after { Change::None } else { Change::Shape(before) })
+}
+
+/// Size and, where it is not square, the pixel's aspect ratio.
+fn shape(caps: &gst::Caps) -> String {
+    let Some(s) = caps.structure(0) else { return String::new() };
+    let number = |field: &str| s.get::<i32>(field).unwrap_or(0);
+    let size = format!("{}x{}", number("width"), number("height"));
+    match s.get::<gst::Fraction>("pixel-aspect-ratio") {
+        Ok(ratio) if ratio != gst::Fraction::new(1, 1) => format!("{size} (pixels {}:{})", ratio.numer(), ratio.denom()),
+        _ => size,
     }
 }
