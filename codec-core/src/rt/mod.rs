@@ -12,6 +12,7 @@ mod layout;
 mod postfilter;
 mod reader;
 mod synthesis;
+pub mod weights;
 
 pub use analysis::{Analysis, AnalysisScratch};
 pub use branch::{Branch, Dequantised, LatentGains};
