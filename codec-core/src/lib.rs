@@ -18,7 +18,7 @@ pub mod model;
 pub mod motion;
 #[cfg(feature = "torch")]
 pub mod nn;
-mod pipeline;
+pub(crate) mod pipeline;
 pub mod quality;
 pub mod rate;
 pub mod rt;

@@ -12,6 +12,8 @@ mod layout;
 mod postfilter;
 mod reader;
 mod synthesis;
+#[cfg(test)]
+mod tests;
 pub mod weights;
 
 pub use analysis::{Analysis, AnalysisScratch};
