@@ -2,6 +2,9 @@
 # Builds NGC, encodes a clip with gst-launch-1.0, decodes it, and prints size, quality and speed.
 #
 #   examples/quickstart.sh [FILE] [QUALITY]     any video that GStreamer can decode; quality 0 (best) to 63, default 32
+#
+# Where there is a GPU (nvidia-smi finds one), or with NGC_CUDA=1, the elements can use it: libtorch is installed too, and building
+# takes ten minutes longer. NGC_CUDA=0 leaves it out.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 input=$(realpath "${1:-$here/examples/media/flower.mp4}")
@@ -11,8 +14,17 @@ quality=${2:-32}
   exit 1
 }
 cd "$here"
-tests/setup.sh
-cargo build --quiet --release -p gst-plugin-ngc -p ngc-examples
+if [ -z "${NGC_CUDA:-}" ] && command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+  NGC_CUDA=1
+fi
+if [ "${NGC_CUDA:-0}" = 1 ]; then
+  NGC_CUDA=1 tests/setup.sh
+  cargo build --quiet --release -p gst-plugin-ngc --features torch
+else
+  tests/setup.sh --play
+  cargo build --quiet --release -p gst-plugin-ngc
+fi
+cargo build --quiet --release -p ngc-examples
 export GST_PLUGIN_PATH=$here/target/plugins
 out=$here/target/quickstart
 mkdir -p "$out"

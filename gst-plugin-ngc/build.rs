@@ -1,6 +1,6 @@
 include!("../codec-core/build/link_torch.rs");
 
 fn main() {
-    link_torch();
+    link_torch_if_used();
     gst_plugin_version_helper::info();
 }

@@ -1,5 +1,5 @@
 include!("../codec-core/build/link_torch.rs");
 
 fn main() {
-    link_torch();
+    link_torch_if_used();
 }

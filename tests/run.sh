@@ -36,8 +36,13 @@ stage() {
   fi
 }
 
-without_torch() {
-  CARGO_TARGET_DIR=target/notorch cargo test --quiet -p codec-core --no-default-features
+# What training, the paper profile and GPUs add. Afterwards the plugin is again the one that users get.
+with_torch() {
+  cargo test --quiet --release -p codec-core --features torch &&
+    cargo test --quiet --release -p ngc-trainer &&
+    cargo test --quiet --release -p ngc-tests --features torch --test networks --test exactness &&
+    cargo build --quiet --release -p gst-plugin-ngc --features torch && plugin_loads &&
+    cargo build --quiet --release -p gst-plugin-ngc
 }
 
 # All of the code for one kind of processor, whether or not this one is of it: the vector paths are built, not run.
@@ -77,16 +82,17 @@ lint() {
 
 # Tests whose names say so; each says if it was skipped.
 gpu() {
-  cargo test --quiet --release -p codec-core -p ngc-trainer cuda -- --nocapture
+  cargo test --quiet --release -p codec-core --features torch cuda -- --nocapture &&
+    cargo test --quiet --release -p ngc-trainer cuda -- --nocapture &&
+    cargo test --quiet --release -p ngc-tests --features torch --test exactness cuda -- --nocapture
 }
 
 gpu_kit() {
   tests/gpu.sh --rehearse --minutes 0.5 && cargo build --quiet --release -p ngc-trainer
 }
 
-stage 'bitstream, entropy coder and kernels without libtorch' without_torch
-stage 'release build' cargo build --quiet --release --workspace
-stage 'tests, release profile' cargo test --quiet --release --workspace
+stage 'release build' cargo build --quiet --release
+stage 'tests, release profile' cargo test --quiet --release
 stage 'the plugin loads with an empty registry' plugin_loads
 if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
   stage 'format and lints' lint
@@ -97,6 +103,7 @@ if [ $quick -eq 0 ]; then
   stage 'exactness, dev profile' cargo test --quiet -p ngc-tests --test golden
   stage 'quickstart' quickstart
 fi
+stage 'training, paper profile and other tests with libtorch' with_torch
 stage 'kit for a GPU machine, rehearsed' gpu_kit
 if command -v mpirun mpicc >/dev/null; then
   stage 'distributed training' cargo test --quiet --release -p ngc-trainer --features mpi --test distributed

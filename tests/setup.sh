@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what NGC needs to build, on Debian 12 or a relative of it. Safe to run again; a finished set-up takes no time.
 #
-#   tests/setup.sh              libtorch for the CPU
+#   tests/setup.sh --play       what the elements need: GStreamer; no libtorch, no Python
+#   tests/setup.sh              also libtorch for the CPU: training, the paper profile, all tests
 #   NGC_CUDA=1 tests/setup.sh   libtorch with CUDA
 #   NGC_MPI=1 tests/setup.sh    also what distributed training needs
 #   NGC_TORCH_LIB=DIR ...       use the libtorch 2.11 in DIR instead (the folder of libtorch_cpu.so)
@@ -10,8 +11,11 @@ cd "$(dirname "$0")/.."
 
 TORCH_VERSION=2.11.0
 TARGET=${NGC_TARGET:-target}/libtorch
-PACKAGES="build-essential pkg-config python3 libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools
+PACKAGES="build-essential pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
+
+play=0
+[ "${1:-}" = --play ] && play=1
 
 MPI_PACKAGES="libopenmpi-dev openmpi-bin libclang-dev"
 
@@ -30,11 +34,12 @@ need_rust() {
 
 need_packages() {
   local missing=() wanted=$PACKAGES
+  [ $play -eq 0 ] && wanted="$wanted python3"
   [ "${NGC_MPI:-0}" = 1 ] && wanted="$wanted $MPI_PACKAGES"
   for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
   done
-  python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+  [ $play -eq 1 ] || python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" -ne 0 ]; then
     fail "packages are missing; run: sudo apt-get install --no-install-recommends ${missing[*]}"
@@ -101,5 +106,5 @@ plugin_folder() {
 
 need_rust
 need_packages
-need_torch
+[ $play -eq 1 ] || need_torch
 plugin_folder

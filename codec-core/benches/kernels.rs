@@ -4,11 +4,11 @@ use std::hint::black_box;
 
 use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
 use codec_core::frame::{Frame, Plane, pad};
+use codec_core::kernels::PACKED_CHANNELS;
 use codec_core::kernels::flow::pack_flow;
-use codec_core::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
+use codec_core::kernels::pack::{PackTarget, pack_frame, pack_residual};
 use codec_core::kernels::sharpen::{BANDS, CHANNELS, sharpen};
 use codec_core::kernels::unpack::unpack_frame;
-use codec_core::kernels::{PACKED_CHANNELS, Prediction};
 use codec_core::loopfilter::{FilterCoder, LoopFilter};
 use codec_core::motion::search::{BlockSearch, SearchEffort};
 use codec_core::motion::{
@@ -119,7 +119,7 @@ fn loop_filter(c: &mut Criterion) {
     let (mut filter, coder, price) = (LoopFilter::default(), FilterCoder::new(display), lambda(32.0));
     for threads in [1, 2] {
         c.bench_function(&on("loop filter's search", threads), |b| {
-            b.iter(|| filter.estimate_threaded(black_box(&original), &decoded, display, &coder, price, threads));
+            b.iter(|| filter.estimate(black_box(&original), &decoded, display, &coder, price, threads));
         });
     }
     let params = filter.estimate(&original, &decoded, display, &coder, price).expect("a filter that helps");
@@ -133,7 +133,7 @@ fn loop_filter(c: &mut Criterion) {
 fn sharpening(c: &mut Criterion) {
     let frame = textured(0.0, 0.0);
     let mut out = Plane::new(WIDTH, HEIGHT);
-    let past = Prediction::new(WIDTH, HEIGHT);
+    let past = Plane::new(WIDTH, HEIGHT);
     for (name, past, channels) in [("sharpen luma", None, CHANNELS), ("sharpen with the past", Some(&past), CHANNELS + BANDS)] {
         let map = vec![0.04; CELLS * channels];
         c.bench_function(name, |b| b.iter(|| sharpen(black_box(frame.plane(0)), past, &map, &mut out).unwrap()));
@@ -142,20 +142,16 @@ fn sharpening(c: &mut Criterion) {
 
 fn layout(c: &mut Criterion) {
     let mut frame = textured(0.0, 0.0);
-    let mut prediction = Prediction::default();
-    prediction.load(&frame);
-    let mut wide = vec![0.0; CELLS * 2 * PACKED_CHANNELS];
-    fn target(data: &mut [f32]) -> PackTarget<'_> {
+    let prediction = frame.clone();
+    let mut wide = vec![0; CELLS * 2 * PACKED_CHANNELS];
+    fn target(data: &mut [i16]) -> PackTarget<'_> {
         PackTarget { data, channels: 2 * PACKED_CHANNELS, offset: PACKED_CHANNELS }
     }
     c.bench_function("pack frame", |b| b.iter(|| pack_frame(black_box(&frame), SHIFT, target(&mut wide), 1).unwrap()));
-    c.bench_function("pack prediction", |b| {
-        b.iter(|| pack_prediction(black_box(&prediction), SHIFT, target(&mut wide), 1).unwrap());
-    });
     c.bench_function("pack residual", |b| {
         b.iter(|| pack_residual(black_box(&frame), &prediction, SHIFT, target(&mut wide), 1).unwrap());
     });
-    let packed = vec![0.01; CELLS * PACKED_CHANNELS];
+    let packed = vec![3; CELLS * PACKED_CHANNELS];
     c.bench_function("unpack frame", |b| {
         b.iter(|| unpack_frame(black_box(&packed), None, (0, 0), &mut frame, 1).unwrap());
     });

@@ -1,4 +1,5 @@
-// Shared by every crate that ends in an executable or a shared library: `include!` it in build.rs and call `link_torch()`.
+// Shared by every crate that ends in an executable or a shared library: `include!` it in build.rs and call
+// `link_torch_if_used()`.
 //
 // Cargo does not pass a dependency's linker arguments on, so without this our plugin would not find libtorch at run
 // time and GStreamer would blacklist it.
@@ -18,4 +19,13 @@ fn link_torch() {
     };
     println!("cargo:rerun-if-changed={}", dir.join("libtorch_cpu.so").display());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", dir.display());
+}
+
+/// As [`link_torch`], if codec-core was built with libtorch: it tells its direct dependents.
+#[allow(dead_code)]
+fn link_torch_if_used() {
+    println!("cargo:rerun-if-env-changed=DEP_NGC_CODEC_CORE_TORCH");
+    if std::env::var_os("DEP_NGC_CODEC_CORE_TORCH").is_some() {
+        link_torch();
+    }
 }

@@ -93,7 +93,7 @@ fn main() {
         }
         let before = errors(&original, &frame, display);
         let start = Instant::now();
-        let params = filter.estimate(&original, &frame, display, &coder, lambda);
+        let params = filter.estimate(&original, &frame, display, &coder, lambda, 1);
         times[0] = start.elapsed().as_secs_f64().min(times[0]);
         let mut writer = SymbolWriter::new();
         coder.encode(params.as_ref(), &mut writer);

@@ -1,6 +1,7 @@
 //! Caps of NGC streams, and the disguises in which stock muxers and demuxers carry them.
 
 use codec_core::bitstream::VideoInfo;
+use gst::prelude::*;
 
 /// Media type of NGC streams.
 pub const MEDIA_TYPE: &str = "video/x-ngc";
@@ -39,6 +40,26 @@ pub fn mp4() -> gst::Caps {
 /// What makes matroskamux write `V_MS/VFW/FOURCC` with `NGC1`.
 pub fn matroska() -> gst::Caps {
     gst::Caps::builder("video/x-wmv").field("wmvversion", 3i32).field("format", MATROSKA_FOURCC).build()
+}
+
+/// Whether what asks for `video/x-wmv` behind `pad` is Matroska's muxer. Others take the type too, and write files that nothing
+/// reads, as they drop the fourcc. By what they say of other fields, AVI's wants the frame rate to be a fraction, and ASF's
+/// minds no width; Matroska's is the other way round.
+pub fn matroska_follows(pad: &gst::Pad) -> bool {
+    let takes = |field: &str, value: gst::glib::SendValue| {
+        let mut probe = matroska();
+        probe.make_mut().set_value(field, value);
+        !pad.peer_query_caps(Some(&probe)).is_empty()
+    };
+    takes("framerate", "any".to_send_value()) && !takes("width", 0i32.to_send_value())
+}
+
+/// All forms of NGC but those of demuxers.
+pub fn forms() -> gst::Caps {
+    let mut caps = plain();
+    caps.merge(mp4());
+    caps.merge(matroska());
+    caps
 }
 
 fn fraction(value: (u32, u32)) -> gst::Fraction {

@@ -1,5 +1,6 @@
 //! What the cross-crate tests share: synthetic and real frames, streams, quality.
 
+pub mod pipes;
 pub mod soak;
 
 use std::path::{Path, PathBuf};

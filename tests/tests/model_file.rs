@@ -3,12 +3,11 @@
 use codec_core::model::Model;
 use codec_core::{Error, ModelSource};
 use ngc_tests::repository;
-use tch::Device;
 
-fn load(bytes: &[u8]) -> codec_core::Result<Model> {
+fn load(bytes: &[u8]) -> codec_core::Result<std::sync::Arc<Model>> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), bytes).unwrap();
-    Model::load(&ModelSource::File(file.path().to_owned()), Device::Cpu)
+    Model::load(&ModelSource::File(file.path().to_owned()))
 }
 
 fn shipped() -> Vec<u8> {

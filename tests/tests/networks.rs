@@ -8,10 +8,11 @@ use codec_core::frame::{Frame, Plane};
 
 use codec_core::kernels::pack::{PackTarget, pack_frame};
 use codec_core::kernels::sharpen::{BANDS, CHANNELS};
-use codec_core::kernels::{self, PACKED_CHANNELS, Prediction};
+use codec_core::kernels::{self, PACKED_CHANNELS};
 use codec_core::loopfilter::{FilterCoder, LoopFilter};
-use codec_core::model::{Model, ModelSource};
+use codec_core::model::{Model, ModelSource, load_networks};
 use codec_core::motion::{BlockCompensator, BlockSearch, MotionCoder, SearchEffort};
+use codec_core::nn::Precision;
 use codec_core::nn::blocks::BlockMotion;
 use codec_core::nn::codec::{CodedFrame, Motion, quality_tensor};
 use codec_core::nn::entropy::{Arithmetic, Quantiser};
@@ -41,8 +42,9 @@ fn fused_packing_equals_the_tensors() {
     for shift in [(0, 0), (6, 14)] {
         let rolled = planes(&frame).rolled(i64::from(shift.0), i64::from(shift.1)).unwrap();
         let wanted = pack(&rolled).unwrap().permute([0, 2, 3, 1]).contiguous();
-        let mut packed = vec![0f32; 8 * 16 * PACKED_CHANNELS];
+        let mut packed = vec![0i16; 8 * 16 * PACKED_CHANNELS];
         pack_frame(&frame, shift, PackTarget { data: &mut packed, channels: PACKED_CHANNELS, offset: 0 }, 1).unwrap();
+        let packed: Vec<f32> = packed.iter().map(|&v| f32::from(v) / 510.0).collect();
         assert!(largest_difference(&wanted, &packed) < 1e-6);
     }
 }
@@ -65,9 +67,7 @@ fn fused_sharpening_equals_the_tensors() {
         }
         let wanted = wanted.rounded().unwrap();
         let mut found = Plane::new(192, 128);
-        let past =
-            Prediction { width: 192, height: 128, y: Vec::try_from(past.y.view([-1])).unwrap(), ..Prediction::new(192, 128) };
-        kernels::sharpen::sharpen(frame.plane(0), (carry > 0).then_some(&past), &map, &mut found).unwrap();
+        kernels::sharpen::sharpen(frame.plane(0), (carry > 0).then_some(other.plane(0)), &map, &mut found).unwrap();
         let found: Vec<f32> = found.data.iter().map(|&v| f32::from(v) / 255.0 - 0.5).collect();
         // Single samples round the other way.
         assert!(largest_difference(&wanted.y, &found) < 1.5 / 255.0);
@@ -111,14 +111,14 @@ fn motion(frame: &Frame, reference: &Frame, coder: &mut MotionCoder, quality: u8
 /// A clip as the trainer codes it, at the qualities of a stream of `quality`, with the bits of the loop filter. `references` are the
 /// encoder's reconstructions: motion estimation makes much of a rounding error.
 fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) -> Vec<(CodedFrame, f64)> {
-    let networks = &model.networks;
+    let (networks, _) = load_networks(model, Device::Cpu, Precision::Simulated).unwrap();
     let prepared = networks.prepare(Arithmetic::Integer).unwrap();
     let [q_intra, q] = qualities(model, quality);
     let size = (frames[0].width(), frames[0].height());
     let (mut motion_coder, mut filter_coder) = (MotionCoder::new(size.0, size.1), FilterCoder::new(size));
     let mut filter = |original: &Frame, coded: &CodedFrame, q: u8| {
         let lambda = codec_core::quality::lambda(f64::from(q));
-        let params = LoopFilter::default().estimate(original, &frame(&coded.frame), size, &filter_coder, lambda);
+        let params = LoopFilter::default().estimate(original, &frame(&coded.frame), size, &filter_coder, lambda, 1);
         let mut writer = SymbolWriter::new();
         filter_coder.encode(params.as_ref(), &mut writer);
         writer.bits()
@@ -172,8 +172,9 @@ fn detail_is_what_the_tensors_make_of_it() {
     let (units, references) =
         encode_with_references(codec_core::EncoderConfig { detail: 1.0, quality: 40, ..encoder_config(192, 128) }, &frames);
     let decoded = decode(1, units.iter().map(|unit| unit.data.as_slice()));
-    let model = Model::load(&ModelSource::Embedded, Device::Cpu).unwrap();
-    let (networks, [q_intra, q]) = (&model.networks, qualities(&model, 40));
+    let model = Model::load(&ModelSource::Embedded).unwrap();
+    let (networks, _) = load_networks(&model, Device::Cpu, Precision::Simulated).unwrap();
+    let [q_intra, q] = qualities(&model, 40);
     let postfilter = networks.postfilter.as_ref().unwrap();
     let mut last = None;
     for (t, (coded, _)) in on_tensors(&model, &frames, &references, 40).iter().enumerate() {
@@ -197,7 +198,7 @@ fn the_trainers_estimate_is_the_size_of_the_file() {
     tch::set_num_threads(1);
     let frames: Vec<Frame> =
         real_frames(&repository("examples/media/flower.mp4"), 320, 192, 30).iter().map(|f| padded(&f.view()).unwrap()).collect();
-    let model = Model::load(&ModelSource::Embedded, Device::Cpu).unwrap();
+    let model = Model::load(&ModelSource::Embedded).unwrap();
     for quality in [10, 32, 50] {
         let config = codec_core::EncoderConfig { quality, ..encoder_config(320, 192) };
         let (units, references) = encode_with_references(config, &frames);

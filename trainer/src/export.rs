@@ -3,11 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use codec_core::bitstream::Profile;
+use codec_core::model::calibrate::{calibrate, synthetic};
 use codec_core::model::{DETAIL_PREFIX, write_model};
-use codec_core::{Networks, ParamStore};
+use codec_core::nn::fixed::Fractions;
+use codec_core::{ModelConfig, Networks, ParamStore};
 use tch::{Device, Kind};
 
+use crate::data::{Sampler, SamplerOptions, Split};
 use crate::train::TRAINING_HOURS;
+use crate::train::batch::clip_on_device;
 use crate::train::checkpoint::Checkpoint;
 
 /// Parts of a checkpoint that only training needs.
@@ -21,15 +26,25 @@ const SYNTHESIS: [&str; 2] = ["intra.synthesis.", "residual.synthesis."];
 /// # Errors
 /// Naming the tensor that does not fit its integer range or shows that the two checkpoints are no twins, or the file that
 /// cannot be written.
-pub fn export(checkpoint: &Checkpoint, detail: Option<&Checkpoint>, out: &Path, notes: &str) -> Result<()> {
+pub fn export(checkpoint: &Checkpoint, detail: Option<&Checkpoint>, data: Option<&Path>, out: &Path, notes: &str) -> Result<()> {
     let mut params = ParamStore::new();
-    for (name, tensor) in checkpoint.averaged_params().iter() {
+    let averaged = checkpoint.averaged_params();
+    params.fractions = averaged.fractions.clone();
+    for (name, tensor) in averaged.iter() {
         if !TRAINING_ONLY.iter().any(|prefix| name.starts_with(prefix)) {
             params.insert(name, tensor.shallow_clone());
         }
     }
     let mut model = checkpoint.progress.model.clone();
+    if detail.is_some() && model.profile == Profile::Rt {
+        bail!(
+            "--detail: models of the rt profile have one synthesis transform; export the checkpoint of the stage detail by itself"
+        );
+    }
     let networks = Networks::load(&mut params, &model, Device::Cpu)?;
+    if params.fractions.is_empty() && model.profile == Profile::Rt {
+        params.fractions = calibrated(&params, &model, data)?;
+    }
     let hours = |c: &Checkpoint| c.progress.total_seconds() / 3600.0;
     let mut metadata = vec![(TRAINING_HOURS, format!("{:.2}", hours(detail.unwrap_or(checkpoint))))];
     if !notes.is_empty() {
@@ -45,6 +60,27 @@ pub fn export(checkpoint: &Checkpoint, detail: Option<&Checkpoint>, out: &Path, 
     std::fs::rename(&partial, out).with_context(|| format!("cannot write {}", out.display()))?;
     println!("{}: {} bytes, {:.2} h of training", out.display(), bytes.len(), hours(detail.unwrap_or(checkpoint)));
     Ok(())
+}
+
+/// Clips and their side in pixels that a model is calibrated with.
+const CALIBRATION: (usize, usize) = (12, 256);
+
+/// Fractional bits of the integer layers, from frames of `data` or, without any, made-up ones.
+fn calibrated(params: &ParamStore, model: &ModelConfig, data: Option<&Path>) -> Result<Fractions> {
+    let pairs = match data {
+        Some(data) => {
+            let options = SamplerOptions { photo_share: 0.0, seed: 0, split: Split::Train };
+            let sampler = Sampler::open(data, options)?;
+            let clip = clip_on_device(&sampler.validation_clips(CALIBRATION.0, 2, CALIBRATION.1)?, Device::Cpu)?;
+            let [first, second] = &clip.frames[..] else { bail!("{}: no pairs of frames to calibrate with", data.display()) };
+            vec![[first.shallow_clone(), second.shallow_clone()]]
+        }
+        None => {
+            eprintln!("export: no --data, so the integer layers are calibrated with made-up frames: expect a little more noise");
+            synthetic(Device::Cpu)?
+        }
+    };
+    Ok(calibrate(params, model, &pairs, Device::Cpu)?)
 }
 
 /// Adds the synthesis transforms of `detail`, whose other parts must be those of `params`.

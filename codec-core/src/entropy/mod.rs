@@ -20,17 +20,19 @@ mod model;
 mod networks;
 mod params;
 mod rans;
-mod simd;
 mod symbols;
 mod tables;
 
+pub use crate::integer::Backend;
 pub use adaptive::AdaptiveBit;
 pub use config::{EntropyConfig, LayerShape};
 pub use latent::{LatentGrid, LatentInput, decode_latent, encode_latent, encode_silence, frugal, quantise};
 pub use model::EntropyModel;
 pub use networks::Scratch;
-pub use params::{EntropyParams, IntLayer, RawDtype, RawTensor};
-pub use simd::Backend;
+pub(crate) use params::find;
+#[cfg(feature = "torch")]
+pub(crate) use params::raw;
+pub use params::{EntropyParams, IntLayer, Lookup, RawDtype, RawTensor};
 pub use symbols::{MAX_SYMBOL, MEAN_OVERHEAD_BYTES, Mark, SymbolReader, SymbolWriter};
 pub use tables::{SCALES, Tables, sigma};
 

@@ -3,8 +3,8 @@
 use super::config::EntropyConfig;
 use super::conv::Layer;
 use super::params::EntropyParams;
-use super::simd::Backend;
 use super::{QUALITIES, SCALES};
+use crate::integer::Backend;
 use crate::{Error, Result};
 
 /// Integer hyper-decoder and parameter networks of one latent (design section 6).

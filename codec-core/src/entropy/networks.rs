@@ -3,10 +3,13 @@
 use super::GAIN_FRACTION_BITS;
 use super::latent::LatentGrid;
 use super::model::EntropyModel;
+use crate::integer::{Backend, Machine};
 
-/// Memory of the networks, kept between frames. Every buffer has one spare value at its end.
+/// Memory of the networks, kept between frames.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
+    /// Threads that the networks run on, at least 1.
+    threads: usize,
     a: Vec<i16>,
     b: Vec<i16>,
     features: Vec<i16>,
@@ -21,7 +24,7 @@ pub(super) fn saturate(value: i32) -> i16 {
 /// Pixel shuffle by 2: channel 4c + 2dy + dx goes to row 2y + dy, column 2x + dx of channel c.
 fn shuffle(input: &[i16], rows: usize, cols: usize, channels: usize, out: &mut Vec<i16>) {
     out.clear();
-    out.resize(rows * cols * 4 * channels + 1, 0);
+    out.resize(rows * cols * 4 * channels, 0);
     for row in 0..rows {
         for col in 0..cols {
             let source = &input[(row * cols + col) * channels * 4..][..channels * 4];
@@ -46,10 +49,21 @@ fn concatenate(
 ) {
     let total = width + extra_width;
     out.clear();
-    out.resize(positions * total + 1, 0);
-    for (position, target) in out.chunks_exact_mut(total).take(positions).enumerate() {
+    out.resize(positions * total, 0);
+    for (position, target) in out.chunks_exact_mut(total).enumerate() {
         target[..width].copy_from_slice(&features[position * width..][..width]);
         extra(position, &mut target[width..]);
+    }
+}
+
+impl Scratch {
+    /// For networks on so many threads of the current rayon pool.
+    pub fn with_threads(threads: usize) -> Self {
+        Self { threads, ..Self::default() }
+    }
+
+    fn machine(&self, backend: Backend) -> Machine {
+        Machine { backend, threads: self.threads.max(1) }
     }
 }
 
@@ -59,13 +73,12 @@ impl EntropyModel {
     pub(super) fn first_parameters(&self, z: &LatentGrid, quality: u8, prior: Option<&LatentGrid>, scratch: &mut Scratch) {
         let (rows, cols) = (z.rows * 4, z.cols * 4);
         let width = self.config.width;
-        let Scratch { a, b, features, parameters } = scratch;
+        let machine = scratch.machine(self.backend);
+        let Scratch { a, b, features, parameters, .. } = scratch;
         a.clear();
         a.extend(z.data.iter().map(|&v| saturate(v)));
-        a.push(0);
-        let layer = |index: usize, rows, cols, input: &[i16], out: &mut Vec<i16>| {
-            self.layers[index].run(self.backend, input, rows, cols, out)
-        };
+        let layer =
+            |index: usize, rows, cols, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(machine, input, rows, cols, out);
         layer(0, z.rows, z.cols, a, b);
         shuffle(b, z.rows, z.cols, width, a);
         layer(1, rows / 2, cols / 2, a, b);
@@ -100,7 +113,8 @@ impl EntropyModel {
     /// Parameters of the second half, once the first half of `latent` is known.
     pub(super) fn second_parameters(&self, latent: &LatentGrid, scratch: &mut Scratch) {
         let (rows, cols, channels) = (latent.rows, latent.cols, latent.channels);
-        let Scratch { a, b, features, parameters } = scratch;
+        let machine = scratch.machine(self.backend);
+        let Scratch { a, b, features, parameters, .. } = scratch;
         let width = 2 * self.config.width;
         // Elements of the second half are still zero, as the networks expect.
         concatenate(features, width, channels, rows * cols, a, |position, target| {
@@ -108,8 +122,7 @@ impl EntropyModel {
                 *value = saturate(v);
             }
         });
-        let layer =
-            |index: usize, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(self.backend, input, rows, cols, out);
+        let layer = |index: usize, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(machine, input, rows, cols, out);
         layer(7, a, b);
         layer(8, b, a);
         layer(9, a, b);

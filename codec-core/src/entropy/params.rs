@@ -8,16 +8,20 @@ use crate::{Error, Result};
 pub enum RawDtype {
     I8,
     U8,
+    I16,
     U16,
     I32,
+    U32,
+    F16,
+    F32,
 }
 
 impl RawDtype {
-    fn bytes(self) -> usize {
+    pub(crate) fn bytes(self) -> usize {
         match self {
             Self::I8 | Self::U8 => 1,
-            Self::U16 => 2,
-            Self::I32 => 4,
+            Self::I16 | Self::U16 | Self::F16 => 2,
+            Self::I32 | Self::U32 | Self::F32 => 4,
         }
     }
 }
@@ -56,9 +60,14 @@ pub struct EntropyParams {
     pub thresholds: Vec<i32>,
 }
 
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<RawTensor>;
+/// Finds a tensor by its name.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<RawTensor>;
 
-fn find(lookup: Lookup, name: &str, dtype: RawDtype, len: usize) -> Result<Vec<u8>> {
+/// The bytes of a tensor of `len` elements.
+///
+/// # Errors
+/// [`Error::ModelMismatch`] naming it if it is missing or has another type or size.
+pub fn find(lookup: Lookup, name: &str, dtype: RawDtype, len: usize) -> Result<Vec<u8>> {
     let tensor = lookup(name).ok_or_else(|| Error::ModelMismatch(format!("tensor {name} is missing")))?;
     if tensor.dtype != dtype || tensor.data.len() != len * dtype.bytes() {
         return Err(Error::ModelMismatch(format!(
@@ -77,7 +86,8 @@ fn to_i32(data: &[u8]) -> Vec<i32> {
     data.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
-fn raw<T: Copy, const N: usize>(dtype: RawDtype, shape: Vec<usize>, values: &[T], bytes: impl Fn(T) -> [u8; N]) -> RawTensor {
+/// Values as a tensor.
+pub fn raw<T: Copy, const N: usize>(dtype: RawDtype, shape: Vec<usize>, values: &[T], bytes: impl Fn(T) -> [u8; N]) -> RawTensor {
     RawTensor { dtype, shape, data: values.iter().flat_map(|&v| bytes(v)).collect() }
 }
 

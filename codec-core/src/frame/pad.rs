@@ -1,6 +1,6 @@
 //! Padding to the coded size by edge replication.
 
-use super::{Frame, FrameView};
+use super::{Frame, FrameView, chroma_size};
 use crate::{Error, Result};
 
 /// Both sides of the coded size are multiples of this: hyper-latents live at 1/64.
@@ -58,6 +58,22 @@ pub fn pad_into(view: &FrameView, frame: &mut Frame) -> Result<()> {
     Ok(())
 }
 
+/// Copies what lies beyond `width` x `height` luma samples, and the chroma beyond theirs, from one frame to another of the same size.
+///
+/// # Panics
+/// If the frames differ in size, or the size lies beyond them.
+pub fn copy_padding(from: &Frame, (width, height): (usize, usize), to: &mut Frame) {
+    let (cw, ch) = chroma_size(width, height);
+    for (i, (w, h)) in [(width, height), (cw, ch), (cw, ch)].into_iter().enumerate() {
+        let source = from.plane(i);
+        let target = to.plane_mut(i);
+        for row in 0..target.height {
+            let start = if row < h { w } else { 0 };
+            target.row_mut(row)[start..].copy_from_slice(&source.row(row)[start..]);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{FrameViewMut, PlaneView, PlaneViewMut};
@@ -96,6 +112,20 @@ mod tests {
                 }
             }
             assert_eq!(coded.crop_copy(w, h).unwrap(), frame);
+        }
+    }
+
+    #[test]
+    fn padding_alone_is_copied() {
+        let (from, mut to) = (sample_frame(128, 128), Frame::new(128, 128));
+        copy_padding(&from, (70, 65), &mut to);
+        for (i, (w, h)) in [(70, 65), (35, 33), (35, 33)].into_iter().enumerate() {
+            for row in 0..to.plane(i).height {
+                for col in 0..to.plane(i).width {
+                    let expected = if row < h && col < w { 0 } else { from.plane(i).row(row)[col] };
+                    assert_eq!(to.plane(i).row(row)[col], expected, "plane {i} at {row}, {col}");
+                }
+            }
         }
     }
 

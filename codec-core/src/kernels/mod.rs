@@ -6,14 +6,10 @@
 pub mod flow;
 pub mod pack;
 pub mod parallel;
-mod prediction;
 pub mod sharpen;
 pub(crate) mod simd;
 pub mod unpack;
 mod upsample;
-
-pub(crate) use pack::to_floats;
-pub use prediction::Prediction;
 
 use crate::{Error, Result};
 

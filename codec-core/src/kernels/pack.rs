@@ -1,12 +1,13 @@
 //! Packing frames for the networks: pixel-unshuffle 8 of luma and 4 of chroma, NHWC.
 //!
 //! Cell (row, col) of `[H/8][W/8]` holds channel dy*8 + dx for luma, and 64 + c*16 + dy*4 + dx for chroma c (U, V). The
-//! 96 channels may be a part of a wider tensor. All functions take a circular shift (dy, dx) of luma samples, both even,
-//! that is applied first: sample (r, c) goes to (r + dy, c + dx), modulo the size; half of it for chroma.
+//! 96 channels may be a part of a wider tensor. Values are in half steps of the samples, so that 0 lies in the middle of their range.
+//! All functions take a circular shift (dy, dx) of luma samples, both even, that is applied first: sample (r, c) goes to
+//! (r + dy, c + dx), modulo the size; half of it for chroma.
 
 use super::parallel::{for_bands, split_rows, take_front};
 use super::simd::multiversion;
-use super::{PACKED_CHANNELS, Prediction, check_channels, check_len};
+use super::{PACKED_CHANNELS, check_channels, check_len};
 use crate::frame::Frame;
 use crate::{Error, Result};
 
@@ -14,61 +15,41 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct PackTarget<'a> {
     /// NHWC `[H/8][W/8][channels]`; only the packed channels are written.
-    pub data: &'a mut [f32],
-    /// Channels of the tensor, for example 192 or 200.
+    pub data: &'a mut [i16],
+    /// Channels of the tensor, for example 192.
     pub channels: usize,
     /// First channel to write.
     pub offset: usize,
 }
 
-/// Packs a frame whose sides are multiples of 8, as value/255 - 0.5.
+/// Packs a frame whose sides are multiples of 8, each sample s as 2s - 255.
 ///
 /// # Errors
 /// [`Error::InvalidConfig`] if sizes, channels or the shift do not fit.
 pub fn pack_frame(frame: &Frame, shift: (i32, i32), target: PackTarget, threads: usize) -> Result<()> {
     check_frame(frame)?;
-    let fill = |plane: usize, row: usize, col: usize, out: &mut [f32]| {
-        to_floats(&frame.plane(plane).row(row)[col..][..out.len()], out);
+    let fill = |plane: usize, row: usize, col: usize, out: &mut [i16]| {
+        centre(&frame.plane(plane).row(row)[col..][..out.len()], out);
     };
     pack_rows((frame.width(), frame.height()), shift, target, threads, fill)
 }
 
-/// Packs a prediction whose sides are multiples of 8.
+/// Packs the residual of a frame, twice the difference between each sample and its prediction.
 ///
 /// # Errors
 /// [`Error::InvalidConfig`] if sizes, channels or the shift do not fit.
-pub fn pack_prediction(prediction: &Prediction, shift: (i32, i32), target: PackTarget, threads: usize) -> Result<()> {
-    let size = (prediction.width, prediction.height);
-    check_size(size.0, size.1)?;
-    prediction.check(size.0, size.1)?;
-    let planes = prediction.planes();
-    let fill = |plane: usize, row: usize, col: usize, out: &mut [f32]| {
-        let (data, width) = planes[plane];
-        out.copy_from_slice(&data[row * width + col..][..out.len()]);
+pub fn pack_residual(frame: &Frame, prediction: &Frame, shift: (i32, i32), target: PackTarget, threads: usize) -> Result<()> {
+    check_frame(frame)?;
+    check_frame(prediction)?;
+    let (size, predicted) = ((frame.width(), frame.height()), (prediction.width(), prediction.height()));
+    if size != predicted {
+        return Err(Error::InvalidConfig(format!("a frame of {size:?} samples and its prediction of {predicted:?}")));
+    }
+    let fill = |plane: usize, row: usize, col: usize, out: &mut [i16]| {
+        let samples = &frame.plane(plane).row(row)[col..][..out.len()];
+        difference(samples, &prediction.plane(plane).row(row)[col..][..out.len()], out);
     };
     pack_rows(size, shift, target, threads, fill)
-}
-
-/// Packs the residual: a frame, as value/255 - 0.5, minus its prediction.
-///
-/// # Errors
-/// [`Error::InvalidConfig`] if sizes, channels or the shift do not fit.
-pub fn pack_residual(
-    frame: &Frame,
-    prediction: &Prediction,
-    shift: (i32, i32),
-    target: PackTarget,
-    threads: usize,
-) -> Result<()> {
-    check_frame(frame)?;
-    prediction.check(frame.width(), frame.height())?;
-    let planes = prediction.planes();
-    let fill = |plane: usize, row: usize, col: usize, out: &mut [f32]| {
-        let (data, width) = planes[plane];
-        let samples = &frame.plane(plane).row(row)[col..][..out.len()];
-        difference(samples, &data[row * width + col..][..out.len()], out);
-    };
-    pack_rows((frame.width(), frame.height()), shift, target, threads, fill)
 }
 
 /// Packs what `fill(plane, row, col, out)` writes: the samples of a plane's row from `col` on.
@@ -77,7 +58,7 @@ fn pack_rows(
     shift: (i32, i32),
     target: PackTarget,
     threads: usize,
-    fill: impl Fn(usize, usize, usize, &mut [f32]) + Sync,
+    fill: impl Fn(usize, usize, usize, &mut [i16]) + Sync,
 ) -> Result<()> {
     let (rows, cols, channels) = (height / 8, width / 8, target.channels);
     check_channels("packed frame", target.offset, PACKED_CHANNELS, channels)?;
@@ -90,7 +71,7 @@ fn pack_rows(
     });
     for_bands(threads, bands, |(band, cells)| {
         // The 8 luma rows of a row of cells, then 4 rows of U and 4 of V.
-        let mut lines = vec![0.0; 12 * width];
+        let mut lines = vec![0; 12 * width];
         for (row, cells) in band.zip(cells.chunks_exact_mut(cols * channels)) {
             let (luma, chroma) = lines.split_at_mut(8 * width);
             for (i, line) in luma.chunks_exact_mut(width).enumerate() {
@@ -108,7 +89,7 @@ fn pack_rows(
 }
 
 /// Fills a line so that what `fill` gives for column 0 lies at `shift`.
-fn fill_rotated(line: &mut [f32], shift: usize, fill: impl Fn(usize, &mut [f32])) {
+fn fill_rotated(line: &mut [i16], shift: usize, fill: impl Fn(usize, &mut [i16])) {
     let (wrapped, straight) = line.split_at_mut(shift);
     fill(0, straight);
     fill(straight.len(), wrapped);
@@ -116,15 +97,15 @@ fn fill_rotated(line: &mut [f32], shift: usize, fill: impl Fn(usize, &mut [f32])
 
 multiversion! {
     /// Distributes 8 luma and twice 4 chroma lines over a row of cells.
-    fn scatter(lines: &[f32], cells: &mut [f32], channels: usize, offset: usize) = scatter_lines
+    fn scatter(lines: &[i16], cells: &mut [i16], channels: usize, offset: usize) = scatter_lines
 }
 
 #[inline(always)]
-fn scatter_lines(lines: &[f32], cells: &mut [f32], channels: usize, offset: usize) {
+fn scatter_lines(lines: &[i16], cells: &mut [i16], channels: usize, offset: usize) {
     let width = lines.len() / 12;
     let (luma, chroma) = lines.split_at(8 * width);
     for (col, cell) in cells.chunks_exact_mut(channels).enumerate() {
-        let packed: &mut [f32; PACKED_CHANNELS] = cell[offset..].first_chunk_mut().expect("channels were checked");
+        let packed: &mut [i16; PACKED_CHANNELS] = cell[offset..].first_chunk_mut().expect("channels were checked");
         for i in 0..8 {
             packed[i * 8..][..8].copy_from_slice(&luma[i * width + col * 8..][..8]);
         }
@@ -135,32 +116,26 @@ fn scatter_lines(lines: &[f32], cells: &mut [f32], channels: usize, offset: usiz
 }
 
 multiversion! {
-    /// Samples as the networks see them.
-    pub(crate) fn to_floats(bytes: &[u8], out: &mut [f32]) = convert_bytes
+    /// Samples around the middle of their range.
+    fn centre(bytes: &[u8], out: &mut [i16]) = centre_all
 }
 
 multiversion! {
     /// Samples minus their predictions.
-    fn difference(samples: &[u8], predictions: &[f32], out: &mut [f32]) = convert_difference
-}
-
-/// An 8-bit sample as the networks see it.
-#[inline(always)]
-pub(super) fn to_float(sample: u8) -> f32 {
-    f32::from(sample) / 255.0 - 0.5
+    fn difference(samples: &[u8], predictions: &[u8], out: &mut [i16]) = convert_difference
 }
 
 #[inline(always)]
-fn convert_bytes(bytes: &[u8], out: &mut [f32]) {
+fn centre_all(bytes: &[u8], out: &mut [i16]) {
     for (value, &byte) in out.iter_mut().zip(bytes) {
-        *value = to_float(byte);
+        *value = 2 * i16::from(byte) - 255;
     }
 }
 
 #[inline(always)]
-fn convert_difference(samples: &[u8], predictions: &[f32], out: &mut [f32]) {
-    for (value, (&byte, prediction)) in out.iter_mut().zip(samples.iter().zip(predictions)) {
-        *value = to_float(byte) - prediction;
+fn convert_difference(samples: &[u8], predictions: &[u8], out: &mut [i16]) {
+    for (value, (&byte, &prediction)) in out.iter_mut().zip(samples.iter().zip(predictions)) {
+        *value = 2 * (i16::from(byte) - i16::from(prediction));
     }
 }
 
@@ -218,24 +193,16 @@ pub(super) mod tests {
         frame
     }
 
-    pub fn noise_prediction(width: usize, height: usize, seed: u32, amplitude: f32) -> Prediction {
-        let mut prediction = Prediction::new(width, height);
-        prediction.y = noise(prediction.y.len(), seed, amplitude);
-        prediction.u = noise(prediction.u.len(), seed + 1, amplitude);
-        prediction.v = noise(prediction.v.len(), seed + 2, amplitude);
-        prediction
-    }
-
     /// Checks all channels against `value(plane, row, col)`, and that nothing else was written.
     fn check_packed(
         (width, height): (usize, usize),
         (dy, dx): (i32, i32),
         pack: impl Fn(PackTarget, usize),
-        value: impl Fn(usize, usize, usize) -> f32,
+        value: impl Fn(usize, usize, usize) -> i16,
     ) {
         for (channels, offset, threads) in [(96, 0, 1), (192, 96, 3), (200, 8, 2)] {
             let (rows, cols) = (height / 8, width / 8);
-            let mut data = vec![9.0; rows * cols * channels];
+            let mut data = vec![9; rows * cols * channels];
             let target = PackTarget { data: &mut data, channels, offset };
             pack(target, threads);
             for (i, &got) in data.iter().enumerate() {
@@ -252,9 +219,9 @@ pub(super) mod tests {
                     0..64 => sample(0, 8, channel),
                     64..80 => sample(1, 4, channel - 64),
                     80..96 => sample(2, 4, channel - 80),
-                    _ => 9.0,
+                    _ => 9,
                 };
-                assert!((got - expected).abs() < 1e-6, "{channel} at {row}, {col}: {got}, not {expected}");
+                assert_eq!(got, expected, "{channel} at {row}, {col}");
             }
         }
     }
@@ -262,14 +229,14 @@ pub(super) mod tests {
     #[test]
     fn packs_like_unshuffling_a_rolled_frame() {
         for (w, h) in [(64, 128), (8, 8), (72, 24)] {
-            let (frame, prediction) = (noise_frame(w, h, 1), noise_prediction(w, h, 2, 1.0));
-            let sample = |p: usize, r: usize, c: usize| f32::from(frame.plane(p).row(r)[c]) / 255.0 - 0.5;
-            let predicted = |p: usize, r: usize, c: usize| prediction.planes()[p].0[r * prediction.planes()[p].1 + c];
+            let (frame, prediction) = (noise_frame(w, h, 1), noise_frame(w, h, 9));
+            let sample = |frame: &Frame, p: usize, r: usize, c: usize| i16::from(frame.plane(p).row(r)[c]);
             for shift in SHIFTS {
-                check_packed((w, h), shift, |t, n| pack_frame(&frame, shift, t, n).unwrap(), sample);
-                check_packed((w, h), shift, |t, n| pack_prediction(&prediction, shift, t, n).unwrap(), predicted);
+                let centred = |p, r, c| 2 * sample(&frame, p, r, c) - 255;
+                check_packed((w, h), shift, |t, n| pack_frame(&frame, shift, t, n).unwrap(), centred);
                 let residual = |t: PackTarget, n: usize| pack_residual(&frame, &prediction, shift, t, n).unwrap();
-                check_packed((w, h), shift, residual, |p, r, c| sample(p, r, c) - predicted(p, r, c));
+                let twice = |p, r, c| 2 * (sample(&frame, p, r, c) - sample(&prediction, p, r, c));
+                check_packed((w, h), shift, residual, twice);
             }
         }
     }
@@ -277,7 +244,7 @@ pub(super) mod tests {
     #[test]
     fn misfits_are_refused() {
         let pack = |frame: &Frame, shift, len, channels, offset| {
-            let mut data = vec![0.0; len];
+            let mut data = vec![0; len];
             let target = PackTarget { data: &mut data, channels, offset };
             pack_frame(frame, shift, target, 1)
         };
@@ -296,5 +263,7 @@ pub(super) mod tests {
         let mut short = noise_frame(16, 8, 1);
         short.plane_mut(2).data.clear();
         assert!(pack(&short, (0, 0), 2 * 96, 96, 0).is_err());
+        let target = PackTarget { data: &mut [0; 2 * 96], channels: 96, offset: 0 };
+        assert!(pack_residual(&frame, &noise_frame(8, 8, 1), (0, 0), target, 1).is_err());
     }
 }

@@ -1,12 +1,11 @@
 //! The postfilter's work on the samples: luma is sharpened by a coarse map of strengths, gets texture, and keeps detail that was shown
 //! before.
 
-use super::simd::multiversion;
-use super::unpack::to_byte;
+use super::check_len;
+use super::simd::{multiversion, whole_to_u32};
 use super::upsample::{Component, UpsampledRow};
-use super::{Prediction, check_len, to_floats};
-use crate::Result;
 use crate::frame::Plane;
+use crate::{Error, Result};
 
 /// Rows that a row depends on.
 const TAPS: usize = 5;
@@ -30,10 +29,10 @@ pub const CHANNELS: usize = BANDS + CELL * CELL;
 ///
 /// # Panics
 /// If `out` is smaller than `luma`.
-pub fn sharpen(luma: &Plane, past: Option<&Prediction>, map: &[f32], out: &mut Plane) -> Result<()> {
+pub fn sharpen(luma: &Plane, past: Option<&Plane>, map: &[f32], out: &mut Plane) -> Result<()> {
     let (width, height) = (luma.width, luma.height);
-    if let Some(past) = past {
-        past.check(width, height)?;
+    if let Some(past) = past.filter(|past| (past.width, past.height) != (width, height)) {
+        return Err(Error::InvalidConfig(format!("luma of {width}x{height} and a past of {}x{}", past.width, past.height)));
     }
     let (rows, cols) = (height / CELL, width / CELL);
     let channels = CHANNELS + if past.is_some() { BANDS } else { 0 };
@@ -49,7 +48,7 @@ pub fn sharpen(luma: &Plane, past: Option<&Prediction>, map: &[f32], out: &mut P
         if let Some((past, detail)) = &mut carried {
             let difference = |row: usize, guide: &mut [f32]| {
                 to_floats(luma.row(row), guide);
-                guide.iter_mut().zip(&past.y[row * width..]).for_each(|(sample, past)| *sample = past - *sample);
+                guide.iter_mut().zip(past.row(row)).for_each(|(sample, &past)| *sample = to_float(past) - *sample);
             };
             detail.add(row, difference, &mut line);
         }
@@ -85,6 +84,31 @@ impl Map<'_> {
             }
         }
     }
+}
+
+/// An 8-bit sample, 0 in the middle of the range.
+#[inline(always)]
+fn to_float(sample: u8) -> f32 {
+    f32::from(sample) / 255.0 - 0.5
+}
+
+multiversion! {
+    fn to_floats(bytes: &[u8], out: &mut [f32]) = convert_bytes
+}
+
+#[inline(always)]
+fn convert_bytes(bytes: &[u8], out: &mut [f32]) {
+    for (value, &byte) in out.iter_mut().zip(bytes) {
+        *value = to_float(byte);
+    }
+}
+
+/// To 8 bits, halves upwards.
+#[inline(always)]
+#[expect(clippy::manual_clamp, reason = "max takes what is no number for its bound, clamp keeps it")]
+fn to_byte(value: f32) -> u8 {
+    let unit = value.max(-0.5).min(0.5) + 0.5;
+    whole_to_u32((unit * 255.0 + 0.5).floor()) as u8
 }
 
 /// What is no number counts as 0.
@@ -172,7 +196,6 @@ fn amplify(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], sums: &mut [Vec<f32>
 mod tests {
     use super::super::pack::tests::noise_frame;
     use super::*;
-    use crate::Error;
 
     /// From the definition, in the middle of equal strengths.
     fn expected(plane: &Plane, [fine, coarse]: [f32; 2], row: usize, col: usize) -> u8 {
@@ -250,10 +273,10 @@ mod tests {
     fn detail_of_the_past_is_carried_on() {
         let mut plane = Plane::new(64, 64);
         plane.data.fill(100);
-        let mut past = Prediction::new(64, 64);
-        past.y.fill(150.0 / 255.0 - 0.5);
+        let mut past = Plane::new(64, 64);
+        past.data.fill(150);
         for row in 0..64 {
-            past.y[row * 64 + 20] = (150.0 + 64.0) / 255.0 - 0.5;
+            past.row_mut(row)[20] = 150 + 64;
         }
         let mut out = plane.clone();
         let mut show = |carry: [f32; BANDS]| {
@@ -266,7 +289,7 @@ mod tests {
         assert_eq!(show([1.0, 0.0]), [100, 100, 84, 132, 84, 100, 100]);
         assert_eq!(show([0.0, 0.5]), [100, 98, 100, 104, 100, 98, 100]);
         assert_eq!(show([f32::NAN; BANDS]), [100; 7]);
-        let small = Prediction::new(64, 32);
+        let small = Plane::new(64, 32);
         assert!(sharpen(&plane, Some(&small), &[0.0; (CHANNELS + BANDS) * 64], &mut out).is_err());
     }
 

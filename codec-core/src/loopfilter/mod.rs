@@ -48,24 +48,13 @@ impl LoopFilter {
     /// counts): the one with the least J = squared error in grey levels + 65025 / `lambda` * bits, with `lambda` as
     /// [`crate::quality::lambda`] gives it. None if no filter is better than none.
     ///
-    /// `coder` is the stream's state before this frame, for real costs and the last frame's coefficients.
+    /// `coder` is the stream's state before this frame, for real costs and the last frame's coefficients. Up to `threads` threads of the
+    /// current rayon pool work, the caller included; the result does not depend on it.
     ///
     /// # Panics
     /// If a side of `display` is 0 or larger than the frames', or `coder` was made for another display size.
+    #[expect(clippy::too_many_arguments, reason = "a struct would only rename them")]
     pub fn estimate(
-        &mut self,
-        original: &Frame,
-        decoded: &Frame,
-        display: (usize, usize),
-        coder: &FilterCoder,
-        lambda: f64,
-    ) -> Option<FilterParams> {
-        self.estimate_threaded(original, decoded, display, coder, lambda, 1)
-    }
-
-    /// As [`Self::estimate`], on up to `threads` threads of the current rayon pool, the caller included. The result does not depend
-    /// on it.
-    pub fn estimate_threaded(
         &mut self,
         original: &Frame,
         decoded: &Frame,

@@ -217,7 +217,7 @@ fn a_blur_is_taken_back_in_part() {
     let display = (200, 130);
     let (original, decoded) = blurred(display, 0.0);
     let mut filter = LoopFilter::default();
-    let params = filter.estimate(&original, &decoded, display, &FilterCoder::new(display), 300.0).unwrap();
+    let params = filter.estimate(&original, &decoded, display, &FilterCoder::new(display), 300.0, 1).unwrap();
     let mut filtered = decoded.clone();
     filter.apply(&params, display, &mut filtered, 1);
     let (before, after) = (errors(&original, &decoded, display), errors(&original, &filtered, display));
@@ -241,7 +241,7 @@ fn estimation_never_loses() {
             if round % 3 == 1 {
                 coder.encode(Some(&random_params(&mut rng, display)), &mut SymbolWriter::new());
             }
-            let params = filter.estimate(&original, &decoded, display, &coder, lambda);
+            let params = filter.estimate(&original, &decoded, display, &coder, lambda, 1);
             let mut filtered = decoded.clone();
             if let Some(params) = &params {
                 filter.apply(params, display, &mut filtered, 1);
@@ -269,9 +269,9 @@ fn estimation_does_not_depend_on_threads() {
         let mut coder = FilterCoder::new(display);
         for (original, decoded) in [blurred(display, 0.5), (noise(&mut rng, display), noise(&mut rng, display))] {
             let [one, others @ ..] =
-                [1, 2, 3, 8].map(|threads| filter.estimate_threaded(&original, &decoded, display, &coder, 300.0, threads));
+                [1, 2, 3, 8].map(|threads| filter.estimate(&original, &decoded, display, &coder, 300.0, threads));
             assert!(others.iter().all(|other| *other == one), "{display:?}");
-            assert_eq!(filter.estimate(&original, &decoded, display, &coder, 300.0), one, "{display:?}");
+            assert_eq!(filter.estimate(&original, &decoded, display, &coder, 300.0, 1), one, "{display:?}");
             found += usize::from(one.is_some());
             coder.encode(one.as_ref(), &mut SymbolWriter::new());
         }

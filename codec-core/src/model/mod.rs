@@ -1,7 +1,18 @@
-//! Model files: one safetensors file with the configuration in its metadata, float weights of the transforms, and the
-//! integer entropy networks and tables that make parsing exact.
+//! Model files: one safetensors file with the configuration in its metadata, the integer networks that make parsing and, in the `rt`
+//! profile, pictures exact, and the float weights of the `paper` profile.
 
+#[cfg(feature = "torch")]
+pub mod calibrate;
+pub mod config;
+#[cfg(feature = "torch")]
+mod entropy;
 mod file;
-mod integer;
+#[cfg(feature = "torch")]
+mod floats;
+pub mod prices;
+#[cfg(feature = "torch")]
+pub mod quantise;
 
-pub use file::{DETAIL_PREFIX, Model, ModelId, ModelSource, read_float_tensors, read_metadata, write_model};
+pub use file::{Model, ModelId, ModelSource, read_metadata};
+#[cfg(feature = "torch")]
+pub use floats::{DETAIL_PREFIX, load_networks, read_float_tensors, write_model};

@@ -3,17 +3,17 @@
 use tch::{Device, Kind, Tensor};
 
 use super::blocks::BlockMotion;
-use super::config::{ModelConfig, PACKED_CHANNELS, Profile, TransformConfig};
 use super::entropy::{Arithmetic, Coded, EntropyNet, Prepared, Quantiser};
 use super::layers::QualityKnots;
 use super::ops::{Planes, Prediction, pack, predict_full, unpack};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Builder, ParamStore, Precision, Scope};
 use super::postfilter::Postfilter;
-use super::prices::{BitPrices, NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 use super::transform::{Analysis, RtAnalysis, RtSynthesis, Synthesis};
 use crate::Result;
 use crate::entropy::EntropyConfig;
+use crate::model::config::{ModelConfig, PACKED_CHANNELS, Profile, TransformConfig};
+use crate::model::prices::{BitPrices, NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 
 /// Input channels of E_flow: flow at 1/4 unshuffled, current frame, reference.
 pub const FLOW_INPUT: i64 = 8 + 2 * PACKED_CHANNELS;
@@ -27,18 +27,20 @@ pub struct LatentCoder {
     pub decoder_gain: QualityKnots,
     pub entropy: EntropyNet,
     /// What a bit is worth in squared quantiser steps, `[1, C, 1, 1]`; `None` where bits have no price.
-    price_tensor: Option<Tensor>,
+    prices: Option<Tensor>,
     /// The same for the codec; empty for `None`.
     bit_prices: Vec<f32>,
 }
 
 impl LatentCoder {
-    fn new(mut p: Scope, config: &EntropyConfig, prices: Option<Tensor>, (start, slope): (f64, f64)) -> Result<Self> {
+    fn new(mut p: Scope, config: &EntropyConfig, prices: &[f32], (start, slope): (f64, f64)) -> Result<Self> {
         let c = config.channels as i64;
-        let values = |prices: &Tensor| -> Result<Vec<f32>> { Ok(Vec::try_from(prices.f_to_device(Device::Cpu)?.f_view([-1])?)?) };
+        let of_channels = |prices: &[f32]| -> Result<Tensor> {
+            Ok(Tensor::f_from_slice(prices)?.f_view([1, c, 1, 1])?.f_to_device(p.device())?)
+        };
         Ok(Self {
-            bit_prices: prices.as_ref().map(values).transpose()?.unwrap_or_default(),
-            price_tensor: prices,
+            prices: if prices.is_empty() { None } else { Some(of_channels(prices)?) },
+            bit_prices: prices.to_vec(),
             encoder_gain: QualityKnots::new(p.sub("encoder_gain"), "knots", c, start, slope)?,
             decoder_gain: QualityKnots::new(p.sub("decoder_gain"), "knots", c, -start, -slope)?,
             entropy: EntropyNet::new(p.sub("entropy"), config)?,
@@ -54,7 +56,7 @@ impl LatentCoder {
         prior: Option<&Tensor>,
         quantiser: &mut Quantiser,
     ) -> Result<Coded> {
-        self.entropy.code(prepared, &self.quantiser_domain(y, q)?, q, prior, self.price_tensor.as_ref(), quantiser)
+        self.entropy.code(prepared, &self.quantiser_domain(y, q)?, q, prior, self.prices.as_ref(), quantiser)
     }
 
     /// What a bit is worth in squared quantiser steps, for each channel; empty where bits have no price.
@@ -69,7 +71,7 @@ impl LatentCoder {
 
     /// Scales a quantised latent back to the transform's domain.
     pub fn dequantise(&self, y_hat: &Tensor, q: &Tensor) -> Result<Tensor> {
-        Ok(y_hat.f_mul(&self.decoder_gain.gain(q)?)?)
+        self.decoder_gain.dequantise(y_hat, q)
     }
 }
 
@@ -147,6 +149,11 @@ pub struct Networks {
 impl Networks {
     fn new(mut p: Scope, config: &ModelConfig) -> Result<Self> {
         config.validate()?;
+        if p.precision().is_fixed() && config.profile == Profile::Rt && !p.is_calibrated() {
+            return Err(crate::Error::ModelMismatch(
+                "the model has not been calibrated for integers: export it first, and start from the exported model".into(),
+            ));
+        }
         let c = config;
         let branch = |mut p: Scope,
                       cin,
@@ -157,11 +164,11 @@ impl Networks {
                       prices: BitPrices,
                       gain: (f64, f64, f64)|
          -> Result<Branch> {
-            let bit_prices = prices.of_channels(t, p.device())?;
+            let bit_prices = prices.of_channels(t);
             Ok(Branch {
                 analysis: analysis(p.sub("analysis"), c.profile, cin, t, gain.2)?,
                 synthesis: synthesis(p.sub("synthesis"), c.profile, ysyn, cout, width, t, gain.2)?,
-                coder: LatentCoder::new(p.sub("coder"), e, bit_prices, (gain.0, gain.1))?,
+                coder: LatentCoder::new(p.sub("coder"), e, &bit_prices, (gain.0, gain.1))?,
             })
         };
         let free = if config.free_latent { config.intra.nonlinear() } else { 0 };

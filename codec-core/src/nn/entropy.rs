@@ -6,7 +6,7 @@
 
 use tch::Tensor;
 
-use super::layers::{Conv, ConvConfig, QualityKnots, act, leaky};
+use super::layers::{Conv, ConvConfig, QualityKnots, leaky};
 use super::params::Scope;
 use super::transfer::remembered;
 use crate::Result;
@@ -198,8 +198,8 @@ impl EntropyNet {
         let (ph, pw) = ((4 - h % 4) % 4, (4 - w % 4) % 4);
         let padded = if ph + pw > 0 { y.f_replication_pad2d([0, pw, 0, ph])? } else { y.shallow_clone() };
         let [a, b, c, d] = &self.hyper_analysis;
-        let x = act(&a.forward(&padded)?)?.f_pixel_unshuffle(2)?;
-        d.forward(&c.forward(&act(&b.forward(&x)?)?)?.f_pixel_unshuffle(2)?)
+        let x = a.activated(&padded)?.f_pixel_unshuffle(2)?;
+        d.forward(&c.forward(&b.activated(&x)?)?.f_pixel_unshuffle(2)?)
     }
 
     fn layer(&self, index: usize, prepared: &Prepared, x: &Tensor) -> Result<Tensor> {

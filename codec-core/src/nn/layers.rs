@@ -2,11 +2,12 @@
 
 use tch::{Kind, Tensor};
 
-use super::config::QUALITIES;
+use super::fixed::{Samples, Site};
 use super::params::{Init, Precision, Scope};
 use super::paths::{self, Depthwise, Pointwise};
 use super::transfer::remembered;
 use crate::Result;
+use crate::model::config::QUALITIES;
 
 /// Knots on the quality axis between which gains are interpolated.
 pub const KNOTS: usize = 8;
@@ -21,7 +22,7 @@ pub fn leaky(x: &Tensor, slope: f64) -> Result<Tensor> {
 }
 
 /// Slope of the transforms' activation below zero: a multiplication and a shift in integers.
-const SLOPE: f64 = 13.0 / 128.0;
+pub(super) const SLOPE: f64 = 13.0 / 128.0;
 
 /// The activation of all transforms: LeakyReLU(13/128).
 pub fn act(x: &Tensor) -> Result<Tensor> {
@@ -39,6 +40,8 @@ pub struct Conv {
     groups: i64,
     /// What it is computed in; its output has the same kind.
     kind: Kind,
+    /// Its place in the integer engine.
+    pub site: Site,
 }
 
 /// Shape of a [`Conv`]; `gain` scales the initial weights.
@@ -52,11 +55,13 @@ pub struct ConvConfig {
     /// It lies inside a transform: in bfloat16 with [`Precision::Mixed`]. First layers (samples of 8 bits), last layers (latents
     /// that are rounded next) and entropy models, which simulate integers, stay in 32 bits.
     pub inner: bool,
+    /// Which end of it holds samples of frames.
+    pub samples: Samples,
 }
 
 impl Default for ConvConfig {
     fn default() -> Self {
-        Self { kernel: 1, stride: 1, dilation: 1, groups: 1, gain: 1.0, inner: false }
+        Self { kernel: 1, stride: 1, dilation: 1, groups: 1, gain: 1.0, inner: false, samples: Samples::None }
     }
 }
 
@@ -74,8 +79,12 @@ impl ConvConfig {
 
 impl Conv {
     pub fn new(mut p: Scope, cin: i64, cout: i64, config: ConvConfig) -> Result<Self> {
-        let ConvConfig { kernel, stride, dilation, groups, gain, inner } = config;
-        let kind = if inner && p.precision() == Precision::Mixed { Kind::BFloat16 } else { Kind::Float };
+        let ConvConfig { kernel, stride, dilation, groups, gain, inner, samples } = config;
+        let kind = match p.precision() {
+            Precision::Mixed if inner => Kind::BFloat16,
+            Precision::Exact => Kind::Double,
+            _ => Kind::Float,
+        };
         let fan_in = cin / groups * kernel * kernel;
         // A layer that starts silent has a silent bias too.
         let bias_gain = if gain == 0.0 { 0.0 } else { 1.0 };
@@ -87,6 +96,7 @@ impl Conv {
             dilation,
             groups,
             kind,
+            site: p.site(samples),
         })
     }
 
@@ -101,7 +111,22 @@ impl Conv {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.forward_with(x, &self.weight, &self.bias)
+        let x = self.site.input(x)?;
+        let y = match self.site.simulated(&self.weight, &self.bias)? {
+            Some((weight, bias)) => self.forward_with(&x, &weight, &bias)?,
+            None => self.forward_with(&x, &self.weight, &self.bias)?,
+        };
+        self.site.output(y)
+    }
+
+    /// The convolution and the activation of all transforms.
+    pub fn activated(&self, x: &Tensor) -> Result<Tensor> {
+        self.site.activated(&self.forward(x)?)
+    }
+
+    /// The convolution, added to `skip`.
+    pub fn added(&self, x: &Tensor, skip: &Tensor) -> Result<Tensor> {
+        self.site.sum(skip, &self.forward(x)?)
     }
 
     /// The convolution with other values in place of its parameters (fake-quantised ones).
@@ -152,10 +177,8 @@ impl DwBlock {
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let branch = self.mix_out.forward(&self.depthwise.forward(&act(&self.mix_in.forward(x)?)?)?)?;
-        let x = x.f_add(&branch)?;
-        let branch = self.project.forward(&act(&self.expand.forward(&x)?)?)?;
-        Ok(x.f_add(&branch)?)
+        let x = self.mix_out.added(&self.depthwise.forward(&self.mix_in.activated(x)?)?, x)?;
+        self.project.added(&self.expand.activated(&x)?, &x)
     }
 
     /// `count` blocks named `0`, `1`, ... below `p`.
@@ -187,6 +210,9 @@ pub fn knot_weights() -> Tensor {
 pub struct QualityKnots {
     pub knots: Tensor,
     weights: Tensor,
+    /// Gains of all quality indices, in place of those of the knots.
+    table: Option<Tensor>,
+    site: Site,
 }
 
 impl QualityKnots {
@@ -196,7 +222,7 @@ impl QualityKnots {
             let ramp = Tensor::linspace(start, start + slope, KNOTS as i64, (tch::Kind::Float, tch::Device::Cpu));
             ramp.unsqueeze(1).repeat([1, channels])
         })?;
-        Ok(Self { weights: knot_weights().f_to_device(knots.device())?, knots })
+        Ok(Self { weights: knot_weights().f_to_device(knots.device())?, knots, table: p.table()?, site: p.site(Samples::None) })
     }
 
     /// Values `[N, C, 1, 1]` at the quality indices `q` (int64 `[N]`, 0..=63).
@@ -207,7 +233,20 @@ impl QualityKnots {
 
     /// exp of [`Self::at`]: a positive gain.
     pub fn gain(&self, q: &Tensor) -> Result<Tensor> {
-        Ok(self.at(q)?.f_exp()?)
+        match &self.table {
+            Some(table) => Ok(table.f_index_select(0, q)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?),
+            None => Ok(self.at(q)?.f_exp()?),
+        }
+    }
+
+    /// Features times their gains.
+    pub fn apply(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
+        self.site.gained(x, &self.gain(q)?)
+    }
+
+    /// A decoded latent times its gains.
+    pub fn dequantise(&self, y: &Tensor, q: &Tensor) -> Result<Tensor> {
+        self.site.dequantised(y, &self.gain(q)?)
     }
 
     /// Values of all quality indices, `[64, C]`, on the CPU.

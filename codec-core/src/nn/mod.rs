@@ -2,24 +2,24 @@
 
 pub mod blocks;
 pub mod codec;
-pub mod config;
 mod dct;
+pub mod device;
 pub mod entropy;
+pub mod fixed;
 pub mod layers;
 pub mod ops;
 mod paper;
 pub mod params;
 pub mod paths;
 mod postfilter;
-mod prices;
 pub mod transfer;
 pub mod transform;
 pub mod uflow;
 
+pub use crate::model::config::{FlowConfig, ModelConfig, PostfilterConfig, Profile, TransformConfig};
 pub use codec::Networks;
-pub use config::{FlowConfig, ModelConfig, Profile, TransformConfig};
 pub use params::{ParamStore, Precision};
-pub use postfilter::{Postfilter, PostfilterConfig};
+pub use postfilter::Postfilter;
 
 impl From<tch::TchError> for crate::Error {
     fn from(error: tch::TchError) -> Self {

@@ -38,10 +38,13 @@ impl Planes {
         Ok(Self { y: self.y.f_roll([dy, dx], [2, 3])?, uv: self.uv.f_roll([dy / 2, dx / 2], [2, 3])? })
     }
 
-    /// Clamped and rounded to 8 bits, without gradient.
+    /// Clamped and rounded to 8 bits, halves upwards, without gradient.
     pub fn rounded(&self) -> Result<Self> {
+        // The integer engine's sums have 1/64 of a step; to them first, so that halves are exact.
+        const PARTS: f64 = 64.0;
         let round = |t: &Tensor| -> Result<Tensor> {
-            Ok(t.f_clamp(-0.5, 0.5)?.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_round()?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
+            let parts = t.f_clamp(-0.5, 0.5)?.f_add_scalar(0.5)?.f_mul_scalar(255.0 * PARTS)?.f_round()?;
+            Ok(parts.f_div_scalar(PARTS)?.f_add_scalar(0.5)?.f_floor()?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
         };
         tch::no_grad(|| Ok(Self { y: round(&self.y)?, uv: round(&self.uv)? }))
     }

@@ -5,12 +5,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use super::fixed::{Fractions, Samples, Site};
 use crate::{Error, Result};
 
 /// Named tensors of a model. Names are dotted paths such as `intra.analysis.blocks.0.depthwise.weight`.
 #[derive(Debug, Default)]
 pub struct ParamStore {
     tensors: BTreeMap<String, Tensor>,
+    /// Fractional bits of the integer engine's layers, where they have been calibrated.
+    pub fractions: Fractions,
+    /// Gains of all quality indices as a model file holds them, `[64, C]`, 64-bit floats: what [`Precision::Exact`] takes in place of
+    /// knots.
+    pub tables: BTreeMap<String, Tensor>,
 }
 
 impl ParamStore {
@@ -47,13 +53,13 @@ impl ParamStore {
     pub fn replica(&self) -> Self {
         let tensors =
             self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().set_requires_grad(t.requires_grad()))).collect();
-        Self { tensors }
+        Self { tensors, fractions: self.fractions.clone(), tables: BTreeMap::new() }
     }
 
     /// A copy with storage of its own and no gradients.
     pub fn deep_copy(&self) -> Self {
         let tensors = tch::no_grad(|| self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().copy())).collect());
-        Self { tensors }
+        Self { tensors, fractions: self.fractions.clone(), tables: BTreeMap::new() }
     }
 }
 
@@ -77,6 +83,17 @@ pub enum Precision {
     Full,
     /// Convolutions inside the transforms in bfloat16, see [`ConvConfig::inner`](super::layers::ConvConfig::inner).
     Mixed,
+    /// 32-bit floats that are rounded as the integer engine rounds, see [`fixed`](super::fixed).
+    Simulated,
+    /// The same in 64 bits: the integer engine's very results.
+    Exact,
+}
+
+impl Precision {
+    /// Whether the integer engine's rounding is simulated.
+    pub fn is_fixed(self) -> bool {
+        matches!(self, Self::Simulated | Self::Exact)
+    }
 }
 
 /// Hands out parameters by name: from a store that must hold them, or freshly initialised into one.
@@ -129,6 +146,23 @@ impl<'a> Scope<'_, 'a> {
 
     pub(super) fn precision(&self) -> Precision {
         self.builder.precision
+    }
+
+    /// The place of this path's layer in the integer engine, if it has one.
+    pub(super) fn site(&self, samples: Samples) -> Site {
+        let fractions = self.builder.store.fractions.get(&self.prefix).copied();
+        Site::new(self.prefix.clone(), fractions.filter(|_| self.precision().is_fixed()), samples)
+    }
+
+    /// This path's gains as the model file holds them, where they are to be used.
+    pub(super) fn table(&self) -> Result<Option<Tensor>> {
+        let table = self.builder.store.tables.get(&self.prefix).filter(|_| self.precision() == Precision::Exact);
+        Ok(table.map(|table| table.f_to_device(self.device())).transpose()?)
+    }
+
+    /// Whether any layer has been calibrated for the integer engine.
+    pub(super) fn is_calibrated(&self) -> bool {
+        !self.builder.store.fractions.is_empty()
     }
 
     /// The parameter `name` of this path, with the given shape.

@@ -1,44 +1,20 @@
 //! The filter between a decoded frame and the screen.
 
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::config::PACKED_CHANNELS;
-use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, act, run_blocks};
+use super::fixed::Samples;
+use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
 use super::ops::{Planes, add_detail, pack, sharpen};
 use super::params::Scope;
 use crate::Result;
+use crate::model::config::{CARRY_START, PACKED_CHANNELS, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
 
 /// Bands of detail that are amplified apart, see [`sharpen`].
 const BANDS: i64 = crate::kernels::sharpen::BANDS as i64;
 /// Samples of luma to a cell of the packed frame.
 const SAMPLES: i64 = crate::kernels::sharpen::CHANNELS as i64 - BANDS;
-/// Least and most strength: -1 takes a band out, 0 leaves it as it is.
-pub const STRENGTHS: (f64, f64) = (-1.0, 4.0);
 /// Strength that a fresh filter has everywhere.
 const START: f64 = 0.3;
-/// Share of the past's detail that a fresh filter carries on. Within 0..=1, so that nothing grows from frame to frame.
-const CARRY_START: f64 = 0.3;
-/// Of the output layer's channels to samples: a unit is worth 8 of 255 steps, so that texture learns as fast as strengths.
-const TEXTURE_SCALE: f64 = 1.0 / 32.0;
-
-/// Width and depth of a [`Postfilter`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PostfilterConfig {
-    pub width: i64,
-    pub blocks: usize,
-    /// Whether detail of the frame shown before is carried on (`rt` profile).
-    #[serde(default)]
-    pub recurrent: bool,
-}
-
-impl Default for PostfilterConfig {
-    /// 2500 multiplications a pixel.
-    fn default() -> Self {
-        Self { width: 64, blocks: 6, recurrent: true }
-    }
-}
 
 /// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, and what texture is to be added.
 ///
@@ -76,7 +52,12 @@ impl Postfilter {
     pub fn new(mut p: Scope, config: &PostfilterConfig) -> Result<Self> {
         let silent = ConvConfig { gain: 0.0, ..ConvConfig::default() };
         Ok(Self {
-            input: Conv::pointwise(p.sub("input"), PACKED_CHANNELS, config.width)?,
+            input: Conv::new(
+                p.sub("input"),
+                PACKED_CHANNELS,
+                config.width,
+                ConvConfig { samples: Samples::Read, ..Default::default() },
+            )?,
             gain: QualityKnots::new(p.sub("gain"), "knots", config.width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), config.width, config.blocks)?,
             output: Conv::new(p.sub("output"), config.width, BANDS + SAMPLES, silent)?,
@@ -96,9 +77,9 @@ impl Postfilter {
         let mut x = self.input.forward(packed)?;
         let recurrence = self.recurrence.as_ref().zip(news);
         if let Some((layers, news)) = recurrence {
-            x = x.f_add(&layers.input.forward(news)?)?;
+            x = layers.input.added(news, &x)?;
         }
-        let x = run_blocks(&self.blocks, act(&x)?.f_mul(&self.gain.gain(q)?)?)?;
+        let x = run_blocks(&self.blocks, self.gain.apply(&self.input.site.activated(&x)?, q)?)?;
         let of_luma = self.output.forward(&x)?;
         let strength = of_luma.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(q)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
         let carry = |layers: &Recurrence| -> Result<Tensor> {
@@ -138,7 +119,7 @@ impl Recurrence {
     fn new(mut p: Scope, width: i64) -> Result<Self> {
         let silent = ConvConfig { gain: 0.0, ..ConvConfig::default() };
         Ok(Self {
-            input: Conv::new(p.sub("input"), PACKED_CHANNELS, width, silent)?,
+            input: Conv::new(p.sub("input"), PACKED_CHANNELS, width, ConvConfig { samples: Samples::Read, ..silent })?,
             carry: Conv::new(p.sub("carry"), width, BANDS, silent)?,
         })
     }

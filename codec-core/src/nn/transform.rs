@@ -2,12 +2,13 @@
 
 use tch::Tensor;
 
-use super::config::{PACKED_CHANNELS, TransformConfig};
 use super::dct;
+use super::fixed::Samples;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Init, Scope};
 use crate::Result;
+use crate::model::config::{PACKED_CHANNELS, TransformConfig};
 
 /// An analysis transform of either profile.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Synthesis {
     /// that joins the features at 1/8. It starts without effect, so a trained synthesis without one can be gone on with.
     pub fn add_context(&mut self, mut p: Scope, width: i64) -> Result<()> {
         if let Self::Rt(net) = self {
-            let silent = ConvConfig { gain: 0.0, ..Default::default() };
+            let silent = ConvConfig { gain: 0.0, samples: Samples::Read, ..Default::default() };
             net.context = Some(Conv::new(p.sub("context"), PACKED_CHANNELS, width, silent)?);
         }
         Ok(())
@@ -106,7 +107,7 @@ impl RtAnalysis {
     pub fn new(mut p: Scope, cin: i64, config: &TransformConfig, output_gain: f64) -> Result<Self> {
         let c = config.width;
         Ok(Self {
-            input: Conv::pointwise(p.sub("input"), cin, c)?,
+            input: Conv::new(p.sub("input"), cin, c, ConvConfig { samples: Samples::Read, ..Default::default() })?,
             gain: QualityKnots::new(p.sub("gain"), "knots", c, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), c, config.analysis_blocks)?,
             down: Conv::new(p.sub("down"), 4 * c, config.deep_width, ConvConfig::inside())?,
@@ -130,7 +131,7 @@ impl RtAnalysis {
 
     /// As [`Self::forward`], without the linear channels.
     pub fn nonlinear(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
-        let x = self.input.forward(x)?.f_mul(&self.gain.gain(q)?)?;
+        let x = self.gain.apply(&self.input.forward(x)?, q)?;
         let x = run_blocks(&self.blocks, x)?.f_pixel_unshuffle(2)?;
         self.output.forward(&run_blocks(&self.deep, self.down.forward(&x)?)?)
     }
@@ -162,7 +163,8 @@ fn linear_layer(p: &mut Scope, linear: i64, side: Side) -> Result<Option<Conv>> 
     let mut p = p.sub("linear");
     let _ = p.param_with("weight", &shape, start)?;
     let _ = p.param("bias", &[bias], Init::Const(0.0))?;
-    Ok(Some(Conv::new(p, shape[1], shape[0], ConvConfig::default())?))
+    let samples = if matches!(side, Side::Analysis) { Samples::Read } else { Samples::Written };
+    Ok(Some(Conv::new(p, shape[1], shape[0], ConvConfig { samples, ..Default::default() })?))
 }
 
 /// A latent at 1/16 to `cout` channels at 1/8.
@@ -190,7 +192,12 @@ impl RtSynthesis {
             context: None,
             gain: QualityKnots::new(p.sub("gain"), "knots", width, 0.0, 0.0)?,
             blocks: DwBlock::stack(p.sub("blocks"), width, config.synthesis_blocks)?,
-            output: Conv::new(p.sub("output"), width, cout, ConvConfig { gain: output_gain, ..Default::default() })?,
+            output: Conv::new(
+                p.sub("output"),
+                width,
+                cout,
+                ConvConfig { gain: output_gain, samples: Samples::Written, ..Default::default() },
+            )?,
             linear: linear_layer(&mut p, config.linear, Side::Synthesis)?,
             channels: (config.nonlinear(), config.linear),
         })
@@ -199,15 +206,15 @@ impl RtSynthesis {
     /// `[N, cin, H/16, W/16]`, the context `[N, 96, H/8, W/8]` and quality indices `[N]` to `[N, cout, H/8, W/8]`.
     pub fn forward(&self, y: &Tensor, context: Option<&Tensor>, q: &Tensor) -> Result<Tensor> {
         let x = self.up.forward(&run_blocks(&self.deep, self.input.forward(y)?)?)?;
-        let x = x.f_pixel_shuffle(2)?.f_mul(&self.gain.gain(q)?)?;
+        let x = self.gain.apply(&x.f_pixel_shuffle(2)?, q)?;
         let x = match (&self.context, context) {
-            (Some(layer), Some(context)) => x.f_add(&layer.forward(context)?)?,
+            (Some(layer), Some(context)) => layer.added(context, &x)?,
             _ => x,
         };
-        let x = self.output.forward(&run_blocks(&self.blocks, x)?)?;
-        let Some(linear) = &self.linear else { return Ok(x) };
+        let x = run_blocks(&self.blocks, x)?;
+        let Some(linear) = &self.linear else { return self.output.forward(&x) };
         let coefficients = linear_part(y, self.channels.0, self.channels.1)?;
-        Ok(x.f_add(&linear.forward(&coefficients)?.f_pixel_shuffle(2)?)?)
+        self.output.added(&x, &linear.forward(&coefficients)?.f_pixel_shuffle(2)?)
     }
 }
 

@@ -44,7 +44,8 @@ pub struct EncoderConfig {
     pub key_int_max: u32,
     /// Smallest distance between a keyframe and a scene cut that makes another, in frames.
     pub key_int_min: u32,
-    /// Threads of the networks; 0: automatic, which is 1 (see [`device::AUTO_THREADS`]).
+    /// Threads that a frame is worked on with; 0: as many as the process has cores (see
+    /// [`threads::count`](crate::threads::count)).
     pub threads: usize,
     pub device: DeviceSpec,
     pub model: ModelSource,

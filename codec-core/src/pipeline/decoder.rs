@@ -1,19 +1,20 @@
 //! Units to frames.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 
+use super::engine;
 use super::reconstruct::Reconstructor;
 use super::shown::Shown;
 use super::times::StageTimes;
 use crate::bitstream::{ParsedUnit, SequenceHeader, VideoInfo, parse_unit, prior_cells};
-use crate::device::{self, DeviceSpec};
+use crate::device::DeviceSpec;
 use crate::entropy::{LatentGrid, Scratch, SymbolReader, decode_latent};
 use crate::frame::Frame;
 use crate::loopfilter::{FilterCoder, FilterParams};
 use crate::model::{Model, ModelId, ModelSource};
 use crate::motion::{BlockField, MotionCoder};
-use crate::{Error, Limits, Result};
+use crate::{Error, Limits, Result, threads};
 
 /// Frames whose synthesis is put off at most; each holds its latents.
 const MAX_PENDING: usize = 64;
@@ -21,7 +22,7 @@ const MAX_PENDING: usize = 64;
 /// How to decode a stream.
 #[derive(Clone, Debug, Default)]
 pub struct DecoderConfig {
-    /// Threads of the networks; 0: automatic, which is 1 (see [`device::AUTO_THREADS`]).
+    /// Threads that a frame is worked on with; 0: as many as the process has cores (see [`threads::count`]).
     pub threads: usize,
     pub device: DeviceSpec,
     pub model: ModelSource,
@@ -85,7 +86,6 @@ struct Adaptive {
 /// What a decoded keyframe leaves for the frames after it.
 struct Stream {
     sequence: SequenceHeader,
-    reconstructor: Reconstructor,
     last_number: u32,
     /// Filtered picture, `None` where the reconstruction itself is shown.
     shown: Option<Shown>,
@@ -96,8 +96,8 @@ struct Stream {
 
 /// Decodes one stream. One frame for every unit, in order, without delay.
 pub struct Decoder {
-    model: Rc<Model>,
-    threads: usize,
+    model: Arc<Model>,
+    reconstructor: Reconstructor,
     limits: Limits,
     postfilter: bool,
     scratch: Scratch,
@@ -105,32 +105,27 @@ pub struct Decoder {
     stream: Option<Stream>,
     /// The stream's reference is what the encoder had; not so after damage, until a keyframe.
     intact: bool,
-    times: StageTimes,
     /// Frames that were not taken before the next unit came.
     frames: VecDeque<DecodedFrame>,
     /// Checksum of the stream's picture while it has not been taken.
     untaken: Option<u32>,
 }
 
-// SAFETY: tensors may move between threads; what keeps the decoder from it is that decoder and reconstructor share the
-// model. No other owner of that `Rc` exists, so both always move together.
-unsafe impl Send for Decoder {}
-
 impl Decoder {
     /// Opens the device and loads the model.
     pub fn new(config: DecoderConfig) -> Result<Self> {
-        let device = device::open(&config.device)?;
-        let threads = if config.threads == 0 { device::AUTO_THREADS } else { config.threads };
-        device::use_threads(threads);
+        let threads = threads::count(config.threads);
+        let model = Model::load(&config.model)?;
+        let engine = engine::open(&model, &config.device, threads)?;
         Ok(Self {
-            model: Rc::new(Model::load(&config.model, device)?),
-            threads,
+            // Of the least size, until a stream says what it has.
+            reconstructor: Reconstructor::new(engine, threads, (1, 1)),
+            model,
             limits: config.limits,
             postfilter: true,
-            scratch: Scratch::default(),
+            scratch: Scratch::with_threads(threads),
             stream: None,
             intact: false,
-            times: StageTimes::default(),
             frames: VecDeque::new(),
             untaken: None,
         })
@@ -182,9 +177,9 @@ impl Decoder {
     pub fn picture(&self) -> Option<Picture<'_>> {
         let stream = self.stream.as_ref()?;
         Some(Picture {
-            frame: stream.shown.as_ref().map_or(stream.reconstructor.reference(), Shown::frame),
+            frame: stream.shown.as_ref().map_or(self.reconstructor.reference(), Shown::frame),
             video: &stream.sequence.video,
-            keyframe: self.intact && stream.reconstructor.is_intra(),
+            keyframe: self.intact && self.reconstructor.is_intra(),
             frame_number: stream.last_number,
             checksum: 0,
         })
@@ -211,10 +206,9 @@ impl Decoder {
         self.keep_untaken();
         self.intact = false;
         let Some(stream) = &mut self.stream else { return Ok(false) };
-        let _no_grad = tch::no_grad_guard();
-        stream.catch_up()?;
+        stream.catch_up(&mut self.reconstructor)?;
         if how == Concealment::Predict {
-            stream.reconstructor.extrapolate()?;
+            self.reconstructor.extrapolate()?;
         }
         stream.last_number = stream.last_number.wrapping_add(1);
         self.show()?;
@@ -247,31 +241,25 @@ impl Decoder {
         &self.model
     }
 
-    /// Time spent in each stage since the last keyframe.
+    /// Time spent in each stage so far.
     pub fn times(&mut self) -> &mut StageTimes {
-        match &mut self.stream {
-            Some(stream) => &mut stream.reconstructor.times,
-            None => &mut self.times,
-        }
+        &mut self.reconstructor.times
     }
 
     /// Makes the picture of the last frame.
     fn show(&mut self) -> Result<()> {
-        let _no_grad = tch::no_grad_guard();
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        let Some(postfilter) = self.model.active_postfilter().filter(|_| self.postfilter) else {
+        let Some(looks_back) = self.reconstructor.engine.postfilter().filter(|_| self.postfilter) else {
             stream.shown = None;
             return Ok(());
         };
-        let (height, width) = stream.reconstructor.grid(1);
+        let (height, width) = self.reconstructor.grid(1);
         let shown = stream.shown.get_or_insert_with(|| Shown::new(width, height));
-        shown.update(postfilter, &self.model, &mut stream.reconstructor)
+        shown.update(looks_back, &mut self.reconstructor)
     }
 
     /// Decodes a unit into the stream and gives back the checksum of its symbols. `lazily`: leave synthesis for later.
     fn decode(&mut self, data: &[u8], lazily: bool) -> Result<u32> {
-        device::use_threads(self.threads);
-        let _no_grad = tch::no_grad_guard();
         self.keep_untaken();
         let intact = std::mem::replace(&mut self.intact, false);
         let unit = parse_unit(data, &self.limits)?;
@@ -311,21 +299,13 @@ impl Decoder {
         let mut adaptive = Adaptive { motion: MotionCoder::new(display.0, display.1), filter: FilterCoder::new(display) };
         let filter = adaptive.filter.decode(&mut reader)?;
         let checksum = reader.finish()?;
-        let last = self.stream.take().map(|stream| stream.reconstructor).filter(|_| sequence.detail == self.model.detail());
-        let mut reconstructor = match last.and_then(|mut last| last.resize(display).then_some(last)) {
-            Some(reconstructor) => reconstructor,
-            None => {
-                // The reconstructor, the only other owner, is gone.
-                if let Some(model) = Rc::get_mut(&mut self.model) {
-                    model.set_detail(sequence.detail)?;
-                }
-                Reconstructor::new(Rc::clone(&self.model), display)
-            }
-        };
-        reconstructor.intra(&latent, quality)?;
-        reconstructor.filter(filter.as_ref());
+        self.reconstructor.engine.set_detail(sequence.detail)?;
+        self.stream = None;
+        self.reconstructor.resize(display);
+        self.reconstructor.intra(&latent, quality)?;
+        self.reconstructor.filter(filter.as_ref());
         let last_number = unit.header.frame_number;
-        self.stream = Some(Stream { sequence, reconstructor, last_number, shown: None, adaptive, pending: VecDeque::new() });
+        self.stream = Some(Stream { sequence, last_number, shown: None, adaptive, pending: VecDeque::new() });
         Ok(checksum)
     }
 
@@ -333,11 +313,11 @@ impl Decoder {
         let stream = self.stream.as_mut().expect("checked by the caller");
         let shift = stream.sequence.shift_of(number);
         let (quality, residual_quality) = (unit.header.quality, unit.header.residual_quality);
-        let (rows, cols) = stream.reconstructor.grid(16);
-        let (flow_prior, residual_prior) = stream.priors(shift);
+        let (rows, cols) = self.reconstructor.grid(16);
+        let (flow_prior, residual_prior) = stream.priors(&self.reconstructor, shift);
         let (model, scratch, adaptive) = (&self.model, &mut self.scratch, &mut stream.adaptive);
         // Everything is parsed and checked before anything is reconstructed.
-        let (frame, checksum) = stream.reconstructor.times.measure("entropy", || -> Result<_> {
+        let (frame, checksum) = self.reconstructor.times.measure("entropy", || -> Result<_> {
             let mut reader = SymbolReader::new(unit.payload)?;
             let motion = match &model.flow_entropy {
                 Some(entropy) => {
@@ -363,7 +343,7 @@ impl Decoder {
         stream.pending.push_back(frame);
         stream.last_number = number;
         if !lazily || stream.pending.len() > MAX_PENDING {
-            stream.catch_up()?;
+            stream.catch_up(&mut self.reconstructor)?;
         }
         Ok(checksum)
     }
@@ -384,7 +364,7 @@ impl Decoder {
 
 impl Stream {
     /// Temporal priors of the next frame's flow and residual latents; the residual is shifted by `shift`.
-    fn priors(&self, shift: (i32, i32)) -> (Option<LatentGrid>, Option<LatentGrid>) {
+    fn priors(&self, reconstructor: &Reconstructor, shift: (i32, i32)) -> (Option<LatentGrid>, Option<LatentGrid>) {
         match self.pending.back() {
             Some(last) => {
                 let (dy, dx) = prior_cells(last.shift, shift);
@@ -394,19 +374,19 @@ impl Stream {
                 };
                 (flow, Some(last.residual.rolled(dy, dx)))
             }
-            None => (self.reconstructor.flow_prior().cloned(), self.reconstructor.residual_prior(shift)),
+            None => (reconstructor.flow_prior().cloned(), reconstructor.residual_prior(shift)),
         }
     }
 
     /// Runs the synthesis that was put off.
-    fn catch_up(&mut self) -> Result<()> {
+    fn catch_up(&mut self, reconstructor: &mut Reconstructor) -> Result<()> {
         while let Some(frame) = self.pending.pop_front() {
             match frame.motion {
-                ParsedMotion::Blocks(field) => self.reconstructor.predict_blocks(field)?,
-                ParsedMotion::Flow(latent, quality) => self.reconstructor.predict_flow(latent, quality)?,
+                ParsedMotion::Blocks(field) => reconstructor.predict_blocks(field)?,
+                ParsedMotion::Flow(latent, quality) => reconstructor.predict_flow(latent, quality)?,
             }
-            self.reconstructor.residual(frame.residual, frame.residual_quality, frame.shift)?;
-            self.reconstructor.filter(frame.filter.as_ref());
+            reconstructor.residual(frame.residual, frame.residual_quality, frame.shift)?;
+            reconstructor.filter(frame.filter.as_ref());
         }
         Ok(())
     }

@@ -1,33 +1,27 @@
 //! Frames to units.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tch::Tensor;
-
 use super::config::{EncoderConfig, FrameOptions, Speed, Unit, check_quality, check_video};
+use super::engine::{self, Part};
 use super::motion::{MotionEncoder, Pair};
 use super::reconstruct::Reconstructor;
 use super::symbols::{Bound, FrameSymbols, LatentJob};
-use super::tensors::{from_nhwc, packed_tensor};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
-use crate::device;
 use crate::entropy::{EntropyModel, MEAN_OVERHEAD_BYTES, SymbolWriter};
 use crate::flow::{DisFlow, FlowEstimator, FlowField};
-use crate::frame::pad::{coded_size, pad_into};
+use crate::frame::pad::{coded_size, copy_padding, pad_into};
 use crate::frame::{Frame, FrameView};
-use crate::kernels::flow::{FLOW_CHANNELS, pack_flow};
-use crate::kernels::pack::{PackTarget, pack_frame, pack_prediction, pack_residual};
-use crate::kernels::{PACKED_CHANNELS, Prediction};
 use crate::loopfilter::FilterCoder;
 use crate::model::Model;
 use crate::motion::{Found, SearchEffort};
-use crate::nn::codec::{FLOW_INPUT, quality_tensor};
 use crate::quality::lambda;
 use crate::rate::{RateController, RateMode};
 use crate::scene;
+use crate::threads;
 use crate::{Error, Result};
 
 /// Seed of the random shifts. Any value does; a fixed one makes streams repeatable.
@@ -40,9 +34,8 @@ const FLOW_SHARE: f64 = 0.6;
 
 /// Encodes one stream. One unit for every frame, in order, without delay.
 pub struct Encoder {
-    model: Rc<Model>,
+    model: Arc<Model>,
     sequence: SequenceHeader,
-    threads: usize,
     quality: u8,
     key_int_max: u32,
     max_memory: Option<u64>,
@@ -57,16 +50,11 @@ pub struct Encoder {
     last_time: Option<Duration>,
     scene_cut: bool,
     symbols: FrameSymbols,
-    buffer: Vec<f32>,
     frame_number: u32,
     /// Frames since the last keyframe; `None` before the first one and after a reset.
     since_keyframe: Option<u32>,
     units: VecDeque<Unit>,
 }
-
-// SAFETY: tensors may move between threads; what keeps the encoder from it is that encoder and reconstructor share the
-// model. No other owner of that `Rc` exists, so both always move together.
-unsafe impl Send for Encoder {}
 
 impl Encoder {
     /// Opens the device and loads the model.
@@ -76,12 +64,11 @@ impl Encoder {
     /// [`device::open`] say.
     pub fn new(config: EncoderConfig) -> Result<Self> {
         config.validate()?;
-        let device = device::open(&config.device)?;
-        let threads = if config.threads == 0 { device::AUTO_THREADS } else { config.threads };
-        device::use_threads(threads);
-        let mut model = Model::load(&config.model, device)?;
-        model.set_detail((config.detail * 255.0).round() as u8)?;
-        let model = Rc::new(model);
+        let threads = threads::count(config.threads);
+        let model = Model::load(&config.model)?;
+        let mut engine = engine::open(&model, &config.device, threads)?;
+        let detail = (config.detail * 255.0).round() as u8;
+        engine.set_detail(detail)?;
         let display = config.video.display_size();
         let (width, height) = coded_size(display.0, display.1);
         let pixels = f64::from(config.video.width) * f64::from(config.video.height);
@@ -90,7 +77,7 @@ impl Encoder {
             model_id: model.id.short(),
             profile: model.config.profile,
             random_shift: model.config.random_shift.then_some(SHIFT_SEED),
-            detail: model.detail(),
+            detail,
             video: config.video,
         };
         let (effort, estimator) = match config.speed {
@@ -99,13 +86,12 @@ impl Encoder {
             Speed::Slow => (SearchEffort::Slow, DisFlow::medium()),
         };
         Ok(Self {
-            motion: MotionEncoder::new(effort, display),
+            motion: MotionEncoder::new(effort, threads, display),
             estimator,
             filter_coder: FilterCoder::new(display),
-            reconstructor: Reconstructor::new(Rc::clone(&model), display),
+            reconstructor: Reconstructor::new(engine, threads, display),
             model,
             sequence,
-            threads,
             quality: config.quality,
             key_int_max: config.key_int_max,
             key_int_min: config.key_int_min,
@@ -114,8 +100,7 @@ impl Encoder {
             rate,
             last_time: None,
             scene_cut: config.scene_cut,
-            symbols: FrameSymbols::default(),
-            buffer: Vec::new(),
+            symbols: FrameSymbols::new(threads),
             frame_number: 0,
             since_keyframe: None,
             units: VecDeque::new(),
@@ -140,8 +125,6 @@ impl Encoder {
             self.quality = quality;
         }
         pad_into(frame, &mut self.current)?;
-        device::use_threads(self.threads);
-        let _no_grad = tch::no_grad_guard();
         let since = self.since_keyframe.take();
         let wanted = options.force_keyframe || since.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
         let found = if wanted { None } else { self.look_ahead(since) };
@@ -182,8 +165,8 @@ impl Encoder {
     pub fn set_video(&mut self, video: VideoInfo) -> Result<()> {
         check_video(&video, self.max_memory)?;
         let (width, height) = coded_size(video.width as usize, video.height as usize);
-        if !self.reconstructor.resize(video.display_size()) {
-            self.reconstructor = Reconstructor::new(Rc::clone(&self.model), video.display_size());
+        self.reconstructor.resize(video.display_size());
+        if (width, height) != (self.current.width(), self.current.height()) {
             self.current = Frame::new(width, height);
         }
         self.sequence.video = video;
@@ -249,17 +232,10 @@ impl Encoder {
     }
 
     fn encode_intra(&mut self, quality: u8, bound: Option<Bound>) -> Result<Unit> {
-        let device = self.model.device;
-        let q = quality_tensor(&[quality], device)?;
-        let model = Rc::clone(&self.model);
-        let packed = {
-            let (current, buffer) = (&self.current, &mut self.buffer);
-            self.reconstructor.times.measure("pack", || packed_tensor(current, buffer, device))?
-        };
-        let branch = &model.networks.intra;
-        let y = self.reconstructor.times.measure("analysis", || branch.analysis.forward(&packed, &q))?;
-        let job = LatentJob { coder: &branch.coder, entropy: &model.intra_entropy, tables: &model.tables, y: &y, prior: None };
-        let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
+        let model = Arc::clone(&self.model);
+        self.reconstructor.analyse_intra(&self.current, quality)?;
+        let job = LatentJob { part: Part::Intra, entropy: &model.intra_entropy, tables: &model.tables, prior: None };
+        let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
         self.reconstructor.intra(&latent, quality)?;
         let display = self.sequence.video.display_size();
         self.motion.reset(display);
@@ -283,9 +259,7 @@ impl Encoder {
     }
 
     fn encode_inter(&mut self, found: Found, quality: u8, bound: Option<Bound>) -> Result<Unit> {
-        let device = self.model.device;
-        let model = Rc::clone(&self.model);
-        let networks = &model.networks;
+        let model = Arc::clone(&self.model);
         let quality = match &model.flow_entropy {
             Some(entropy) => self.code_flow(entropy, quality, bound)?,
             None => {
@@ -297,23 +271,14 @@ impl Encoder {
             }
         };
 
-        let video = &self.sequence.video;
-        let prediction = self.reconstructor.prediction();
-        prediction.fill_padding(video.width as usize, video.height as usize, &mut self.current);
+        // Nothing is left to code beyond the visible part.
+        copy_padding(self.reconstructor.prediction(), self.sequence.video.display_size(), &mut self.current);
         let shift = self.sequence.shift_of(self.frame_number);
-        let input = self.residual_input(shift)?;
-        let branch = &networks.residual;
-        let q = quality_tensor(&[quality], device)?;
-        let y = self.reconstructor.times.measure("analysis", || branch.analysis.forward(&input, &q))?;
+        self.reconstructor.analyse_residual(&self.current, shift, quality)?;
         let prior = self.reconstructor.residual_prior(shift);
-        let job = LatentJob {
-            coder: &branch.coder,
-            entropy: &model.residual_entropy,
-            tables: &model.tables,
-            y: &y,
-            prior: prior.as_ref(),
-        };
-        let (latent, residual_quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
+        let job =
+            LatentJob { part: Part::Residual, entropy: &model.residual_entropy, tables: &model.tables, prior: prior.as_ref() };
+        let (latent, residual_quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
         self.reconstructor.residual(latent, residual_quality, shift)?;
         self.code_filter(residual_quality);
         // Blocks have no quality of their own.
@@ -323,16 +288,13 @@ impl Encoder {
 
     /// Estimates and codes the flow of the `paper` profile, and predicts with it. Gives back the quality that it took.
     fn code_flow(&mut self, entropy: &EntropyModel, quality: u8, bound: Option<Bound>) -> Result<u8> {
-        let model = Rc::clone(&self.model);
-        let codec = model.networks.flow_codec()?;
+        let model = Arc::clone(&self.model);
         let flow = self.estimate_flow(quality)?;
-        let input = self.flow_input(&flow)?;
-        let q = quality_tensor(&[quality], model.device)?;
-        let y = self.reconstructor.times.measure("flow analysis", || codec.analysis.forward(&input, &q))?;
+        self.reconstructor.analyse_flow(&flow, &self.current, quality)?;
         let prior = self.reconstructor.flow_prior().cloned();
-        let job = LatentJob { coder: &codec.coder, entropy, tables: &model.tables, y: &y, prior: prior.as_ref() };
+        let job = LatentJob { part: Part::Flow, entropy, tables: &model.tables, prior: prior.as_ref() };
         let bound = bound.map(|bound| bound.part(FLOW_SHARE));
-        let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor.times)?;
+        let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
         self.reconstructor.predict_flow(latent, quality)?;
         Ok(quality)
     }
@@ -348,37 +310,11 @@ impl Encoder {
         })
     }
 
-    /// Input of E_flow: `[1, 200, H/8, W/8]`.
-    fn flow_input(&mut self, field: &FlowField) -> Result<Tensor> {
-        const CHANNELS: usize = FLOW_INPUT as usize;
-        let (rows, cols) = self.reconstructor.grid(8);
-        self.buffer.resize(rows * cols * CHANNELS, 0.0);
-        let buffer = &mut self.buffer;
-        pack_flow(field, buffer, CHANNELS)?;
-        for (frame, offset) in [(&self.current, FLOW_CHANNELS), (self.reconstructor.reference(), FLOW_CHANNELS + PACKED_CHANNELS)]
-        {
-            pack_frame(frame, (0, 0), PackTarget { data: buffer, channels: CHANNELS, offset }, 1)?;
-        }
-        from_nhwc(buffer, rows, cols, CHANNELS, self.model.device)
-    }
-
     /// Fits, codes and applies the loop filter.
     fn code_filter(&mut self, quality: u8) {
         let params = self.reconstructor.fit_filter(&self.current, &self.filter_coder, lambda(f64::from(quality)));
         self.filter_coder.encode(params.as_ref(), &mut self.symbols.writer);
         self.reconstructor.filter(params.as_ref());
-    }
-
-    /// Input of E_res: packed residual and packed prediction, both shifted.
-    fn residual_input(&mut self, shift: (i32, i32)) -> Result<Tensor> {
-        const CHANNELS: usize = 2 * PACKED_CHANNELS;
-        let (rows, cols) = self.reconstructor.grid(8);
-        self.buffer.resize(rows * cols * CHANNELS, 0.0);
-        let buffer = &mut self.buffer;
-        let prediction: &Prediction = self.reconstructor.prediction();
-        pack_residual(&self.current, prediction, shift, PackTarget { data: buffer, channels: CHANNELS, offset: 0 }, 1)?;
-        pack_prediction(prediction, shift, PackTarget { data: buffer, channels: CHANNELS, offset: PACKED_CHANNELS }, 1)?;
-        from_nhwc(buffer, rows, cols, CHANNELS, self.model.device)
     }
 
     fn finish_unit(&mut self, header: FrameHeader) -> Result<Unit> {

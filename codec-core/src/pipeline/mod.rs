@@ -5,11 +5,11 @@
 mod config;
 mod decoder;
 mod encoder;
+mod engine;
 mod motion;
 mod reconstruct;
 mod shown;
 mod symbols;
-mod tensors;
 mod times;
 
 pub use config::{EncoderConfig, FrameOptions, Speed, Unit, estimated_memory};

@@ -20,6 +20,7 @@ pub(super) struct MotionEncoder {
     coder: MotionCoder,
     /// Quality index that the last search was for.
     quality: u8,
+    threads: usize,
 }
 
 /// Two frames of coded size and their visible part.
@@ -32,8 +33,8 @@ pub(super) struct Pair<'a> {
 
 impl MotionEncoder {
     /// For frames of the given display size.
-    pub fn new(effort: SearchEffort, (width, height): (usize, usize)) -> Self {
-        Self { search: BlockSearch::new(effort), coder: MotionCoder::new(width, height), quality: 0 }
+    pub fn new(effort: SearchEffort, threads: usize, (width, height): (usize, usize)) -> Self {
+        Self { search: BlockSearch::new(effort), coder: MotionCoder::new(width, height), quality: 0, threads }
     }
 
     /// Forgets the past: a keyframe comes, of the given display size.
@@ -47,8 +48,9 @@ impl MotionEncoder {
         self.quality = quality;
         let (current, reference) = (pair.current.plane(0), pair.reference.plane(0));
         let (previous, costs) = (self.coder.previous(), self.coder.costs());
+        let threads = self.threads;
         times.measure("motion search", || {
-            self.search.search(current, reference, pair.display, previous, &costs, lambda(f64::from(quality)), 1)
+            self.search.search(current, reference, pair.display, previous, &costs, lambda(f64::from(quality)), threads)
         })
     }
 

@@ -1,13 +1,10 @@
 //! From a latent of the analysis transforms to symbols, within a bound if there is one.
 
-use tch::Tensor;
-
-use super::tensors::to_nhwc;
-use super::times::StageTimes;
+use super::engine::{Part, Scaled};
+use super::reconstruct::Reconstructor;
 use crate::Result;
 use crate::bitstream::QUALITY_MAX;
 use crate::entropy::{EntropyModel, LatentGrid, LatentInput, Scratch, SymbolWriter, Tables, encode_latent, encode_silence};
-use crate::nn::codec::{LatentCoder, quality_tensor};
 use crate::rate::LOG_SIZE_PER_STEP;
 
 /// After so many attempts the worst quality is taken.
@@ -29,27 +26,28 @@ impl Bound {
     }
 }
 
-/// One branch's latent and all that is needed to code it.
+/// The latent that an engine analysed last, and what is needed to code it.
 #[derive(Clone, Copy)]
 pub(super) struct LatentJob<'a> {
-    pub coder: &'a LatentCoder,
+    pub part: Part,
     pub entropy: &'a EntropyModel,
     pub tables: &'a Tables,
-    /// Output of the analysis transform, `[1, C, H/16, W/16]`.
-    pub y: &'a Tensor,
     pub prior: Option<&'a LatentGrid>,
 }
 
 /// The symbols of a frame, and the memory that coding them needs.
-#[derive(Default)]
 pub(super) struct FrameSymbols {
     pub writer: SymbolWriter,
     scratch: Scratch,
-    y: Vec<f32>,
-    z: Vec<f32>,
+    scaled: Scaled,
 }
 
 impl FrameSymbols {
+    /// For networks on so many threads.
+    pub fn new(threads: usize) -> Self {
+        Self { writer: SymbolWriter::new(), scratch: Scratch::with_threads(threads), scaled: Scaled::default() }
+    }
+
     /// Codes a latent at `quality`, or at the best quality that keeps all symbols so far within the wanted bits of `bound`;
     /// what no quality can hold within the most becomes the cheapest latent. Gives back what the decoder will see and the
     /// quality.
@@ -60,13 +58,13 @@ impl FrameSymbols {
         job: LatentJob,
         quality: u8,
         bound: Option<Bound>,
-        times: &mut StageTimes,
+        reconstructor: &mut Reconstructor,
     ) -> Result<(LatentGrid, u8)> {
         let before = self.writer.bits();
         let mut quality = quality;
         for attempt in 1.. {
             let mark = self.writer.mark();
-            let latent = self.quantise(job, quality, times)?;
+            let latent = self.quantise(job, quality, reconstructor)?;
             let bits = self.writer.bits();
             let Some(bound) = bound.filter(|bound| bits > bound.wanted) else { return Ok((latent, quality)) };
             if quality == QUALITY_MAX && bits <= bound.most {
@@ -83,25 +81,19 @@ impl FrameSymbols {
                 _ => (f64::from(quality) + steps.max(1.0)).min(QUALITY_MAX.into()) as u8,
             };
         }
-        let (_, _, rows, cols) = job.y.size4()?;
-        let grid = (rows as usize, cols as usize);
+        let grid = reconstructor.grid(16);
         let (writer, scratch) = (&mut self.writer, &mut self.scratch);
-        let latent = times
+        let latent = reconstructor
+            .times
             .measure("entropy", || encode_silence(job.entropy, job.tables, QUALITY_MAX, grid, job.prior, writer, scratch))?;
         Ok((latent, QUALITY_MAX))
     }
 
-    fn quantise(&mut self, job: LatentJob, quality: u8, times: &mut StageTimes) -> Result<LatentGrid> {
-        let (_, _, rows, cols) = job.y.size4()?;
-        let (y_values, z_values) = (&mut self.y, &mut self.z);
-        times.measure("hyper analysis", || -> Result<()> {
-            let q = quality_tensor(&[quality], job.y.device())?;
-            let scaled = job.coder.quantiser_domain(job.y, &q)?;
-            to_nhwc(&job.coder.entropy.hyper_analysis(&scaled)?, z_values)?;
-            to_nhwc(&scaled, y_values)
-        })?;
-        let prices = job.coder.bit_prices();
-        let input = LatentInput { rows: rows as usize, cols: cols as usize, z: &self.z, y: &self.y, prices };
+    fn quantise(&mut self, job: LatentJob, quality: u8, reconstructor: &mut Reconstructor) -> Result<LatentGrid> {
+        let (rows, cols) = reconstructor.grid(16);
+        let (engine, times) = (&mut reconstructor.engine, &mut reconstructor.times);
+        times.measure("hyper analysis", || engine.scale(job.part, quality, &mut self.scaled))?;
+        let input = LatentInput { rows, cols, z: &self.scaled.z, y: &self.scaled.y, prices: engine.bit_prices(job.part) };
         let (writer, scratch) = (&mut self.writer, &mut self.scratch);
         times.measure("entropy", || encode_latent(job.entropy, job.tables, quality, &input, job.prior, writer, scratch))
     }

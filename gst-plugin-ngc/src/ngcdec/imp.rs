@@ -98,7 +98,8 @@ impl ElementImpl for NgcDec {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
             let raw = gst_video::VideoCapsBuilder::new().format_list(frame::OUTPUT_FORMATS).build();
-            vec![caps::template(gst::PadDirection::Sink, &caps::plain()), caps::template(gst::PadDirection::Src, &raw)]
+            // Those of muxers too: behind a tee that also feeds one.
+            vec![caps::template(gst::PadDirection::Sink, &caps::forms()), caps::template(gst::PadDirection::Src, &raw)]
         });
         &TEMPLATES
     }
@@ -108,6 +109,12 @@ impl VideoDecoderImpl for NgcDec {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *self.state.lock().unwrap() = None;
         Ok(())
+    }
+
+    fn caps(&self, filter: Option<&gst::Caps>) -> gst::Caps {
+        // Sizes and rates that downstream would like do not matter: the stream is as it is.
+        let template = self.obj().sink_pad().pad_template_caps();
+        filter.map_or(template.clone(), |filter| filter.intersect_with_mode(&template, gst::CapsIntersectMode::First))
     }
 
     fn set_format(&self, input: &VideoCodecState<'static, Readable>) -> Result<(), gst::LoggableError> {
@@ -125,7 +132,7 @@ impl VideoDecoderImpl for NgcDec {
                 return Err(gst::loggable_error!(CAT, "{}", e));
             }
         };
-        gst::info!(CAT, imp = self, "model {} on {:?}", decoder.model().id, decoder.model().device);
+        gst::info!(CAT, imp = self, "model {}", decoder.model().id);
         *guard = Some(State { decoder, input: input.clone(), video: None, waiting: None });
         drop(guard);
         self.obj().set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);

@@ -214,7 +214,7 @@ impl NgcEnc {
             None => {
                 let settings = self.settings.lock().unwrap().clone();
                 let encoder = Encoder::new(settings.encoder_config(video.clone())?)?;
-                gst::info!(CAT, imp = self, "model {} on {:?}", encoder.model().id, encoder.model().device);
+                gst::info!(CAT, imp = self, "model {}", encoder.model().id);
                 encoder
             }
         };

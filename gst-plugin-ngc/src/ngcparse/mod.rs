@@ -2,6 +2,10 @@
 
 mod duration;
 mod imp;
+mod index;
+mod negotiate;
+mod raw;
+mod times;
 
 use gst::glib;
 use gst::prelude::*;

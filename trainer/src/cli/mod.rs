@@ -209,6 +209,12 @@ struct ExportArgs {
     /// Checkpoint of the stage detail that started from --checkpoint: its synthesis transforms become the detailed ones.
     #[arg(long)]
     detail: Option<PathBuf>,
+    /// Training data: what the integer layers of a new model are calibrated with.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Calibrate the integer layers anew where the checkpoint says how they were.
+    #[arg(long)]
+    recalibrate: bool,
     #[arg(long)]
     out: PathBuf,
     /// Quality steps by which I-frames are better than the P-frames after them; by default as in the checkpoint.
@@ -241,7 +247,10 @@ impl Cli {
                 let mut checkpoint = load_start(&args.checkpoint, Twin::Faithful)?;
                 let model = &mut checkpoint.progress.model;
                 model.intra_quality_offset = args.intra_offset.unwrap_or(model.intra_quality_offset);
-                export::export(&checkpoint, detail.as_ref(), &args.out, &args.notes)
+                if args.recalibrate {
+                    checkpoint.progress.fractions.clear();
+                }
+                export::export(&checkpoint, detail.as_ref(), args.data.as_deref(), &args.out, &args.notes)
             }
             #[cfg(feature = "gstreamer")]
             Command::Eval(args) => eval::run(&args),

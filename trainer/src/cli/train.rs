@@ -135,6 +135,10 @@ pub struct TrainArgs {
     /// Compute the convolutions inside the transforms in bfloat16: for GPUs that have it (Ampere and later).
     #[arg(long)]
     mixed_precision: bool,
+    /// Round weights and activations as the integer engine does, so that training makes up for it. --init must be an exported model,
+    /// which has been calibrated.
+    #[arg(long, conflicts_with = "mixed_precision")]
+    simulate_integers: bool,
     /// Let products on a GPU round their factors to TF32 (10 bits), which is faster where batches are large.
     #[arg(long)]
     tf32: bool,
@@ -318,7 +322,11 @@ pub fn run(args: TrainArgs) -> Result<()> {
         crop: args.crop,
         photo_share: args.photo_share,
         entropy_alone: args.entropy_alone,
-        precision: if args.mixed_precision { Precision::Mixed } else { Precision::Full },
+        precision: match (args.simulate_integers, args.mixed_precision) {
+            (true, _) => Precision::Simulated,
+            (false, true) => Precision::Mixed,
+            (false, false) => Precision::Full,
+        },
         workers: args.workers.max(1),
         seed: args.seed,
     };

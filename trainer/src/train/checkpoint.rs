@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use codec_core::nn::fixed::Fractions;
 use codec_core::nn::{ModelConfig, ParamStore};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Progress {
     /// Seconds of all stages before this one.
     pub earlier_seconds: f64,
     pub rate: Option<RateController>,
+    /// Fractional bits of the integer engine's layers, once they have been calibrated.
+    #[serde(default)]
+    pub fractions: Fractions,
 }
 
 impl Progress {
@@ -47,6 +51,7 @@ impl Checkpoint {
     /// Parameters to go on from: the moving average where there is one, else the raw values.
     pub fn averaged_params(&self) -> ParamStore {
         let mut params = ParamStore::new();
+        params.fractions = self.progress.fractions.clone();
         for (name, tensor) in &self.tensors {
             if let Some(name) = name.strip_prefix("param/") {
                 let value = self.tensors.get(&format!("ema/{name}")).unwrap_or(tensor);
@@ -73,6 +78,7 @@ impl Checkpoint {
     /// Parameters exactly as they were.
     pub fn raw_params(&self) -> ParamStore {
         let mut params = ParamStore::new();
+        params.fractions = self.progress.fractions.clone();
         for (name, tensor) in &self.tensors {
             if let Some(name) = name.strip_prefix("param/") {
                 params.insert(name, tensor.copy().set_requires_grad(true));

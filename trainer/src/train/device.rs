@@ -16,7 +16,7 @@ const SAMPLING_THREADS: &str = "NGC_SAMPLING_THREADS";
 /// Opens a device for training. `tensor_floats`: whether products on a GPU may round their factors to TF32.
 ///
 /// # Errors
-/// As [`codec_core::device::open`].
+/// As [`codec_core::nn::device::open`].
 pub fn open(spec: &DeviceSpec, tensor_floats: bool) -> Result<Device> {
     if *spec != DeviceSpec::Cpu {
         // cuBLAS and cuDNN read these when they are loaded, which the first look for a device does: later stages of a process find
@@ -26,7 +26,7 @@ pub fn open(spec: &DeviceSpec, tensor_floats: bool) -> Result<Device> {
         // SAFETY: the command line has just been read, and no other thread has been started yet.
         FIRST.call_once(|| unsafe { std::env::set_var(name, value) });
     }
-    let device = codec_core::device::open(spec).context("--device")?;
+    let device = codec_core::nn::device::open(spec).context("--device")?;
     if device.is_cuda() {
         tch::Cuda::cudnn_set_benchmark(true);
     }

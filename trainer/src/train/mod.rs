@@ -1,6 +1,6 @@
 //! Staged training: data-parallel steps, checkpoints, validation.
 
-mod batch;
+pub mod batch;
 pub mod checkpoint;
 pub mod device;
 #[cfg(test)]
@@ -212,7 +212,9 @@ pub const TRAINING_HOURS: &str = "training_hours";
 /// A starting point from the parameters of a model or of the prototype.
 pub fn starting_point(model: ModelConfig, params: &ParamStore) -> Checkpoint {
     let tensors = params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())).collect();
-    Checkpoint { progress: Progress { model, train: None, step: 0, seconds: 0.0, earlier_seconds: 0.0, rate: None }, tensors }
+    let fractions = params.fractions.clone();
+    let progress = Progress { model, train: None, step: 0, seconds: 0.0, earlier_seconds: 0.0, rate: None, fractions };
+    Checkpoint { progress, tensors }
 }
 
 /// Which synthesis transforms of a model file a run starts with.

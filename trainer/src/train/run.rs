@@ -57,6 +57,7 @@ impl<'g> Run<'g> {
             seconds: 0.0,
             earlier_seconds: before.total_seconds(),
             rate: before.rate.clone(),
+            fractions: before.fractions.clone(),
         };
         Self::assemble(start.averaged_params(), progress, config, paths, device, None, group)
     }

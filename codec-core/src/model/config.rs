@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::postfilter::PostfilterConfig;
 pub use crate::bitstream::Profile;
 use crate::entropy::EntropyConfig;
 use crate::{Error, Result};
@@ -71,6 +70,31 @@ pub struct ModelConfig {
     pub random_shift: bool,
     /// Quality steps by which I-frames are better than the P-frames that follow.
     pub intra_quality_offset: u8,
+}
+
+/// Least and most strength of the postfilter: -1 takes a band of detail out, 0 leaves it as it is.
+pub const STRENGTHS: (f64, f64) = (-1.0, 4.0);
+/// Share of the past's detail that a fresh postfilter carries on. Within 0..=1, so that nothing grows from frame to frame.
+pub const CARRY_START: f64 = 0.3;
+/// Of the postfilter's output to samples: a unit is worth 8 of 255 steps, so that texture learns as fast as strengths.
+pub const TEXTURE_SCALE: f64 = 1.0 / 32.0;
+
+/// Width and depth of the postfilter, see [`sharpen`](crate::kernels::sharpen::sharpen).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostfilterConfig {
+    pub width: i64,
+    pub blocks: usize,
+    /// Whether detail of the frame shown before is carried on (`rt` profile).
+    #[serde(default)]
+    pub recurrent: bool,
+}
+
+impl Default for PostfilterConfig {
+    /// 2500 multiplications a pixel.
+    fn default() -> Self {
+        Self { width: 64, blocks: 6, recurrent: true }
+    }
 }
 
 /// Channels of a packed frame at 1/8: 8x8 luma samples and 4x4 samples of each chroma plane.

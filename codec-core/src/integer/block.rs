@@ -1,0 +1,82 @@
+//! The depthwise block of the transforms, fused by rows.
+
+use super::stripes::{Scratch, for_stripes};
+use super::{Activation, Backend, Depthwise, LayerParams, Pointwise};
+use crate::Result;
+
+/// Weights of a block's layers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockParams {
+    pub mix_in: LayerParams,
+    pub depthwise: LayerParams,
+    pub mix_out: LayerParams,
+    pub expand: LayerParams,
+    pub project: LayerParams,
+}
+
+/// `x + 1x1(dw3x3(leaky(1x1 x)))`, then `x + 1x1(leaky(1x1 x))` with twice the width inside. Additions saturate.
+#[derive(Clone, Debug)]
+pub struct Block {
+    channels: usize,
+    mix_in: Pointwise,
+    depthwise: Depthwise,
+    mix_out: Pointwise,
+    expand: Pointwise,
+    project: Pointwise,
+}
+
+impl Block {
+    /// `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`LayerParams::check`].
+    pub fn new(name: &str, channels: usize, params: &BlockParams) -> Result<Self> {
+        let c = channels;
+        let layer = |of: &str| format!("{name}.{of}");
+        Ok(Self {
+            channels,
+            mix_in: Pointwise::new(&layer("mix_in"), c, c, &params.mix_in, Activation::Leaky)?,
+            depthwise: Depthwise::new(&layer("depthwise"), c, &params.depthwise, Activation::None)?,
+            mix_out: Pointwise::new(&layer("mix_out"), c, c, &params.mix_out, Activation::None)?,
+            expand: Pointwise::new(&layer("expand"), c, 2 * c, &params.expand, Activation::Leaky)?,
+            project: Pointwise::new(&layer("project"), 2 * c, c, &params.project, Activation::None)?,
+        })
+    }
+
+    /// Applies the block to `x`, `[rows][cols][channels]`, in up to `threads` stripes of rows, and writes `out`, of the same
+    /// shape. Stripes run on the current rayon pool and the calling thread; with 1 all stays on the calling thread.
+    ///
+    /// # Panics
+    /// If the lengths do not fit, or the backend is not available.
+    pub fn run(&self, backend: Backend, threads: usize, x: &[i16], (rows, cols): (usize, usize), out: &mut [i16]) {
+        let line = cols * self.channels;
+        assert!(x.len() == rows * line && out.len() == x.len(), "the lengths do not fit");
+        if x.is_empty() {
+            return;
+        }
+        for_stripes(threads, line, out, |from, out, scratch| self.run_stripe(backend, x, line, from, out, scratch));
+    }
+
+    /// Rows `from..` of the output, as many as `out` holds. Every row of `mix_in` is computed once, and once more where it
+    /// borders on another stripe.
+    fn run_stripe(&self, backend: Backend, x: &[i16], line: usize, from: usize, out: &mut [i16], scratch: &mut Scratch) {
+        let rows = x.len() / line;
+        let row = |r: usize| &x[r * line..][..line];
+        let (zeros, [ring, deep, middle, wide]) = scratch.rows(line, [3 * line, line, line, 2 * line]);
+        let slot = |r: usize| r % 3 * line..(r % 3 + 1) * line;
+        for r in from.saturating_sub(1)..=from {
+            self.mix_in.run(backend, row(r), &mut ring[slot(r)]);
+        }
+        for (r, out) in (from..).zip(out.chunks_exact_mut(line)) {
+            if r + 1 < rows {
+                self.mix_in.run(backend, row(r + 1), &mut ring[slot(r + 1)]);
+            }
+            let above = if r == 0 { zeros } else { &ring[slot(r - 1)] };
+            let below = if r + 1 < rows { &ring[slot(r + 1)] } else { zeros };
+            self.depthwise.run_row(backend, [above, &ring[slot(r)], below], deep);
+            self.mix_out.run_adding(backend, deep, row(r), middle);
+            self.expand.run(backend, middle, wide);
+            self.project.run_adding(backend, wide, middle, out);
+        }
+    }
+}

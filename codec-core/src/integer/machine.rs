@@ -1,0 +1,73 @@
+//! Layers on all threads of a stream.
+
+use super::{Backend, Block, Depthwise, Pointwise};
+use crate::kernels::parallel::{for_bands, split_rows, take_front};
+
+/// Positions that a thread takes at a time; a multiple of what the kernels take.
+const POSITIONS: usize = 48;
+
+/// Instructions and threads. Results depend on neither.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    pub backend: Backend,
+    /// Threads of the current rayon pool, the caller included.
+    pub threads: usize,
+}
+
+impl Machine {
+    /// The fastest instructions of this machine.
+    pub fn new(threads: usize) -> Self {
+        Self { backend: Backend::detect(), threads: threads.max(1) }
+    }
+
+    /// A layer at all positions of `x`.
+    pub fn run(self, layer: &Pointwise, x: &[i16], out: &mut Vec<i16>) {
+        self.bands(layer, x, None, out);
+    }
+
+    /// A layer at all positions of `x`, with `skip` added.
+    pub fn run_adding(self, layer: &Pointwise, x: &[i16], skip: &[i16], out: &mut Vec<i16>) {
+        self.bands(layer, x, Some(skip), out);
+    }
+
+    fn bands(self, layer: &Pointwise, x: &[i16], skip: Option<&[i16]>, out: &mut Vec<i16>) {
+        let positions = x.len() / layer.inputs();
+        resize(out, positions * layer.outputs());
+        let mut rest = out.as_mut_slice();
+        let bands = split_rows(positions, POSITIONS, self.threads).map(|band| {
+            let out = take_front(&mut rest, band.len() * layer.outputs());
+            (band, out)
+        });
+        for_bands(self.threads, bands, |(band, out)| {
+            let x = &x[band.start * layer.inputs()..band.end * layer.inputs()];
+            match skip {
+                Some(skip) => {
+                    let skip = &skip[band.start * layer.outputs()..band.end * layer.outputs()];
+                    layer.run_adding(self.backend, x, skip, out);
+                }
+                None => layer.run(self.backend, x, out),
+            }
+        });
+    }
+
+    /// A depthwise layer on `[rows][cols][channels]`.
+    pub fn run_depthwise(self, layer: &Depthwise, x: &[i16], size: (usize, usize), out: &mut Vec<i16>) {
+        resize(out, x.len());
+        layer.run(self.backend, self.threads, x, size, out);
+    }
+
+    /// Blocks one after the other. `x` is `[rows][cols][channels]` before and after; `spare` is memory.
+    pub fn blocks(self, blocks: &[Block], x: &mut Vec<i16>, size: (usize, usize), spare: &mut Vec<i16>) {
+        for block in blocks {
+            resize(spare, x.len());
+            block.run(self.backend, self.threads, x, size, spare);
+            std::mem::swap(x, spare);
+        }
+    }
+}
+
+/// Gives a buffer a length; what it holds then is of no importance.
+pub(crate) fn resize(buffer: &mut Vec<i16>, len: usize) {
+    // Without clearing first: all of it is written anyway.
+    buffer.resize(len, 0);
+}

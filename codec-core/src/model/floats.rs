@@ -1,0 +1,140 @@
+//! Float parameters in model files: those of the `paper` profile, and what training goes on from.
+
+use std::collections::{BTreeMap, HashMap};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use tch::{Device, Kind, Tensor};
+
+use super::config::{ModelConfig, Profile};
+use super::file::{FORMAT, Model, ModelSource, parse, raw_tensor, source_bytes};
+use super::{entropy, quantise};
+use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor, Tables};
+use crate::nn::{Networks, ParamStore, Precision};
+use crate::{Error, Result};
+
+/// Where a model file keeps the detailed synthesis transforms: `detail.intra.synthesis...`, `detail.residual.synthesis...`.
+pub const DETAIL_PREFIX: &str = "detail.";
+
+/// The configuration and all parameters of a model file as floats: where training goes on from a model.
+///
+/// # Errors
+/// As [`Model::load`].
+pub fn read_float_tensors(source: &ModelSource) -> Result<(ModelConfig, ParamStore)> {
+    read_bytes(&source_bytes(source)?)
+}
+
+/// The networks of a loaded model in floats, and their parameters.
+///
+/// # Errors
+/// [`Error::ModelMismatch`] naming a tensor that does not fit.
+pub fn load_networks(model: &Model, device: Device, precision: Precision) -> Result<(Networks, ParamStore)> {
+    let (config, mut params) = read_bytes(model.bytes())?;
+    let networks = Networks::load_for_training(&mut params, &config, device, precision)?;
+    Ok((networks, params))
+}
+
+fn read_bytes(bytes: &[u8]) -> Result<(ModelConfig, ParamStore)> {
+    let (config, tensors) = parse(bytes)?;
+    let mut params = float_params(&tensors)?;
+    let all: BTreeMap<String, RawTensor> =
+        tensors.names().into_iter().filter_map(|name| Some((name.to_owned(), raw_tensor(&tensors, name)?))).collect();
+    quantise::to_floats(&all, &mut params)?;
+    let lookup = |name: &str| all.get(name).cloned();
+    let flow = config.flow.as_ref().map(|flow| ("flow", &flow.entropy));
+    for (name, entropy_config) in
+        [("intra", &config.intra_entropy), ("residual", &config.residual_entropy)].into_iter().chain(flow)
+    {
+        let parameters = EntropyParams::from_tensors(&format!("{name}.integer"), entropy_config, &lookup)?;
+        entropy::insert_float_layers(&format!("{name}.coder.entropy"), entropy_config, &parameters, &mut params)?;
+    }
+    Ok((config, params))
+}
+
+fn float_params(tensors: &SafeTensors) -> Result<ParamStore> {
+    let mut params = ParamStore::new();
+    for (name, view) in tensors.tensors() {
+        // Tables of gains stand for knots.
+        if name.ends_with(".table") {
+            continue;
+        }
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::F16 => Kind::Half,
+            _ => continue,
+        };
+        let shape: Vec<i64> = view.shape().iter().map(|&s| s as i64).collect();
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?.f_to_kind(Kind::Float)?;
+        if !bool::try_from(tensor.f_isfinite()?.f_all()?)? {
+            return Err(Error::ModelMismatch(format!("tensor {name} holds values that are not finite")));
+        }
+        params.insert(name, tensor);
+    }
+    Ok(params)
+}
+
+/// Serialises a model. The transforms of the `rt` profile become integers, for which `params` must be calibrated
+/// ([`calibrate`](super::calibrate::calibrate)). Float tensors that integer networks do not replace are stored as fp16, gains as fp32
+/// (they are exponents).
+///
+/// `networks` must be built on `params`. `notes` are further metadata (schedule, hours, data).
+pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Networks, notes: &[(&str, String)]) -> Result<Vec<u8>> {
+    let mut tensors: Vec<(String, RawTensor)> = Vec::new();
+    let mut replaced = std::collections::BTreeSet::new();
+    if config.profile == Profile::Rt {
+        let (integers, names) = quantise::to_integers(params)?;
+        if integers.is_empty() {
+            return Err(Error::ModelMismatch("the model has not been calibrated for integers".into()));
+        }
+        tensors.extend(integers);
+        replaced.extend(names);
+    }
+    for (name, tensor) in params.iter() {
+        if entropy::is_integer_layer(name) || replaced.contains(name) {
+            continue;
+        }
+        let keep = name.ends_with("knots");
+        let (kind, dtype, width) = if keep { (Kind::Float, RawDtype::F32, 4) } else { (Kind::Half, RawDtype::F16, 2) };
+        let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
+        let mut data = vec![0u8; host.numel() * width];
+        let count = host.numel();
+        host.f_copy_data_u8(&mut data, count)?;
+        let shape = host.size().iter().map(|&s| s as usize).collect();
+        tensors.push((name.to_owned(), RawTensor { dtype, shape, data }));
+    }
+    let flow = networks.flow.as_ref().map(|flow| ("flow", flow));
+    for (name, branch) in [("intra", &networks.intra), ("residual", &networks.residual)].into_iter().chain(flow) {
+        let parameters = entropy::integer_params(&branch.coder.entropy)?;
+        // Building the model checks every range before anything is written.
+        EntropyModel::new(branch.coder.entropy.config().clone(), parameters.clone())?;
+        tensors.extend(parameters.to_tensors(&format!("{name}.integer"), branch.coder.entropy.config()));
+    }
+    let (starts, sizes) = Tables::gaussian().to_flat();
+    for (name, values) in [("tables.starts", starts), ("tables.sizes", sizes)] {
+        let data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        tensors.push((name.to_owned(), RawTensor { dtype: RawDtype::U16, shape: vec![values.len()], data }));
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, raw)| Ok((name.as_str(), TensorView::new(file_type(raw.dtype), raw.shape.clone(), &raw.data)?)))
+        .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(|e| Error::ModelMismatch(e.to_string()))?;
+    let mut metadata = HashMap::from([
+        ("format".to_owned(), FORMAT.to_owned()),
+        ("config".to_owned(), serde_json::to_string(config).map_err(|e| Error::ModelMismatch(e.to_string()))?),
+    ]);
+    metadata.extend(notes.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
+    safetensors::serialize(views, Some(metadata)).map_err(|e| Error::ModelMismatch(e.to_string()))
+}
+
+fn file_type(dtype: RawDtype) -> Dtype {
+    match dtype {
+        RawDtype::I8 => Dtype::I8,
+        RawDtype::U8 => Dtype::U8,
+        RawDtype::I16 => Dtype::I16,
+        RawDtype::U16 => Dtype::U16,
+        RawDtype::I32 => Dtype::I32,
+        RawDtype::U32 => Dtype::U32,
+        RawDtype::F16 => Dtype::F16,
+        RawDtype::F32 => Dtype::F32,
+    }
+}

@@ -1,0 +1,187 @@
+//! The `rt` profile in integers, on the processor.
+
+use std::sync::Arc;
+
+use super::{Engine, LooksBack, Part, Scaled, check_detail};
+use crate::entropy::LatentGrid;
+use crate::flow::FlowField;
+use crate::frame::Frame;
+use crate::integer::Machine;
+use crate::kernels::PACKED_CHANNELS;
+use crate::kernels::pack::{PackTarget, pack_frame, pack_residual};
+use crate::kernels::unpack::unpack_frame;
+use crate::model::Model;
+use crate::rt::{AnalysisScratch, Branch, Dequantised, HyperScratch, Networks, PostfilterScratch, SynthesisScratch};
+use crate::{Error, Result};
+
+/// Networks that all streams of a model share, and the memory of one stream.
+pub struct IntegerEngine {
+    model: Arc<Model>,
+    machine: Machine,
+    detail: u8,
+    packed: Vec<i16>,
+    /// Rows and columns at 1/8 of what was analysed last.
+    size: (usize, usize),
+    analysis: AnalysisScratch,
+    free: AnalysisScratch,
+    hyper: HyperScratch,
+    latent: Dequantised,
+    synthesis: SynthesisScratch,
+    output: Vec<i16>,
+    postfilter: PostfilterScratch,
+    news: Vec<i16>,
+}
+
+impl IntegerEngine {
+    /// # Errors
+    /// [`Error::Unsupported`] for a model that is not of the `rt` profile.
+    pub fn new(model: &Arc<Model>, threads: usize) -> Result<Self> {
+        if model.rt.is_none() {
+            return Err(Error::Unsupported("only models of the rt profile run in integers".into()));
+        }
+        Ok(Self {
+            model: Arc::clone(model),
+            machine: Machine::new(threads),
+            detail: 0,
+            packed: Vec::new(),
+            size: (0, 0),
+            analysis: AnalysisScratch::default(),
+            free: AnalysisScratch::default(),
+            hyper: HyperScratch::default(),
+            latent: Dequantised::default(),
+            synthesis: SynthesisScratch::default(),
+            output: Vec::new(),
+            postfilter: PostfilterScratch::default(),
+            news: Vec::new(),
+        })
+    }
+
+    fn networks(model: &Model) -> &Networks {
+        model.rt.as_ref().expect("checked when the engine was made")
+    }
+
+    fn branch(model: &Model, part: Part) -> Result<&Branch> {
+        match part {
+            Part::Intra => Ok(&Self::networks(model).intra),
+            Part::Residual => Ok(&Self::networks(model).residual),
+            Part::Flow => Err(no_flow()),
+        }
+    }
+}
+
+fn no_flow() -> Error {
+    Error::ModelMismatch("the model has no flow codec: its motion is in blocks".into())
+}
+
+/// Rows and columns at 1/8.
+fn grid(frame: &Frame) -> (usize, usize) {
+    (frame.height() / 8, frame.width() / 8)
+}
+
+/// Room for a packed frame of so many channels.
+fn target<'a>(buffer: &'a mut Vec<i16>, frame: &Frame, channels: usize, offset: usize) -> PackTarget<'a> {
+    let (rows, cols) = grid(frame);
+    buffer.resize(rows * cols * channels, 0);
+    PackTarget { data: buffer, channels, offset }
+}
+
+impl Engine for IntegerEngine {
+    fn analyse_intra(&mut self, frame: &Frame, quality: u8) -> Result<()> {
+        let machine = self.machine;
+        self.size = grid(frame);
+        pack_frame(frame, (0, 0), target(&mut self.packed, frame, PACKED_CHANNELS, 0), machine.threads)?;
+        Self::networks(&self.model).intra.analysis.run(machine, &self.packed, self.size, quality, &mut self.analysis);
+        Ok(())
+    }
+
+    fn analyse_residual(&mut self, frame: &Frame, prediction: &Frame, shift: (i32, i32), quality: u8) -> Result<()> {
+        const CHANNELS: usize = 2 * PACKED_CHANNELS;
+        let machine = self.machine;
+        self.size = grid(frame);
+        pack_residual(frame, prediction, shift, target(&mut self.packed, frame, CHANNELS, 0), machine.threads)?;
+        pack_frame(prediction, shift, target(&mut self.packed, frame, CHANNELS, PACKED_CHANNELS), machine.threads)?;
+        Self::networks(&self.model).residual.analysis.run(machine, &self.packed, self.size, quality, &mut self.analysis);
+        Ok(())
+    }
+
+    fn analyse_flow(&mut self, _: &FlowField, _: &Frame, _: &Frame, _: u8) -> Result<()> {
+        Err(no_flow())
+    }
+
+    fn scale(&mut self, part: Part, quality: u8, out: &mut Scaled) -> Result<()> {
+        let branch = Self::branch(&self.model, part)?;
+        branch.gains.quantiser_domain(&self.analysis, quality, &mut out.y);
+        let size = (self.size.0 / 2, self.size.1 / 2);
+        branch.hyper.run(self.machine, &out.y, size, &mut self.hyper, &mut out.z);
+        Ok(())
+    }
+
+    fn bit_prices(&self, part: Part) -> &[f32] {
+        Self::branch(&self.model, part).map_or(&[], |branch| &branch.bit_prices)
+    }
+
+    fn synthesise_intra(&mut self, latent: &LatentGrid, quality: u8, out: &mut Frame) -> Result<()> {
+        let (machine, branch) = (self.machine, &Self::networks(&self.model).intra);
+        branch.gains.dequantise(latent, &[], quality, &mut self.latent);
+        let Dequantised { full, linear } = &self.latent;
+        let size = (latent.rows, latent.cols);
+        branch.synthesis.run(machine, full, linear, None, size, quality, &mut self.synthesis, &mut self.output);
+        unpack_frame(&self.output, None, (0, 0), out, machine.threads)
+    }
+
+    fn synthesise_residual(
+        &mut self,
+        latent: &LatentGrid,
+        prediction: &Frame,
+        shift: (i32, i32),
+        quality: u8,
+        out: &mut Frame,
+    ) -> Result<()> {
+        let (machine, networks) = (self.machine, Self::networks(&self.model));
+        pack_frame(prediction, shift, target(&mut self.packed, prediction, PACKED_CHANNELS, 0), machine.threads)?;
+        let free: &[i16] = if networks.free_latent() {
+            let analysis = &networks.intra.analysis;
+            analysis.run_nonlinear(machine, &self.packed, grid(prediction), quality, &mut self.free);
+            &self.free.nonlinear
+        } else {
+            &[]
+        };
+        let branch = &networks.residual;
+        branch.gains.dequantise(latent, free, quality, &mut self.latent);
+        let Dequantised { full, linear } = &self.latent;
+        let size = (latent.rows, latent.cols);
+        let context = Some(&self.packed[..]);
+        branch.synthesis.run(machine, full, linear, context, size, quality, &mut self.synthesis, &mut self.output);
+        unpack_frame(&self.output, Some(prediction), shift, out, machine.threads)
+    }
+
+    fn predict_flow(&mut self, _: &LatentGrid, _: u8, _: &Frame, _: &mut Frame) -> Result<()> {
+        Err(no_flow())
+    }
+
+    fn set_detail(&mut self, detail: u8) -> Result<()> {
+        check_detail(&self.model, detail)?;
+        self.detail = detail;
+        Ok(())
+    }
+
+    fn postfilter(&self) -> Option<LooksBack> {
+        let postfilter = Self::networks(&self.model).postfilter.as_ref().filter(|_| self.detail > 0)?;
+        Some(LooksBack(postfilter.looks_back()))
+    }
+
+    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: u8, map: &mut Vec<f32>) -> Result<()> {
+        let machine = self.machine;
+        let Some(postfilter) = &Self::networks(&self.model).postfilter else {
+            return Err(Error::ModelMismatch("the model has no postfilter".into()));
+        };
+        pack_frame(decoded, (0, 0), target(&mut self.packed, decoded, PACKED_CHANNELS, 0), machine.threads)?;
+        if let Some(past) = past {
+            pack_residual(decoded, past, (0, 0), target(&mut self.news, decoded, PACKED_CHANNELS, 0), machine.threads)?;
+        }
+        let news = past.map(|_| &self.news[..]);
+        let share = f32::from(self.detail) / 255.0;
+        postfilter.run(machine, &self.packed, news, grid(decoded), quality, share, &mut self.postfilter, map);
+        Ok(())
+    }
+}

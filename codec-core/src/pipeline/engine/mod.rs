@@ -1,0 +1,115 @@
+//! What runs the networks of a stream: integers on the processor or, where a build has it, libtorch.
+
+mod integer;
+#[cfg(feature = "torch")]
+mod torch;
+
+use std::sync::Arc;
+
+use crate::bitstream::Profile;
+use crate::device::DeviceSpec;
+use crate::entropy::LatentGrid;
+use crate::flow::FlowField;
+use crate::frame::Frame;
+use crate::model::Model;
+use crate::{Error, Result};
+
+/// Which latent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Intra,
+    /// Of the flow codec (`paper` profile).
+    Flow,
+    Residual,
+}
+
+/// A latent in quantiser steps and its hyper-latent, as the entropy coder takes them.
+#[derive(Clone, Debug, Default)]
+pub struct Scaled {
+    /// NHWC `[H/16][W/16][channels]`.
+    pub y: Vec<f32>,
+    /// NHWC `[H/64][W/64][hyper_channels]`.
+    pub z: Vec<f32>,
+}
+
+/// The networks. All frames have the coded size; `quality` is an index 0..=63.
+pub trait Engine: Send {
+    /// E_I. What it makes is kept for [`Self::scale`].
+    fn analyse_intra(&mut self, frame: &Frame, quality: u8) -> Result<()>;
+
+    /// E_res, on circularly shifted frames. As [`Self::analyse_intra`].
+    fn analyse_residual(&mut self, frame: &Frame, prediction: &Frame, shift: (i32, i32), quality: u8) -> Result<()>;
+
+    /// E_flow (`paper` profile). As [`Self::analyse_intra`].
+    fn analyse_flow(&mut self, flow: &FlowField, frame: &Frame, reference: &Frame, quality: u8) -> Result<()>;
+
+    /// The latent analysed last, in quantiser steps of a quality that may be another than the analysis had, and its hyper-latent.
+    fn scale(&mut self, part: Part, quality: u8, out: &mut Scaled) -> Result<()>;
+
+    /// What a bit is worth in squared quantiser steps, for each channel; empty where bits have no price.
+    fn bit_prices(&self, part: Part) -> &[f32];
+
+    /// G_I.
+    fn synthesise_intra(&mut self, latent: &LatentGrid, quality: u8, out: &mut Frame) -> Result<()>;
+
+    /// G_res, added to the prediction.
+    fn synthesise_residual(
+        &mut self,
+        latent: &LatentGrid,
+        prediction: &Frame,
+        shift: (i32, i32),
+        quality: u8,
+        out: &mut Frame,
+    ) -> Result<()>;
+
+    /// G_flow and the prediction that it makes of a reference (`paper` profile).
+    fn predict_flow(&mut self, latent: &LatentGrid, quality: u8, reference: &Frame, out: &mut Frame) -> Result<()>;
+
+    /// Sets where the picture lies between the faithful (0) and the most detailed one (255).
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] if the model has no detail and `detail` is not 0.
+    fn set_detail(&mut self, detail: u8) -> Result<()>;
+
+    /// Whether a filter between decoded frames and the screen is at work, and whether it looks back.
+    fn postfilter(&self) -> Option<LooksBack>;
+
+    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes. `past`: what was shown before, moved on.
+    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: u8, map: &mut Vec<f32>) -> Result<()>;
+}
+
+/// Whether a postfilter sees the frame shown before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LooksBack(pub bool);
+
+/// The engine for a model on a device.
+///
+/// # Errors
+/// [`Error::Device`] naming the device and the cure, [`Error::Unsupported`] where the build lacks libtorch and the model needs it.
+pub fn open(model: &Arc<Model>, device: &DeviceSpec, threads: usize) -> Result<Box<dyn Engine>> {
+    match (model.config.profile, device) {
+        (Profile::Rt, DeviceSpec::Auto | DeviceSpec::Cpu) => Ok(Box::new(integer::IntegerEngine::new(model, threads)?)),
+        #[cfg(feature = "torch")]
+        _ => Ok(Box::new(torch::TorchEngine::new(model, device, threads)?)),
+        #[cfg(not(feature = "torch"))]
+        (_, DeviceSpec::Cuda(_) | DeviceSpec::CpuTorch) => Err(Error::Device(format!(
+            "{device}: this build runs on the processor alone; use device=cpu, or build with libtorch: NGC_CUDA=1 examples/quickstart.sh"
+        ))),
+        #[cfg(not(feature = "torch"))]
+        (Profile::Paper, _) => Err(Error::Unsupported(
+            "models of the paper profile need libtorch, which this build lacks: build with the cargo feature \"torch\"".into(),
+        )),
+    }
+}
+
+/// Refuses detail that a model does not have.
+fn check_detail(model: &Model, detail: u8) -> Result<()> {
+    if detail != 0 && !model.config.has_detail() {
+        return Err(Error::ModelMismatch(format!(
+            "model {} has neither a postfilter nor detailed synthesis transforms: use detail 0 or a model trained with the stage \
+             \"postfilter\" or \"detail\"",
+            model.id
+        )));
+    }
+    Ok(())
+}

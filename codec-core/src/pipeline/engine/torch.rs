@@ -1,0 +1,238 @@
+//! Networks on libtorch: the `paper` profile in floats, and the transforms of the `rt` profile on a GPU, with the integers that the
+//! processor computes.
+
+use std::sync::Arc;
+
+use tch::{Device, Kind, Tensor};
+
+use super::{Engine, LooksBack, Part, Scaled, check_detail};
+use crate::bitstream::Profile;
+use crate::device::DeviceSpec;
+use crate::entropy::{ACTIVATION_FRACTION_BITS, LatentGrid};
+use crate::flow::FlowField;
+use crate::frame::Frame;
+use crate::kernels::flow::{FLOW_CHANNELS, pack_flow};
+use crate::model::{DETAIL_PREFIX, Model, load_networks};
+use crate::nn::codec::{Branch, FLOW_INPUT, quality_tensor};
+use crate::nn::device;
+use crate::nn::ops::{Planes, pack, unpack};
+use crate::nn::{Networks, ParamStore, Precision};
+use crate::{Error, Result};
+
+/// The networks of one stream.
+pub struct TorchEngine {
+    model: Arc<Model>,
+    networks: Networks,
+    /// The faithful transforms under their own names, the detailed ones below [`DETAIL_PREFIX`].
+    params: ParamStore,
+    device: Device,
+    precision: Precision,
+    threads: usize,
+    detail: u8,
+    /// What was analysed last, `[1, C, H/16, W/16]`.
+    y: Option<Tensor>,
+}
+
+impl TorchEngine {
+    /// # Errors
+    /// As [`device::open`].
+    pub fn new(model: &Arc<Model>, spec: &DeviceSpec, threads: usize) -> Result<Self> {
+        let device = device::open(spec)?;
+        let precision = match model.config.profile {
+            Profile::Rt => Precision::Exact,
+            Profile::Paper => Precision::Full,
+        };
+        device::use_threads(threads);
+        let (networks, params) = tch::no_grad(|| load_networks(model, device, precision))?;
+        Ok(Self { model: Arc::clone(model), networks, params, device, precision, threads, detail: 0, y: None })
+    }
+
+    /// Runs on the stream's threads, without gradients.
+    fn run<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        device::use_threads(self.threads);
+        tch::no_grad(|| work(self))
+    }
+
+    fn kind(&self) -> Kind {
+        if self.precision == Precision::Exact { Kind::Double } else { Kind::Float }
+    }
+
+    fn quality(&self, quality: u8) -> Result<Tensor> {
+        quality_tensor(&[quality], self.device)
+    }
+
+    /// A frame as planes.
+    fn planes(&self, frame: &Frame) -> Result<Planes> {
+        let (rows, cols) = (frame.height() as i64, frame.width() as i64);
+        let plane = |index: usize, rows: i64, cols: i64| -> Result<Tensor> {
+            let bytes = Tensor::f_from_slice(&frame.plane(index).data)?.f_view([1, 1, rows, cols])?.f_to_device(self.device)?;
+            Ok(bytes.f_to_kind(self.kind())?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
+        };
+        let uv = Tensor::f_cat(&[plane(1, rows / 2, cols / 2)?, plane(2, rows / 2, cols / 2)?], 1)?;
+        Ok(Planes { y: plane(0, rows, cols)?, uv })
+    }
+
+    /// A latent in quantiser steps.
+    fn latent(&self, latent: &LatentGrid) -> Result<Tensor> {
+        let size = [1, latent.rows as i64, latent.cols as i64, latent.channels as i64];
+        let values = Tensor::f_from_slice(&latent.data)?.f_view(size)?.f_to_device(self.device)?;
+        let steps = values.f_to_kind(self.kind())?.f_mul_scalar((-f64::from(ACTIVATION_FRACTION_BITS)).exp2())?;
+        Ok(steps.f_permute([0, 3, 1, 2])?)
+    }
+
+    fn branch(&self, part: Part) -> Result<&Branch> {
+        match part {
+            Part::Intra => Ok(&self.networks.intra),
+            Part::Flow => self.networks.flow_codec(),
+            Part::Residual => Ok(&self.networks.residual),
+        }
+    }
+}
+
+/// Rounds planes to 8 bits and writes them.
+fn write(planes: &Planes, out: &mut Frame) -> Result<()> {
+    let planes = planes.rounded()?;
+    let bytes = |x: &Tensor, data: &mut Vec<u8>| -> Result<()> {
+        let x = x.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?;
+        let x = x.f_contiguous()?;
+        let count = x.numel();
+        data.resize(count, 0);
+        Ok(x.f_view([-1])?.f_copy_data(data, count)?)
+    };
+    bytes(&planes.y, &mut out.plane_mut(0).data)?;
+    bytes(&planes.uv.f_select(1, 0)?, &mut out.plane_mut(1).data)?;
+    bytes(&planes.uv.f_select(1, 1)?, &mut out.plane_mut(2).data)
+}
+
+/// A tensor `[1, channels, rows, cols]` as NHWC.
+fn to_nhwc(tensor: &Tensor, out: &mut Vec<f32>) -> Result<()> {
+    let host = tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
+    let count = host.numel();
+    out.resize(count, 0.0);
+    Ok(host.f_view([-1])?.f_copy_data(out, count)?)
+}
+
+impl Engine for TorchEngine {
+    fn analyse_intra(&mut self, frame: &Frame, quality: u8) -> Result<()> {
+        self.run(|this| {
+            let packed = pack(&this.planes(frame)?)?;
+            this.y = Some(this.networks.intra.analysis.forward(&packed, &this.quality(quality)?)?);
+            Ok(())
+        })
+    }
+
+    fn analyse_residual(&mut self, frame: &Frame, prediction: &Frame, shift: (i32, i32), quality: u8) -> Result<()> {
+        self.run(|this| {
+            let rolled = |frame| this.planes(frame)?.rolled(shift.0.into(), shift.1.into());
+            let (frame, prediction) = (rolled(frame)?, rolled(prediction)?);
+            let input = Tensor::f_cat(&[pack(&frame.sub(&prediction)?)?, pack(&prediction)?], 1)?;
+            this.y = Some(this.networks.residual.analysis.forward(&input, &this.quality(quality)?)?);
+            Ok(())
+        })
+    }
+
+    fn analyse_flow(&mut self, flow: &FlowField, frame: &Frame, reference: &Frame, quality: u8) -> Result<()> {
+        self.run(|this| {
+            let (rows, cols) = (frame.height() / 8, frame.width() / 8);
+            let mut packed = vec![0.0; rows * cols * FLOW_CHANNELS];
+            pack_flow(flow, &mut packed, FLOW_CHANNELS)?;
+            let size = [1, rows as i64, cols as i64, FLOW_CHANNELS as i64];
+            let flow = Tensor::f_from_slice(&packed)?.f_view(size)?.f_to_device(this.device)?.f_permute([0, 3, 1, 2])?;
+            let input = Tensor::f_cat(&[flow, pack(&this.planes(frame)?)?, pack(&this.planes(reference)?)?], 1)?;
+            debug_assert_eq!(input.size()[1], FLOW_INPUT);
+            this.y = Some(this.networks.flow_codec()?.analysis.forward(&input, &this.quality(quality)?)?);
+            Ok(())
+        })
+    }
+
+    fn scale(&mut self, part: Part, quality: u8, out: &mut Scaled) -> Result<()> {
+        self.run(|this| {
+            let missing = || Error::InvalidConfig("no latent was analysed".into());
+            let branch = this.branch(part)?;
+            let scaled = branch.coder.quantiser_domain(this.y.as_ref().ok_or_else(missing)?, &this.quality(quality)?)?;
+            to_nhwc(&branch.coder.entropy.hyper_analysis(&scaled)?, &mut out.z)?;
+            to_nhwc(&scaled, &mut out.y)
+        })
+    }
+
+    fn bit_prices(&self, part: Part) -> &[f32] {
+        self.branch(part).map_or(&[], |branch| branch.coder.bit_prices())
+    }
+
+    fn synthesise_intra(&mut self, latent: &LatentGrid, quality: u8, out: &mut Frame) -> Result<()> {
+        self.run(|this| {
+            let (branch, q) = (&this.networks.intra, this.quality(quality)?);
+            let y = branch.coder.dequantise(&this.latent(latent)?, &q)?;
+            write(&unpack(&branch.synthesis.forward(&y, &q)?)?, out)
+        })
+    }
+
+    fn synthesise_residual(
+        &mut self,
+        latent: &LatentGrid,
+        prediction: &Frame,
+        shift: (i32, i32),
+        quality: u8,
+        out: &mut Frame,
+    ) -> Result<()> {
+        self.run(|this| {
+            let q = this.quality(quality)?;
+            let (dy, dx) = (i64::from(shift.0), i64::from(shift.1));
+            let prediction = this.planes(prediction)?;
+            let packed = pack(&prediction.rolled(dy, dx)?)?;
+            let y = this.networks.residual.coder.dequantise(&this.latent(latent)?, &q)?;
+            let residual = unpack(&this.networks.residual_synthesis(&y, &packed, &q)?)?.rolled(-dy, -dx)?;
+            write(&prediction.add(&residual)?, out)
+        })
+    }
+
+    fn predict_flow(&mut self, latent: &LatentGrid, quality: u8, reference: &Frame, out: &mut Frame) -> Result<()> {
+        self.run(|this| {
+            let q = this.quality(quality)?;
+            let y = this.networks.flow_codec()?.coder.dequantise(&this.latent(latent)?, &q)?;
+            let (motion, sigma) = this.networks.flow_field(&y, &q)?;
+            write(&this.networks.warped(&this.planes(reference)?, &motion, &sigma)?.frame, out)
+        })
+    }
+
+    /// Moves the synthesis transforms to a point between the faithful (0) and the detailed (255) ones, where there are such.
+    fn set_detail(&mut self, detail: u8) -> Result<()> {
+        check_detail(&self.model, detail)?;
+        if detail == self.detail {
+            return Ok(());
+        }
+        self.run(|this| {
+            if this.model.config.detail {
+                let share = f64::from(detail) / 255.0;
+                let mut params = ParamStore::new();
+                params.fractions = this.params.fractions.clone();
+                for (name, faithful) in this.params.iter().filter(|(name, _)| !name.starts_with(DETAIL_PREFIX)) {
+                    let mixed = match this.params.get(&format!("{DETAIL_PREFIX}{name}")) {
+                        Some(detailed) if share > 0.0 => faithful.f_lerp(&detailed.f_to_device(this.device)?, share)?,
+                        _ => faithful.shallow_clone(),
+                    };
+                    params.insert(name, mixed);
+                }
+                this.networks = Networks::load_for_training(&mut params, &this.model.config, this.device, this.precision)?;
+            }
+            this.detail = detail;
+            Ok(())
+        })
+    }
+
+    fn postfilter(&self) -> Option<LooksBack> {
+        let postfilter = self.networks.postfilter.as_ref().filter(|_| self.detail > 0)?;
+        Some(LooksBack(postfilter.looks_back()))
+    }
+
+    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: u8, map: &mut Vec<f32>) -> Result<()> {
+        self.run(|this| {
+            let missing = || Error::ModelMismatch("the model has no postfilter".into());
+            let postfilter = this.networks.postfilter.as_ref().ok_or_else(missing)?;
+            let frame = this.planes(decoded)?;
+            let news = past.map(|past| pack(&frame.sub(&this.planes(past)?)?)).transpose()?;
+            let share = f64::from(this.detail) / 255.0;
+            to_nhwc(&postfilter.map(&pack(&frame)?, news.as_ref(), &this.quality(quality)?, share)?, map)
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! Analysis, synthesis and coder of one latent.
+
+use super::analysis::{Analysis, AnalysisScratch};
+use super::gains::LATENT_GAIN_BITS;
+use super::hyper::HyperAnalysis;
+use super::reader::Reader;
+use super::synthesis::Synthesis;
+use crate::Result;
+use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, LatentGrid, QUALITIES, RawDtype};
+use crate::integer::resize;
+use crate::model::config::TransformConfig;
+use crate::model::prices::BitPrices;
+
+/// The I-branch or the residual branch.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    pub analysis: Analysis,
+    pub hyper: HyperAnalysis,
+    pub gains: LatentGains,
+    pub synthesis: Synthesis,
+    /// What a bit is worth in squared quantiser steps, for each channel; empty where bits have no price.
+    pub bit_prices: Vec<f32>,
+}
+
+impl Branch {
+    /// `channels`: packed channels of the analysis. `free`: channels of the free latent. `context`: whether the synthesis sees the
+    /// packed prediction.
+    pub(super) fn read(
+        reader: &Reader,
+        channels: usize,
+        free: usize,
+        context: bool,
+        (config, entropy): (&TransformConfig, &EntropyConfig),
+        prices: BitPrices,
+    ) -> Result<Self> {
+        let analysis = Analysis::read(&reader.sub("analysis"), channels, config)?;
+        Ok(Self {
+            hyper: HyperAnalysis::read(&reader.sub("coder.entropy"), entropy)?,
+            gains: LatentGains::read(&reader.sub("coder"), config, analysis.fraction())?,
+            synthesis: Synthesis::read(&reader.sub("synthesis"), config.latent as usize + free, context, config)?,
+            bit_prices: prices.of_channels(config),
+            analysis,
+        })
+    }
+}
+
+/// Gains before and after the quantiser.
+#[derive(Clone, Debug)]
+pub struct LatentGains {
+    /// `[64][channels]`, [`LATENT_GAIN_BITS`] fractional bits.
+    encoder: Vec<u32>,
+    decoder: Vec<u32>,
+    channels: usize,
+    linear: usize,
+    /// Fractional bits of what the analysis makes, and of what the synthesis takes.
+    fractions: (u8, u8),
+}
+
+/// A dequantised latent.
+#[derive(Clone, Debug, Default)]
+pub struct Dequantised {
+    /// `[rows][cols][channels + free]`: the free latent behind the coded one.
+    pub full: Vec<i16>,
+    /// `[rows][cols][linear]`.
+    pub linear: Vec<i16>,
+}
+
+impl LatentGains {
+    fn read(reader: &Reader, config: &TransformConfig, analysis_fraction: u8) -> Result<Self> {
+        let channels = config.latent as usize;
+        let table = |part: &str| reader.values(part, RawDtype::U32, QUALITIES * channels, u32::from_le_bytes);
+        let fractions = (analysis_fraction, reader.fractions("decoder_gain")?[1]);
+        Ok(Self {
+            encoder: table("encoder_gain.table")?,
+            decoder: table("decoder_gain.table")?,
+            channels,
+            linear: config.linear as usize,
+            fractions,
+        })
+    }
+
+    /// The latent that an analysis made, in quantiser steps, NHWC.
+    pub fn quantiser_domain(&self, made: &AnalysisScratch, quality: u8, out: &mut Vec<f32>) {
+        let gains = &self.encoder[usize::from(quality) * self.channels..][..self.channels];
+        let unit = (-f32::from(self.fractions.0) - LATENT_GAIN_BITS as f32).exp2();
+        let nonlinear = self.channels - self.linear;
+        out.clear();
+        let halves = [0, 1]
+            .map(|half| (half * nonlinear / 2..(half + 1) * nonlinear / 2, half * self.linear / 2..(half + 1) * self.linear / 2));
+        for position in 0..made.nonlinear.len() / nonlinear {
+            let networks = &made.nonlinear[position * nonlinear..][..nonlinear];
+            let linear = if self.linear > 0 { &made.linear[position * self.linear..][..self.linear] } else { &[] };
+            let [first, second] = halves.clone();
+            let values = networks[first.0].iter().chain(&linear[first.1]).chain(&networks[second.0]).chain(&linear[second.1]);
+            out.extend(values.zip(gains).map(|(&y, &gain)| f32::from(y) * (gain as f32 * unit)));
+        }
+    }
+
+    /// Scales a decoded latent: sat16((y gain + 2^(shift-1)) >> shift). `free`, `[rows][cols][free]`, goes behind it.
+    pub fn dequantise(&self, latent: &LatentGrid, free: &[i16], quality: u8, out: &mut Dequantised) {
+        let gains = &self.decoder[usize::from(quality) * self.channels..][..self.channels];
+        let shift = ACTIVATION_FRACTION_BITS + LATENT_GAIN_BITS - u32::from(self.fractions.1);
+        let positions = latent.rows * latent.cols;
+        let free_channels = free.len() / positions;
+        let total = self.channels + free_channels;
+        resize(&mut out.full, positions * total);
+        resize(&mut out.linear, positions * self.linear);
+        let nonlinear = self.channels - self.linear;
+        let (first, second) = (nonlinear / 2, nonlinear + self.linear / 2);
+        for (position, full) in out.full.chunks_exact_mut(total).enumerate() {
+            let (coded, behind) = full.split_at_mut(self.channels);
+            behind.copy_from_slice(&free[position * free_channels..][..free_channels]);
+            for ((out, &y), &gain) in coded.iter_mut().zip(&latent.data[position * self.channels..]).zip(gains) {
+                let product = i64::from(y) * i64::from(gain) + (1 << (shift - 1));
+                *out = (product >> shift).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+            }
+            let (lower, upper) = out.linear[position * self.linear..][..self.linear].split_at_mut(self.linear / 2);
+            lower.copy_from_slice(&coded[first..][..lower.len()]);
+            upper.copy_from_slice(&coded[second..][..upper.len()]);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The filter between a decoded frame and the screen.
+
+use super::gains::Gain;
+use super::reader::Reader;
+use crate::Result;
+use crate::entropy::{QUALITIES, RawDtype};
+use crate::integer::Machine;
+use crate::integer::{Activation, Block, Pointwise};
+use crate::kernels::PACKED_CHANNELS;
+use crate::kernels::sharpen::{BANDS, CHANNELS};
+use crate::model::config::{CARRY_START, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
+
+/// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, and what texture is to be added.
+///
+/// Outside the loop: another implementation may differ.
+#[derive(Clone, Debug)]
+pub struct Postfilter {
+    input: Pointwise,
+    gain: Gain,
+    blocks: Vec<Block>,
+    output: Pointwise,
+    output_fraction: u8,
+    recurrence: Option<Recurrence>,
+    /// `[64][2]`.
+    start: Vec<f32>,
+}
+
+/// The layers of a filter that looks back.
+#[derive(Clone, Debug)]
+struct Recurrence {
+    input: Pointwise,
+    carry: Pointwise,
+    carry_fraction: u8,
+}
+
+/// Memory of a postfilter.
+#[derive(Clone, Debug, Default)]
+pub struct PostfilterScratch {
+    a: Vec<i16>,
+    b: Vec<i16>,
+    of_luma: Vec<i16>,
+    carry: Vec<i16>,
+}
+
+impl Postfilter {
+    pub(super) fn read(reader: &Reader, config: &PostfilterConfig) -> Result<Self> {
+        let c = config.width as usize;
+        let layer = |reader: &Reader, part: &str, inputs, outputs, activation| -> Result<Pointwise> {
+            Pointwise::new(reader.sub(part).name(), inputs, outputs, &reader.layer(part, outputs, inputs)?, activation)
+        };
+        let recurrence = || -> Result<Recurrence> {
+            let reader = reader.sub("recurrence");
+            Ok(Recurrence {
+                input: layer(&reader, "input", PACKED_CHANNELS, c, Activation::None)?,
+                carry: layer(&reader, "carry", c, BANDS, Activation::None)?,
+                carry_fraction: reader.fractions("carry")?[1],
+            })
+        };
+        Ok(Self {
+            input: layer(reader, "input", PACKED_CHANNELS, c, Activation::None)?,
+            gain: Gain::read(reader, "gain", c)?,
+            blocks: reader.blocks("blocks", c, config.blocks)?,
+            output: layer(reader, "output", c, CHANNELS, Activation::None)?,
+            output_fraction: reader.fractions("output")?[1],
+            recurrence: config.recurrent.then(recurrence).transpose()?,
+            start: reader.values("start.table", RawDtype::F32, QUALITIES * BANDS, f32::from_le_bytes)?,
+        })
+    }
+
+    /// Whether it takes a past.
+    pub fn looks_back(&self) -> bool {
+        self.recurrence.is_some()
+    }
+
+    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes for a packed decoded frame `[rows][cols][96]`, with `share`
+    /// of the full strength. `news`: the packed difference between the frame and the past, if there is one.
+    #[expect(clippy::too_many_arguments, reason = "one frame's inputs; a struct would only rename them")]
+    pub fn run(
+        &self,
+        machine: Machine,
+        packed: &[i16],
+        news: Option<&[i16]>,
+        size: (usize, usize),
+        quality: u8,
+        share: f32,
+        scratch: &mut PostfilterScratch,
+        map: &mut Vec<f32>,
+    ) {
+        let PostfilterScratch { a, b, of_luma, carry } = scratch;
+        machine.run(&self.input, packed, a);
+        let recurrence = self.recurrence.as_ref().zip(news);
+        if let Some((layers, news)) = recurrence {
+            machine.run_adding(&layers.input, news, a, b);
+            std::mem::swap(a, b);
+        }
+        a.iter_mut().for_each(|x| *x = leaky(*x));
+        self.gain.at(quality).apply_all(a);
+        machine.blocks(&self.blocks, a, size, b);
+        machine.run(&self.output, a, of_luma);
+        if let Some((layers, _)) = recurrence {
+            machine.run(&layers.carry, a, carry);
+        }
+        let start = &self.start[usize::from(quality) * BANDS..][..BANDS];
+        let unit = (-f32::from(self.output_fraction)).exp2();
+        map.clear();
+        for (position, values) in of_luma.chunks_exact(CHANNELS).enumerate() {
+            let (strengths, texture) = values.split_at(BANDS);
+            let strength =
+                |(&v, start): (&i16, &f32)| share * (f32::from(v) * unit + start).clamp(STRENGTHS.0 as f32, STRENGTHS.1 as f32);
+            map.extend(strengths.iter().zip(start).map(strength));
+            map.extend(texture.iter().map(|&v| f32::from(v) * (unit * share * TEXTURE_SCALE as f32)));
+            if let Some((layers, _)) = recurrence {
+                let unit = (-f32::from(layers.carry_fraction)).exp2();
+                let carried = |&v: &i16| share * (f32::from(v) * unit + CARRY_START as f32).clamp(0.0, 1.0);
+                map.extend(carry[position * BANDS..][..BANDS].iter().map(carried));
+            }
+        }
+    }
+}
+
+/// LeakyReLU with a slope of 13/128.
+fn leaky(x: i16) -> i16 {
+    x.max(((13 * i32::from(x) + 64) >> 7) as i16)
+}

@@ -1,0 +1,95 @@
+//! Synthesis transforms: G_I and G_res.
+
+use super::gains::Gain;
+use super::layout::{reorder_outputs, scatter};
+use super::reader::Reader;
+use crate::Result;
+use crate::integer::Machine;
+use crate::integer::{Activation, Block, Pointwise};
+use crate::kernels::PACKED_CHANNELS;
+use crate::model::config::TransformConfig;
+
+/// A latent at 1/16 to packed samples at 1/8.
+#[derive(Clone, Debug)]
+pub struct Synthesis {
+    width: usize,
+    input: Pointwise,
+    deep: Vec<Block>,
+    up: Pointwise,
+    gain: Gain,
+    context: Option<Pointwise>,
+    blocks: Vec<Block>,
+    output: Pointwise,
+    linear: Option<Pointwise>,
+}
+
+/// Memory of synthesis transforms.
+#[derive(Clone, Debug, Default)]
+pub struct SynthesisScratch {
+    a: Vec<i16>,
+    b: Vec<i16>,
+    base: Vec<i16>,
+}
+
+impl Synthesis {
+    /// Of a latent of `channels`, those of the free latent included.
+    pub(super) fn read(reader: &Reader, channels: usize, context: bool, config: &TransformConfig) -> Result<Self> {
+        let (c, d) = (config.width as usize, config.deep_width as usize);
+        let layer = |part: &str, inputs, outputs| -> Result<Pointwise> {
+            Pointwise::new(reader.sub(part).name(), inputs, outputs, &reader.layer(part, outputs, inputs)?, Activation::None)
+        };
+        let shuffled = |part: &str, inputs: usize, channels: usize| -> Result<Pointwise> {
+            let mut params = reader.layer(part, 4 * channels, inputs)?;
+            reorder_outputs(&mut params, channels);
+            Pointwise::new(reader.sub(part).name(), inputs, 4 * channels, &params, Activation::None)
+        };
+        let linear = config.linear as usize;
+        Ok(Self {
+            width: c,
+            input: layer("input", channels, d)?,
+            deep: reader.blocks("deep", d, config.deep_blocks)?,
+            up: shuffled("up", d, c)?,
+            gain: Gain::read(reader, "gain", c)?,
+            context: context.then(|| layer("context", PACKED_CHANNELS, c)).transpose()?,
+            blocks: reader.blocks("blocks", c, config.synthesis_blocks)?,
+            output: layer("output", c, PACKED_CHANNELS)?,
+            linear: (linear > 0).then(|| shuffled("linear", linear, PACKED_CHANNELS)).transpose()?,
+        })
+    }
+
+    /// `y` `[rows][cols][channels]`, `linear` `[rows][cols][linear]` and, for a synthesis with a context, the packed prediction
+    /// `[2 rows][2 cols][96]` to packed samples `[2 rows][2 cols][96]` with
+    /// [`OUTPUT_FRACTION_BITS`](crate::kernels::unpack::OUTPUT_FRACTION_BITS) fractional bits.
+    #[expect(clippy::too_many_arguments, reason = "one frame's inputs; a struct would only rename them")]
+    pub fn run(
+        &self,
+        machine: Machine,
+        y: &[i16],
+        linear: &[i16],
+        context: Option<&[i16]>,
+        size: (usize, usize),
+        quality: u8,
+        scratch: &mut SynthesisScratch,
+        out: &mut Vec<i16>,
+    ) {
+        let SynthesisScratch { a, b, base } = scratch;
+        machine.run(&self.input, y, a);
+        machine.blocks(&self.deep, a, size, b);
+        machine.run(&self.up, a, b);
+        let gain = self.gain.at(quality);
+        scatter(b, size, self.width, a, |from, to| gain.apply(from, to));
+        if let (Some(layer), Some(context)) = (&self.context, context) {
+            machine.run_adding(layer, context, a, b);
+            std::mem::swap(a, b);
+        }
+        machine.blocks(&self.blocks, a, (2 * size.0, 2 * size.1), b);
+        match &self.linear {
+            Some(layer) => {
+                machine.run(layer, linear, b);
+                scatter(b, size, PACKED_CHANNELS, base, |from, to| to.copy_from_slice(from));
+                machine.run_adding(&self.output, a, base, out);
+            }
+            None => machine.run(&self.output, a, out),
+        }
+    }
+}

@@ -1,5 +1,0 @@
-include!("../codec-core/build/link_torch.rs");
-
-fn main() {
-    link_torch();
-}

@@ -1,0 +1,73 @@
+//! The same bits and the same pictures whatever computes them.
+
+use codec_core::frame::Frame;
+use codec_core::{DecodedFrame, Decoder, DecoderConfig, DeviceSpec, EncoderConfig, Unit};
+use ngc_tests::{decode_with, encode, encoder_config, real_frames, repository};
+
+const SIZE: (usize, usize) = (176, 144);
+
+fn clip() -> Vec<Frame> {
+    real_frames(&repository("examples/media/flower.mp4"), SIZE.0, SIZE.1, 6)
+}
+
+/// With a keyframe in the middle.
+fn coded(device: DeviceSpec, threads: usize, quality: u8, frames: &[Frame]) -> Vec<Unit> {
+    encode(EncoderConfig { device, threads, quality, key_int_max: 4, ..encoder_config(SIZE.0, SIZE.1) }, frames)
+}
+
+fn decoded(device: DeviceSpec, threads: usize, units: &[Unit]) -> Vec<DecodedFrame> {
+    let decoder = Decoder::new(DecoderConfig { device, threads, ..DecoderConfig::default() }).unwrap();
+    decode_with(decoder, units.iter().map(|unit| unit.data.as_slice()))
+}
+
+fn assert_equal(found: &[DecodedFrame], wanted: &[DecodedFrame], what: &str) {
+    assert_eq!(found.len(), wanted.len());
+    for (t, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        assert_eq!(found.checksum, wanted.checksum, "{what}: symbols of frame {t}");
+        assert!(found.frame == wanted.frame, "{what}: picture of frame {t}");
+    }
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same() {
+    let frames = clip();
+    let units = coded(DeviceSpec::Cpu, 1, 24, &frames);
+    let pictures = decoded(DeviceSpec::Cpu, 1, &units);
+    for threads in [2, 3, 8] {
+        assert!(coded(DeviceSpec::Cpu, threads, 24, &frames) == units, "{threads} threads encode something else");
+        assert_equal(&decoded(DeviceSpec::Cpu, threads, &units), &pictures, &format!("{threads} threads"));
+    }
+}
+
+#[test]
+#[cfg(feature = "torch")]
+fn libtorch_computes_the_same_integers() {
+    let frames = clip();
+    for quality in [8, 40] {
+        let units = coded(DeviceSpec::Cpu, 1, quality, &frames);
+        let pictures = decoded(DeviceSpec::Cpu, 1, &units);
+        assert_equal(&decoded(DeviceSpec::CpuTorch, 1, &units), &pictures, "libtorch");
+    }
+}
+
+#[test]
+#[cfg(feature = "torch")]
+fn cuda_computes_the_same_integers() {
+    let frames = clip();
+    let units = coded(DeviceSpec::Cpu, 1, 24, &frames);
+    let cuda = DecoderConfig { device: DeviceSpec::Cuda(0), threads: 1, ..DecoderConfig::default() };
+    let decoder = match Decoder::new(cuda) {
+        Ok(decoder) => decoder,
+        Err(error) => return eprintln!("skipped: cuda_computes_the_same_integers ({error})"),
+    };
+    let found = decode_with(decoder, units.iter().map(|unit| unit.data.as_slice()));
+    assert_equal(&found, &decoded(DeviceSpec::Cpu, 1, &units), "CUDA");
+}
+
+#[test]
+fn a_model_is_shared() {
+    let decoders = [(); 2].map(|()| Decoder::new(DecoderConfig { threads: 1, ..DecoderConfig::default() }).unwrap());
+    assert!(std::ptr::eq(decoders[0].model(), decoders[1].model()));
+    fn moves_between_threads<T: Send>(_: &T) {}
+    moves_between_threads(&decoders[0]);
+}
