@@ -122,7 +122,7 @@ fn loop_filter(c: &mut Criterion) {
             b.iter(|| filter.estimate(black_box(&original), &decoded, display, &coder, price, threads));
         });
     }
-    let params = filter.estimate(&original, &decoded, display, &coder, price).expect("a filter that helps");
+    let params = filter.estimate(&original, &decoded, display, &coder, price, 1).expect("a filter that helps");
     for threads in [1, 2] {
         c.bench_function(&on("loop filter", threads), |b| {
             b.iter(|| filter.apply(black_box(&params), display, &mut decoded, threads));
