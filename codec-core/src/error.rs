@@ -29,7 +29,7 @@ pub enum Error {
     #[error("device: {0}")]
     Device(String),
     /// Memory, of the host or of the device, ran out.
-    #[error("out of memory: {0}")]
+    #[error("not enough memory: {0}")]
     OutOfMemory(String),
     /// A configuration value lies outside its range.
     #[error("invalid configuration: {0}")]

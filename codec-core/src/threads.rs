@@ -1,4 +1,6 @@
-//! How many threads a frame is worked on with.
+//! The threads that frames are worked on with.
+
+use std::sync::OnceLock;
 
 /// More threads than this are of no use to a frame.
 pub const MAX_THREADS: usize = 64;
@@ -14,9 +16,56 @@ pub fn count(wish: usize) -> usize {
     wanted.clamp(1, MAX_THREADS)
 }
 
+/// The pool of all streams of the process, and how many threads it was meant to have.
+struct Pool {
+    pool: Option<rayon::ThreadPool>,
+    wanted: usize,
+}
+
+fn shared() -> &'static Pool {
+    static POOL: OnceLock<Pool> = OnceLock::new();
+    POOL.get_or_init(|| {
+        let wanted = count(0);
+        let build = |threads| {
+            let name = |number| format!("ngc-{number}");
+            rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()
+        };
+        Pool { pool: as_many_as_start(wanted, build), wanted }
+    })
+}
+
+/// The largest pool that can be built, of `wanted` threads or half as many, a quarter and so on.
+fn as_many_as_start<P, E>(wanted: usize, build: impl Fn(usize) -> Result<P, E>) -> Option<P> {
+    std::iter::successors(Some(wanted), |&threads| Some(threads / 2))
+        .take_while(|&threads| threads > 0)
+        .find_map(|threads| build(threads).ok())
+}
+
+/// The pool that frames are worked on with, `None` if the process may start no thread at all: then the calling thread does it.
+pub(crate) fn pool() -> Option<&'static rayon::ThreadPool> {
+    shared().pool.as_ref()
+}
+
+/// Threads that could be started and threads that were wanted, if those are more: the process has reached a limit.
+pub fn shortage() -> Option<(usize, usize)> {
+    let shared = shared();
+    let started = shared.pool.as_ref().map_or(0, rayon::ThreadPool::current_num_threads);
+    (started < shared.wanted).then_some((started, shared.wanted))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_few_threads_start_there_are_fewer() {
+        let up_to = |limit: usize| move |threads: usize| if threads <= limit { Ok(threads) } else { Err(()) };
+        assert_eq!(as_many_as_start(16, up_to(64)), Some(16));
+        assert_eq!(as_many_as_start(16, up_to(5)), Some(4));
+        assert_eq!(as_many_as_start(3, up_to(1)), Some(1));
+        assert_eq!(as_many_as_start(16, up_to(0)), None);
+        assert!(pool().is_some() && shortage().is_none());
+    }
 
     #[test]
     fn a_wish_is_kept_within_bounds() {

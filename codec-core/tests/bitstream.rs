@@ -223,7 +223,7 @@ fn newer_syntax_is_unsupported() {
         ("unit type", short(0x81, &i_body())),
         ("frame flags", changed(0, 17 | 0x40)),
         ("frame flags", changed(0, 17 | 0x80)),
-        ("frame flags", short(0x82, b"\xbf\x03\x00")),
+        ("frame flags", short(0x82, b"\xbf\x03\x00\x10")),
         ("frame flags", short(0x82, b"\x7f\x03\x00\x40")),
         ("version 4, this build reads version 3: update", changed(VERSION, 4)),
         ("version 2, this build reads version 3: take the release", changed(VERSION, 2)),
@@ -339,4 +339,23 @@ fn a_residual_quality_of_its_own_costs_one_byte() {
     assert!(matches!(error, Error::InvalidConfig(_)), "{error}");
     let error = write_unit(&FrameHeader { residual_quality: 64, ..plain }, None, b"").unwrap_err();
     assert!(error.to_string().contains("64"), "{error}");
+}
+
+#[test]
+fn field_flags_cost_one_byte_where_there_are_any() {
+    let all = FieldFlags { interlaced: true, top_first: true, repeat_first: true, one_field: true };
+    for fields in [all, FieldFlags { repeat_first: true, ..FieldFlags::default() }] {
+        for (frame_type, residual_quality) in [(FrameType::I, 20), (FrameType::P, 20), (FrameType::P, 41)] {
+            let plain = FrameHeader { residual_quality, ..header(frame_type, 20, 5) };
+            let flagged = FrameHeader { fields, ..plain.clone() };
+            let sequence = (frame_type == FrameType::I).then(sequence);
+            let write = |header: &FrameHeader| write_unit(header, sequence.as_ref(), b"payload").unwrap();
+            let (short, long) = (write(&plain), write(&flagged));
+            assert_eq!(long.len(), short.len() + 1);
+            let parsed = parse_unit(&long, &Limits::default()).unwrap();
+            assert_eq!((parsed.header, parsed.sequence, parsed.payload), (flagged, sequence, &b"payload"[..]));
+        }
+    }
+    let unit = write_unit(&FrameHeader { fields: all, ..header(FrameType::P, 20, 5) }, None, b"").unwrap();
+    assert_eq!(unit[4..8], [20 | 0x80, 5, 0, 0x0f]);
 }

@@ -11,6 +11,8 @@ mod colorimetry;
 mod error;
 mod frame;
 mod hdr;
+mod interlacing;
+mod memory;
 mod ngcdec;
 mod ngcenc;
 mod ngcparse;

@@ -16,6 +16,8 @@ pub const QUALITY_MAX: u8 = 63;
 
 /// In the quality byte of a P-frame: the residual's quality index follows the frame number.
 const RESIDUAL_QUALITY_FLAG: u8 = 0x40;
+/// In the quality byte of any frame: its field flags follow, last in the header.
+const FIELDS_FLAG: u8 = 0x80;
 const SHIFT_FLAG: u8 = 0x10;
 const PROFILE_MASK: u8 = 0x0f;
 
@@ -34,6 +36,33 @@ pub enum FrameType {
     P,
 }
 
+/// How a frame is made of fields, for video whose interlacing differs from frame to frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FieldFlags {
+    pub interlaced: bool,
+    /// The top field is shown first; of one field: it is the top one.
+    pub top_first: bool,
+    /// The first field is shown once more.
+    pub repeat_first: bool,
+    /// The frame holds one field only.
+    pub one_field: bool,
+}
+
+impl FieldFlags {
+    /// As the bits 0 to 3 of a byte.
+    fn bits(self) -> u8 {
+        let flags = [self.interlaced, self.top_first, self.repeat_first, self.one_field];
+        flags.into_iter().enumerate().fold(0, |bits, (i, flag)| bits | u8::from(flag) << i)
+    }
+
+    /// `None` if a bit is set that has no meaning.
+    fn from_bits(bits: u8) -> Option<Self> {
+        let flag = |i: u8| bits >> i & 1 == 1;
+        let flags = Self { interlaced: flag(0), top_first: flag(1), repeat_first: flag(2), one_field: flag(3) };
+        (bits < 16).then_some(flags)
+    }
+}
+
 /// Header of every frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
@@ -46,12 +75,14 @@ pub struct FrameHeader {
     /// Position in coding order. I units carry all 32 bits, P units the low 16: a parsed P header holds only those, see
     /// [`Self::number_after`].
     pub frame_number: u32,
+    /// Describe the picture; decoding does not use them.
+    pub fields: FieldFlags,
 }
 
 impl FrameHeader {
     /// A frame with one quality index.
     pub fn new(frame_type: FrameType, quality: u8, frame_number: u32) -> Self {
-        Self { frame_type, quality, residual_quality: quality, frame_number }
+        Self { frame_type, quality, residual_quality: quality, frame_number, fields: FieldFlags::default() }
     }
 
     pub fn is_keyframe(&self) -> bool {
@@ -81,7 +112,9 @@ impl FrameHeader {
         if apart && self.is_keyframe() {
             return Err(Error::InvalidConfig("an I-frame has no residual quality of its own".into()));
         }
-        out.push(self.quality | if apart { RESIDUAL_QUALITY_FLAG } else { 0 });
+        let fields = self.fields.bits();
+        let flags = if apart { RESIDUAL_QUALITY_FLAG } else { 0 } | if fields != 0 { FIELDS_FLAG } else { 0 };
+        out.push(self.quality | flags);
         match self.frame_type {
             FrameType::I => out.extend(self.frame_number.to_le_bytes()),
             FrameType::P => out.extend((self.frame_number as u16).to_le_bytes()),
@@ -89,14 +122,17 @@ impl FrameHeader {
         if apart {
             out.push(self.residual_quality);
         }
+        if fields != 0 {
+            out.push(fields);
+        }
         Ok(())
     }
 
     pub(super) fn read(reader: &mut Reader, frame_type: FrameType) -> Result<Self> {
         let flags = reader.u8("the quality index")?;
         let known = match frame_type {
-            FrameType::I => QUALITY_MAX,
-            FrameType::P => QUALITY_MAX | RESIDUAL_QUALITY_FLAG,
+            FrameType::I => QUALITY_MAX | FIELDS_FLAG,
+            FrameType::P => QUALITY_MAX | FIELDS_FLAG | RESIDUAL_QUALITY_FLAG,
         };
         let newer =
             |bits: u8| Error::Unsupported(format!("frame flags {bits:#04x}: made by a newer encoder, update this decoder"));
@@ -117,7 +153,14 @@ impl FrameHeader {
             }
             residual
         };
-        Ok(Self { frame_type, quality, residual_quality, frame_number })
+        let fields = match flags & FIELDS_FLAG {
+            0 => FieldFlags::default(),
+            _ => {
+                let bits = reader.u8("the field flags")?;
+                FieldFlags::from_bits(bits).ok_or_else(|| newer(bits))?
+            }
+        };
+        Ok(Self { frame_type, quality, residual_quality, frame_number, fields })
     }
 }
 

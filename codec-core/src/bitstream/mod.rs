@@ -10,7 +10,7 @@ mod unit;
 mod video_info;
 mod writer;
 
-pub use header::{BITSTREAM_VERSION, FrameHeader, FrameType, MODEL_ID_BYTES, Profile, QUALITY_MAX, SequenceHeader};
+pub use header::{BITSTREAM_VERSION, FieldFlags, FrameHeader, FrameType, MODEL_ID_BYTES, Profile, QUALITY_MAX, SequenceHeader};
 pub use shift::{prior_cells, shift};
 pub use sync::{Scan, UnitSummary, scan};
 pub use unit::{MAGIC, ParsedUnit, is_keyframe, parse_unit};

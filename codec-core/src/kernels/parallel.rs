@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Calls `work` once for each of `bands`, on up to `threads` threads of the current rayon pool and the calling thread.
+/// Calls `work` once for each of `bands`, on up to `threads` threads: the calling one and those of the current rayon pool, or,
+/// outside of one, of the [process's](crate::threads).
 ///
 /// A band carries what only it may write, such as a slice of the output. With `threads` of 0 or 1 all run on the calling
 /// thread, in order.
@@ -23,12 +24,22 @@ pub fn for_bands<T: Send>(threads: usize, bands: impl IntoIterator<Item = T, Int
             }
         }
     };
-    rayon::in_place_scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|_| drain());
-        }
-        drain();
-    });
+    let others = threads - 1;
+    if rayon::current_thread_index().is_some() {
+        return rayon::in_place_scope(|scope| run_on(scope, others, &drain));
+    }
+    match crate::threads::pool() {
+        Some(pool) => pool.in_place_scope(|scope| run_on(scope, others, &drain)),
+        None => drain(),
+    }
+}
+
+/// Runs `work` on the calling thread and on `others` more.
+fn run_on<'scope>(scope: &rayon::Scope<'scope>, others: usize, work: &'scope (impl Fn() + Sync)) {
+    for _ in 0..others {
+        scope.spawn(|_| work());
+    }
+    work();
 }
 
 /// Splits `rows` into ranges of nearly equal length, at most `parts` of them, each starting at a multiple of `unit`.

@@ -26,7 +26,7 @@ impl From<tch::TchError> for crate::Error {
         let text = error.to_string();
         // libtorch appends a C++ backtrace; the first line says what happened.
         let first = text.lines().next().unwrap_or_default().to_owned();
-        if text.contains("out of memory") || text.contains("not enough memory") {
+        if ["out of memory", "not enough memory", "can't allocate memory"].iter().any(|words| text.contains(words)) {
             Self::OutOfMemory(format!("{first}; use a smaller frame or another device"))
         } else {
             Self::Device(format!("libtorch: {first}"))

@@ -12,8 +12,8 @@
 
 use std::sync::Mutex;
 
-use codec_core::bitstream::VideoInfo;
-use codec_core::{Decoder, Error};
+use codec_core::bitstream::{FieldFlags, VideoInfo};
+use codec_core::{Decoder, Error, estimated_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -24,7 +24,7 @@ use once_cell::sync::Lazy;
 
 use super::output;
 use super::settings::Settings;
-use crate::{caps, error, frame};
+use crate::{caps, error, frame, interlacing, memory};
 
 static CAT: Lazy<gst::DebugCategory> =
     Lazy::new(|| gst::DebugCategory::new("ngcdec", gst::DebugColorFlags::empty(), Some("NGC video decoder")));
@@ -120,9 +120,13 @@ impl VideoDecoderImpl for NgcDec {
     fn set_format(&self, input: &VideoCodecState<'static, Readable>) -> Result<(), gst::LoggableError> {
         let mut guard = self.state.lock().unwrap();
         // New caps in mid-stream do not disturb decoding: all that counts is in-band.
+        let first = guard.is_none();
         let decoder = match guard.take() {
             Some(state) => Ok(state.decoder),
-            None => self.settings.lock().unwrap().decoder_config().and_then(Decoder::new),
+            None => {
+                let settings = self.settings.lock().unwrap().clone();
+                check_memory(input.info()).and_then(|()| settings.decoder_config()).and_then(Decoder::new)
+            }
         };
         let decoder = match decoder {
             Ok(decoder) => decoder,
@@ -135,6 +139,10 @@ impl VideoDecoderImpl for NgcDec {
         gst::info!(CAT, imp = self, "model {}", decoder.model().id);
         *guard = Some(State { decoder, input: input.clone(), video: None, waiting: None });
         drop(guard);
+        if first {
+            let threads = self.settings.lock().unwrap().common.threads();
+            error::warn_of_shortage(&*self.obj(), threads);
+        }
         self.obj().set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
         self.parent_set_format(input)
     }
@@ -183,6 +191,19 @@ impl VideoDecoderImpl for NgcDec {
         }
         Ok(())
     }
+}
+
+/// Which fields a frame is made of, by its unit. A frame that stands in for another has none of its own.
+fn fields_of(frame: &VideoCodecFrame) -> Option<FieldFlags> {
+    let whole = !frame.flags().contains(VideoCodecFrameFlags::CORRUPTED);
+    let unit = frame.input_buffer().filter(|_| whole)?.map_readable().ok()?;
+    Some(interlacing::in_unit(&unit))
+}
+
+/// Refuses what there is no memory for, as far as the caps tell: a decoder takes three quarters of what an encoder does.
+fn check_memory(info: &gst_video::VideoInfo) -> codec_core::Result<()> {
+    let size = (info.width(), info.height());
+    memory::check("decoding", size, estimated_memory(size.0, size.1) / 4 * 3)
 }
 
 /// Decodes a frame; one that is `late` only as far as later ones need it, and gives back false.
@@ -242,6 +263,7 @@ impl NgcDec {
             Some(state) => state.decoder.picture().map(|picture| picture.video.clone()),
             None => None,
         };
+        let fields = video.as_ref().filter(|video| video.interlace != 0).and_then(|_| fields_of(&frame));
         let described = video.ok_or(gst::FlowError::Error).and_then(|video| self.describe_output(&video));
         if let Err(flow) = described.and_then(|()| self.obj().allocate_output_frame(&mut frame, None)) {
             self.obj().release_frame(frame);
@@ -252,6 +274,9 @@ impl NgcDec {
             self.obj().release_frame(frame);
             error::post(&*self.obj(), &e);
             return Err(gst::FlowError::Error);
+        }
+        if let (Some(fields), Some(buffer)) = (fields, frame.output_buffer_mut()) {
+            interlacing::put(fields, buffer);
         }
         self.obj().finish_frame(frame)
     }

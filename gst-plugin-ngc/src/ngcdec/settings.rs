@@ -7,7 +7,7 @@ use gst::prelude::*;
 use super::Conceal;
 use crate::settings::CommonSettings;
 
-/// Luma samples of a frame: 8192 x 4352.
+/// Luma samples of a frame: 8192 x 4352, the most that ngcenc makes and ngcparse lets pass.
 const DEFAULT_MAX_RESOLUTION: u64 = 8192 * 4352;
 
 /// Values of the properties.
@@ -42,6 +42,7 @@ impl Settings {
                 .nick("Largest resolution")
                 .blurb("Refuse videos with more luma samples a frame than this")
                 .minimum(1)
+                .maximum(DEFAULT_MAX_RESOLUTION)
                 .default_value(DEFAULT_MAX_RESOLUTION)
                 .mutable_ready()
                 .build(),

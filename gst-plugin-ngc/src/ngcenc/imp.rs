@@ -14,7 +14,8 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use codec_core::{Encoder, FrameOptions};
+use codec_core::bitstream::FieldFlags;
+use codec_core::{Encoder, FrameOptions, Limits, estimated_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -25,7 +26,7 @@ use once_cell::sync::Lazy;
 use super::RateControl;
 use super::settings::Settings;
 use super::stats::Stats;
-use crate::{caps, colorimetry, error, frame, hdr};
+use crate::{caps, colorimetry, error, frame, hdr, interlacing, memory};
 
 /// Version as a number: 1.2.3 is 10203.
 fn version() -> u32 {
@@ -127,11 +128,17 @@ impl VideoEncoderImpl for NgcEnc {
         if let Some(caps) = state.caps().and_then(|caps| caps.structure(0).map(|s| s.to_owned())) {
             hdr::read(&caps, &mut video);
         }
+        let element = self.obj();
+        let first = self.state.lock().unwrap().is_none();
         self.configure(&info, &video).map_err(|e| {
-            error::post(&*self.obj(), &e);
+            error::post(&*element, &e);
             gst::loggable_error!(CAT, "{}", e)
         })?;
-        let element = self.obj();
+        if first {
+            // Not before the streaming thread runs, which needs a thread more than the codec does.
+            let threads = self.settings.lock().unwrap().common.threads();
+            error::warn_of_shortage(&*element, threads);
+        }
         // The base class negotiates with the first frame, where it can tell a flush from a refusal.
         element
             .set_output_state(caps::ngc(&video, None), Some(state))
@@ -206,6 +213,7 @@ impl NgcEnc {
     /// Makes an encoder, or tells the one that is there of the new video: the model stays loaded.
     fn configure(&self, info: &VideoInfo, video: &codec_core::bitstream::VideoInfo) -> codec_core::Result<()> {
         let mut guard = self.state.lock().unwrap();
+        check_size(video, guard.as_ref().map(|state| &state.video))?;
         let encoder = match guard.take() {
             Some(mut state) => {
                 state.encoder.set_video(video.clone())?;
@@ -260,6 +268,23 @@ impl NgcEnc {
     }
 }
 
+/// Refuses what decoders do not take, and what there is no memory for besides that of the video `before`.
+fn check_size(
+    video: &codec_core::bitstream::VideoInfo,
+    before: Option<&codec_core::bitstream::VideoInfo>,
+) -> codec_core::Result<()> {
+    let (width, height) = (video.width, video.height);
+    let limit = Limits::default().max_pixels;
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limit {
+        return Err(codec_core::Error::Limit(format!(
+            "a frame of {width}x{height} has {pixels} pixels, decoders take {limit} (8192x4352); scale the video down"
+        )));
+    }
+    let held = before.map_or(0, |before| estimated_memory(before.width, before.height));
+    memory::check("encoding", (width, height), estimated_memory(width, height).saturating_sub(held))
+}
+
 fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> codec_core::Result<codec_core::Unit> {
     let encoder = &mut state.encoder;
     encoder.set_rate(settings.rate())?;
@@ -276,5 +301,10 @@ fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> co
     let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
         .map_err(|_| unmapped("a frame cannot be mapped"))?;
     encoder.send_frame(&frame::view(&mapped, &state.neutral)?, options)?;
-    Ok(encoder.receive_unit().expect("one unit for every frame"))
+    let mut unit = encoder.receive_unit().expect("one unit for every frame");
+    let fields = interlacing::of(buffer);
+    if state.video.interlace != 0 && fields != FieldFlags::default() {
+        unit.data = interlacing::add(&unit.data, fields)?;
+    }
+    Ok(unit)
 }

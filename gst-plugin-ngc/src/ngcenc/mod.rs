@@ -16,5 +16,5 @@ glib::wrapper! {
 
 /// Registers `ngcenc`.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    gst::Element::register(Some(plugin), "ngcenc", gst::Rank::NONE, NgcEnc::static_type())
+    gst::Element::register(Some(plugin), "ngcenc", gst::Rank::MARGINAL, NgcEnc::static_type())
 }

@@ -110,6 +110,7 @@ impl Settings {
             glib::ParamSpecDouble::builder("detail")
                 .nick("Detail")
                 .blurb("From 0 (faithful: least error) to 1 (texture as strong as it looks in the original, at the same bitrate)")
+                .minimum(0.0)
                 .maximum(1.0)
                 .mutable_ready()
                 .build(),
