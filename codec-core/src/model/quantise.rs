@@ -1,6 +1,6 @@
 //! From the float networks that are trained to the integer ones of the `rt` profile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{Device, Kind, Tensor};
 
@@ -143,12 +143,21 @@ fn samples(name: &str) -> Samples {
     }
 }
 
-/// The tensors of the integer networks, by name, and the names of the float parameters that they replace.
+/// The integer networks of a model as tensors of its file.
+#[derive(Default)]
+pub struct Integers {
+    /// By their names.
+    pub tensors: Vec<(String, RawTensor)>,
+    /// Names of the float parameters that they stand for.
+    pub replaced: BTreeSet<String>,
+}
+
+/// The integer networks that calibrated parameters make.
 ///
 /// # Errors
 /// [`Error::ModelMismatch`] naming a parameter that is missing.
-pub fn to_integers(params: &ParamStore) -> Result<(Vec<(String, RawTensor)>, Vec<String>)> {
-    let (mut tensors, mut replaced) = (Vec::new(), Vec::new());
+pub fn to_integers(params: &ParamStore) -> Result<Integers> {
+    let Integers { mut tensors, mut replaced } = Integers::default();
     for (name, &[from, to]) in &params.fractions {
         let find = |part: &str| params.get(&format!("{name}.{part}"));
         if let (Some(weight), Some(bias)) = (find("weight"), find("bias")) {
@@ -174,24 +183,24 @@ pub fn to_integers(params: &ParamStore) -> Result<(Vec<(String, RawTensor)>, Vec
                 let table: Vec<u32> = table.iter().map(|&v| v as u32).collect();
                 let shape = vec![QUALITIES, table.len() / QUALITIES];
                 tensors.push((format!("{name}.table"), raw(RawDtype::U32, shape, &table, u32::to_le_bytes)));
-                replaced.push(format!("{name}.knots"));
+                replaced.insert(format!("{name}.knots"));
             }
         } else {
             let table = gain_table(params, name, GAIN_BITS, f64::from(u16::MAX))?;
             let table: Vec<u16> = table.iter().map(|&v| v as u16).collect();
             let shape = vec![QUALITIES, table.len() / QUALITIES];
             tensors.push((format!("{name}.table"), raw(RawDtype::U16, shape, &table, u16::to_le_bytes)));
-            replaced.push(format!("{name}.knots"));
+            replaced.insert(format!("{name}.knots"));
         }
         tensors.push((format!("{name}.fractions"), raw(RawDtype::U8, vec![2], &[from, to], u8::to_le_bytes)));
     }
-    if let Some(knots) = params.get(START) {
+    if let Some(knots) = params.get(START).filter(|_| !params.fractions.is_empty()) {
         let table: Vec<f32> = values(&knot_weights().f_matmul(&host(knots)?)?)?.iter().map(|&v| v as f32).collect();
         let shape = vec![QUALITIES, table.len() / QUALITIES];
         tensors.push((START.replace("knots", "table"), raw(RawDtype::F32, shape, &table, f32::to_le_bytes)));
-        replaced.push(START.to_owned());
+        replaced.insert(START.to_owned());
     }
-    Ok((tensors, replaced))
+    Ok(Integers { tensors, replaced })
 }
 
 /// Strengths of the postfilter where it says nothing.
