@@ -35,7 +35,7 @@ fn decoding(c: &mut Criterion) {
     let z = vec![0.5; ROWS * COLS];
     let y: Vec<f32> = (0..ROWS * COLS * 64).map(|i| (i % 7) as f32 - 3.0).collect();
     let input = LatentInput { rows: ROWS, cols: COLS, z: &z, y: &y, prices: &[] };
-    for backend in [Backend::Scalar, Backend::Avx2, Backend::Avx512].into_iter().filter(|b| b.available()) {
+    for backend in Backend::ALL.into_iter().filter(|b| b.available()) {
         let model = model().with_backend(backend).expect("available");
         let mut scratch = Scratch::default();
         let mut writer = SymbolWriter::new();

@@ -1,4 +1,4 @@
-//! Full-resolution work per frame of 640x384, on one thread.
+//! Full-resolution work per frame of 640x384, on one thread; motion and the loop filter also on two.
 
 use std::hint::black_box;
 
@@ -9,7 +9,12 @@ use codec_core::kernels::flow::pack_flow;
 use codec_core::kernels::pack::{PackTarget, pack_frame, pack_residual};
 use codec_core::kernels::sharpen::{BANDS, CHANNELS, sharpen};
 use codec_core::kernels::unpack::unpack_frame;
-use codec_core::motion::{BlockCompensator, BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionVector, OverlapMap, ROOT};
+use codec_core::loopfilter::{FilterCoder, LoopFilter};
+use codec_core::motion::search::{BlockSearch, SearchEffort};
+use codec_core::motion::{
+    BlockCompensator, BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionCoder, MotionVector, OverlapMap, ROOT,
+};
+use codec_core::quality::lambda;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const WIDTH: usize = 640;
@@ -73,12 +78,56 @@ fn blocks(c: &mut Criterion) {
     let (mut compensator, mut out) = (BlockCompensator::default(), Frame::new(WIDTH, HEIGHT));
     let (moving, still) = (moving_blocks(), BlockField::still(WIDTH, HEIGHT));
     println!("{} leaves move", moving.leaves().count());
-    for (name, field) in [("block_prediction", &moving), ("block_prediction, nothing moves", &still)] {
-        c.bench_function(name, |b| {
-            b.iter(|| compensator.predict(black_box(&reference), display, field, 1, &mut out).unwrap());
-        });
+    for threads in [1, 2] {
+        for (name, field) in [("block_prediction", &moving), ("block_prediction, nothing moves", &still)] {
+            c.bench_function(&on(name, threads), |b| {
+                b.iter(|| compensator.predict(black_box(&reference), display, field, threads, &mut out).unwrap());
+            });
+        }
     }
     c.bench_function("overlap map", |b| b.iter(|| OverlapMap::of(black_box(&moving))));
+    // What is to be found is what was just predicted.
+    let mut current = Frame::new(WIDTH, HEIGHT);
+    compensator.predict(&reference, display, &moving, 1, &mut current).expect("sizes agree");
+    let (costs, price) = (MotionCoder::new(WIDTH, HEIGHT).costs(), lambda(32.0));
+    for threads in [1, 2] {
+        for (name, effort) in [("motion search, fast", SearchEffort::Fast), ("motion search, medium", SearchEffort::Medium)] {
+            let mut search = BlockSearch::new(effort);
+            c.bench_function(&on(name, threads), |b| {
+                let (current, reference) = (current.plane(0), reference.plane(0));
+                b.iter(|| search.search(black_box(current), reference, display, None, &costs, price, threads));
+            });
+        }
+    }
+}
+
+fn on(name: &str, threads: usize) -> String {
+    if threads == 1 { name.to_owned() } else { format!("{name}, {threads} threads") }
+}
+
+fn loop_filter(c: &mut Criterion) {
+    let (original, mut decoded, display) = (textured(0.0, 0.0), textured(0.0, 0.0), (WIDTH, HEIGHT));
+    // Blurred along rows.
+    for (to, from) in decoded.planes_mut().iter_mut().zip([0, 1, 2].map(|plane| original.plane(plane))) {
+        for row in 0..from.height {
+            for (out, samples) in to.row_mut(row)[1..].iter_mut().zip(from.row(row).array_windows::<3>()) {
+                let [left, middle, right] = samples.map(u16::from);
+                *out = ((left + 2 * middle + right + 2) / 4) as u8;
+            }
+        }
+    }
+    let (mut filter, coder, price) = (LoopFilter::default(), FilterCoder::new(display), lambda(32.0));
+    for threads in [1, 2] {
+        c.bench_function(&on("loop filter's search", threads), |b| {
+            b.iter(|| filter.estimate(black_box(&original), &decoded, display, &coder, price, threads));
+        });
+    }
+    let params = filter.estimate(&original, &decoded, display, &coder, price, 1).expect("a filter that helps");
+    for threads in [1, 2] {
+        c.bench_function(&on("loop filter", threads), |b| {
+            b.iter(|| filter.apply(black_box(&params), display, &mut decoded, threads));
+        });
+    }
 }
 
 fn sharpening(c: &mut Criterion) {
@@ -119,5 +168,5 @@ fn flow_layout(c: &mut Criterion) {
     c.bench_function("pack flow", |b| b.iter(|| pack_flow(black_box(&field), &mut input, 200).unwrap()));
 }
 
-criterion_group!(benches, flow, blocks, sharpening, layout, flow_layout);
+criterion_group!(benches, flow, blocks, loop_filter, sharpening, layout, flow_layout);
 criterion_main!(benches);

@@ -1,8 +1,8 @@
 //! NGC: a GAN-trained neural video codec.
 //!
-//! Data flows one way: a [`frame`] goes through the networks (`nn`) to integers, which [`entropy`] codes exactly, into the
-//! units of the [`bitstream`]; decoding goes back the same way. `bitstream`, `entropy`, `frame`, `kernels`, `flow`, `loopfilter`, `motion`, `rate` and `scene` build
-//! without libtorch; the networks, `Encoder` and `Decoder` need the feature `torch`.
+//! Data flows one way: a [`frame`] goes through the networks ([`rt`]) to integers, which [`entropy`] codes exactly, into the units of the
+//! [`bitstream`]; decoding goes back the same way. All of it is integer arithmetic. With the feature `torch` there are also the float networks
+//! (`nn`) that training works on, models of the `paper` profile, and GPUs.
 
 pub mod bitstream;
 pub mod device;
@@ -18,7 +18,7 @@ pub mod model;
 pub mod motion;
 #[cfg(feature = "torch")]
 pub mod nn;
-mod pipeline;
+pub(crate) mod pipeline;
 pub mod quality;
 pub mod rate;
 pub mod rt;

@@ -53,7 +53,7 @@ fn decode(model: &EntropyModel, payload: &[u8], prior: Option<&LatentGrid>) -> c
 
 #[test]
 fn every_backend_reads_what_every_other_wrote() {
-    let backends = [Backend::Scalar, Backend::Avx2, Backend::Avx512].into_iter().filter(|b| b.available());
+    let backends = Backend::ALL.into_iter().filter(|b| b.available());
     for config in configs() {
         let prior = prior(&config, ROWS, COLS);
         for prior in [None, Some(&prior)] {

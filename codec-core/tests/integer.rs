@@ -86,6 +86,14 @@ fn saturated(values: &[i16]) -> usize {
 }
 
 #[test]
+fn vector_kernels_are_chosen_where_there_are_any() {
+    assert!(Backend::Scalar.available() && Backend::detect().available());
+    assert_eq!(Backend::Neon.available(), cfg!(target_arch = "aarch64"));
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(Backend::detect() == Backend::Scalar, !is_x86_feature_detected!("avx2"));
+}
+
+#[test]
 fn pointwise_layers_equal_the_definition() {
     let mut rng = Lcg(1);
     let channels = [1, 2, 3, 8, 15, 16, 17, 32, 66, 96];
@@ -240,7 +248,9 @@ fn skips_saturate_at_both_ends() {
 
 #[test]
 fn activations_by_hand() {
-    let cases: [(Activation, u8, [(i16, i16); 6]); 4] = [
+    // An activation, a shift, and pairs of input and output.
+    type Case = (Activation, u8, [(i16, i16); 6]);
+    let cases: [Case; 4] = [
         (Activation::None, 0, [(3, 3), (-3, -3), (0, 0), (32_767, 32_767), (-32_768, -32_768), (1, 1)]),
         // Halves go up.
         (Activation::None, 2, [(1, 0), (2, 1), (5, 1), (6, 2), (-2, 0), (-3, -1)]),

@@ -1,5 +1,6 @@
 //! Properties that encoder and decoder share.
 
+use codec_core::threads::MAX_THREADS;
 use codec_core::{DeviceSpec, ModelSource};
 use gst::glib;
 use gst::prelude::*;
@@ -25,13 +26,13 @@ impl CommonSettings {
         vec![
             glib::ParamSpecUInt::builder("threads")
                 .nick("Threads")
-                .blurb("Threads that a frame is worked on with; 0 = as many as the process may run at once")
-                .maximum(codec_core::threads::MAX_THREADS as u32)
+                .blurb("Threads that work on a frame; 0 = as many as the process has cores. Results do not depend on it")
+                .maximum(MAX_THREADS as u32)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecString::builder("device")
                 .nick("Device")
-                .blurb("Where the networks run: auto (the first GPU that works, else the CPU), cpu, cuda or cuda:N")
+                .blurb("Where the networks run: auto (the processor for the real-time profile, else the first GPU that works), cpu, cuda or cuda:N")
                 .default_value(DEFAULT_DEVICE)
                 .mutable_ready()
                 .build(),

@@ -72,7 +72,7 @@ fn fused_sharpening_equals_the_tensors() {
         // Single samples round the other way.
         assert!(largest_difference(&wanted.y, &found) < 1.5 / 255.0);
         let mean = (wanted.y.view([-1]) - Tensor::from_slice(&found)).abs().mean(Kind::Float).double_value(&[]);
-        assert!(mean < 1e-5, "{mean}");
+        assert!(mean < 1.5e-5, "{mean}");
     }
 }
 
@@ -260,7 +260,7 @@ fn the_paper_profile_learns_and_codes() {
 }
 
 #[test]
-fn mixed_precision_learns_nearly_the_same() {
+fn mixed_precision_and_simulated_integers_learn_nearly_the_same() {
     use codec_core::nn::{Networks, Precision};
     let frames = [0, 1].map(|i| planes(&synthetic_frame(64, 64, i)));
     let q = quality_tensor(&[20], Device::Cpu).unwrap();
@@ -302,11 +302,16 @@ fn mixed_precision_learns_nearly_the_same() {
             let gradient = Tensor::cat(&gradients.iter().map(|g| g.flatten(0, -1)).collect::<Vec<_>>(), 0);
             (loss.double_value(&[]), gradient, intra.frame.y.kind())
         };
-        let [(full, wanted, _), (mixed, found, kind)] = [Precision::Full, Precision::Mixed].map(&mut learned);
-        assert_eq!(kind, Kind::Float, "what is rounded to samples");
-        assert!(mixed != full && (mixed / full - 1.0).abs() < 0.05, "{mixed} beside {full}");
-        let cosine = (found.dot(&wanted) / (found.norm() * wanted.norm())).double_value(&[]);
-        assert!(cosine > 0.95, "{cosine}");
+        let (full, wanted, _) = learned(Precision::Full);
+        // The paper profile has no integers.
+        let coarse = if config.flow.is_some() { vec![Precision::Mixed] } else { vec![Precision::Mixed, Precision::Simulated] };
+        for precision in coarse {
+            let (loss, found, kind) = learned(precision);
+            assert_eq!(kind, Kind::Float, "what is rounded to samples");
+            assert!(loss != full && (loss / full - 1.0).abs() < 0.05, "{precision:?}: {loss} beside {full}");
+            let cosine = (found.dot(&wanted) / (found.norm() * wanted.norm())).double_value(&[]);
+            assert!(cosine > 0.95, "{precision:?}: {cosine}");
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use codec_core::bitstream::VideoInfo;
 use codec_core::frame::Frame;
+use codec_core::integer::{Backend, Block, BlockParams, LayerParams};
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource, StageTimes};
 
 /// Frames coded before the clock starts: the keyframe and the first P-frames, while buffers and kernels are set up.
@@ -13,12 +14,12 @@ const WARM_UP: usize = 4;
 
 #[derive(Args)]
 pub struct BenchArgs {
-    /// Frame size, WIDTHxHEIGHT.
-    #[arg(long, value_parser = parse_size, default_value = "640x384")]
-    size: (u32, u32),
-    /// Threads of the networks; 0: automatic.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    /// Frame sizes, WIDTHxHEIGHT, separated by commas; 360p, 720p, 1080p and 2160p are 16:9.
+    #[arg(long, value_parser = parse_size, value_delimiter = ',', default_value = "640x384")]
+    size: Vec<(u32, u32)>,
+    /// Numbers of threads that work on a frame, separated by commas; 0: as many as the process has cores.
+    #[arg(long, value_delimiter = ',', default_value = "0")]
+    threads: Vec<usize>,
     /// P-frames that are timed.
     #[arg(long, default_value_t = 60)]
     frames: usize,
@@ -32,14 +33,18 @@ pub struct BenchArgs {
     /// Model file; the built-in model by default.
     #[arg(long)]
     model: Option<std::path::PathBuf>,
-    /// Print one JSON object instead of a table.
+    /// Print a JSON object for each size and number of threads instead of tables.
     #[arg(long)]
     json: bool,
 }
 
 fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    if let Some(height) = text.strip_suffix('p').and_then(|height| height.parse::<u32>().ok()).filter(|h| (1..=4320).contains(h))
+    {
+        return Ok((height * 16 / 9, height));
+    }
     let parsed = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-    parsed.filter(|&(w, h)| w > 0 && h > 0).ok_or_else(|| format!("{text}: write WIDTHxHEIGHT, such as 640x384"))
+    parsed.filter(|&(w, h)| w > 0 && h > 0).ok_or_else(|| format!("{text}: write WIDTHxHEIGHT, such as 640x384, or 1080p"))
 }
 
 /// A textured picture under slow pan with a faster moving patch: motion and residual that a camera would give.
@@ -87,17 +92,67 @@ impl Side {
     }
 }
 
+/// Multiplications of a fixed piece of work a second, in thousand millions, on one thread: what a machine's figures are divided by to
+/// compare them with another's. The best of some runs.
+fn calibration() -> Result<f64> {
+    const C: usize = 96;
+    const ROWS: usize = 48;
+    const COLS: usize = 80;
+    const RUNS: usize = 12;
+    let layer = |outputs: usize, inputs: usize| LayerParams {
+        weight: (0..outputs * inputs).map(|i| (i * 37 % 401) as i16 - 200).collect(),
+        bias: vec![0; outputs],
+        shift: vec![14; outputs],
+    };
+    let params = BlockParams {
+        mix_in: layer(C, C),
+        depthwise: layer(C, 9),
+        mix_out: layer(C, C),
+        expand: layer(2 * C, C),
+        project: layer(C, 2 * C),
+    };
+    let block = Block::new("calibration", C, &params)?;
+    let x: Vec<i16> = (0..ROWS * COLS * C).map(|i| (i * 7919 % 4001) as i16 - 2000).collect();
+    let mut out = vec![0; x.len()];
+    let seconds = (0..RUNS).map(|_| {
+        let start = Instant::now();
+        block.run(Backend::detect(), 1, &x, (ROWS, COLS), &mut out);
+        start.elapsed().as_secs_f64()
+    });
+    let least = seconds.fold(f64::INFINITY, f64::min);
+    Ok((6 * C * C + 9 * C) as f64 * (ROWS * COLS) as f64 / least / 1e9)
+}
+
+/// Largest resident memory of the process so far, in MiB; `None` where the system does not say.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
+}
+
 pub fn run(args: &BenchArgs) -> Result<()> {
     if args.frames == 0 {
         bail!("--frames 0: at least one frame is needed");
     }
-    let (width, height) = args.size;
+    let calibration = calibration()?;
+    if !args.json {
+        println!("calibration: {calibration:.1} GMAC/s on one thread, instructions {:?}", Backend::detect());
+    }
+    for &size in &args.size {
+        for &threads in &args.threads {
+            measure(args, size, threads, calibration)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(args: &BenchArgs, (width, height): (u32, u32), threads: usize, calibration: f64) -> Result<()> {
     let model = args.model.clone().map_or(ModelSource::Embedded, ModelSource::File);
     let config = EncoderConfig {
         quality: args.quality,
         detail: args.detail,
         key_int_max: 0,
-        threads: args.threads,
+        threads,
         device: args.device.clone(),
         model: model.clone(),
         ..EncoderConfig::new(VideoInfo { width, height, ..VideoInfo::default() })
@@ -123,7 +178,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     encode.times = encoder.times().clone();
     drop(encoder);
 
-    let (threads, device) = (args.threads, args.device.clone());
+    let device = args.device.clone();
     let mut decoder = Decoder::new(DecoderConfig { threads, device, model, ..DecoderConfig::default() })?;
     let mut decode = Side { elapsed: Vec::new(), times: StageTimes::default() };
     for (i, unit) in units.iter().enumerate() {
@@ -143,13 +198,15 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let bpp = bytes as f64 * 8.0 / (f64::from(width) * f64::from(height) * args.frames as f64);
     if args.json {
         let report = serde_json::json!({
-            "size": format!("{width}x{height}"), "threads": args.threads, "frames": args.frames, "bpp": bpp,
+            "size": format!("{width}x{height}"), "threads": threads, "frames": args.frames, "bpp": bpp,
+            "calibration_gmacs": calibration, "instructions": format!("{:?}", Backend::detect()), "peak_memory_mib": peak_memory(),
             "encode_fps": encode.fps(), "decode_fps": decode.fps(),
             "encode_ms": encode.json(), "decode_ms": decode.json(),
         });
         println!("{report}");
     } else {
-        println!("{width}x{height}, {} P-frames, {bpp:.4} bpp", args.frames);
+        let memory = peak_memory().map_or(String::new(), |mib| format!(", {mib} MiB at most so far"));
+        println!("{width}x{height}, {threads} threads, {} P-frames, {bpp:.4} bpp{memory}", args.frames);
         for (name, side) in [("encode", &encode), ("decode", &decode)] {
             println!("{name}: {:.1} fps", side.fps());
             side.stages().for_each(|(stage, ms)| println!("  {stage:16} {ms:7.2} ms"));

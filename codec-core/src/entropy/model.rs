@@ -15,7 +15,8 @@ pub struct EntropyModel {
     pub(super) gain: Vec<u16>,
     pub(super) z_mean: Vec<i32>,
     pub(super) z_scale: Vec<u8>,
-    pub(super) thresholds: Vec<i32>,
+    /// Scale index of every output of the networks, which is i16, by its bits.
+    scale_indices: Vec<u8>,
     pub(super) backend: Backend,
 }
 
@@ -47,13 +48,15 @@ impl EntropyModel {
             return Err(Error::ModelMismatch("entropy model: thresholds do not ascend".into()));
         }
         let layers = shapes.iter().zip(&params.layers).map(|(shape, layer)| Layer::new(shape, layer)).collect::<Result<_>>()?;
+        let index = |v: u16| params.thresholds.partition_point(|&t| t <= i32::from(v as i16)) as u8;
+        let scale_indices = (0..=u16::MAX).map(index).collect();
         Ok(Self {
             config,
             layers,
             gain: params.gain,
             z_mean: params.z_mean,
             z_scale: params.z_scale,
-            thresholds: params.thresholds,
+            scale_indices,
             backend: Backend::detect(),
         })
     }
@@ -76,6 +79,6 @@ impl EntropyModel {
 
     /// Scale index of a network's output.
     pub(super) fn scale_index(&self, v: i16) -> usize {
-        self.thresholds.partition_point(|&t| t <= i32::from(v))
+        self.scale_indices[usize::from(v as u16)].into()
     }
 }

@@ -134,7 +134,10 @@ impl Depthwise {
     /// # Panics
     /// If the lengths do not fit, or the backend is not available.
     pub fn run_row(&self, backend: Backend, rows: [&[i16]; 3], out: &mut [i16]) {
-        assert!(out.len() % self.layer.outputs == 0 && rows.iter().all(|row| row.len() == out.len()), "the lengths do not fit");
+        assert!(
+            out.len().is_multiple_of(self.layer.outputs) && rows.iter().all(|row| row.len() == out.len()),
+            "the lengths do not fit"
+        );
         dispatch::depthwise(backend, &self.layer, rows, out);
     }
 

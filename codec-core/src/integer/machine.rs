@@ -20,6 +20,17 @@ impl Machine {
         Self { backend: Backend::detect(), threads: threads.max(1) }
     }
 
+    /// Calls `work(first, values)` for bands of positions of `channels` values each, `first` being the number of a band's first position.
+    pub fn for_positions<T: Send>(self, values: &mut [T], channels: usize, work: impl Fn(usize, &mut [T]) + Sync) {
+        let positions = values.len().checked_div(channels).unwrap_or(0);
+        let mut rest = values;
+        let bands = split_rows(positions, 1, self.threads).map(|band| {
+            let values = take_front(&mut rest, band.len() * channels);
+            (band.start, values)
+        });
+        for_bands(self.threads, bands, |(first, values)| work(first, values));
+    }
+
     /// A layer at all positions of `x`.
     pub fn run(self, layer: &Pointwise, x: &[i16], out: &mut Vec<i16>) {
         self.bands(layer, x, None, out);

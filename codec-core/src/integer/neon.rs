@@ -113,33 +113,33 @@ unsafe fn tile<const P: usize>(layer: &Packed, block: usize, x: *const i16, skip
     let mut sums = [quarters(&layer.start[block]); P];
     let weights = &layer.weights[block * layer.pairs()..][..layer.pairs()];
     let mut values = [vdupq_n_s16(0); P];
-    for (eight, lines) in weights.chunks(4).enumerate() {
-        let left = (inputs - 8 * eight).min(8);
+    let (eights, tail) = weights.split_at(inputs / 8 * 4);
+    for (eight, lines) in eights.chunks_exact(4).enumerate() {
         for (p, values) in values.iter_mut().enumerate() {
             // SAFETY: as the caller guarantees.
+            *values = unsafe { vld1q_s16(x.add(p * inputs + 8 * eight)) };
+        }
+        step::<P, 0, 1>(&mut sums, &values, &lines[0]);
+        step::<P, 2, 3>(&mut sums, &values, &lines[1]);
+        step::<P, 4, 5>(&mut sums, &values, &lines[2]);
+        step::<P, 6, 7>(&mut sums, &values, &lines[3]);
+    }
+    if !tail.is_empty() {
+        let (done, left) = (inputs / 8 * 8, inputs % 8);
+        for (p, values) in values.iter_mut().enumerate() {
+            let mut last = [0i16; 8];
+            // SAFETY: as the caller guarantees.
             unsafe {
-                let x = x.add(p * inputs + 8 * eight);
-                *values = if left == 8 {
-                    vld1q_s16(x)
-                } else {
-                    let mut last = [0i16; 8];
-                    std::ptr::copy_nonoverlapping(x, last.as_mut_ptr(), left);
-                    vld1q_s16(last.as_ptr())
-                };
+                std::ptr::copy_nonoverlapping(x.add(p * inputs + done), last.as_mut_ptr(), left);
+                *values = vld1q_s16(last.as_ptr());
             }
         }
-        if let [a, b, c, d] = lines {
-            step::<P, 0, 1>(&mut sums, &values, a);
-            step::<P, 2, 3>(&mut sums, &values, b);
-            step::<P, 4, 5>(&mut sums, &values, c);
-            step::<P, 6, 7>(&mut sums, &values, d);
-            continue;
-        }
-        for (i, line) in lines.iter().enumerate() {
+        for (i, line) in tail.iter().enumerate() {
             match i {
                 0 => step::<P, 0, 1>(&mut sums, &values, line),
                 1 => step::<P, 2, 3>(&mut sums, &values, line),
-                _ => step::<P, 4, 5>(&mut sums, &values, line),
+                2 => step::<P, 4, 5>(&mut sums, &values, line),
+                _ => step::<P, 6, 7>(&mut sums, &values, line),
             }
         }
     }

@@ -53,7 +53,6 @@ impl LoopFilter {
     ///
     /// # Panics
     /// If a side of `display` is 0 or larger than the frames', or `coder` was made for another display size.
-    #[expect(clippy::too_many_arguments, reason = "a struct would only rename them")]
     pub fn estimate(
         &mut self,
         original: &Frame,

@@ -234,6 +234,11 @@ impl ModelConfig {
         if self.intra_entropy.temporal {
             return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));
         }
+        if self.detail && self.profile == Profile::Rt {
+            return Err(Error::ModelMismatch(
+                "detail must be false: the rt profile has one synthesis transform and a postfilter".into(),
+            ));
+        }
         if self.context && self.profile == Profile::Paper {
             return Err(Error::ModelMismatch("context must be false: the paper profile has no features at 1/8".into()));
         }

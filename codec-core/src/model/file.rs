@@ -1,7 +1,7 @@
 //! Reading model files.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -119,6 +119,16 @@ impl Model {
         let tables = Tables::from_flat(&u16_tensor(&lookup, "tables.starts")?, &u16_tensor(&lookup, "tables.sizes")?)?;
         let id = ModelId(Sha256::digest(&bytes).into());
         Ok(Self { id, tables, config, intra_entropy, flow_entropy, residual_entropy, rt, bytes })
+    }
+
+    /// All tensors of the file, by their names.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] if the file is damaged.
+    pub fn tensors(&self) -> Result<BTreeMap<String, RawTensor>> {
+        let (_, tensors) = parse(&self.bytes)?;
+        let named = |name: &str| Some((name.to_owned(), raw_tensor(&tensors, name)?));
+        Ok(tensors.names().into_iter().filter_map(named).collect())
     }
 
     /// The file that it was read from.

@@ -6,8 +6,9 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
 use super::config::{ModelConfig, Profile};
+use super::entropy;
 use super::file::{FORMAT, Model, ModelSource, parse, raw_tensor, source_bytes};
-use super::{entropy, quantise};
+use super::quantise::{self, Integers};
 use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor, Tables};
 use crate::nn::{Networks, ParamStore, Precision};
 use crate::{Error, Result};
@@ -78,16 +79,11 @@ fn float_params(tensors: &SafeTensors) -> Result<ParamStore> {
 ///
 /// `networks` must be built on `params`. `notes` are further metadata (schedule, hours, data).
 pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Networks, notes: &[(&str, String)]) -> Result<Vec<u8>> {
-    let mut tensors: Vec<(String, RawTensor)> = Vec::new();
-    let mut replaced = std::collections::BTreeSet::new();
-    if config.profile == Profile::Rt {
-        let (integers, names) = quantise::to_integers(params)?;
-        if integers.is_empty() {
-            return Err(Error::ModelMismatch("the model has not been calibrated for integers".into()));
-        }
-        tensors.extend(integers);
-        replaced.extend(names);
+    if config.profile == Profile::Rt && params.fractions.is_empty() {
+        return Err(Error::ModelMismatch("the model has not been calibrated for integers".into()));
     }
+    // The paper profile's parameters have no fractional bits, and stay as they are.
+    let Integers { mut tensors, replaced } = quantise::to_integers(params)?;
     for (name, tensor) in params.iter() {
         if entropy::is_integer_layer(name) || replaced.contains(name) {
             continue;

@@ -1,6 +1,6 @@
 //! From the float networks that are trained to the integer ones of the `rt` profile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{Device, Kind, Tensor};
 
@@ -9,7 +9,7 @@ use crate::entropy::{ACTIVATION_FRACTION_BITS, QUALITIES, RawDtype, RawTensor, r
 use crate::nn::ParamStore;
 use crate::nn::fixed::{Fractions, OUTPUT_FRACTION, SAMPLE_FRACTION, Samples, Site};
 use crate::nn::layers::knot_weights;
-use crate::rt::{GAIN_BITS, LATENT_GAIN_BITS};
+use crate::rt::{GAIN_BITS, LATENT_GAIN_BITS, weights};
 use crate::{Error, Result};
 
 /// Values of twice the largest magnitude that was seen still fit.
@@ -143,12 +143,21 @@ fn samples(name: &str) -> Samples {
     }
 }
 
-/// The tensors of the integer networks, by name, and the names of the float parameters that they replace.
+/// The integer networks of a model as tensors of its file.
+#[derive(Default)]
+pub struct Integers {
+    /// By their names.
+    pub tensors: Vec<(String, RawTensor)>,
+    /// Names of the float parameters that they stand for.
+    pub replaced: BTreeSet<String>,
+}
+
+/// The integer networks that calibrated parameters make.
 ///
 /// # Errors
 /// [`Error::ModelMismatch`] naming a parameter that is missing.
-pub fn to_integers(params: &ParamStore) -> Result<(Vec<(String, RawTensor)>, Vec<String>)> {
-    let (mut tensors, mut replaced) = (Vec::new(), Vec::new());
+pub fn to_integers(params: &ParamStore) -> Result<Integers> {
+    let Integers { mut tensors, mut replaced } = Integers::default();
     for (name, &[from, to]) in &params.fractions {
         let find = |part: &str| params.get(&format!("{name}.{part}"));
         if let (Some(weight), Some(bias)) = (find("weight"), find("bias")) {
@@ -159,7 +168,11 @@ pub fn to_integers(params: &ParamStore) -> Result<(Vec<(String, RawTensor)>, Vec
             let weight: Vec<i16> = values(&integers.weight)?.iter().map(|&v| v as i16).collect();
             let bias: Vec<i32> = values(&integers.bias)?.iter().map(|&v| v as i32).collect();
             let shift: Vec<u8> = values(&integers.shift)?.iter().map(|&v| v as u8).collect();
-            tensors.push((format!("{name}.weight"), raw(RawDtype::I16, shape, &weight, i16::to_le_bytes)));
+            let packed = weights::pack(&weight, weight.len() / shape[0]);
+            // A dimension more tells a depthwise layer.
+            let bytes = packed.len() / shape[0];
+            let packed_shape = if shape[2] == 1 { vec![shape[0], bytes] } else { vec![shape[0], 1, bytes] };
+            tensors.push((format!("{name}.weight"), raw(RawDtype::U8, packed_shape, &packed, u8::to_le_bytes)));
             tensors.push((format!("{name}.bias"), raw(RawDtype::I32, outputs.clone(), &bias, i32::to_le_bytes)));
             tensors.push((format!("{name}.shift"), raw(RawDtype::U8, outputs, &shift, u8::to_le_bytes)));
             replaced.extend([format!("{name}.weight"), format!("{name}.bias")]);
@@ -170,24 +183,24 @@ pub fn to_integers(params: &ParamStore) -> Result<(Vec<(String, RawTensor)>, Vec
                 let table: Vec<u32> = table.iter().map(|&v| v as u32).collect();
                 let shape = vec![QUALITIES, table.len() / QUALITIES];
                 tensors.push((format!("{name}.table"), raw(RawDtype::U32, shape, &table, u32::to_le_bytes)));
-                replaced.push(format!("{name}.knots"));
+                replaced.insert(format!("{name}.knots"));
             }
         } else {
             let table = gain_table(params, name, GAIN_BITS, f64::from(u16::MAX))?;
             let table: Vec<u16> = table.iter().map(|&v| v as u16).collect();
             let shape = vec![QUALITIES, table.len() / QUALITIES];
             tensors.push((format!("{name}.table"), raw(RawDtype::U16, shape, &table, u16::to_le_bytes)));
-            replaced.push(format!("{name}.knots"));
+            replaced.insert(format!("{name}.knots"));
         }
         tensors.push((format!("{name}.fractions"), raw(RawDtype::U8, vec![2], &[from, to], u8::to_le_bytes)));
     }
-    if let Some(knots) = params.get(START) {
+    if let Some(knots) = params.get(START).filter(|_| !params.fractions.is_empty()) {
         let table: Vec<f32> = values(&knot_weights().f_matmul(&host(knots)?)?)?.iter().map(|&v| v as f32).collect();
         let shape = vec![QUALITIES, table.len() / QUALITIES];
         tensors.push((START.replace("knots", "table"), raw(RawDtype::F32, shape, &table, f32::to_le_bytes)));
-        replaced.push(START.to_owned());
+        replaced.insert(START.to_owned());
     }
-    Ok((tensors, replaced))
+    Ok(Integers { tensors, replaced })
 }
 
 /// Strengths of the postfilter where it says nothing.
@@ -224,10 +237,16 @@ pub fn to_floats(tensors: &BTreeMap<String, RawTensor>, params: &mut ParamStore)
         let (Some(bias), Some(shift)) = (tensors.get(&format!("{name}.bias")), tensors.get(&format!("{name}.shift"))) else {
             return Err(bad(full));
         };
-        let weights: Vec<f32> = weight.data.as_chunks::<2>().0.iter().map(|&b| i16::from_le_bytes(b).into()).collect();
         let biases: Vec<f64> = bias.data.as_chunks::<4>().0.iter().map(|&b| i32::from_le_bytes(b).into()).collect();
         let outputs = shift.data.len();
-        if outputs == 0 || biases.len() != outputs || !weights.len().is_multiple_of(outputs) {
+        let bytes = weight.shape.last().copied().unwrap_or(0);
+        if outputs == 0 || bytes < 2 || biases.len() != outputs || weight.data.len() != outputs * bytes {
+            return Err(bad(full));
+        }
+        let per_output = weights::weights_in(bytes);
+        let integers = weights::unpack(&weight.data, per_output);
+        let depthwise = weight.shape.len() == 3;
+        if depthwise && per_output != 9 {
             return Err(bad(full));
         }
         let unit = match samples(name) {
@@ -237,12 +256,12 @@ pub fn to_floats(tensors: &BTreeMap<String, RawTensor>, params: &mut ParamStore)
         };
         let step = |output: usize| (-f64::from(shift.data[output])).exp2();
         let scale = f64::from(i32::from(from) - i32::from(to)).exp2() * unit[0];
-        let per_output = weights.len() / outputs;
         let floats: Vec<f32> =
-            weights.iter().enumerate().map(|(i, &w)| (f64::from(w) * step(i / per_output) * scale) as f32).collect();
+            integers.iter().enumerate().map(|(i, &w)| (f64::from(w) * step(i / per_output) * scale) as f32).collect();
         let one = (-f64::from(to)).exp2() * unit[1];
         let bias: Vec<f32> = biases.iter().enumerate().map(|(i, &b)| (b * step(i) * one) as f32).collect();
-        let shape: Vec<i64> = weight.shape.iter().map(|&s| s as i64).collect();
+        let outputs = outputs as i64;
+        let shape = if depthwise { [outputs, 1, 3, 3] } else { [outputs, per_output as i64, 1, 1] };
         params.insert(format!("{name}.weight"), Tensor::f_from_slice(&floats)?.f_view(&shape[..])?);
         params.insert(format!("{name}.bias"), Tensor::f_from_slice(&bias)?);
     }

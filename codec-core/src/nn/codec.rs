@@ -400,7 +400,7 @@ impl Networks {
 /// Analysis transform for `cin` packed channels; [`FLOW_INPUT`] of them make it E_flow.
 fn analysis(p: Scope, profile: Profile, cin: i64, config: &TransformConfig, gain: f64) -> Result<Analysis> {
     Ok(match profile {
-        Profile::Rt => Analysis::Rt(RtAnalysis::new(p, cin, config, gain)?),
+        Profile::Rt => Analysis::Rt(Box::new(RtAnalysis::new(p, cin, config, gain)?)),
         Profile::Paper if cin == FLOW_INPUT => Analysis::PaperFlow(PaperFlowAnalysis::new(p, config)?),
         Profile::Paper => Analysis::Paper(PaperAnalysis::new(p, cin / PACKED_CHANNELS, config)?),
     })
@@ -417,9 +417,9 @@ fn synthesis(
     gain: f64,
 ) -> Result<Synthesis> {
     Ok(match profile {
-        Profile::Rt => Synthesis::Rt(RtSynthesis::new(p, cin, cout, width, config, gain)?),
+        Profile::Rt => Synthesis::Rt(Box::new(RtSynthesis::new(p, cin, cout, width, config, gain)?)),
         Profile::Paper if cout == 3 => Synthesis::PaperFlow(PaperFlowSynthesis::new(p, config)?),
-        Profile::Paper => Synthesis::Paper(PaperSynthesis::new(p, cin, config)?),
+        Profile::Paper => Synthesis::Paper(Box::new(PaperSynthesis::new(p, cin, config)?)),
     })
 }
 

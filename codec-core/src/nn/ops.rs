@@ -40,11 +40,11 @@ impl Planes {
 
     /// Clamped and rounded to 8 bits, halves upwards, without gradient.
     pub fn rounded(&self) -> Result<Self> {
-        // The integer engine's sums have 1/64 of a step; to them first, so that halves are exact.
-        const PARTS: f64 = 64.0;
+        // The integer engine's sums have 1/64 of a step: what errors of floats make of a half must still count as one.
+        const MARGIN: f64 = 1.0 / 1024.0;
         let round = |t: &Tensor| -> Result<Tensor> {
-            let parts = t.f_clamp(-0.5, 0.5)?.f_add_scalar(0.5)?.f_mul_scalar(255.0 * PARTS)?.f_round()?;
-            Ok(parts.f_div_scalar(PARTS)?.f_add_scalar(0.5)?.f_floor()?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
+            let steps = t.f_clamp(-0.5, 0.5)?.f_add_scalar(0.5)?.f_mul_scalar(255.0)?;
+            Ok(steps.f_add_scalar(0.5 + MARGIN)?.f_floor()?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
         };
         tch::no_grad(|| Ok(Self { y: round(&self.y)?, uv: round(&self.uv)? }))
     }

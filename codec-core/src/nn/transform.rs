@@ -13,7 +13,7 @@ use crate::model::config::{PACKED_CHANNELS, TransformConfig};
 /// An analysis transform of either profile.
 #[derive(Debug)]
 pub enum Analysis {
-    Rt(RtAnalysis),
+    Rt(Box<RtAnalysis>),
     Paper(PaperAnalysis),
     PaperFlow(PaperFlowAnalysis),
 }
@@ -40,8 +40,8 @@ impl Analysis {
 /// A synthesis transform of either profile.
 #[derive(Debug)]
 pub enum Synthesis {
-    Rt(RtSynthesis),
-    Paper(PaperSynthesis),
+    Rt(Box<RtSynthesis>),
+    Paper(Box<PaperSynthesis>),
     PaperFlow(PaperFlowSynthesis),
 }
 

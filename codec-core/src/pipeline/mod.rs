@@ -5,7 +5,7 @@
 mod config;
 mod decoder;
 mod encoder;
-mod engine;
+pub(crate) mod engine;
 mod motion;
 mod reconstruct;
 mod shown;

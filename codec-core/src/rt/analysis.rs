@@ -73,9 +73,9 @@ impl Analysis {
     pub fn run_nonlinear(&self, machine: Machine, x: &[i16], size: (usize, usize), quality: u8, scratch: &mut AnalysisScratch) {
         let AnalysisScratch { a, b, cells, nonlinear, .. } = scratch;
         machine.run(&self.input, x, a);
-        self.gain.at(quality).apply_all(a);
+        self.gain.at(quality).apply_all(machine, a);
         machine.blocks(&self.blocks, a, size, b);
-        gather(a, size, self.width, self.width, cells);
+        gather(machine, a, size, self.width, self.width, cells);
         machine.run(&self.down, cells, a);
         machine.blocks(&self.deep, a, (size.0 / 2, size.1 / 2), b);
         machine.run(&self.output, a, nonlinear);
@@ -85,7 +85,7 @@ impl Analysis {
     pub fn run(&self, machine: Machine, x: &[i16], size: (usize, usize), quality: u8, scratch: &mut AnalysisScratch) {
         self.run_nonlinear(machine, x, size, quality, scratch);
         if let Some(linear) = &self.linear {
-            gather(x, size, self.channels, PACKED_CHANNELS, &mut scratch.cells);
+            gather(machine, x, size, self.channels, PACKED_CHANNELS, &mut scratch.cells);
             machine.run(linear, &scratch.cells, &mut scratch.linear);
         }
     }

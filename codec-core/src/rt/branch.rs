@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::synthesis::Synthesis;
 use crate::Result;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, LatentGrid, QUALITIES, RawDtype};
-use crate::integer::resize;
+use crate::integer::{Machine, resize};
 use crate::model::config::TransformConfig;
 use crate::model::prices::BitPrices;
 
@@ -80,24 +80,30 @@ impl LatentGains {
     }
 
     /// The latent that an analysis made, in quantiser steps, NHWC.
-    pub fn quantiser_domain(&self, made: &AnalysisScratch, quality: u8, out: &mut Vec<f32>) {
-        let gains = &self.encoder[usize::from(quality) * self.channels..][..self.channels];
+    pub fn quantiser_domain(&self, machine: Machine, made: &AnalysisScratch, quality: u8, out: &mut Vec<f32>) {
+        let table = &self.encoder[usize::from(quality) * self.channels..][..self.channels];
         let unit = (-f32::from(self.fractions.0) - LATENT_GAIN_BITS as f32).exp2();
-        let nonlinear = self.channels - self.linear;
-        out.clear();
-        let halves = [0, 1]
-            .map(|half| (half * nonlinear / 2..(half + 1) * nonlinear / 2, half * self.linear / 2..(half + 1) * self.linear / 2));
-        for position in 0..made.nonlinear.len() / nonlinear {
-            let networks = &made.nonlinear[position * nonlinear..][..nonlinear];
-            let linear = if self.linear > 0 { &made.linear[position * self.linear..][..self.linear] } else { &[] };
-            let [first, second] = halves.clone();
-            let values = networks[first.0].iter().chain(&linear[first.1]).chain(&networks[second.0]).chain(&linear[second.1]);
-            out.extend(values.zip(gains).map(|(&y, &gain)| f32::from(y) * (gain as f32 * unit)));
-        }
+        let gains: Vec<f32> = table.iter().map(|&gain| gain as f32 * unit).collect();
+        let (n, m) = (self.channels - self.linear, self.linear);
+        out.resize(made.nonlinear.len() / n * self.channels, 0.0);
+        machine.for_positions(out, self.channels, |first, out| {
+            for (i, out) in out.chunks_exact_mut(self.channels).enumerate() {
+                let networks = &made.nonlinear[(first + i) * n..][..n];
+                let linear = if m > 0 { &made.linear[(first + i) * m..][..m] } else { &[] };
+                let (lower, upper) = (networks.split_at(n / 2), linear.split_at(m / 2));
+                let mut rest = (out, &gains[..]);
+                for part in [lower.0, upper.0, lower.1, upper.1] {
+                    let (values, after) = std::mem::take(&mut rest.0).split_at_mut(part.len());
+                    let (gains, others) = rest.1.split_at(part.len());
+                    values.iter_mut().zip(part).zip(gains).for_each(|((value, &y), gain)| *value = f32::from(y) * gain);
+                    rest = (after, others);
+                }
+            }
+        });
     }
 
     /// Scales a decoded latent: sat16((y gain + 2^(shift-1)) >> shift). `free`, `[rows][cols][free]`, goes behind it.
-    pub fn dequantise(&self, latent: &LatentGrid, free: &[i16], quality: u8, out: &mut Dequantised) {
+    pub fn dequantise(&self, machine: Machine, latent: &LatentGrid, free: &[i16], quality: u8, out: &mut Dequantised) {
         let gains = &self.decoder[usize::from(quality) * self.channels..][..self.channels];
         let shift = ACTIVATION_FRACTION_BITS + LATENT_GAIN_BITS - u32::from(self.fractions.1);
         let positions = latent.rows * latent.cols;
@@ -105,18 +111,24 @@ impl LatentGains {
         let total = self.channels + free_channels;
         resize(&mut out.full, positions * total);
         resize(&mut out.linear, positions * self.linear);
-        let nonlinear = self.channels - self.linear;
-        let (first, second) = (nonlinear / 2, nonlinear + self.linear / 2);
-        for (position, full) in out.full.chunks_exact_mut(total).enumerate() {
-            let (coded, behind) = full.split_at_mut(self.channels);
-            behind.copy_from_slice(&free[position * free_channels..][..free_channels]);
-            for ((out, &y), &gain) in coded.iter_mut().zip(&latent.data[position * self.channels..]).zip(gains) {
-                let product = i64::from(y) * i64::from(gain) + (1 << (shift - 1));
-                *out = (product >> shift).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+        machine.for_positions(&mut out.full, total, |first, full| {
+            for (i, full) in full.chunks_exact_mut(total).enumerate() {
+                let (coded, behind) = full.split_at_mut(self.channels);
+                behind.copy_from_slice(&free[(first + i) * free_channels..][..free_channels]);
+                for ((out, &y), &gain) in coded.iter_mut().zip(&latent.data[(first + i) * self.channels..]).zip(gains) {
+                    let product = i64::from(y) * i64::from(gain) + (1 << (shift - 1));
+                    *out = (product >> shift).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+                }
             }
-            let (lower, upper) = out.linear[position * self.linear..][..self.linear].split_at_mut(self.linear / 2);
-            lower.copy_from_slice(&coded[first..][..lower.len()]);
-            upper.copy_from_slice(&coded[second..][..upper.len()]);
+        });
+        if self.linear > 0 {
+            let nonlinear = self.channels - self.linear;
+            let places = [nonlinear / 2, nonlinear + self.linear / 2];
+            for (full, linear) in out.full.chunks_exact(total).zip(out.linear.chunks_exact_mut(self.linear)) {
+                for (from, to) in places.into_iter().zip(linear.chunks_exact_mut(self.linear / 2)) {
+                    to.copy_from_slice(&full[from..][..self.linear / 2]);
+                }
+            }
         }
     }
 }

@@ -2,12 +2,17 @@
 
 use super::reader::Reader;
 use crate::entropy::{QUALITIES, RawDtype};
+use crate::integer::Machine;
+use crate::kernels::simd::multiversion;
 use crate::{Error, Result};
 
 /// Fractional bits of the gains of features.
 pub const GAIN_BITS: u32 = 12;
 /// Fractional bits of the gains of latents.
 pub const LATENT_GAIN_BITS: u32 = 16;
+
+/// Largest right shift of a product with a gain: with its rounding term it fits 32 bits.
+const MAX_SHIFT: i32 = 15;
 
 /// Gains of features between layers, a channel and a quality index each.
 #[derive(Clone, Debug)]
@@ -25,7 +30,7 @@ impl Gain {
         let table = gain.values("table", RawDtype::U16, QUALITIES * channels, u16::from_le_bytes)?;
         let [from, to] = reader.fractions(part)?;
         let shift = GAIN_BITS as i32 + i32::from(from) - i32::from(to);
-        if !(1..=27).contains(&shift) {
+        if !(1..=MAX_SHIFT).contains(&shift) {
             return Err(Error::ModelMismatch(format!("{}: from {from} to {to} fractional bits is too far", gain.name())));
         }
         let shift = shift as u8;
@@ -49,19 +54,32 @@ pub(super) struct Scaling<'a> {
 impl Scaling<'_> {
     /// sat16((x gain + 2^(shift-1)) >> shift) for each channel of one position.
     pub fn apply(self, from: &[i16], to: &mut [i16]) {
-        let rounding = 1i64 << (self.shift - 1);
-        for ((to, &x), &gain) in to.iter_mut().zip(from).zip(self.gains) {
-            let product = i64::from(i32::from(x) * i32::from(gain)) + rounding;
-            *to = (product >> self.shift).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
-        }
+        scale(from, self.gains, self.shift, to);
     }
 
     /// As [`Self::apply`], in place, at all positions.
-    pub fn apply_all(self, x: &mut [i16]) {
-        let mut line = vec![0; self.gains.len()];
-        for position in x.chunks_exact_mut(self.gains.len()) {
-            line.copy_from_slice(position);
-            self.apply(&line, position);
-        }
+    pub fn apply_all(self, machine: Machine, x: &mut [i16]) {
+        let channels = self.gains.len();
+        machine.for_positions(x, channels, |_, x| {
+            let mut line = vec![0; channels];
+            for position in x.chunks_exact_mut(channels) {
+                line.copy_from_slice(position);
+                self.apply(&line, position);
+            }
+        });
+    }
+}
+
+multiversion! {
+    fn scale(from: &[i16], gains: &[u16], shift: u8, to: &mut [i16]) = scale_all
+}
+
+#[inline(always)]
+fn scale_all(from: &[i16], gains: &[u16], shift: u8, to: &mut [i16]) {
+    let rounding = 1 << (shift - 1);
+    for ((to, &x), &gain) in to.iter_mut().zip(from).zip(gains) {
+        // Fits: at most 32768 * 65535 + 2^14.
+        let product = i32::from(x) * i32::from(gain) + rounding;
+        *to = (product >> shift).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
     }
 }

@@ -3,8 +3,7 @@
 //! A model file has the channels of an unshuffled tensor in the order of pixel-unshuffle, channel 4c + 2dy + dx. The engine keeps the
 //! four cells one after the other, (2dy + dx) C + c, so that cells move as a whole; layers are reordered when they are read.
 
-use crate::integer::LayerParams;
-use crate::integer::resize;
+use crate::integer::{LayerParams, Machine, resize};
 
 /// Four cells of `channels`: where channel i of the file's order lies in the engine's.
 fn place(i: usize, channels: usize) -> usize {
@@ -31,44 +30,54 @@ pub(super) fn reorder_outputs(params: &mut LayerParams, channels: usize) {
 }
 
 /// Collects the first `channels` of `stride` of each 2x2 cells: `[rows][cols][stride]` to `[rows/2][cols/2][4 * channels]`.
-pub(super) fn gather(x: &[i16], (rows, cols): (usize, usize), stride: usize, channels: usize, out: &mut Vec<i16>) {
+pub(super) fn gather(
+    machine: Machine,
+    x: &[i16],
+    (rows, cols): (usize, usize),
+    stride: usize,
+    channels: usize,
+    out: &mut Vec<i16>,
+) {
     resize(out, rows * cols * channels);
-    for (pair, out) in x.chunks_exact(2 * cols * stride).zip(out.chunks_exact_mut(2 * cols * channels)) {
-        let (upper, lower) = pair.split_at(cols * stride);
-        for (i, out) in out.chunks_exact_mut(4 * channels).enumerate() {
-            let sources = [
-                &upper[2 * i * stride..],
-                &upper[(2 * i + 1) * stride..],
-                &lower[2 * i * stride..],
-                &lower[(2 * i + 1) * stride..],
-            ];
-            for (out, source) in out.chunks_exact_mut(channels).zip(sources) {
-                out.copy_from_slice(&source[..channels]);
+    let line = 2 * cols * channels;
+    machine.for_positions(out, line, |first, out| {
+        for (i, out) in out.chunks_exact_mut(line).enumerate() {
+            let (upper, lower) = x[(first + i) * 2 * cols * stride..][..2 * cols * stride].split_at(cols * stride);
+            for (i, out) in out.chunks_exact_mut(4 * channels).enumerate() {
+                let (left, right) = (2 * i * stride, (2 * i + 1) * stride);
+                let sources = [&upper[left..], &upper[right..], &lower[left..], &lower[right..]];
+                for (out, source) in out.chunks_exact_mut(channels).zip(sources) {
+                    out.copy_from_slice(&source[..channels]);
+                }
             }
         }
-    }
+    });
 }
 
 /// Spreads cells: `[rows][cols][4 * channels]` to `[2 rows][2 cols][channels]`, each as `write(from, to)` copies it.
 pub(super) fn scatter(
+    machine: Machine,
     x: &[i16],
     (rows, cols): (usize, usize),
     channels: usize,
     out: &mut Vec<i16>,
-    write: impl Fn(&[i16], &mut [i16]),
+    write: impl Fn(&[i16], &mut [i16]) + Sync,
 ) {
     resize(out, rows * cols * 4 * channels);
-    for (line, out) in x.chunks_exact(cols * 4 * channels).zip(out.chunks_exact_mut(4 * cols * channels)) {
-        let (upper, lower) = out.split_at_mut(2 * cols * channels);
-        for (i, cells) in line.chunks_exact(4 * channels).enumerate() {
-            let (first, second) = cells.split_at(2 * channels);
-            let at = 2 * i * channels;
-            for (from, to) in [(first, &mut upper[at..]), (second, &mut lower[at..])] {
-                write(&from[..channels], &mut to[..channels]);
-                write(&from[channels..], &mut to[channels..2 * channels]);
+    let line = cols * 4 * channels;
+    machine.for_positions(out, line, |first, out| {
+        for (x, out) in x[first * line..].chunks_exact(line).zip(out.chunks_exact_mut(line)) {
+            let (upper, lower) = out.split_at_mut(2 * cols * channels);
+            for (i, cells) in x.chunks_exact(4 * channels).enumerate() {
+                let (first, second) = cells.split_at(2 * channels);
+                let at = 2 * i * channels;
+                for (from, to) in [(first, &mut upper[at..]), (second, &mut lower[at..])] {
+                    write(&from[..channels], &mut to[..channels]);
+                    write(&from[channels..], &mut to[channels..2 * channels]);
+                }
             }
         }
-    }
+    });
 }
 
 #[cfg(test)]
@@ -80,11 +89,12 @@ mod tests {
         let (rows, cols, stride) = (4, 6, 5);
         let x: Vec<i16> = (0..rows * cols * stride).map(|i| i as i16).collect();
         let mut cells = Vec::new();
-        gather(&x, (rows, cols), stride, 3, &mut cells);
+        let machine = Machine::new(2);
+        gather(machine, &x, (rows, cols), stride, 3, &mut cells);
         // Row 1, column 2 at 1/16: its last cell is row 3, column 5 at 1/8.
         assert_eq!(cells[(3 + 2) * 12 + 9..][..3], x[(3 * cols + 5) * stride..][..3]);
         let mut back = Vec::new();
-        scatter(&cells, (2, 3), 3, &mut back, |from, to| to.copy_from_slice(from));
+        scatter(machine, &cells, (2, 3), 3, &mut back, |from, to| to.copy_from_slice(from));
         let wanted: Vec<i16> = x.chunks_exact(stride).flat_map(|cell| cell[..3].to_vec()).collect();
         assert_eq!(back, wanted);
     }

@@ -12,6 +12,9 @@ mod layout;
 mod postfilter;
 mod reader;
 mod synthesis;
+#[cfg(test)]
+mod tests;
+pub mod weights;
 
 pub use analysis::{Analysis, AnalysisScratch};
 pub use branch::{Branch, Dequantised, LatentGains};

@@ -94,7 +94,7 @@ impl Postfilter {
             std::mem::swap(a, b);
         }
         a.iter_mut().for_each(|x| *x = leaky(*x));
-        self.gain.at(quality).apply_all(a);
+        self.gain.at(quality).apply_all(machine, a);
         machine.blocks(&self.blocks, a, size, b);
         machine.run(&self.output, a, of_luma);
         if let Some((layers, _)) = recurrence {

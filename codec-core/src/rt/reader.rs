@@ -1,5 +1,6 @@
 //! Reading layers from a model file.
 
+use super::weights;
 use crate::entropy::{Lookup, RawDtype, find};
 use crate::integer::{Block, BlockParams, LayerParams};
 use crate::{Error, Result};
@@ -50,7 +51,10 @@ impl<'a> Reader<'a> {
     pub fn layer(&self, part: &str, outputs: usize, per_output: usize) -> Result<LayerParams> {
         let layer = self.sub(part);
         Ok(LayerParams {
-            weight: layer.values("weight", RawDtype::I16, outputs * per_output, i16::from_le_bytes)?,
+            weight: weights::unpack(
+                &layer.values("weight", RawDtype::U8, outputs * weights::packed_len(per_output), |[byte]: [u8; 1]| byte)?,
+                per_output,
+            ),
             bias: layer.values("bias", RawDtype::I32, outputs, i32::from_le_bytes)?,
             shift: layer.values("shift", RawDtype::U8, outputs, |[shift]: [u8; 1]| shift)?,
         })

@@ -77,7 +77,7 @@ impl Synthesis {
         machine.blocks(&self.deep, a, size, b);
         machine.run(&self.up, a, b);
         let gain = self.gain.at(quality);
-        scatter(b, size, self.width, a, |from, to| gain.apply(from, to));
+        scatter(machine, b, size, self.width, a, |from, to| gain.apply(from, to));
         if let (Some(layer), Some(context)) = (&self.context, context) {
             machine.run_adding(layer, context, a, b);
             std::mem::swap(a, b);
@@ -86,7 +86,7 @@ impl Synthesis {
         match &self.linear {
             Some(layer) => {
                 machine.run(layer, linear, b);
-                scatter(b, size, PACKED_CHANNELS, base, |from, to| to.copy_from_slice(from));
+                scatter(machine, b, size, PACKED_CHANNELS, base, |from, to| to.copy_from_slice(from));
                 machine.run_adding(&self.output, a, base, out);
             }
             None => machine.run(&self.output, a, out),

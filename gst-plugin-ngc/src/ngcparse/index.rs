@@ -222,7 +222,7 @@ mod tests {
         let (data, offsets) = file();
         let mut index = Index::default();
         index.place(0, offsets[1], Some(RATE), &mut reader(&data));
-        for frame in [59, 3, 40, 41, 20, 1, 0, 58] {
+        for frame in [59usize, 3, 40, 41, 20, 1, 0, 58] {
             let key = frame.is_multiple_of(20).then_some(RATE);
             assert_eq!(index.place(offsets[frame], 10, key, &mut reader(&data)), Some(frame as u64));
         }

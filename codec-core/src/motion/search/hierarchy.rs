@@ -69,8 +69,10 @@ impl Hierarchy {
         for i in 0..self.used {
             let (finer, level) = self.levels.split_at_mut(i);
             let [current, reference] = finer.last().map_or(full, |finer| [&finer.current, &finer.reference]);
-            level[0].current.halve(current, threads);
-            level[0].reference.halve(reference, threads);
+            // Smaller pictures are done before another thread has woken up.
+            let threads = if i == 0 { threads } else { 1 };
+            let Level { current: half, reference: half_reference, .. } = &mut level[0];
+            for_bands(threads, [(half, current), (half_reference, reference)], |(half, full)| half.halve(full));
         }
         for i in (0..self.used).rev() {
             let (finer, coarser) = self.levels.split_at_mut(i + 1);

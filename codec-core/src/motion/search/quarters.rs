@@ -1,5 +1,7 @@
 //! The reference at all sixteen quarter-sample positions.
 
+use std::ops::Range;
+
 use super::interpolate::filter;
 use super::surface::{Surface, extend_row, extend_rows};
 use crate::frame::Plane;
@@ -30,25 +32,30 @@ impl Quarters {
         let (width, rows) = (display.0 + 2 * MARGIN, display.1 + 2 * MARGIN);
         let len = width.next_multiple_of(32);
         let (across, down) = self.planes.split_at_mut(4);
-        let (whole, fractions) = across.split_at_mut(1);
-        let whole = &whole[0];
-        let mut planes = fractions.iter_mut();
-        for_rows(std::array::from_fn(|_| planes.next().expect("three planes")), rows, threads, |row, mut out| {
-            let at = (START + row) * stride + START - 3;
-            let lines = std::array::from_fn(|k| &whole.data[at + k..][..len]);
-            filter(lines, out.each_mut().map(|out| &mut out[START..][..len]));
-            out.iter_mut().for_each(|out| extend_row(out, START, width));
+        let [whole, fractions @ ..] = across else { unreachable!("there are four planes") };
+        let fractions: &mut [Surface; 3] = fractions.try_into().expect("three planes");
+        let down: &mut [Surface; 12] = down.try_into().expect("twelve planes");
+        for_bands(threads, bands(fractions, rows, threads), |(rows, mut planes)| {
+            for (i, row) in rows.enumerate() {
+                let at = (START + row) * stride + START - 3;
+                let lines = std::array::from_fn(|k| &whole.data[at + k..][..len]);
+                let mut out = planes.each_mut().map(|plane| &mut plane[i * stride..][..stride]);
+                filter(lines, out.each_mut().map(|out| &mut out[START..][..len]));
+                out.into_iter().for_each(|out| extend_row(out, START, width));
+            }
         });
         for_bands(threads, fractions, |plane| extend_rows(&mut plane.data, stride, START, rows));
-        for (fraction, across) in across.iter().enumerate() {
-            let mut planes = down.iter_mut().skip(fraction).step_by(4);
-            let planes = std::array::from_fn(|_| planes.next().expect("three planes"));
-            for_rows(planes, rows, threads, |row, mut out| {
-                let lines = std::array::from_fn(|k| &across.data[(START + row + k - 3) * stride + START..][..len]);
-                filter(lines, out.each_mut().map(|out| &mut out[START..][..len]));
-                out.iter_mut().for_each(|out| extend_row(out, START, width));
-            });
-        }
+        for_bands(threads, bands(down, rows, threads), |(rows, mut planes)| {
+            for (fraction, across) in across.iter().enumerate() {
+                for (i, row) in rows.clone().enumerate() {
+                    let lines = std::array::from_fn(|k| &across.data[(START + row + k - 3) * stride + START..][..len]);
+                    let mut planes = planes.iter_mut().skip(fraction).step_by(4);
+                    let mut out = std::array::from_fn(|_| &mut planes.next().expect("three planes")[i * stride..][..stride]);
+                    filter(lines, out.each_mut().map(|out: &mut &mut [u8]| &mut out[START..][..len]));
+                    out.into_iter().for_each(|out| extend_row(out, START, width));
+                }
+            }
+        });
         for_bands(threads, down, |plane| extend_rows(&mut plane.data, stride, START, rows));
     }
 
@@ -77,19 +84,12 @@ impl Quarters {
     }
 }
 
-/// Calls `work` for each of the filtered rows with its number and the whole rows of three planes.
-fn for_rows(planes: [&mut Surface; 3], rows: usize, threads: usize, work: impl Fn(usize, [&mut [u8]; 3]) + Sync) {
+/// The filtered rows of some planes in bands: the numbers of the rows, and each plane's whole rows.
+fn bands<const N: usize>(planes: &mut [Surface; N], rows: usize, threads: usize) -> Vec<(Range<usize>, [&mut [u8]; N])> {
     let stride = planes[0].stride;
-    let mut rest = planes.map(|plane| &mut plane.data[START * stride..]);
-    let bands: Vec<_> = split_rows(rows, 1, threads)
-        .map(|band| (band.clone(), rest.each_mut().map(|rest| take_front(rest, band.len() * stride))))
-        .collect();
-    for_bands(threads, bands, |(band, planes)| {
-        let [a, b, c] = planes.map(|plane| plane.chunks_exact_mut(stride));
-        for (row, ((a, b), c)) in band.zip(a.zip(b).zip(c)) {
-            work(row, [a, b, c]);
-        }
-    });
+    let mut rest = planes.each_mut().map(|plane| &mut plane.data[START * stride..]);
+    let band = |band: Range<usize>| (band.clone(), rest.each_mut().map(|rest| take_front(rest, band.len() * stride)));
+    split_rows(rows, 1, threads).map(band).collect()
 }
 
 #[cfg(test)]

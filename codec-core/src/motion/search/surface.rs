@@ -33,9 +33,9 @@ impl Surface {
     }
 
     /// Means of two by two samples of another surface; an odd side's last samples count twice.
-    pub fn halve(&mut self, full: &Self, threads: usize) {
+    pub fn halve(&mut self, full: &Self) {
         self.resize(full.width.div_ceil(2), full.height.div_ceil(2));
-        self.fill(threads, |row, line| {
+        self.fill(1, |row, line| {
             let upper = &full.data[full.at(0, 2 * row as i32)..][..2 * line.len()];
             let lower = &full.data[full.at(0, 2 * row as i32 + 1)..][..2 * line.len()];
             halve_rows(upper, lower, line);

@@ -110,7 +110,7 @@ impl Engine for IntegerEngine {
 
     fn scale(&mut self, part: Part, quality: u8, out: &mut Scaled) -> Result<()> {
         let branch = Self::branch(&self.model, part)?;
-        branch.gains.quantiser_domain(&self.analysis, quality, &mut out.y);
+        branch.gains.quantiser_domain(self.machine, &self.analysis, quality, &mut out.y);
         let size = (self.size.0 / 2, self.size.1 / 2);
         branch.hyper.run(self.machine, &out.y, size, &mut self.hyper, &mut out.z);
         Ok(())
@@ -122,7 +122,7 @@ impl Engine for IntegerEngine {
 
     fn synthesise_intra(&mut self, latent: &LatentGrid, quality: u8, out: &mut Frame) -> Result<()> {
         let (machine, branch) = (self.machine, &Self::networks(&self.model).intra);
-        branch.gains.dequantise(latent, &[], quality, &mut self.latent);
+        branch.gains.dequantise(machine, latent, &[], quality, &mut self.latent);
         let Dequantised { full, linear } = &self.latent;
         let size = (latent.rows, latent.cols);
         branch.synthesis.run(machine, full, linear, None, size, quality, &mut self.synthesis, &mut self.output);
@@ -147,7 +147,7 @@ impl Engine for IntegerEngine {
             &[]
         };
         let branch = &networks.residual;
-        branch.gains.dequantise(latent, free, quality, &mut self.latent);
+        branch.gains.dequantise(machine, latent, free, quality, &mut self.latent);
         let Dequantised { full, linear } = &self.latent;
         let size = (latent.rows, latent.cols);
         let context = Some(&self.packed[..]);

@@ -4,6 +4,9 @@ mod integer;
 #[cfg(feature = "torch")]
 mod torch;
 
+#[cfg(test)]
+pub use integer::IntegerEngine;
+
 use std::sync::Arc;
 
 use crate::bitstream::Profile;

@@ -100,7 +100,7 @@ fn all_paths_equal_the_specification() {
         let field = random_field(&mut rng, width, height, any_vector);
         let display = (shown_width, shown_height);
         let wanted = slow::predict(&reference, display, &field);
-        for threads in [0, 1, 2, 3] {
+        for threads in [0, 1, 2, 3, 8] {
             assert!(
                 predict_with(Generic::default(), &reference, display, &field, threads) == wanted,
                 "generic, {threads} threads, {round}"
