@@ -2,13 +2,12 @@
 
 use super::gains::Gain;
 use super::reader::Reader;
+use crate::Result;
 use crate::entropy::{QUALITIES, RawDtype};
-use crate::integer::Machine;
-use crate::integer::{Activation, Block, Pointwise};
+use crate::integer::{Activation, Block, Machine, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
 use crate::kernels::sharpen::{BANDS, CHANNELS};
 use crate::model::config::{CARRY_START, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
-use crate::{Error, Result};
 
 /// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, and what texture is to be added.
 ///
@@ -56,10 +55,6 @@ impl Postfilter {
                 carry_fraction: reader.fractions("carry")?[1],
             })
         };
-        let start = reader.values("start.table", RawDtype::F32, QUALITIES * BANDS, f32::from_le_bytes)?;
-        if start.iter().any(|strength| !strength.is_finite()) {
-            return Err(Error::ModelMismatch(format!("tensor {}.start.table holds values that are not finite", reader.name())));
-        }
         Ok(Self {
             input: layer(reader, "input", PACKED_CHANNELS, c, Activation::None)?,
             gain: Gain::read(reader, "gain", c)?,
@@ -67,7 +62,7 @@ impl Postfilter {
             output: layer(reader, "output", c, CHANNELS, Activation::None)?,
             output_fraction: reader.fractions("output")?[1],
             recurrence: config.recurrent.then(recurrence).transpose()?,
-            start,
+            start: reader.values("start.table", RawDtype::F32, QUALITIES * BANDS, f32::from_le_bytes)?,
         })
     }
 
