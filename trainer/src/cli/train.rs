@@ -12,7 +12,7 @@ use tch::Device;
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{
-    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, device, load_start, rate_controller,
+    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, device, load_start, rate_controller,
     selftest, train,
 };
 
@@ -330,8 +330,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
         workers: args.workers.max(1),
         seed: args.seed,
     };
-    let twin = if args.stage == StageName::Detail { Twin::Detailed } else { Twin::Faithful };
-    let mut start = args.init.as_deref().map(|path| load_start(path, twin)).transpose()?;
+    let mut start = args.init.as_deref().map(load_start).transpose()?;
     if let Some(start) = &mut start {
         let model = &mut start.progress.model;
         model.context |= args.context;
@@ -364,7 +363,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
 pub fn check_device(args: &CheckDeviceArgs) -> Result<()> {
     let device = device::open(&args.device, args.tf32)?;
     let precision = if args.mixed_precision { Precision::Mixed } else { Precision::Full };
-    let start = load_start(&args.init, Twin::Faithful)?;
+    let start = load_start(&args.init)?;
     device::choose_kernels(device, &start.progress.model, (args.batch, args.crop), precision)?;
     let sizes = selftest::Sizes { batch: args.batch, crop: args.crop, steps: args.steps, precision };
     let comparisons = selftest::compare(&start, &args.data, device, sizes)?;
