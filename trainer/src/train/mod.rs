@@ -240,6 +240,7 @@ mod tests {
 
     #[test]
     fn hours_behind_a_model_file_count_on() {
+        let _generator = crate::testing::seeded(5);
         let model = ModelConfig::rt();
         let mut params = ParamStore::new();
         let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
