@@ -49,8 +49,9 @@ pub fn export(checkpoint: &Checkpoint, data: Option<&Path>, out: &Path, notes: &
     Ok(())
 }
 
-/// Clips and their side in pixels that a model is calibrated with.
-const CALIBRATION: (usize, usize) = (12, 256);
+/// Clips that a model is calibrated with, and the sides that their crops may have in pixels, the largest that the data have.
+const CALIBRATION_CLIPS: usize = 12;
+const CALIBRATION_SIDES: [usize; 3] = [256, 128, 64];
 
 /// Fractional bits of the integer layers, from frames of `data` or, without any, made-up ones.
 fn calibrated(params: &ParamStore, model: &ModelConfig, data: Option<&Path>) -> Result<Fractions> {
@@ -58,7 +59,9 @@ fn calibrated(params: &ParamStore, model: &ModelConfig, data: Option<&Path>) -> 
         Some(data) => {
             let options = SamplerOptions { photo_share: 0.0, seed: 0, split: Split::Train };
             let sampler = Sampler::open(data, options)?;
-            let clip = clip_on_device(&sampler.validation_clips(CALIBRATION.0, 2, CALIBRATION.1)?, Device::Cpu)?;
+            let crops = |side| sampler.validation_clips(CALIBRATION_CLIPS, 2, side);
+            let found = CALIBRATION_SIDES.into_iter().find_map(|side| crops(side).ok());
+            let clip = clip_on_device(&found.map_or_else(|| crops(CALIBRATION_SIDES[2]), Ok)?, Device::Cpu)?;
             let [first, second] = &clip.frames[..] else { bail!("{}: no pairs of frames to calibrate with", data.display()) };
             vec![[first.shallow_clone(), second.shallow_clone()]]
         }

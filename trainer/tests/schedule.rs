@@ -95,7 +95,8 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
         command.arg("--init").arg(&filtered).arg("--data").arg(&data).arg("--out").arg(&filter);
         run(&mut command);
         let filtered = dir.path().join(format!("filtered-{width}.safetensors"));
-        run(trainer().arg("export").arg("--checkpoint").arg(filter.join("checkpoint.safetensors")).arg("--out").arg(&filtered));
+        let checkpoint = filter.join("checkpoint.safetensors");
+        run(trainer().arg("export").arg("--checkpoint").arg(checkpoint).arg("--data").arg(&data).arg("--out").arg(&filtered));
         let (config, _) = read_float_tensors(&ModelSource::File(filtered)).unwrap();
         assert_eq!(config.postfilter.map(|c| c.width), Some(width));
     }

@@ -333,6 +333,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
     let mut start = args.init.as_deref().map(load_start).transpose()?;
     if let Some(start) = &mut start {
         let model = &mut start.progress.model;
+        let before = model.clone();
         model.context |= args.context;
         if args.stage == StageName::Postfilter && (args.fresh_postfilter.is_some() || model.postfilter.is_none()) {
             let fresh = args.fresh_postfilter.unwrap_or_default();
@@ -341,6 +342,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
         }
         if let Some(postfilter) = &mut model.postfilter {
             postfilter.recurrent |= args.recurrent;
+        }
+        if args.residual_from_intra || *model != before {
+            start.progress.fractions.clear();
         }
         if args.residual_from_intra {
             let mut params = start.averaged_params();
