@@ -42,21 +42,18 @@ impl NgcParse {
             return Err(gst::FlowError::NotNegotiated);
         };
         self.set_rate();
-        match pad.current_caps().and_then(|current| change(&current, &chosen)) {
-            Some(Change::None) => return Ok(()),
-            Some(Change::Shape(from)) => {
-                gst::element_imp_error!(
+        if let Some(change) = pad.current_caps().and_then(|current| change(&current, &chosen)) {
+            if let Change::Shape(from) = change {
+                gst::element_imp_warning!(
                     self,
                     gst::StreamError::Format,
                     (
-                        "the video changes from {from} to {}: a track of MP4 or Matroska holds one size and pixel aspect ratio; scale in front of ngcenc (videoscale and a caps filter), or write a raw stream",
+                        "the video changes from {from} to {}: ngcdec shows both, but the file's own header keeps {from}; for one size, scale in front of ngcenc (videoscale and a caps filter)",
                         shape(&chosen)
                     )
                 );
-                self.state.lock().unwrap().refused = true;
-                return Err(gst::FlowError::NotNegotiated);
             }
-            None => {}
+            return Ok(());
         }
         self.state.lock().unwrap().refused = false;
         gst::info!(CAT, imp = self, "caps {}", chosen);
@@ -91,9 +88,9 @@ impl NgcParse {
     }
 }
 
-/// What is new for a muxer that has caps.
+/// What is new for a muxer that has caps. It would refuse others, which NGC does not need: every keyframe says what it is.
 enum Change {
-    /// Nothing that it writes down; muxers refuse all new caps, those with another frame rate too.
+    /// Nothing that it writes down, such as another frame rate.
     None,
     /// Size or pixel aspect ratio, from these.
     Shape(String),

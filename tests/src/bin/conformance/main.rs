@@ -6,6 +6,7 @@
 mod decoders;
 mod encoders;
 mod frames;
+mod situations;
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -18,6 +19,7 @@ fn main() {
     match &arguments[..] {
         [kind, name, case] if kind == "--encoder" => frames::init(|| encoders::case(name, case)),
         [kind, name, case] if kind == "--decoder" => frames::init(|| decoders::case(name, case)),
+        [kind, name, case] if kind == "--situation" => frames::init(|| situations::case(name, case)),
         [] => document(),
         _ => eprintln!("conformance: no arguments are needed"),
     }
@@ -50,6 +52,17 @@ fn document() {
     );
     println!("requests upstream.\n");
     table("element", &decoders::CASES, &decoders::ELEMENTS, "--decoder");
+    println!("\n## Recordings\n");
+    println!(
+        "The same pipeline with each encoder, its parser and its decoder, by what public bug reports of other elements are about."
+    );
+    println!("Small frames, 25 a second; a dash: the format does not go there.\n");
+    println!("| situation | {} |", situations::CODECS.join(" | "));
+    println!("|---|{}", "---|".repeat(situations::CODECS.len()));
+    for situation in situations::SITUATIONS {
+        let cells = situations::CODECS.map(|codec| run("--situation", codec, situation));
+        println!("| {situation} | {} |", cells.join(" | "));
+    }
 }
 
 fn table(title: &str, cases: &[&str], elements: &[&str], kind: &str) {
