@@ -268,7 +268,7 @@ fn statistics_and_tags() {
 fn too_much_memory_is_refused_by_name() {
     init();
     let element = element("ngcenc");
-    element.set_property("max-memory", 500u32);
+    element.set_property("max-memory", 200u32);
     let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
     let bus = gst::Bus::new();
     element.set_bus(Some(&bus));
