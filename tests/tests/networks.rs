@@ -111,7 +111,7 @@ fn motion(frame: &Frame, reference: &Frame, coder: &mut MotionCoder, quality: u8
 /// A clip as the trainer codes it, at the qualities of a stream of `quality`, with the bits of the loop filter. `references` are the
 /// encoder's reconstructions: motion estimation makes much of a rounding error.
 fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) -> Vec<(CodedFrame, f64)> {
-    let (networks, _) = load_networks(model, Device::Cpu, Precision::Simulated).unwrap();
+    let networks = load_networks(model, Device::Cpu, Precision::Simulated).unwrap();
     let prepared = networks.prepare(Arithmetic::Integer).unwrap();
     let [q_intra, q] = qualities(model, quality);
     let size = (frames[0].width(), frames[0].height());
@@ -173,7 +173,7 @@ fn detail_is_what_the_tensors_make_of_it() {
         encode_with_references(codec_core::EncoderConfig { detail: 1.0, quality: 40, ..encoder_config(192, 128) }, &frames);
     let decoded = decode(1, units.iter().map(|unit| unit.data.as_slice()));
     let model = Model::load(&ModelSource::Embedded).unwrap();
-    let (networks, _) = load_networks(&model, Device::Cpu, Precision::Simulated).unwrap();
+    let networks = load_networks(&model, Device::Cpu, Precision::Simulated).unwrap();
     let [q_intra, q] = qualities(&model, 40);
     let postfilter = networks.postfilter.as_ref().unwrap();
     let mut last = None;

@@ -60,9 +60,6 @@ pub struct ModelConfig {
     /// (conditional coding).
     #[serde(default)]
     pub context: bool,
-    /// The model file holds detailed synthesis transforms, trained with discriminators, beside the faithful ones.
-    #[serde(default)]
-    pub detail: bool,
     /// Filter between decoded frame and screen; none in models from before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postfilter: Option<PostfilterConfig>,
@@ -132,7 +129,6 @@ impl ModelConfig {
             residual_entropy: entropy(true),
             free_latent: true,
             context: false,
-            detail: false,
             postfilter: None,
             random_shift: true,
             intra_quality_offset: 6,
@@ -173,7 +169,6 @@ impl ModelConfig {
             residual_entropy: entropy(latent, true),
             free_latent: true,
             context: false,
-            detail: false,
             postfilter: None,
             random_shift: true,
             intra_quality_offset: 6,
@@ -182,7 +177,7 @@ impl ModelConfig {
 
     /// Whether streams of the model can be shown with more detail than the most faithful picture has.
     pub fn has_detail(&self) -> bool {
-        self.detail || self.postfilter.is_some()
+        self.postfilter.is_some()
     }
 
     /// Checks that the parts fit together.
@@ -233,11 +228,6 @@ impl ModelConfig {
         }
         if self.intra_entropy.temporal {
             return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));
-        }
-        if self.detail && self.profile == Profile::Rt {
-            return Err(Error::ModelMismatch(
-                "detail must be false: the rt profile has one synthesis transform and a postfilter".into(),
-            ));
         }
         if self.context && self.profile == Profile::Paper {
             return Err(Error::ModelMismatch("context must be false: the paper profile has no features at 1/8".into()));

@@ -104,6 +104,11 @@ impl Model {
     /// [`Error::ModelMismatch`] naming the tensor that does not fit.
     pub fn from_bytes(bytes: Cow<'static, [u8]>) -> Result<Self> {
         let (config, tensors) = parse(&bytes)?;
+        for (name, view) in tensors.iter() {
+            if !is_finite(view.dtype(), view.data()) {
+                return Err(Error::ModelMismatch(format!("tensor {name} holds values that are not finite")));
+            }
+        }
         let lookup = |name: &str| raw_tensor(&tensors, name);
         let entropy = |name: &str, entropy_config: &crate::entropy::EntropyConfig| -> Result<EntropyModel> {
             let parameters = EntropyParams::from_tensors(&format!("{name}.integer"), entropy_config, &lookup)?;
@@ -175,6 +180,15 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(ModelConfig, SafeTensors<'_>)> {
     config.validate()?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a safetensors file: {e}")))?;
     Ok((config, tensors))
+}
+
+/// Whether floats, if these are such, are numbers: their exponents are not all ones.
+fn is_finite(dtype: Dtype, data: &[u8]) -> bool {
+    match dtype {
+        Dtype::F32 => data.as_chunks::<4>().0.iter().all(|&bytes| f32::from_le_bytes(bytes).is_finite()),
+        Dtype::F16 => data.as_chunks::<2>().0.iter().all(|&bytes| u16::from_le_bytes(bytes) & 0x7c00 != 0x7c00),
+        _ => true,
+    }
 }
 
 /// What a model file says of itself beside its configuration, such as `training_hours`.

@@ -13,9 +13,6 @@ use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor, Tables};
 use crate::nn::{Networks, ParamStore, Precision};
 use crate::{Error, Result};
 
-/// Where a model file keeps the detailed synthesis transforms: `detail.intra.synthesis...`, `detail.residual.synthesis...`.
-pub const DETAIL_PREFIX: &str = "detail.";
-
 /// The configuration and all parameters of a model file as floats: where training goes on from a model.
 ///
 /// # Errors
@@ -24,14 +21,13 @@ pub fn read_float_tensors(source: &ModelSource) -> Result<(ModelConfig, ParamSto
     read_bytes(&source_bytes(source)?)
 }
 
-/// The networks of a loaded model in floats, and their parameters.
+/// The networks of a loaded model in floats.
 ///
 /// # Errors
 /// [`Error::ModelMismatch`] naming a tensor that does not fit.
-pub fn load_networks(model: &Model, device: Device, precision: Precision) -> Result<(Networks, ParamStore)> {
+pub fn load_networks(model: &Model, device: Device, precision: Precision) -> Result<Networks> {
     let (config, mut params) = read_bytes(model.bytes())?;
-    let networks = Networks::load_for_training(&mut params, &config, device, precision)?;
-    Ok((networks, params))
+    Networks::load_for_training(&mut params, &config, device, precision)
 }
 
 fn read_bytes(bytes: &[u8]) -> Result<(ModelConfig, ParamStore)> {

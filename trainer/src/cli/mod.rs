@@ -14,7 +14,7 @@ use crate::data::{PackOptions, pack};
 use crate::data::{PrepareOptions, prepare};
 use crate::schedule_file::{self, Folders, Schedule};
 use crate::train::checkpoint::Checkpoint;
-use crate::train::{Twin, load_start, starting_point};
+use crate::train::{load_start, starting_point};
 use crate::{bench, export};
 #[cfg(feature = "gstreamer")]
 use crate::{eval, study};
@@ -203,12 +203,9 @@ struct SlimArgs {
 
 #[derive(Args)]
 struct ExportArgs {
-    /// Checkpoint of a run, or a model file that is to get detailed synthesis transforms.
+    /// Checkpoint of a run, or a model file.
     #[arg(long)]
     checkpoint: PathBuf,
-    /// Checkpoint of the stage detail that started from --checkpoint: its synthesis transforms become the detailed ones.
-    #[arg(long)]
-    detail: Option<PathBuf>,
     /// Training data: what the integer layers of a new model are calibrated with.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -243,14 +240,13 @@ impl Cli {
                 checkpoint.save(&args.out)
             }
             Command::Export(args) => {
-                let detail = args.detail.as_deref().map(Checkpoint::load).transpose()?;
-                let mut checkpoint = load_start(&args.checkpoint, Twin::Faithful)?;
+                let mut checkpoint = load_start(&args.checkpoint)?;
                 let model = &mut checkpoint.progress.model;
                 model.intra_quality_offset = args.intra_offset.unwrap_or(model.intra_quality_offset);
                 if args.recalibrate {
                     checkpoint.progress.fractions.clear();
                 }
-                export::export(&checkpoint, detail.as_ref(), args.data.as_deref(), &args.out, &args.notes)
+                export::export(&checkpoint, args.data.as_deref(), &args.out, &args.notes)
             }
             #[cfg(feature = "gstreamer")]
             Command::Eval(args) => eval::run(&args),

@@ -12,7 +12,7 @@ use tch::Device;
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
 use crate::train::{
-    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, Twin, device, load_start, rate_controller,
+    FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, RunPaths, Stage, TrainConfig, device, load_start, rate_controller,
     selftest, train,
 };
 
@@ -330,10 +330,10 @@ pub fn run(args: TrainArgs) -> Result<()> {
         workers: args.workers.max(1),
         seed: args.seed,
     };
-    let twin = if args.stage == StageName::Detail { Twin::Detailed } else { Twin::Faithful };
-    let mut start = args.init.as_deref().map(|path| load_start(path, twin)).transpose()?;
+    let mut start = args.init.as_deref().map(load_start).transpose()?;
     if let Some(start) = &mut start {
         let model = &mut start.progress.model;
+        let before = model.clone();
         model.context |= args.context;
         if args.stage == StageName::Postfilter && (args.fresh_postfilter.is_some() || model.postfilter.is_none()) {
             let fresh = args.fresh_postfilter.unwrap_or_default();
@@ -342,6 +342,9 @@ pub fn run(args: TrainArgs) -> Result<()> {
         }
         if let Some(postfilter) = &mut model.postfilter {
             postfilter.recurrent |= args.recurrent;
+        }
+        if args.residual_from_intra || *model != before {
+            start.progress.fractions.clear();
         }
         if args.residual_from_intra {
             let mut params = start.averaged_params();
@@ -364,7 +367,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
 pub fn check_device(args: &CheckDeviceArgs) -> Result<()> {
     let device = device::open(&args.device, args.tf32)?;
     let precision = if args.mixed_precision { Precision::Mixed } else { Precision::Full };
-    let start = load_start(&args.init, Twin::Faithful)?;
+    let start = load_start(&args.init)?;
     device::choose_kernels(device, &start.progress.model, (args.batch, args.crop), precision)?;
     let sizes = selftest::Sizes { batch: args.batch, crop: args.crop, steps: args.steps, precision };
     let comparisons = selftest::compare(&start, &args.data, device, sizes)?;

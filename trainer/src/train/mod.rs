@@ -25,7 +25,6 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use codec_core::model::DETAIL_PREFIX;
 use codec_core::nn::{ModelConfig, ParamStore, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -217,41 +216,19 @@ pub fn starting_point(model: ModelConfig, params: &ParamStore) -> Checkpoint {
     Checkpoint { progress, tensors }
 }
 
-/// Which synthesis transforms of a model file a run starts with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Twin {
-    Faithful,
-    /// The detailed ones where the model has them: the stage `detail` goes on.
-    Detailed,
-}
-
 /// Reads a starting point: a checkpoint or an exported model.
-pub fn load_start(path: &Path, twin: Twin) -> Result<Checkpoint> {
+pub fn load_start(path: &Path) -> Result<Checkpoint> {
     match Checkpoint::load(path) {
         Ok(checkpoint) => Ok(checkpoint),
         Err(not_checkpoint) => {
             let source = codec_core::model::ModelSource::File(path.to_owned());
-            let (mut model, mut params) =
+            let (model, params) =
                 codec_core::model::read_float_tensors(&source).map_err(|e| not_checkpoint.context(e.to_string()))?;
-            model.detail = false;
-            take_twin(&mut params, twin);
             let mut start = starting_point(model, &params);
             let metadata = codec_core::model::read_metadata(&source)?;
             let hours = metadata.get(TRAINING_HOURS).and_then(|hours| hours.parse::<f64>().ok());
             start.progress.earlier_seconds = hours.unwrap_or(0.0) * 3600.0;
             Ok(start)
-        }
-    }
-}
-
-/// Leaves one of the twins of a model's synthesis transforms, under the plain names.
-fn take_twin(params: &mut ParamStore, twin: Twin) {
-    let plain = |name: &str| name.strip_prefix(DETAIL_PREFIX).map(str::to_owned);
-    let names: Vec<String> = params.iter().filter_map(|(name, _)| plain(name)).collect();
-    for name in names {
-        let detailed = params.remove(&format!("{DETAIL_PREFIX}{name}"));
-        if let (Some(detailed), Twin::Detailed) = (detailed, twin) {
-            params.insert(name, detailed);
         }
     }
 }
@@ -263,25 +240,16 @@ mod tests {
 
     #[test]
     fn hours_behind_a_model_file_count_on() {
+        let _generator = crate::testing::seeded(5);
         let model = ModelConfig::rt();
         let mut params = ParamStore::new();
         let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
+        let pairs = codec_core::model::calibrate::synthetic(Device::Cpu).unwrap();
+        params.fractions = codec_core::model::calibrate::calibrate(&params, &model, &pairs, Device::Cpu).unwrap();
         let notes = [(TRAINING_HOURS, "2.50".to_owned())];
         let bytes = tch::no_grad(|| codec_core::model::write_model(&model, &params, &networks, &notes)).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        assert_eq!(load_start(file.path(), Twin::Faithful).unwrap().progress.earlier_seconds, 9000.0);
-    }
-
-    #[test]
-    fn a_start_has_one_of_the_twins() {
-        for (twin, wanted) in [(Twin::Faithful, 1.0), (Twin::Detailed, 2.0)] {
-            let mut params = ParamStore::new();
-            for (name, value) in [("a", 0.0), ("b", 1.0), ("detail.b", 2.0)] {
-                params.insert(name, tch::Tensor::from(value));
-            }
-            take_twin(&mut params, twin);
-            assert_eq!((params.len(), params.get("b").unwrap().double_value(&[])), (2, wanted));
-        }
+        assert_eq!(load_start(file.path()).unwrap().progress.earlier_seconds, 9000.0);
     }
 }

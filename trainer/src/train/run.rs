@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use codec_core::nn::fixed::Fractions;
 use codec_core::nn::uflow::UFlow;
-use codec_core::nn::{ModelConfig, Networks, ParamStore};
+use codec_core::nn::{ModelConfig, Networks, ParamStore, Precision};
 use tch::{Device, Kind, Tensor};
 
 use super::batch::{BatchSource, SamplingPool};
@@ -57,7 +58,8 @@ impl<'g> Run<'g> {
             seconds: 0.0,
             earlier_seconds: before.total_seconds(),
             rate: before.rate.clone(),
-            fractions: before.fractions.clone(),
+            // What learns without their rounding may outgrow its integers: the next export calibrates it anew.
+            fractions: if config.precision == Precision::Simulated { before.fractions.clone() } else { Fractions::new() },
         };
         Self::assemble(start.averaged_params(), progress, config, paths, device, None, group)
     }

@@ -68,7 +68,7 @@ pub trait Engine: Send {
     /// G_flow and the prediction that it makes of a reference (`paper` profile).
     fn predict_flow(&mut self, latent: &LatentGrid, quality: u8, reference: &Frame, out: &mut Frame) -> Result<()>;
 
-    /// Sets where the picture lies between the faithful (0) and the most detailed one (255).
+    /// Sets the strength of the postfilter, 0 (none) to 255.
     ///
     /// # Errors
     /// [`Error::ModelMismatch`] if the model has no detail and `detail` is not 0.
@@ -109,8 +109,7 @@ pub fn open(model: &Arc<Model>, device: &DeviceSpec, threads: usize) -> Result<B
 fn check_detail(model: &Model, detail: u8) -> Result<()> {
     if detail != 0 && !model.config.has_detail() {
         return Err(Error::ModelMismatch(format!(
-            "model {} has neither a postfilter nor detailed synthesis transforms: use detail 0 or a model trained with the stage \
-             \"postfilter\" or \"detail\"",
+            "model {} has no postfilter: use detail 0 or a model trained with the stage \"postfilter\"",
             model.id
         )));
     }

@@ -12,19 +12,17 @@ use crate::entropy::{ACTIVATION_FRACTION_BITS, LatentGrid};
 use crate::flow::FlowField;
 use crate::frame::Frame;
 use crate::kernels::flow::{FLOW_CHANNELS, pack_flow};
-use crate::model::{DETAIL_PREFIX, Model, load_networks};
+use crate::model::{Model, load_networks};
 use crate::nn::codec::{Branch, FLOW_INPUT, quality_tensor};
 use crate::nn::device;
 use crate::nn::ops::{Planes, pack, unpack};
-use crate::nn::{Networks, ParamStore, Precision};
+use crate::nn::{Networks, Precision};
 use crate::{Error, Result};
 
 /// The networks of one stream.
 pub struct TorchEngine {
     model: Arc<Model>,
     networks: Networks,
-    /// The faithful transforms under their own names, the detailed ones below [`DETAIL_PREFIX`].
-    params: ParamStore,
     device: Device,
     precision: Precision,
     threads: usize,
@@ -43,8 +41,8 @@ impl TorchEngine {
             Profile::Paper => Precision::Full,
         };
         device::use_threads(threads);
-        let (networks, params) = tch::no_grad(|| load_networks(model, device, precision))?;
-        Ok(Self { model: Arc::clone(model), networks, params, device, precision, threads, detail: 0, y: None })
+        let networks = tch::no_grad(|| load_networks(model, device, precision))?;
+        Ok(Self { model: Arc::clone(model), networks, device, precision, threads, detail: 0, y: None })
     }
 
     /// Runs on the stream's threads, without gradients.
@@ -195,29 +193,10 @@ impl Engine for TorchEngine {
         })
     }
 
-    /// Moves the synthesis transforms to a point between the faithful (0) and the detailed (255) ones, where there are such.
     fn set_detail(&mut self, detail: u8) -> Result<()> {
         check_detail(&self.model, detail)?;
-        if detail == self.detail {
-            return Ok(());
-        }
-        self.run(|this| {
-            if this.model.config.detail {
-                let share = f64::from(detail) / 255.0;
-                let mut params = ParamStore::new();
-                params.fractions = this.params.fractions.clone();
-                for (name, faithful) in this.params.iter().filter(|(name, _)| !name.starts_with(DETAIL_PREFIX)) {
-                    let mixed = match this.params.get(&format!("{DETAIL_PREFIX}{name}")) {
-                        Some(detailed) if share > 0.0 => faithful.f_lerp(&detailed.f_to_device(this.device)?, share)?,
-                        _ => faithful.shallow_clone(),
-                    };
-                    params.insert(name, mixed);
-                }
-                this.networks = Networks::load_for_training(&mut params, &this.model.config, this.device, this.precision)?;
-            }
-            this.detail = detail;
-            Ok(())
-        })
+        self.detail = detail;
+        Ok(())
     }
 
     fn postfilter(&self) -> Option<LooksBack> {
