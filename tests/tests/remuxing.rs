@@ -89,6 +89,18 @@ fn from_each_form_into_rtp() {
 }
 
 #[test]
+fn from_rtp_into_each_form() {
+    let files = Files::new();
+    let target = files.dir.path().join("out").display().to_string();
+    for (number, into) in FORMS.iter().enumerate() {
+        let source = format!("{} ! rtpgstpay ! rtpgstdepay ! ngcparse", files.read(number));
+        run(&format!("{source} {} ! filesink location=\"{target}\"", into.write))
+            .unwrap_or_else(|e| panic!("{}: {e}", into.name));
+        files.check(&format!("RTP into {}", into.name), &format!("filesrc location=\"{target}\" {} ! ngcparse", into.read));
+    }
+}
+
+#[test]
 fn from_each_form_into_split_files() {
     let files = Files::new();
     for (number, from) in FORMS.iter().enumerate() {
