@@ -1,4 +1,4 @@
-//! What one model makes of the same bits beside another: its detailed twin, say.
+//! What a model shows beside another that has the same bits, or nearly so: detail 1 beside detail 0, say.
 
 use super::bd::{Point, qualities_at_equal_rate};
 use super::score::Measurement;
