@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::engine;
 use super::reconstruct::Reconstructor;
@@ -75,6 +76,8 @@ struct InterFrame {
     residual_quality: u8,
     shift: (i32, i32),
     filter: Option<FilterParams>,
+    /// Its prediction has been made.
+    is_prepared: bool,
 }
 
 /// What parsing carries from frame to frame besides latents: adaptive models, reset by keyframes.
@@ -316,17 +319,19 @@ impl Decoder {
         let (rows, cols) = self.reconstructor.grid(16);
         let (flow_prior, residual_prior) = stream.priors(&self.reconstructor, shift);
         let (model, scratch, adaptive) = (&self.model, &mut self.scratch, &mut stream.adaptive);
-        // Everything is parsed and checked before anything is reconstructed.
-        let (frame, checksum) = self.reconstructor.times.measure("entropy", || -> Result<_> {
-            let mut reader = SymbolReader::new(unit.payload)?;
-            let motion = match &model.flow_entropy {
-                Some(entropy) => {
-                    let prior = flow_prior.as_ref();
-                    let latent = decode_latent(entropy, &model.tables, quality, rows, cols, prior, &mut reader, scratch)?;
-                    ParsedMotion::Flow(latent, quality)
-                }
-                None => ParsedMotion::Blocks(adaptive.motion.decode(&mut reader)?),
-            };
+        let mut reader = SymbolReader::new(unit.payload)?;
+        // Everything is parsed and checked before anything is reconstructed. The prediction, which damage in what follows it leaves
+        // unused, may be made meanwhile.
+        let motion = match &model.flow_entropy {
+            Some(entropy) => {
+                let prior = flow_prior.as_ref();
+                let latent = decode_latent(entropy, &model.tables, quality, rows, cols, prior, &mut reader, scratch)?;
+                ParsedMotion::Flow(latent, quality)
+            }
+            None => ParsedMotion::Blocks(adaptive.motion.decode(&mut reader)?),
+        };
+        let filter_coder = &mut adaptive.filter;
+        let parse = move || -> Result<_> {
             let residual = decode_latent(
                 &model.residual_entropy,
                 &model.tables,
@@ -337,9 +342,29 @@ impl Decoder {
                 &mut reader,
                 scratch,
             )?;
-            let filter = adaptive.filter.decode(&mut reader)?;
-            Ok((InterFrame { motion, residual, residual_quality, shift, filter }, reader.finish()?))
-        })?;
+            let filter = filter_coder.decode(&mut reader)?;
+            Ok((residual, filter, reader.finish()?))
+        };
+        let start = Instant::now();
+        let early = !lazily && stream.pending.is_empty() && self.reconstructor.is_parallel();
+        let (parsed, prepared) = match &motion {
+            ParsedMotion::Blocks(field) if early => {
+                let mut prepared = Ok(());
+                let reconstructor = &mut self.reconstructor;
+                let parsed = rayon::in_place_scope(|scope| {
+                    scope.spawn(|_| prepared = reconstructor.prepare(field, shift, residual_quality));
+                    let parsed = parse();
+                    (parsed, start.elapsed())
+                });
+                (parsed, Some(prepared))
+            }
+            _ => ((parse(), start.elapsed()), None),
+        };
+        let (parsed, elapsed) = parsed;
+        self.reconstructor.times.add("entropy", elapsed);
+        let (residual, filter, checksum) = parsed?;
+        let is_prepared = prepared.transpose()?.is_some();
+        let frame = InterFrame { motion, residual, residual_quality, shift, filter, is_prepared };
         stream.pending.push_back(frame);
         stream.last_number = number;
         if !lazily || stream.pending.len() > MAX_PENDING {
@@ -382,6 +407,7 @@ impl Stream {
     fn catch_up(&mut self, reconstructor: &mut Reconstructor) -> Result<()> {
         while let Some(frame) = self.pending.pop_front() {
             match frame.motion {
+                ParsedMotion::Blocks(field) if frame.is_prepared => reconstructor.accept(field),
                 ParsedMotion::Blocks(field) => reconstructor.predict_blocks(field)?,
                 ParsedMotion::Flow(latent, quality) => reconstructor.predict_flow(latent, quality)?,
             }

@@ -161,11 +161,33 @@ impl Reconstructor {
 
     /// Makes the prediction of a P-frame from its motion in blocks.
     pub fn predict_blocks(&mut self, field: BlockField) -> Result<()> {
-        let (compensator, reference, prediction) = (&mut self.compensator, &self.reference, &mut self.prediction);
-        let (display, threads) = (self.display, self.threads);
-        self.times.measure("prediction", || compensator.predict(reference, display, &field, threads, prediction))?;
+        self.predict(&field)?;
         self.motion = Some(field);
         Ok(())
+    }
+
+    fn predict(&mut self, field: &BlockField) -> Result<()> {
+        let (compensator, reference, prediction) = (&mut self.compensator, &self.reference, &mut self.prediction);
+        let (display, threads) = (self.display, self.threads);
+        self.times.measure("prediction", || compensator.predict(reference, display, field, threads, prediction))
+    }
+
+    /// As [`Self::predict_blocks`], and what the synthesis can do before the residual is known; the reference and its motion stay, in case
+    /// that the frame is damaged. [`Self::accept`] follows if it is not.
+    pub fn prepare(&mut self, field: &BlockField, shift: (i32, i32), quality: u8) -> Result<()> {
+        self.predict(field)?;
+        let (engine, prediction) = (&mut self.engine, &self.prediction);
+        self.times.measure("synthesis", || engine.prepare_residual(prediction, shift, quality))
+    }
+
+    /// Takes the motion of a frame that was prepared for its own.
+    pub fn accept(&mut self, field: BlockField) {
+        self.motion = Some(field);
+    }
+
+    /// Whether a frame is worked on with several threads.
+    pub fn is_parallel(&self) -> bool {
+        self.threads > 1
     }
 
     /// Makes the prediction of a P-frame from its decoded flow latent (`paper` profile).

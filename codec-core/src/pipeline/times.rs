@@ -13,12 +13,16 @@ impl StageTimes {
     pub(super) fn measure<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = work();
-        let elapsed = start.elapsed();
+        self.add(stage, start.elapsed());
+        result
+    }
+
+    /// Adds time to `stage`.
+    pub(super) fn add(&mut self, stage: &'static str, elapsed: Duration) {
         match self.stages.iter_mut().find(|(name, _)| *name == stage) {
             Some((_, total)) => *total += elapsed,
             None => self.stages.push((stage, elapsed)),
         }
-        result
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> + '_ {

@@ -24,6 +24,8 @@ pub struct IntegerEngine {
     size: (usize, usize),
     analysis: AnalysisScratch,
     free: AnalysisScratch,
+    /// `packed` and `free` are those of the next prediction.
+    prepared: bool,
     hyper: HyperScratch,
     latent: Dequantised,
     synthesis: SynthesisScratch,
@@ -47,6 +49,7 @@ impl IntegerEngine {
             size: (0, 0),
             analysis: AnalysisScratch::default(),
             free: AnalysisScratch::default(),
+            prepared: false,
             hyper: HyperScratch::default(),
             latent: Dequantised::default(),
             synthesis: SynthesisScratch::default(),
@@ -121,12 +124,25 @@ impl Engine for IntegerEngine {
     }
 
     fn synthesise_intra(&mut self, latent: &LatentGrid, quality: u8, out: &mut Frame) -> Result<()> {
+        // What was prepared for a frame that turned out to be damaged.
+        self.prepared = false;
         let (machine, branch) = (self.machine, &Self::networks(&self.model).intra);
         branch.gains.dequantise(machine, latent, &[], quality, &mut self.latent);
         let Dequantised { full, linear } = &self.latent;
         let size = (latent.rows, latent.cols);
         branch.synthesis.run(machine, full, linear, None, size, quality, &mut self.synthesis, &mut self.output);
         unpack_frame(&self.output, None, (0, 0), out, machine.threads)
+    }
+
+    fn prepare_residual(&mut self, prediction: &Frame, shift: (i32, i32), quality: u8) -> Result<()> {
+        let (machine, networks) = (self.machine, Self::networks(&self.model));
+        pack_frame(prediction, shift, target(&mut self.packed, prediction, PACKED_CHANNELS, 0), machine.threads)?;
+        if networks.free_latent() {
+            let analysis = &networks.intra.analysis;
+            analysis.run_nonlinear(machine, &self.packed, grid(prediction), quality, &mut self.free);
+        }
+        self.prepared = true;
+        Ok(())
     }
 
     fn synthesise_residual(
@@ -137,15 +153,12 @@ impl Engine for IntegerEngine {
         quality: u8,
         out: &mut Frame,
     ) -> Result<()> {
+        if !std::mem::take(&mut self.prepared) {
+            self.prepare_residual(prediction, shift, quality)?;
+            self.prepared = false;
+        }
         let (machine, networks) = (self.machine, Self::networks(&self.model));
-        pack_frame(prediction, shift, target(&mut self.packed, prediction, PACKED_CHANNELS, 0), machine.threads)?;
-        let free: &[i16] = if networks.free_latent() {
-            let analysis = &networks.intra.analysis;
-            analysis.run_nonlinear(machine, &self.packed, grid(prediction), quality, &mut self.free);
-            &self.free.nonlinear
-        } else {
-            &[]
-        };
+        let free: &[i16] = if networks.free_latent() { &self.free.nonlinear } else { &[] };
         let branch = &networks.residual;
         branch.gains.dequantise(machine, latent, free, quality, &mut self.latent);
         let Dequantised { full, linear } = &self.latent;

@@ -55,6 +55,11 @@ pub trait Engine: Send {
     /// G_I.
     fn synthesise_intra(&mut self, latent: &LatentGrid, quality: u8, out: &mut Frame) -> Result<()>;
 
+    /// What [`Self::synthesise_residual`] can do before the latent is known, for the prediction that it will have next.
+    fn prepare_residual(&mut self, _prediction: &Frame, _shift: (i32, i32), _quality: u8) -> Result<()> {
+        Ok(())
+    }
+
     /// G_res, added to the prediction.
     fn synthesise_residual(
         &mut self,
