@@ -46,6 +46,17 @@ pub(crate) fn pool() -> Option<&'static rayon::ThreadPool> {
     shared().pool.as_ref()
 }
 
+/// Does `work` on a thread of the pool where more than one thread is wished for (0: as many as there are).
+///
+/// There, what is split over threads is finished by this thread alone if the others are held up. From outside, every split waits until
+/// another thread has woken up, which on a busy machine takes longer than the work.
+pub fn inside<R: Send>(wish: usize, work: impl FnOnce() -> R + Send) -> R {
+    match pool().filter(|_| count(wish) > 1) {
+        Some(pool) => pool.install(work),
+        None => work(),
+    }
+}
+
 /// Threads that could be started and threads that were wanted, if those are more: the process has reached a limit.
 pub fn shortage() -> Option<(usize, usize)> {
     let shared = shared();

@@ -13,7 +13,7 @@
 use std::sync::Mutex;
 
 use codec_core::bitstream::{FieldFlags, VideoInfo};
-use codec_core::{Decoder, Error, estimated_memory};
+use codec_core::{Decoder, Error, estimated_memory, threads};
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -149,11 +149,11 @@ impl VideoDecoderImpl for NgcDec {
 
     fn handle_frame(&self, frame: VideoCodecFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
         let late = self.obj().max_decode_time(&frame) < 0 && !frame.flags().contains(VideoCodecFrameFlags::SYNC_POINT);
-        let postfilter = self.settings.lock().unwrap().postfilter;
+        let settings = self.settings.lock().unwrap().clone();
         let decoded = match &mut *self.state.lock().unwrap() {
             Some(state) => {
-                state.decoder.set_postfilter(postfilter);
-                decode(state, &frame, late)
+                state.decoder.set_postfilter(settings.postfilter);
+                decode(state, &frame, late, settings.common.threads())
             }
             None => return Err(gst::FlowError::NotNegotiated),
         };
@@ -206,8 +206,8 @@ fn check_memory(info: &gst_video::VideoInfo) -> codec_core::Result<()> {
     memory::check("decoding", size, estimated_memory(size.0, size.1) / 4 * 3)
 }
 
-/// Decodes a frame; one that is `late` only as far as later ones need it, and gives back false.
-fn decode(state: &mut State, frame: &VideoCodecFrame, late: bool) -> codec_core::Result<bool> {
+/// Decodes a frame on so many threads; one that is `late` only as far as later ones need it, and gives back false.
+fn decode(state: &mut State, frame: &VideoCodecFrame, late: bool, wish: usize) -> codec_core::Result<bool> {
     let unreadable = || Error::Corrupt("a buffer cannot be read".into());
     let buffer = frame.input_buffer().ok_or_else(unreadable)?;
     if buffer.flags().contains(gst::BufferFlags::DISCONT) && buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
@@ -215,11 +215,8 @@ fn decode(state: &mut State, frame: &VideoCodecFrame, late: bool) -> codec_core:
         state.decoder.lose_reference();
     }
     let data = buffer.map_readable().map_err(|_| unreadable())?;
-    if late {
-        state.decoder.skip_unit(&data)?;
-    } else {
-        state.decoder.send_unit(&data)?;
-    }
+    let decoder = &mut state.decoder;
+    threads::inside(wish, || if late { decoder.skip_unit(&data) } else { decoder.send_unit(&data) })?;
     state.waiting = None;
     Ok(!late)
 }

@@ -300,7 +300,8 @@ fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> co
     let buffer = frame.input_buffer().ok_or_else(|| unmapped("a frame without a buffer"))?;
     let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
         .map_err(|_| unmapped("a frame cannot be mapped"))?;
-    encoder.send_frame(&frame::view(&mapped, &state.neutral)?, options)?;
+    let view = frame::view(&mapped, &state.neutral)?;
+    codec_core::threads::inside(settings.common.threads(), || encoder.send_frame(&view, options))?;
     let mut unit = encoder.receive_unit().expect("one unit for every frame");
     let fields = interlacing::of(buffer);
     if state.video.interlace != 0 && fields != FieldFlags::default() {
