@@ -26,11 +26,9 @@ impl FromStr for DeviceSpec {
             "cpu" => Ok(Self::Cpu),
             "cpu-torch" => Ok(Self::CpuTorch),
             "cuda" => Ok(Self::Cuda(0)),
-            _ => text
-                .strip_prefix("cuda:")
-                .and_then(|n| n.parse().ok())
-                .map(Self::Cuda)
-                .ok_or_else(|| Error::InvalidConfig(format!("device {text:?}: use auto, cpu, cpu-torch, cuda or cuda:N"))),
+            _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(Self::Cuda).ok_or_else(|| {
+                Error::InvalidConfig(format!("device {text:?}: use auto, cpu, cuda or cuda:N (with libtorch also cpu-torch)"))
+            }),
         }
     }
 }

@@ -47,7 +47,9 @@ fn check(what: &str, value: u64, bound: u64) -> Result<()> {
     if value <= bound {
         return Ok(());
     }
-    Err(Error::Limit(format!("{what}: {value}, at most {bound} are accepted; raise the limit if the source is trusted")))
+    Err(Error::Limit(format!(
+        "{what}: {value}, at most {bound} are accepted; raise the limit (max-resolution of ngcdec for pixels) if you trust the source"
+    )))
 }
 
 #[cfg(test)]

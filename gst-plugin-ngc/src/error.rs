@@ -1,5 +1,7 @@
 //! Codec errors as GStreamer errors: the right domain, and a text that names the thing and the cure.
 
+use std::sync::Mutex;
+
 use codec_core::Error;
 use gst::prelude::*;
 
@@ -25,5 +27,28 @@ pub fn post(element: &impl IsA<gst::Element>, error: &Error) {
         Error::InvalidConfig(_) | Error::Limit(_) => gst::element_error!(element, gst::LibraryError::Settings, ("{text}")),
         Error::Io { .. } => gst::element_error!(element, gst::ResourceError::Failed, ("{text}")),
         _ => gst::element_error!(element, gst::StreamError::Failed, ("{text}")),
+    }
+}
+
+/// Posts errors that negotiation would repeat: each but once.
+#[derive(Debug, Default)]
+pub struct Once {
+    last: Mutex<String>,
+}
+
+impl Once {
+    /// As [`post`], unless the same was said last.
+    pub fn post(&self, element: &impl IsA<gst::Element>, error: &Error) {
+        let text = error.to_string();
+        // The words alone: how much memory is free changes from one attempt to the next.
+        let words: String = text.chars().filter(|c| !c.is_ascii_digit()).collect();
+        if std::mem::replace(&mut *self.last.lock().unwrap(), words.clone()) != words {
+            post(element, error);
+        }
+    }
+
+    /// Says all anew from now on.
+    pub fn forget(&self) {
+        self.last.lock().unwrap().clear();
     }
 }

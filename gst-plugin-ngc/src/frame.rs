@@ -44,6 +44,17 @@ pub fn view<'a>(frame: &'a VideoFrameRef<&'a gst::BufferRef>, neutral: &'a [u8])
     FrameView::new(width, height, plane(0)?, plane(1)?, plane(2)?)
 }
 
+/// Zeroes all but the first `used` bytes of the first `rows` rows.
+fn clear_padding(data: &mut [u8], stride: usize, used: usize, rows: usize) {
+    if stride == 0 {
+        return;
+    }
+    for (i, row) in data.chunks_mut(stride).enumerate() {
+        let start = if i < rows { used.min(row.len()) } else { 0 };
+        row[start..].fill(0);
+    }
+}
+
 /// Copies a decoded frame into a buffer of one of [`OUTPUT_FORMATS`], whatever its strides.
 ///
 /// # Errors
@@ -53,6 +64,14 @@ pub fn copy_out(source: &Frame, target: &mut VideoFrameRef<&mut gst::BufferRef>)
     let strides = [0, 1, 2].map(|i| target.plane_stride().get(i).map_or(0, |&s| s as usize));
     let format = target.format();
     let [first, second, third, _] = target.planes_data_mut();
+    // What lies beside and below the picture would show what the memory held before.
+    let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
+    let chroma = if format == VideoFormat::Nv12 { (2 * cw, ch) } else { (cw, ch) };
+    for ((data, stride), (used, rows)) in
+        [&mut *first, second, third].into_iter().zip(strides).zip([(width, height), chroma, chroma])
+    {
+        clear_padding(data, stride, used, rows);
+    }
     let planar = |data, stride| PlaneViewMut { data, stride, pixel_stride: 1 };
     let y = planar(first, strides[0]);
     match format {
@@ -65,5 +84,19 @@ pub fn copy_out(source: &Frame, target: &mut VideoFrameRef<&mut gst::BufferRef>)
             }
             source.copy_to(&mut FrameViewMut::new(width, height, y, u, v)?)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_shows_nothing() {
+        let mut data = [7u8; 14];
+        clear_padding(&mut data, 5, 3, 2);
+        assert_eq!(data, [7, 7, 7, 0, 0, 7, 7, 7, 0, 0, 0, 0, 0, 0]);
+        clear_padding(&mut data, 0, 3, 2);
+        assert_eq!(data[..3], [7, 7, 7]);
     }
 }

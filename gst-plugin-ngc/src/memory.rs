@@ -4,6 +4,9 @@ use std::fs::read_to_string;
 
 use codec_core::{Error, Result};
 
+/// Address space that the C library and stacks reserve for threads to come, in bytes, whether they use it or not.
+const RESERVED_BY_THREADS: u64 = 192 << 20;
+
 /// Bytes that this process can still take, as far as the system says.
 fn free() -> Option<u64> {
     [address_space(), machine(), control_group()].into_iter().flatten().min()
@@ -15,7 +18,7 @@ fn address_space() -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
     let limit: u64 = line.split_whitespace().next()?.parse().ok()?;
     let used = kibibytes(&read_to_string("/proc/self/status").ok()?, "VmSize:")?;
-    Some(limit.saturating_sub(used))
+    Some(limit.saturating_sub(used + RESERVED_BY_THREADS))
 }
 
 /// Memory and swap that the machine has left.
@@ -46,12 +49,12 @@ pub fn check(what: &str, (width, height): (u32, u32), needed: u64) -> Result<()>
 }
 
 fn enough(what: &str, (width, height): (u32, u32), needed: u64, free: Option<u64>) -> Result<()> {
-    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     match free.filter(|&free| needed > free) {
         Some(free) => Err(Error::OutOfMemory(format!(
-            "{what} {width}x{height} needs about {:.1} GB, {:.1} GB are free; scale the video down, or raise the limit (ulimit -v)",
-            gigabytes(needed),
-            gigabytes(free)
+            "{what} {width}x{height} needs about {} MiB, {} MiB are free; scale the video down, or raise what limits memory: the machine's, \
+             ulimit -v, or memory.max of the control group",
+            needed >> 20,
+            free >> 20
         ))),
         None => Ok(()),
     }
@@ -66,7 +69,7 @@ mod tests {
         enough("encoding", (64, 48), 1_000_000, Some(1_000_000)).unwrap();
         enough("encoding", (64, 48), u64::MAX, None).unwrap();
         let error = enough("encoding", (3840, 2160), 830_000_000, Some(420_000_000)).unwrap_err().to_string();
-        assert!(error.starts_with("not enough memory: encoding 3840x2160 needs about 0.8 GB, 0.4 GB are free"), "{error}");
+        assert!(error.starts_with("not enough memory: encoding 3840x2160 needs about 791 MiB, 400 MiB are free"), "{error}");
     }
 
     #[test]

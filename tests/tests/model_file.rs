@@ -3,6 +3,7 @@
 use codec_core::model::Model;
 use codec_core::{Error, ModelSource};
 use ngc_tests::repository;
+use sha2::Digest;
 
 fn load(bytes: &[u8]) -> codec_core::Result<std::sync::Arc<Model>> {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -87,6 +88,23 @@ fn values_that_are_no_numbers_are_refused_by_name() {
         .map(|(name, tensor)| (name.clone(), tensor["data_offsets"][0].as_u64().unwrap() as usize))
         .unwrap();
     bytes[start + offset..start + offset + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    // Someone who writes such values writes the checksum that fits.
+    let sha = |bytes: &[u8]| sha2::Sha256::digest(&bytes[start..]).iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let (old, new) = (sha(&shipped()), sha(&bytes));
+    let at = bytes[8..start].windows(old.len()).position(|w| w == old.as_bytes()).expect("the header holds the checksum") + 8;
+    bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
     let error = load(&bytes).err().expect("a poisoned model").to_string();
     assert!(error.contains(&name) && error.contains("not finite"), "{error}");
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_refused() {
+    let whole = shipped();
+    for at in [8 + header_length(&whole) + 5, whole.len() * 2 / 3, whole.len() - 1] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        let error = load(&bytes).err().expect("a damaged model").to_string();
+        assert!(error.contains("damaged") && error.contains("checksum"), "{error}");
+    }
+    load(&whole).unwrap();
 }

@@ -15,6 +15,8 @@ use crate::{Error, Result};
 
 /// Value of the metadata key `format`.
 pub(super) const FORMAT: &str = "ngc-model-2";
+/// Metadata key of the SHA-256 of the tensors' data.
+pub(super) const CHECKSUM: &str = "sha256";
 /// A model file is a few MB; a larger one than this is not one of ours.
 const MAX_FILE_BYTES: u64 = 2 << 30;
 
@@ -104,6 +106,7 @@ impl Model {
     /// [`Error::ModelMismatch`] naming the tensor that does not fit.
     pub fn from_bytes(bytes: Cow<'static, [u8]>) -> Result<Self> {
         let (config, tensors) = parse(&bytes)?;
+        check_data(&bytes)?;
         for (name, view) in tensors.iter() {
             if !is_finite(view.dtype(), view.data()) {
                 return Err(Error::ModelMismatch(format!("tensor {name} holds values that are not finite")));
@@ -180,6 +183,28 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(ModelConfig, SafeTensors<'_>)> {
     config.validate()?;
     let tensors = SafeTensors::deserialize(bytes).map_err(|e| bad(format!("not a safetensors file: {e}")))?;
     Ok((config, tensors))
+}
+
+/// Where the tensors' data start in a safetensors file: behind the header's length and the header.
+pub(super) fn data_of(bytes: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    rest.get(usize::try_from(u64::from_le_bytes(*length)).ok()?..)
+}
+
+/// A checksum as metadata hold it.
+pub(super) fn digest(data: &[u8]) -> String {
+    Sha256::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Checks the tensors against the checksum in the metadata: a flipped bit in a weight would show nowhere else.
+fn check_data(bytes: &[u8]) -> Result<()> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| Error::ModelMismatch(e.to_string()))?;
+    let wanted = header.metadata().as_ref().and_then(|metadata| metadata.get(CHECKSUM));
+    let found = data_of(bytes).map(digest);
+    if wanted.is_some() && wanted == found.as_ref() {
+        return Ok(());
+    }
+    Err(Error::ModelMismatch("the file is damaged: its tensors do not match the checksum; copy it again".into()))
 }
 
 /// Whether floats, if these are such, are numbers: their exponents are not all ones.

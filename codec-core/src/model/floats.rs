@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::config::{ModelConfig, Profile};
 use super::entropy;
-use super::file::{FORMAT, Model, ModelSource, parse, raw_tensor, source_bytes};
+use super::file::{CHECKSUM, FORMAT, Model, ModelSource, data_of, digest, parse, raw_tensor, source_bytes};
 use super::quantise::{self, Integers};
 use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor, Tables};
 use crate::nn::{Networks, ParamStore, Precision};
@@ -115,7 +115,11 @@ pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Network
         ("config".to_owned(), serde_json::to_string(config).map_err(|e| Error::ModelMismatch(e.to_string()))?),
     ]);
     metadata.extend(notes.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
-    safetensors::serialize(views, Some(metadata)).map_err(|e| Error::ModelMismatch(e.to_string()))
+    let failed = |e: safetensors::SafeTensorError| Error::ModelMismatch(e.to_string());
+    // Where the data lie does not depend on the metadata, which say what they must be.
+    let unsigned = safetensors::serialize(views.clone(), Some(metadata.clone())).map_err(failed)?;
+    metadata.insert(CHECKSUM.to_owned(), digest(data_of(&unsigned).unwrap_or_default()));
+    safetensors::serialize(views, Some(metadata)).map_err(failed)
 }
 
 fn file_type(dtype: RawDtype) -> Dtype {

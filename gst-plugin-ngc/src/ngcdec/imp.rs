@@ -46,6 +46,8 @@ pub struct NgcDec {
     settings: Mutex<Settings>,
     /// Taken only on the streaming thread.
     state: Mutex<Option<State>>,
+    /// What was said about caps that were refused.
+    refused: error::Once,
 }
 
 #[glib::object_subclass]
@@ -108,6 +110,7 @@ impl ElementImpl for NgcDec {
 impl VideoDecoderImpl for NgcDec {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *self.state.lock().unwrap() = None;
+        self.refused.forget();
         Ok(())
     }
 
@@ -132,7 +135,7 @@ impl VideoDecoderImpl for NgcDec {
             Ok(decoder) => decoder,
             Err(e) => {
                 drop(guard);
-                error::post(&*self.obj(), &e);
+                self.refused.post(&*self.obj(), &e);
                 return Err(gst::loggable_error!(CAT, "{}", e));
             }
         };
@@ -200,10 +203,11 @@ fn fields_of(frame: &VideoCodecFrame) -> Option<FieldFlags> {
     Some(interlacing::in_unit(&unit))
 }
 
-/// Refuses what there is no memory for, as far as the caps tell: a decoder takes three quarters of what an encoder does.
+/// Refuses what there is no memory for, as far as the caps tell. Whether there is detail to be shown they do not tell: with it a decoder
+/// takes nearly what an encoder does.
 fn check_memory(info: &gst_video::VideoInfo) -> codec_core::Result<()> {
     let size = (info.width(), info.height());
-    memory::check("decoding", size, estimated_memory(size.0, size.1) / 4 * 3)
+    memory::check("decoding", size, estimated_memory(size.0, size.1))
 }
 
 /// Decodes a frame on so many threads; one that is `late` only as far as later ones need it, and gives back false.

@@ -51,6 +51,8 @@ pub struct NgcEnc {
     stats: Mutex<Stats>,
     /// Taken only on the streaming thread.
     state: Mutex<Option<State>>,
+    /// What was said about caps that were refused.
+    refused: error::Once,
 }
 
 #[glib::object_subclass]
@@ -116,6 +118,7 @@ impl VideoEncoderImpl for NgcEnc {
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *self.state.lock().unwrap() = None;
+        self.refused.forget();
         Ok(())
     }
 
@@ -131,7 +134,7 @@ impl VideoEncoderImpl for NgcEnc {
         let element = self.obj();
         let first = self.state.lock().unwrap().is_none();
         self.configure(&info, &video).map_err(|e| {
-            error::post(&*element, &e);
+            self.refused.post(&*element, &e);
             gst::loggable_error!(CAT, "{}", e)
         })?;
         if first {

@@ -101,7 +101,8 @@ pub fn open(model: &Arc<Model>, device: &DeviceSpec, threads: usize) -> Result<B
         _ => Ok(Box::new(torch::TorchEngine::new(model, device, threads)?)),
         #[cfg(not(feature = "torch"))]
         (_, DeviceSpec::Cuda(_) | DeviceSpec::CpuTorch) => Err(Error::Device(format!(
-            "{device}: this build runs on the processor alone; use device=cpu, or build with libtorch: NGC_CUDA=1 examples/quickstart.sh"
+            "{device}: this build supports the CPU only; use device=cpu, or build the plugin with the cargo feature \"torch\" (NGC_CUDA=1 \
+             examples/quickstart.sh does so)"
         ))),
         #[cfg(not(feature = "torch"))]
         (Profile::Paper, _) => Err(Error::Unsupported(
