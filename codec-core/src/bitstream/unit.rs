@@ -130,7 +130,7 @@ pub(super) fn framing(data: &[u8], limits: &Limits) -> Framing {
         return Framing::NeedMore(MIN_UNIT_BYTES.max(check_at + 1));
     };
     if check != crc8(&data[type_at..check_at]) {
-        return Framing::Invalid(Error::Corrupt("the check of the unit's type and length does not fit".into()));
+        return Framing::Invalid(Error::Corrupt("the check of the unit's type and length does not match".into()));
     }
     let body = check_at + 1;
     let total = body as u64 + u64::from(body_bytes) + envelope.crc_bytes as u64;
@@ -182,7 +182,7 @@ pub fn is_keyframe(unit: &[u8]) -> bool {
 /// Bytes that [`framing`] may need before it knows the extent of a unit.
 pub(super) const FRAMING_MAX_BYTES: usize = LONG.marker.len() + 1 + VARINT_MAX_BYTES + 1;
 
-pub(super) const CRC_MISMATCH: &str = "the unit's CRC-32C does not fit";
+pub(super) const CRC_MISMATCH: &str = "the unit's CRC-32C does not match";
 
 #[cfg(test)]
 mod tests {

@@ -235,7 +235,7 @@ impl NgcDec {
             ask
         });
         if ask {
-            gst::element_imp_warning!(self, gst::StreamError::Decode, ("{why}; clean output goes on at the next keyframe"));
+            gst::element_imp_warning!(self, gst::StreamError::Decode, ("{why}; clean output resumes at the next keyframe"));
             self.obj().request_sync_point(&frame, VideoDecoderRequestSyncPointFlags::empty());
         }
         gst::debug!(CAT, imp = self, "lost: {}", why);
