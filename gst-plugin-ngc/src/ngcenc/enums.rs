@@ -30,6 +30,6 @@ pub enum SpeedPreset {
     #[enum_value(name = "A thorough motion search that is still quick", nick = "medium")]
     Medium,
     /// The most thorough motion search.
-    #[enum_value(name = "The most thorough motion search: the smallest streams", nick = "slow")]
+    #[enum_value(name = "The most thorough motion search: mostly the smallest streams", nick = "slow")]
     Slow,
 }
