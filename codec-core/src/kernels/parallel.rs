@@ -25,21 +25,40 @@ pub fn for_bands<T: Send>(threads: usize, bands: impl IntoIterator<Item = T, Int
         }
     };
     let others = threads - 1;
-    if rayon::current_thread_index().is_some() {
-        return rayon::in_place_scope(|scope| run_on(scope, others, &drain));
-    }
-    match crate::threads::pool() {
-        Some(pool) => pool.in_place_scope(|scope| run_on(scope, others, &drain)),
-        None => drain(),
-    }
+    let drain = &drain;
+    in_scope(|scope| {
+        if let Some(scope) = scope {
+            (0..others).for_each(|_| scope.spawn(move |_| drain()));
+        }
+        drain();
+    });
 }
 
-/// Runs `work` on the calling thread and on `others` more.
-fn run_on<'scope>(scope: &rayon::Scope<'scope>, others: usize, work: &'scope (impl Fn() + Sync)) {
-    for _ in 0..others {
-        scope.spawn(|_| work());
+/// Does `other` on another thread, of the pool that [`for_bands`] takes, while the calling thread does `own`; one after the other if
+/// there is no other thread.
+pub fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, own: impl FnOnce() -> B) -> (A, B) {
+    let mut result = None;
+    let (own, other) = in_scope(|scope| match scope {
+        Some(scope) => {
+            let result = &mut result;
+            scope.spawn(move |_| *result = Some(other()));
+            (own(), None)
+        }
+        None => (own(), Some(other)),
+    });
+    let other = result.or_else(|| other.map(|other| other())).expect("the scope has waited for it");
+    (other, own)
+}
+
+/// A scope of the current rayon pool or, outside of one, of the process's; `None` if that has no threads.
+fn in_scope<'scope, R>(work: impl FnOnce(Option<&rayon::Scope<'scope>>) -> R) -> R {
+    if rayon::current_thread_index().is_some() {
+        return rayon::in_place_scope(|scope| work(Some(scope)));
     }
-    work();
+    match crate::threads::pool() {
+        Some(pool) => pool.in_place_scope(|scope| work(Some(scope))),
+        None => work(None),
+    }
 }
 
 /// Splits `rows` into ranges of nearly equal length, at most `parts` of them, each starting at a multiple of `unit`.
@@ -70,6 +89,13 @@ mod tests {
             let expected: Vec<u32> = (0..37).map(|i| i / 4 + 1).collect();
             assert_eq!(data[..], expected);
         }
+    }
+
+    #[test]
+    fn two_things_are_done_beside_each_other() {
+        let caller = std::thread::current().id();
+        let (other, own) = beside(|| 7, || std::thread::current().id());
+        assert_eq!((other, own), (7, caller));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::bitstream::{ParsedUnit, SequenceHeader, VideoInfo, parse_unit, prior_
 use crate::device::DeviceSpec;
 use crate::entropy::{LatentGrid, Scratch, SymbolReader, decode_latent};
 use crate::frame::Frame;
+use crate::kernels::parallel::beside;
 use crate::loopfilter::{FilterCoder, FilterParams};
 use crate::model::{Model, ModelId, ModelSource};
 use crate::motion::{BlockField, MotionCoder};
@@ -319,6 +320,7 @@ impl Decoder {
         let (rows, cols) = self.reconstructor.grid(16);
         let (flow_prior, residual_prior) = stream.priors(&self.reconstructor, shift);
         let (model, scratch, adaptive) = (&self.model, &mut self.scratch, &mut stream.adaptive);
+        let start = Instant::now();
         let mut reader = SymbolReader::new(unit.payload)?;
         // Everything is parsed and checked before anything is reconstructed. The prediction, which damage in what follows it leaves
         // unused, may be made meanwhile.
@@ -343,26 +345,19 @@ impl Decoder {
                 scratch,
             )?;
             let filter = filter_coder.decode(&mut reader)?;
-            Ok((residual, filter, reader.finish()?))
+            Ok(((residual, filter, reader.finish()?), start.elapsed()))
         };
-        let start = Instant::now();
         let early = !lazily && stream.pending.is_empty() && self.reconstructor.is_parallel();
         let (parsed, prepared) = match &motion {
             ParsedMotion::Blocks(field) if early => {
-                let mut prepared = Ok(());
                 let reconstructor = &mut self.reconstructor;
-                let parsed = rayon::in_place_scope(|scope| {
-                    scope.spawn(|_| prepared = reconstructor.prepare(field, shift, residual_quality));
-                    let parsed = parse();
-                    (parsed, start.elapsed())
-                });
+                let (prepared, parsed) = beside(|| reconstructor.prepare(field, shift, residual_quality), parse);
                 (parsed, Some(prepared))
             }
-            _ => ((parse(), start.elapsed()), None),
+            _ => (parse(), None),
         };
-        let (parsed, elapsed) = parsed;
+        let ((residual, filter, checksum), elapsed) = parsed?;
         self.reconstructor.times.add("entropy", elapsed);
-        let (residual, filter, checksum) = parsed?;
         let is_prepared = prepared.transpose()?.is_some();
         let frame = InterFrame { motion, residual, residual_quality, shift, filter, is_prepared };
         stream.pending.push_back(frame);
