@@ -241,6 +241,10 @@ impl Encoder {
         self.motion.reset(display);
         self.filter_coder = FilterCoder::new(display);
         self.code_filter(quality);
+        if self.model.flow_entropy.is_none() {
+            let (last, times) = self.reconstructor.last_and_times();
+            self.motion.set_golden(last.frame, display, times);
+        }
         self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
     }
 

@@ -42,15 +42,20 @@ impl MotionEncoder {
         self.coder = MotionCoder::new(width, height);
     }
 
+    /// Takes the reconstruction of a keyframe, which is the golden frame from now on.
+    pub fn set_golden(&mut self, frame: &Frame, display: (usize, usize), times: &mut StageTimes) {
+        let (search, threads) = (&mut self.search, self.threads);
+        times.measure("motion search", || search.set_golden(frame.plane(0), display, threads));
+    }
+
     /// Motion between a frame and the reconstruction of the last one. Between originals, what the coded motion misses would never
     /// be made good, and the errors of all frames would add up.
     pub fn search(&mut self, pair: Pair, quality: u8, times: &mut StageTimes) -> Found {
         self.quality = quality;
         let (current, reference) = (pair.current.plane(0), pair.reference.plane(0));
-        let (previous, costs) = (self.coder.previous(), self.coder.costs());
-        let threads = self.threads;
+        let (search, coder, threads) = (&mut self.search, &self.coder, self.threads);
         times.measure("motion search", || {
-            self.search.search(current, reference, pair.display, previous, &costs, lambda(f64::from(quality)), threads)
+            search.search(current, reference, pair.display, coder, lambda(f64::from(quality)), threads)
         })
     }
 
@@ -70,7 +75,7 @@ impl MotionEncoder {
         for _ in 0..ATTEMPTS {
             times.measure("entropy", || self.coder.encode(&field, writer));
             if bound.is_none_or(|bound| writer.bits() <= bound.part(MOTION_SHARE).wanted) {
-                return field;
+                return self.coded();
             }
             writer.rewind(mark);
             self.coder = before.clone();
@@ -78,6 +83,10 @@ impl MotionEncoder {
         }
         let still = BlockField::still(pair.current.width(), pair.current.height());
         self.coder.encode(&still, writer);
-        still
+        self.coded()
+    }
+
+    fn coded(&self) -> BlockField {
+        self.coder.previous().expect("coding leaves the field").clone()
     }
 }

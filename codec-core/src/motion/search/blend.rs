@@ -1,9 +1,9 @@
 //! Squared errors of overlapped prediction, as a function of one leaf's vector.
 
 use super::decide::Inputs;
-use super::goal::{AREA, Goal, Parts};
+use super::goal::{AREA, Block, Goal, Parts, mixed_goals};
 use super::sources::{HALF, Side, Sources, Square};
-use crate::motion::{BlockField, CELL, Leaf, MotionVector};
+use crate::motion::{BlockField, CELL, Golden, Leaf, Motion, MotionVector};
 
 /// Neighbours' weights below this, in 1/64, are taken for none where only a vector's best value is asked for.
 const LEAST_WEIGHT: u8 = 8;
@@ -38,11 +38,25 @@ impl Goals {
         self.count == 0
     }
 
-    /// The squared error with a vector in the cells that were looked at; anything not below `limit` once it reaches that.
+    /// The squared error with a vector to the last frame alone in the cells that were looked at; anything not below `limit` once it
+    /// reaches that.
     pub fn error(&self, inputs: &Inputs, vector: MotionVector, limit: u64) -> u64 {
         let (samples, way) = inputs.quarters.plane(vector);
         // Errors are in 1/8 grey level.
         inputs.kernels.goals(&self.cells[..self.count], samples, way, limit.saturating_mul(64)) >> 6
+    }
+
+    /// As [`Self::error`], with any motion.
+    pub fn error_of(&self, inputs: &Inputs, motion: Motion, limit: u64) -> u64 {
+        let (cells, limit) = (&self.cells[..self.count], limit.saturating_mul(64));
+        let last = inputs.quarters.plane(motion.vector);
+        let golden = motion.golden.vector().zip(inputs.golden).map(|(vector, golden)| golden.plane(vector));
+        let error = match (golden, motion.golden) {
+            (None, _) => inputs.kernels.goals(cells, last.0, last.1, limit),
+            (Some(golden), Golden::Alone(_)) => inputs.kernels.goals(cells, golden.0, golden.1, limit),
+            (Some(golden), _) => mixed_goals(cells, last, golden, limit),
+        };
+        error >> 6
     }
 
     /// Looks at a square's cells and those around it, where an open square's vector has a weight of `least`.
@@ -90,21 +104,24 @@ impl Goals {
 
 /// Works out a cell's goal.
 fn fill(inputs: &Inputs, x: usize, y: usize, sources: &Sources, goal: &mut Goal) {
-    let stride = inputs.quarters.stride();
+    let mut means = [[0; AREA]; 5];
+    let [own_mean, upper_mean, lower_mean, left_mean, right_mean] = &mut means;
     let current = (&inputs.current.data[y * inputs.current.stride + x..], inputs.current.stride);
     // Whatever has no weight may be anything.
-    let side = |side: &Side, y: usize| match side.open || side.weights == [0; HALF] {
-        true => current,
-        false => (inputs.quarters.block(x, y, side.vector), stride),
-    };
+    fn side<'a>(inputs: &Inputs<'a>, current: Block<'a>, side: &Side, x: usize, y: usize, mean: &'a mut [u8; AREA]) -> Block<'a> {
+        match side.open || side.weights == [0; HALF] {
+            true => current,
+            false => predicted(inputs, side.motion, x, y, mean),
+        }
+    }
     let ([upper, lower], [left, right]) = (&sources.vertical, &sources.horizontal);
     // Of the vertical neighbours, a block begins with its half's first row.
-    let lower_block = if lower.open { (&current.0[HALF * current.1..], current.1) } else { side(lower, y + HALF) };
+    let lower_block = if lower.open { (&current.0[HALF * current.1..], current.1) } else { side(inputs, current, lower, x, y + HALF, lower_mean) };
     let parts = Parts {
         current,
-        own: if sources.open { current } else { (inputs.quarters.block(x, y, sources.vector), stride) },
-        vertical: [side(upper, y), lower_block],
-        horizontal: [side(left, y), side(right, y)],
+        own: if sources.open { current } else { predicted(inputs, sources.motion, x, y, own_mean) },
+        vertical: [side(inputs, current, upper, x, y, upper_mean), lower_block],
+        horizontal: [side(inputs, current, left, x, y, left_mean), side(inputs, current, right, x, y, right_mean)],
         weights: [join(upper.weights, lower.weights), join(left.weights, right.weights)],
         own_open: sources.open,
         vertical_open: [upper.open, lower.open],
@@ -116,6 +133,24 @@ fn fill(inputs: &Inputs, x: usize, y: usize, sources: &Sources, goal: &mut Goal)
     if width < CELL || height < CELL {
         for i in (0..AREA).filter(|i| i % CELL >= width || i / CELL >= height) {
             (goal.target[i], goal.weight[i]) = (0, 0);
+        }
+    }
+}
+
+/// What a motion predicts from (`x`, `y`) on, for a cell. `mean` holds it where two predictions are mixed.
+fn predicted<'a>(inputs: &Inputs<'a>, motion: Motion, x: usize, y: usize, mean: &'a mut [u8; AREA]) -> Block<'a> {
+    let last = (inputs.quarters.block(x, y, motion.vector), inputs.quarters.stride());
+    let golden = motion.golden.vector().zip(inputs.golden);
+    let golden = golden.map(|(vector, golden)| (golden.block(x, y, vector), golden.stride()));
+    match (golden, motion.golden) {
+        (None, _) => last,
+        (Some(golden), Golden::Alone(_)) => golden,
+        (Some(golden), _) => {
+            for (row, out) in mean.as_chunks_mut::<CELL>().0.iter_mut().enumerate() {
+                let (a, b) = (&last.0[row * last.1..][..CELL], &golden.0[row * golden.1..][..CELL]);
+                *out = std::array::from_fn(|i| a[i].midpoint(b[i]) + ((a[i] ^ b[i]) & 1));
+            }
+            (mean, CELL)
         }
     }
 }
@@ -176,6 +211,7 @@ mod tests {
             current: &current,
             display: DISPLAY,
             quarters: &quarters,
+            golden: None,
             hierarchy: &Hierarchy::default(),
             coder: Coder { costs: &costs, surroundings: Surroundings::new(SIZE, None) },
             price: 100,

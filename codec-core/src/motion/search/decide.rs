@@ -36,6 +36,8 @@ pub(super) struct Inputs<'a> {
     pub current: &'a Plane,
     pub display: (usize, usize),
     pub quarters: &'a Quarters,
+    /// The golden frame, where it is another one than the reference.
+    pub golden: Option<&'a Quarters>,
     pub hierarchy: &'a Hierarchy,
     pub coder: Coder<'a>,
     /// Of a bit, in squared grey levels.

@@ -1,6 +1,7 @@
 //! What a vector that is still open should predict in one cell.
 
 use super::surface::Surface;
+use crate::kernels::simd::multiversion;
 use crate::motion::CELL;
 use crate::motion::overlap::UNIT;
 
@@ -113,6 +114,44 @@ pub(super) fn goals_any(goals: &[Goal], samples: &Surface, way: (i32, i32), limi
         }
     }
     sum
+}
+
+/// A plane and how far from their places the samples lie that predict in it.
+pub(super) type Moved<'a> = (&'a Surface, (i32, i32));
+
+/// As [`goals_any`], for the mean of two predictions.
+pub(super) fn mixed_goals(goals: &[Goal], a: Moved, b: Moved, limit: u64) -> u64 {
+    let mut sum = 0;
+    for goal in goals {
+        let block = |(samples, way): Moved<'_>| samples.clamped(goal.x + way.0, goal.y + way.1);
+        let mut error = 0;
+        mixed_goal(goal, (&a.0.data[block(a)..], a.0.stride), (&b.0.data[block(b)..], b.0.stride), &mut error);
+        sum += error;
+        if sum >= limit {
+            break;
+        }
+    }
+    sum
+}
+
+multiversion! {
+    fn mixed_goal(goal: &Goal, a: Block, b: Block, sum: &mut u64) = mixed_goal_any
+}
+
+#[inline(always)]
+fn mixed_goal_any(goal: &Goal, a: Block, b: Block, sum: &mut u64) {
+    let mut squares = [0i32; CELL];
+    let lines = goal.target.as_chunks::<CELL>().0.iter().zip(goal.weight.as_chunks::<CELL>().0);
+    for (row, (target, weight)) in lines.enumerate() {
+        let line = |(block, stride): Block, row: usize| -> [u8; CELL] { *block[row * stride..].first_chunk().expect("rows are longer") };
+        let (a, b) = (line(a, row), line(b, row));
+        for i in 0..CELL {
+            let mean = (i16::from(a[i]) + i16::from(b[i]) + 1) >> 1;
+            let error = (target[i] - weight[i] * mean) >> 3;
+            squares[i] += i32::from(error) * i32::from(error);
+        }
+    }
+    *sum = squares.iter().map(|&square| square as u64).sum();
 }
 
 #[cfg(test)]
