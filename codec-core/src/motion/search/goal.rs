@@ -122,36 +122,34 @@ pub(super) type Moved<'a> = (&'a Surface, (i32, i32));
 /// As [`goals_any`], for the mean of two predictions.
 pub(super) fn mixed_goals(goals: &[Goal], a: Moved, b: Moved, limit: u64) -> u64 {
     let mut sum = 0;
-    for goal in goals {
-        let block = |(samples, way): Moved<'_>| samples.clamped(goal.x + way.0, goal.y + way.1);
-        let mut error = 0;
-        mixed_goal(goal, (&a.0.data[block(a)..], a.0.stride), (&b.0.data[block(b)..], b.0.stride), &mut error);
-        sum += error;
-        if sum >= limit {
-            break;
-        }
-    }
+    add_mixed_goals(goals, a, b, limit, &mut sum);
     sum
 }
 
 multiversion! {
-    fn mixed_goal(goal: &Goal, a: Block, b: Block, sum: &mut u64) = mixed_goal_any
+    fn add_mixed_goals(goals: &[Goal], a: Moved, b: Moved, limit: u64, sum: &mut u64) = add_mixed_goals_any
 }
 
 #[inline(always)]
-fn mixed_goal_any(goal: &Goal, a: Block, b: Block, sum: &mut u64) {
-    let mut squares = [0i32; CELL];
-    let lines = goal.target.as_chunks::<CELL>().0.iter().zip(goal.weight.as_chunks::<CELL>().0);
-    for (row, (target, weight)) in lines.enumerate() {
-        let line = |(block, stride): Block, row: usize| -> [u8; CELL] { *block[row * stride..].first_chunk().expect("rows are longer") };
-        let (a, b) = (line(a, row), line(b, row));
-        for i in 0..CELL {
-            let mean = (i16::from(a[i]) + i16::from(b[i]) + 1) >> 1;
-            let error = (target[i] - weight[i] * mean) >> 3;
-            squares[i] += i32::from(error) * i32::from(error);
+fn add_mixed_goals_any(goals: &[Goal], a: Moved, b: Moved, limit: u64, sum: &mut u64) {
+    const MISSING: &str = "rows are longer than blocks";
+    for goal in goals {
+        let blocks = [a, b].map(|(samples, way)| (samples.block(goal.x + way.0, goal.y + way.1), samples.stride));
+        let mut squares = [0i32; CELL];
+        let lines = goal.target.as_chunks::<CELL>().0.iter().zip(goal.weight.as_chunks::<CELL>().0);
+        for (row, (target, weight)) in lines.enumerate() {
+            let [a, b] = blocks.map(|(block, stride)| block[row * stride..].first_chunk::<CELL>().expect(MISSING));
+            for i in 0..CELL {
+                let mean = (i16::from(a[i]) + i16::from(b[i]) + 1) >> 1;
+                let error = (target[i] - weight[i] * mean) >> 3;
+                squares[i] += i32::from(error) * i32::from(error);
+            }
+        }
+        *sum += squares.iter().map(|&square| square as u64).sum::<u64>();
+        if *sum >= limit {
+            break;
         }
     }
-    *sum = squares.iter().map(|&square| square as u64).sum();
 }
 
 #[cfg(test)]
