@@ -137,6 +137,11 @@ impl BlockField {
         self.golden.iter().any(|&golden| golden != Golden::Unused)
     }
 
+    /// Share of the cells that the golden frame predicts, alone or with the last one, 0..=1.
+    pub fn golden_share(&self) -> f32 {
+        self.golden.iter().filter(|&&golden| golden != Golden::Unused).count() as f32 / self.golden.len() as f32
+    }
+
     /// Binary logarithm of the side of the leaf that holds a cell.
     pub fn log2(&self, row: usize, col: usize) -> u8 {
         self.log2[row * self.cols + col]
