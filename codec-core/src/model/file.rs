@@ -20,7 +20,7 @@ pub(super) const CHECKSUM: &str = "sha256";
 /// A model file is a few MB; a larger one than this is not one of ours.
 const MAX_FILE_BYTES: u64 = 2 << 30;
 
-static EMBEDDED: &[u8] = include_bytes!("../../../models/rt.safetensors");
+static EMBEDDED: &[u8] = ngc_models::RT;
 
 /// Where a model comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
