@@ -22,6 +22,9 @@ fn torch_folder() -> PathBuf {
     let default = Path::new(&package).join("../target/libtorch/site/torch/lib");
     let folder = std::env::var_os("NGC_TORCH_LIB").map_or(default, PathBuf::from);
     folder.canonicalize().unwrap_or_else(|_| {
-        panic!("libtorch is not in {}: run tests/setup.sh, or set NGC_TORCH_LIB to the folder of libtorch_cpu.so", folder.display())
+        panic!(
+            "libtorch is not in {}: run tests/setup.sh, or set NGC_TORCH_LIB to the folder of libtorch_cpu.so",
+            folder.display()
+        )
     })
 }

@@ -1,6 +1,6 @@
 //! Decoding of the residual latent of a 640x384 frame, by instruction set.
 
-use codec_core::entropy::{
+use codec_core::training::entropy::{
     Backend, EntropyConfig, EntropyModel, EntropyParams, IntLayer, LatentInput, Scratch, SymbolReader, SymbolWriter, Tables,
     decode_latent, encode_latent,
 };

@@ -7,9 +7,6 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Reading or writing a file failed.
-    #[error("{context}: {source}")]
-    Io { context: String, source: std::io::Error },
     /// The data is damaged: a checksum, length or symbol does not fit. Decoding resumes at the next keyframe.
     #[error("corrupt data: {0}")]
     Corrupt(String),
@@ -36,5 +33,16 @@ pub enum Error {
     InvalidConfig(String),
     /// A P-frame arrived while no reference exists: send a keyframe first.
     #[error("a keyframe is needed before frame {frame_number}")]
-    NeedKeyframe { frame_number: u32 },
+    NeedKeyframe {
+        /// As far as the unit carries it: the low 16 bits.
+        frame_number: u32,
+    },
+}
+
+impl Error {
+    /// Whether the unit is at fault: damaged, or its reference is not there. [`Decoder::conceal`](crate::Decoder::conceal) gives a
+    /// stand-in, and decoding goes on at the next keyframe. After any other error it would fail again.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::NeedKeyframe { .. })
+    }
 }

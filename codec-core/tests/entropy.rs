@@ -3,7 +3,7 @@
 mod common;
 
 use codec_core::Error;
-use codec_core::entropy::{
+use codec_core::training::entropy::{
     Backend, EntropyConfig, EntropyModel, EntropyParams, LatentGrid, LatentInput, RawTensor, Scratch, SymbolReader, SymbolWriter,
     Tables, decode_latent, encode_latent, frugal, quantise, sigma,
 };

@@ -7,7 +7,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use codec_core::bitstream::{FrameHeader, FrameType, Profile, Scan, SequenceHeader, VideoInfo, parse_unit, scan, write_unit};
-use codec_core::entropy::{EntropyModel, LatentInput, Scratch, SymbolReader, SymbolWriter, Tables, decode_latent, encode_latent};
+use codec_core::training::entropy::{
+    EntropyModel, LatentInput, Scratch, SymbolReader, SymbolWriter, Tables, decode_latent, encode_latent,
+};
 use codec_core::{Error, Limits};
 use common::{Lcg, config, model};
 

@@ -39,6 +39,7 @@ pub enum FrameType {
 /// How a frame is made of fields, for video whose interlacing differs from frame to frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FieldFlags {
+    /// Its lines are of two fields.
     pub interlaced: bool,
     /// The top field is shown first; of one field: it is the top one.
     pub top_first: bool,
@@ -66,6 +67,7 @@ impl FieldFlags {
 /// Header of every frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
+    /// How the frame is coded.
     pub frame_type: FrameType,
     /// Quality index `0..=63`, lower is better.
     pub quality: u8,
@@ -85,6 +87,7 @@ impl FrameHeader {
         Self { frame_type, quality, residual_quality: quality, frame_number, fields: FieldFlags::default() }
     }
 
+    /// Whether decoding can start here.
     pub fn is_keyframe(&self) -> bool {
         self.frame_type == FrameType::I
     }
@@ -179,11 +182,13 @@ pub enum Profile {
 pub struct SequenceHeader {
     /// First bytes of the SHA-256 of the model file. A decoder with another model must refuse.
     pub model_id: [u8; MODEL_ID_BYTES],
+    /// Which networks the model is made of.
     pub profile: Profile,
-    /// Seed of [`shift`](super::shift()), `None` if P-frames are not shifted.
+    /// Seed of the circular shifts of P-frames, `None` if P-frames are not shifted.
     pub random_shift: Option<u32>,
     /// Where the synthesis transforms lie between the faithful (0) and the detailed (255) ones of the model.
     pub detail: u8,
+    /// Size, timing and colour of the video.
     pub video: VideoInfo,
 }
 

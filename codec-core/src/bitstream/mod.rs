@@ -11,7 +11,8 @@ mod video_info;
 mod writer;
 
 pub use header::{BITSTREAM_VERSION, FieldFlags, FrameHeader, FrameType, MODEL_ID_BYTES, Profile, QUALITY_MAX, SequenceHeader};
-pub use shift::{prior_cells, shift};
+pub(crate) use shift::prior_cells;
+pub use shift::shift;
 pub use sync::{Scan, UnitSummary, scan};
 pub use unit::{MAGIC, ParsedUnit, is_keyframe, parse_unit};
 pub use video_info::{ColorInfo, ContentLight, MasteringDisplay, VideoInfo};

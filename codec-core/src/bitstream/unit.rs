@@ -54,6 +54,7 @@ pub(super) const MIN_UNIT_BYTES: usize = SHORT.marker.len() + 1 + 1 + 1 + SHORT.
 /// One whole unit, checked; the payload is borrowed from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedUnit<'a> {
+    /// On every unit.
     pub header: FrameHeader,
     /// On every I unit and only there.
     pub sequence: Option<SequenceHeader>,

@@ -13,13 +13,16 @@ pub struct VideoInfo {
     pub framerate: (u32, u32),
     /// Width of a sample over its height.
     pub par: (u32, u32),
+    /// What the samples mean.
     pub color: ColorInfo,
     /// Where chroma samples lie: 0 unknown, else 1 + Chroma420SampleLocType of ISO/IEC 23091-2 (1 left, 2 centre,
     /// 3 top-left, 4 top, 5 bottom-left, 6 bottom).
     pub chroma_site: u8,
     /// 0 progressive, 1 interleaved fields with the top field first, 2 with the bottom field first, 3 mixed.
     pub interlace: u8,
+    /// HDR: the display that the video was made on.
     pub mastering_display: Option<MasteringDisplay>,
+    /// HDR: how bright the video is.
     pub content_light: Option<ContentLight>,
 }
 

@@ -10,9 +10,13 @@ use crate::{Error, Result};
 /// A quantised latent, NHWC `[rows][cols][channels]`, 8 fractional bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LatentGrid {
+    /// Rows of cells.
     pub rows: usize,
+    /// Columns of cells.
     pub cols: usize,
+    /// Channels of a cell.
     pub channels: usize,
+    /// `rows * cols * channels` values.
     pub data: Vec<i32>,
 }
 
@@ -42,6 +46,7 @@ impl LatentGrid {
 pub struct LatentInput<'a> {
     /// Multiples of 4.
     pub rows: usize,
+    /// Columns of `y`.
     pub cols: usize,
     /// NHWC `[rows/4][cols/4][hyper_channels]`.
     pub z: &'a [f32],

@@ -61,6 +61,7 @@ impl EntropyModel {
         })
     }
 
+    /// What the model is made of.
     pub fn config(&self) -> &EntropyConfig {
         &self.config
     }

@@ -12,7 +12,9 @@ use crate::{Error, Result};
 /// A backward flow field: current(p) is about previous(p + flow(p)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowField {
+    /// Rows of vectors.
     pub rows: usize,
+    /// Columns of vectors.
     pub cols: usize,
     /// NHWC `[rows][cols][2]`: (dx, dy) in pixels of the full resolution.
     pub data: Vec<f32>,

@@ -1,7 +1,7 @@
 //! Planar 4:2:0 frames of 8 bits: owned ones, views into foreign memory, and padding to the coded size.
 
 mod owned;
-pub mod pad;
+pub(crate) mod pad;
 mod plane;
 mod view;
 

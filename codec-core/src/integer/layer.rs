@@ -74,10 +74,12 @@ impl Pointwise {
         Ok(Self { layer: Packed::new(inputs, outputs, params, activation) })
     }
 
+    /// Channels that come in.
     pub fn inputs(&self) -> usize {
         self.layer.inputs
     }
 
+    /// Channels that go out.
     pub fn outputs(&self) -> usize {
         self.layer.outputs
     }

@@ -14,9 +14,13 @@ use crate::model::prices::BitPrices;
 /// The I-branch or the residual branch.
 #[derive(Clone, Debug)]
 pub struct Branch {
+    /// From the packed frame to the latent.
     pub analysis: Analysis,
+    /// From the latent to the hyper-latent.
     pub hyper: HyperAnalysis,
+    /// Between the latent and its quantiser steps.
     pub gains: LatentGains,
+    /// From the latent to the packed frame.
     pub synthesis: Synthesis,
     /// What a bit is worth in squared quantiser steps, for each channel; empty where bits have no price.
     pub bit_prices: Vec<f32>,

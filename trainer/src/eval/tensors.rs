@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use codec_core::frame::{Frame, Plane};
-use codec_core::nn::ops::Planes;
+use codec_core::training::nn::ops::Planes;
 use tch::{Kind, Tensor};
 
 /// A frame of even sides as tensors.

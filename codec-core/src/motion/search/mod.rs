@@ -55,11 +55,13 @@ pub enum SearchEffort {
 /// What a search found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// The motion.
     pub field: BlockField,
     /// What is left to code after prediction from the reference, and what there would be without one: sums of transformed absolute
     /// differences at half the size, without the blocks' means. Only their ratio means something; in a new scene, prediction
     /// is no cheaper.
     pub inter_cost: u64,
+    /// See [`Self::inter_cost`].
     pub intra_cost: u64,
 }
 
@@ -82,6 +84,7 @@ struct Tools {
 }
 
 impl BlockSearch {
+    /// A search with empty buffers.
     pub fn new(effort: SearchEffort) -> Self {
         Self {
             effort,
