@@ -106,6 +106,7 @@
 // What only the module `training` hands on is checked for use where that is built.
 #![cfg_attr(not(feature = "training"), allow(dead_code, unused_imports))]
 
+mod architecture;
 pub mod bitstream;
 mod device;
 mod entropy;

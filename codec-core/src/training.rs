@@ -17,6 +17,7 @@ macro_rules! open {
 }
 
 open! {
+    architecture: "What a model is made of.",
     entropy: "Entropy coding in exact integer arithmetic.",
     flow: "Dense motion estimation for the `paper` profile.",
     integer: "Integer convolutions.",

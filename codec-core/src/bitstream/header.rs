@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::reader::Reader;
+use super::varint::put_varint;
 use super::video_info::{ColorInfo, ContentLight, MasteringDisplay, VideoInfo};
-use super::writer::put_varint;
 use crate::{Error, Limits, Result};
 
 /// Version of syntax and decoding process that this build writes and reads.

@@ -7,6 +7,7 @@ mod reader;
 mod shift;
 mod sync;
 mod unit;
+mod varint;
 mod video_info;
 mod writer;
 

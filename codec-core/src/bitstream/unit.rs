@@ -1,7 +1,8 @@
 //! Framing of units and reading of one whole unit.
 
 use super::header::{FrameHeader, FrameType, SequenceHeader};
-use super::reader::{Reader, VARINT_MAX_BYTES, Varint, varint};
+use super::reader::Reader;
+use super::varint::{VARINT_MAX_BYTES, Varint, varint};
 use crate::{Error, Limits, Result};
 
 /// First bytes of every stream: the marker of a keyframe unit.

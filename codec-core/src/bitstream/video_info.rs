@@ -1,5 +1,6 @@
 //! Description of the video that a stream carries.
 
+use crate::frame::pad::CODED_MULTIPLE;
 use crate::{Error, Result};
 
 /// Size, timing and colour of a video. All of it is carried in-band by every keyframe.
@@ -57,7 +58,7 @@ impl VideoInfo {
 
     /// Both sides padded up to a multiple of 64: the size that the networks see, (width, height).
     pub fn coded_size(&self) -> (u64, u64) {
-        let pad = |side: u32| u64::from(side).next_multiple_of(64);
+        let pad = |side: u32| u64::from(side).next_multiple_of(CODED_MULTIPLE as u64);
         (pad(self.width), pad(self.height))
     }
 

@@ -1,45 +1,12 @@
 //! Coding of one latent: z, then y in one or two steps.
 
 use super::ACTIVATION_FRACTION_BITS;
+use super::grid::LatentGrid;
 use super::model::EntropyModel;
 use super::networks::Scratch;
 use super::symbols::{MAX_SYMBOL, SymbolReader, SymbolWriter};
 use super::tables::Tables;
 use crate::{Error, Result};
-
-/// A quantised latent, NHWC `[rows][cols][channels]`, 8 fractional bits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LatentGrid {
-    /// Rows of cells.
-    pub rows: usize,
-    /// Columns of cells.
-    pub cols: usize,
-    /// Channels of a cell.
-    pub channels: usize,
-    /// `rows * cols * channels` values.
-    pub data: Vec<i32>,
-}
-
-impl LatentGrid {
-    /// A grid of zeros.
-    pub fn new(rows: usize, cols: usize, channels: usize) -> Self {
-        Self { rows, cols, channels, data: vec![0; rows * cols * channels] }
-    }
-
-    /// The grid moved circularly by (`dy`, `dx`) cells, as `torch.roll` moves it.
-    pub fn rolled(&self, dy: i32, dx: i32) -> Self {
-        if (dy, dx) == (0, 0) || self.data.is_empty() {
-            return self.clone();
-        }
-        let mut out = Self::new(self.rows, self.cols, self.channels);
-        let wrap = |i: usize, d: i32, n: usize| (i as i64 + i64::from(d)).rem_euclid(n as i64) as usize;
-        for (index, cell) in self.data.chunks_exact(self.channels).enumerate() {
-            let (row, col) = (wrap(index / self.cols, dy, self.rows), wrap(index % self.cols, dx, self.cols));
-            out.data[(row * self.cols + col) * self.channels..][..self.channels].copy_from_slice(cell);
-        }
-        out
-    }
-}
 
 /// A latent that the analysis transform made, in quantiser steps.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,7 @@ mod adaptive;
 mod checksum;
 mod config;
 mod conv;
+mod grid;
 mod latent;
 mod model;
 mod networks;
@@ -26,7 +27,8 @@ mod tables;
 pub use crate::integer::Backend;
 pub use adaptive::AdaptiveBit;
 pub use config::{EntropyConfig, LayerShape};
-pub use latent::{LatentGrid, LatentInput, decode_latent, encode_latent, encode_silence, frugal, quantise};
+pub use grid::LatentGrid;
+pub use latent::{LatentInput, decode_latent, encode_latent, encode_silence, frugal, quantise};
 pub use model::EntropyModel;
 pub use networks::Scratch;
 pub(crate) use params::find;
@@ -43,4 +45,4 @@ pub const GAIN_FRACTION_BITS: u32 = 12;
 /// Fractional bits of an int8 weight are its output channel's shift, at most this.
 pub const MAX_SHIFT: u8 = 14;
 /// Number of quality indices; index 0 is the best.
-pub const QUALITIES: usize = 64;
+pub const QUALITIES: usize = crate::bitstream::QUALITY_MAX as usize + 1;

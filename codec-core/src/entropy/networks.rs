@@ -1,7 +1,7 @@
 //! The integer networks: from z, prior and first half to mean and scale of every element.
 
 use super::GAIN_FRACTION_BITS;
-use super::latent::LatentGrid;
+use super::grid::LatentGrid;
 use super::model::EntropyModel;
 use crate::integer::{Backend, Machine};
 

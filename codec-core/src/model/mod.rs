@@ -3,13 +3,11 @@
 
 #[cfg(feature = "torch")]
 pub mod calibrate;
-pub mod config;
 #[cfg(feature = "torch")]
 mod entropy;
 mod file;
 #[cfg(feature = "torch")]
 mod floats;
-pub mod prices;
 #[cfg(feature = "torch")]
 pub mod quantise;
 

@@ -6,7 +6,8 @@
 
 use tch::Tensor;
 
-use super::layers::{Conv, ConvConfig, QualityKnots, leaky};
+use super::activation::leaky;
+use super::layers::{Conv, ConvConfig, QualityKnots};
 use super::params::Scope;
 use super::transfer::remembered;
 use crate::Result;
@@ -122,7 +123,9 @@ fn saved(centred: &Tensor, scale: &Tensor, prices: &Tensor) -> Result<Tensor> {
 /// One layer of the integer networks.
 #[derive(Debug)]
 pub struct QuantisedLayer {
+    /// The layer in floats.
     pub conv: Conv,
+    /// A LeakyReLU follows.
     pub leaky: bool,
 }
 
@@ -139,7 +142,9 @@ pub struct EntropyNet {
     hyper_analysis: [Conv; 4],
     /// In the order of [`EntropyConfig::layer_shapes`].
     pub layers: Vec<QuantisedLayer>,
+    /// Gain of the hyper features.
     pub hyper_gain: QualityKnots,
+    /// Mean of z.
     pub z_mean: QualityKnots,
     /// Logarithm of the scale of z.
     pub z_scale: QualityKnots,
@@ -148,6 +153,7 @@ pub struct EntropyNet {
 /// Names of the integer layers: hyper-decoder, parameters of the first and of the second step.
 pub const LAYERS: [&str; 11] = ["hs0", "hs1", "hs2", "p1a", "p1b", "p1c", "h1", "p2a", "p2b", "p2c", "h2"];
 impl EntropyNet {
+    /// Takes the parameters below `p`.
     pub fn new(mut p: Scope, config: &EntropyConfig) -> Result<Self> {
         let (c, cz, w) = (config.channels as i64, config.hyper_channels as i64, config.width as i64);
         let hyper_analysis = [
@@ -179,6 +185,7 @@ impl EntropyNet {
         })
     }
 
+    /// What it was built by.
     pub fn config(&self) -> &EntropyConfig {
         &self.config
     }

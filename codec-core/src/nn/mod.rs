@@ -1,5 +1,6 @@
 //! The networks, on libtorch.
 
+pub mod activation;
 pub mod blocks;
 pub mod codec;
 mod dct;
@@ -16,7 +17,7 @@ pub mod transfer;
 pub mod transform;
 pub mod uflow;
 
-pub use crate::model::config::{FlowConfig, ModelConfig, PostfilterConfig, Profile, TransformConfig};
+pub use crate::architecture::{FlowConfig, ModelConfig, PostfilterConfig, Profile, TransformConfig};
 pub use codec::Networks;
 pub use params::{ParamStore, Precision};
 pub use postfilter::Postfilter;

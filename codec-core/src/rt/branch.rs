@@ -6,10 +6,10 @@ use super::hyper::HyperAnalysis;
 use super::reader::Reader;
 use super::synthesis::Synthesis;
 use crate::Result;
+use crate::architecture::BitPrices;
+use crate::architecture::TransformConfig;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, LatentGrid, QUALITIES, RawDtype};
 use crate::integer::{Machine, resize};
-use crate::model::config::TransformConfig;
-use crate::model::prices::BitPrices;
 
 /// The I-branch or the residual branch.
 #[derive(Clone, Debug)]

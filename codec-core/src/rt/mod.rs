@@ -25,9 +25,9 @@ pub use reader::Reader;
 pub use synthesis::{Synthesis, SynthesisScratch};
 
 use crate::Result;
+use crate::architecture::ModelConfig;
+use crate::architecture::{NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 use crate::kernels::PACKED_CHANNELS;
-use crate::model::config::ModelConfig;
-use crate::model::prices::{NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 
 /// All networks of a model of the `rt` profile.
 #[derive(Clone, Debug)]

@@ -88,7 +88,7 @@ impl Discriminator {
 
     /// `rgb` `[N, 3, H, W]` in 0..=1, `latent` `[N, C, H/16, W/16]`. `frozen`: gradients reach the image alone.
     pub fn forward(&self, rgb: &Tensor, latent: &Tensor, frozen: bool) -> Result<Verdict> {
-        let act = |x: Tensor| Ok::<_, anyhow::Error>(codec_core::training::nn::layers::leaky(&x, SLOPE)?);
+        let act = |x: Tensor| Ok::<_, anyhow::Error>(codec_core::training::nn::activation::leaky(&x, SLOPE)?);
         let image = rgb.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?;
         let mut x = match &self.condition {
             Some(condition) => {

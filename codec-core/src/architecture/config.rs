@@ -109,9 +109,7 @@ impl Default for PostfilterConfig {
 }
 
 /// Channels of a packed frame at 1/8: 8x8 luma samples and 4x4 samples of each chroma plane.
-pub const PACKED_CHANNELS: i64 = 96;
-/// Number of quality indices; index 0 is the best.
-pub const QUALITIES: usize = 64;
+pub const PACKED_CHANNELS: i64 = crate::kernels::PACKED_CHANNELS as i64;
 
 impl ModelConfig {
     /// The `rt` profile: 96 channels at 1/8, 192 at 1/16, 64 latent channels of the networks and 128 linear ones.
