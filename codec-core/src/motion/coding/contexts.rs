@@ -1,7 +1,7 @@
 //! Which model a bit has: numbers that depend on decoded integers alone.
 
 use super::candidates::{Candidates, MAX_CANDIDATES};
-use crate::motion::MIN_LOG2;
+use crate::motion::{MAX_LOG2, MIN_LOG2};
 
 /// Classes of a difference's magnitude by its binary logarithm; a difference is below 2^14.
 pub(super) const CLASSES: usize = 14;
@@ -12,6 +12,8 @@ pub(super) const SPREADS: usize = 3;
 pub(super) const OTHERS: usize = 3;
 pub(super) const SIDES: usize = 3;
 
+/// By size, neighbours and the last frame; the last one is for squares outside the picture.
+pub(super) const SPLITS: usize = (MAX_LOG2 - MIN_LOG2) as usize * 3 * 3 + 1;
 /// By size and number of candidates; the last one is for leaves outside the picture.
 pub(super) const MERGES: usize = SIZES * MAX_CANDIDATES + 1;
 const ORIGINS: usize = 8;

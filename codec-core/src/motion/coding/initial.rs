@@ -1,7 +1,6 @@
 //! Probabilities that the models start with, in 1/256: means over clips.
 
-use super::candidates::SPLITS;
-use super::contexts::{CLASSES, INDICES, MERGES, NEGATIVES, NONZEROS, OTHERS, SECONDS, SIDES, SIZES, SPREADS};
+use super::contexts::{CLASSES, INDICES, MERGES, NEGATIVES, NONZEROS, OTHERS, SECONDS, SIDES, SIZES, SPLITS, SPREADS};
 use crate::entropy::AdaptiveBit;
 
 /// What an initial probability counts for, in bits seen.

@@ -1,7 +1,7 @@
 //! The adaptive models of motion, and what they say that choices cost.
 
-use super::candidates::{Candidates, SPLITS};
-use super::contexts::{CLASSES, Component, INDICES, MERGES, NEGATIVES, NONZEROS, ROWS, SECONDS, index, merge};
+use super::candidates::Candidates;
+use super::contexts::{CLASSES, Component, INDICES, MERGES, NEGATIVES, NONZEROS, ROWS, SECONDS, SPLITS, index, merge};
 use super::initial;
 use crate::entropy::AdaptiveBit;
 use crate::motion::{MIN_LOG2, MotionVector};
