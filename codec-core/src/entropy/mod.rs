@@ -26,9 +26,9 @@ mod tables;
 
 pub use crate::integer::Backend;
 pub use adaptive::AdaptiveBit;
-pub use config::{EntropyConfig, LayerShape};
+pub use config::{EntropyConfig, LayerShape, Layers, ParameterLayers};
 pub use grid::LatentGrid;
-pub use latent::{LatentInput, decode_latent, encode_latent, encode_silence, frugal, quantise};
+pub use latent::{LatentContext, LatentInput, frugal, quantise};
 pub use model::EntropyModel;
 pub use networks::Scratch;
 pub(crate) use params::find;

@@ -12,7 +12,7 @@ use super::stream::{Adaptive, InterFrame, MAX_PENDING, ParsedMotion, Stream};
 use super::times::StageTimes;
 use crate::bitstream::{ParsedUnit, SequenceHeader, VideoInfo, parse_unit};
 use crate::device::DeviceSpec;
-use crate::entropy::{Scratch, SymbolReader, decode_latent};
+use crate::entropy::{LatentContext, Scratch, SymbolReader};
 use crate::frame::Frame;
 use crate::kernels::parallel::beside;
 use crate::loopfilter::FilterCoder;
@@ -231,16 +231,15 @@ impl Decoder {
         let quality = unit.header.quality;
         let mut reader = SymbolReader::new(unit.payload)?;
         // Parsed and checked before anything of the last picture is given up.
-        let latent = decode_latent(
-            &self.model.intra_entropy,
-            &self.model.tables,
+        let context = LatentContext {
+            model: &self.model.intra_entropy,
+            tables: &self.model.tables,
             quality,
-            height / 16,
-            width / 16,
-            None,
-            &mut reader,
-            &mut self.scratch,
-        )?;
+            rows: height / 16,
+            cols: width / 16,
+            prior: None,
+        };
+        let latent = context.decode(&mut reader, &mut self.scratch)?;
         let display = sequence.video.display_size();
         let mut adaptive = Adaptive { motion: MotionCoder::new(display.0, display.1), filter: FilterCoder::new(display) };
         let filter = adaptive.filter.decode(&mut reader)?;
@@ -269,23 +268,16 @@ impl Decoder {
         let motion = match &model.flow_entropy {
             Some(entropy) => {
                 let prior = flow_prior.as_ref();
-                let latent = decode_latent(entropy, &model.tables, quality, rows, cols, prior, &mut reader, scratch)?;
-                ParsedMotion::Flow(latent, quality)
+                let context = LatentContext { model: entropy, tables: &model.tables, quality, rows, cols, prior };
+                ParsedMotion::Flow(context.decode(&mut reader, scratch)?, quality)
             }
             None => ParsedMotion::Blocks(adaptive.motion.decode(&mut reader)?),
         };
         let filter_coder = &mut adaptive.filter;
         let parse = move || -> Result<_> {
-            let residual = decode_latent(
-                &model.residual_entropy,
-                &model.tables,
-                residual_quality,
-                rows,
-                cols,
-                residual_prior.as_ref(),
-                &mut reader,
-                scratch,
-            )?;
+            let (quality, prior) = (residual_quality, residual_prior.as_ref());
+            let context = LatentContext { model: &model.residual_entropy, tables: &model.tables, quality, rows, cols, prior };
+            let residual = context.decode(&mut reader, scratch)?;
             let filter = filter_coder.decode(&mut reader)?;
             Ok(((residual, filter, reader.finish()?), start.elapsed()))
         };
