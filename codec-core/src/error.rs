@@ -28,6 +28,9 @@ pub enum Error {
     /// Memory, of the host or of the device, ran out.
     #[error("not enough memory: {0}")]
     OutOfMemory(String),
+    /// A computation failed that should not: a defect of this library.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
     /// A configuration value lies outside its range.
     #[error("invalid configuration: {0}")]
     InvalidConfig(String),

@@ -22,13 +22,7 @@ use ngc_tests::{decode, encode, encoder_config, real_frames, repository, synthet
 use tch::{Device, Kind, Tensor};
 
 fn planes(frame: &Frame) -> Planes {
-    let (h, w) = (frame.height() as i64, frame.width() as i64);
-    let plane = |i: usize, h: i64, w: i64| {
-        let bytes = Tensor::from_slice(&frame.plane(i).data).view([1, 1, h, w]).to_kind(Kind::Float);
-        bytes / 255.0 - 0.5
-    };
-    let uv = Tensor::cat(&[plane(1, h / 2, w / 2), plane(2, h / 2, w / 2)], 1);
-    Planes { y: plane(0, h, w), uv }
+    Planes::from_frame(frame, Device::Cpu, Kind::Float).unwrap()
 }
 
 fn largest_difference(a: &Tensor, b: &[f32]) -> f64 {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::codes::Code;
 use super::reader::Reader;
 use super::varint::put_varint;
 use super::video_info::{ColorInfo, ContentLight, MasteringDisplay, VideoInfo};
@@ -211,7 +212,7 @@ impl SequenceHeader {
             put_varint(&mut fields, value);
         }
         let c = &v.color;
-        fields.extend([c.range, c.primaries, c.transfer, c.matrix, v.chroma_site, v.interlace]);
+        fields.extend([c.range as u8, c.primaries, c.transfer, c.matrix, v.chroma_site as u8, v.interlacing as u8]);
         if let Some(display) = &v.mastering_display {
             put_tlv(&mut fields, TLV_MASTERING_DISPLAY, &mastering_display_bytes(display));
         }
@@ -261,14 +262,23 @@ impl SequenceHeader {
         };
         limits.check_size(video.width, video.height)?;
         let [range, primaries, transfer, matrix] = r.array("the colorimetry")?;
-        video.color = ColorInfo { range, matrix, transfer, primaries };
-        video.chroma_site = r.u8("the chroma site")?;
-        video.interlace = r.u8("the interlace mode")?;
+        video.color = ColorInfo { range: decoded(range)?, matrix, transfer, primaries };
+        video.chroma_site = decoded(r.u8("the chroma site")?)?;
+        video.interlacing = decoded(r.u8("the interlace mode")?)?;
         // The CRC fits, so this is no damage.
         video.check().map_err(|e| Error::Unsupported(format!("sequence header: {e}")))?;
         let detail = read_tlvs(&mut r, &mut video)?;
         Ok(Self { model_id, profile, random_shift, detail, video })
     }
+}
+
+/// What a code stands for.
+///
+/// # Errors
+/// [`Error::Unsupported`] for one that has no meaning: the CRC fits, so it is no damage.
+fn decoded<T: Code>(code: u8) -> Result<T> {
+    let unknown = || format!("sequence header: {} is {code}, it must be in 0..={}", T::NAME, T::ALL.len() - 1);
+    T::from_code(code).ok_or_else(|| Error::Unsupported(unknown()))
 }
 
 fn put_tlv(out: &mut Vec<u8>, kind: u8, value: &[u8]) {

@@ -8,6 +8,8 @@
 //! What is not predicted by networks, motion on trees, is coded bit by bit with adaptive probabilities ([`AdaptiveBit`]) in the
 //! same rANS.
 //!
+//! In: latents and trees as integers. Out: a payload; and the way back, bit by bit the same on every machine.
+//!
 //! The order of symbols of a latent: z (row, column, channel), then y (row, column, channel) of the first half, then of
 //! the second. A frame has one payload; a P-frame's holds the flow latent followed by the residual latent.
 

@@ -1,4 +1,6 @@
 //! Dense motion estimation for the `paper` profile, which only the encoder needs.
+//!
+//! In: two luma planes. Out: a field of vectors at a quarter of their resolution.
 
 pub mod dis;
 #[cfg(test)]

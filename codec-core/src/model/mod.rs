@@ -1,5 +1,8 @@
 //! Model files: one safetensors file with the configuration in its metadata, the integer networks that make parsing and, in the `rt`
 //! profile, pictures exact, and the float weights of the `paper` profile.
+//!
+//! In: a file. Out: integer networks that run ([`rt`](crate::rt), [`entropy`](crate::entropy)). With libtorch also the way back: what was
+//! learned (`nn`) becomes integers and a file.
 
 #[cfg(feature = "torch")]
 pub mod calibrate;

@@ -1,6 +1,6 @@
 //! Rate control: which quality index a frame gets, and how many bits it may have at most.
 //!
-//! Works on times and sizes alone. The time between frames is measured, never derived from a frame rate, so variable and
+//! In: times and sizes of frames. Out: a quality index and bounds on bits. Works on times and sizes alone. The time between frames is measured, never derived from a frame rate, so variable and
 //! unknown frame rates need nothing special.
 
 mod buffer;

@@ -12,7 +12,7 @@
 
 use std::sync::Mutex;
 
-use codec_core::bitstream::{FieldFlags, VideoInfo};
+use codec_core::bitstream::{FieldFlags, Interlacing, VideoInfo};
 use codec_core::{Decoder, Error, Picture, estimated_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
@@ -332,7 +332,7 @@ impl NgcDec {
             *described = Some(picture.video.clone());
             self.describe_output(picture.video, input)?;
         }
-        let fields = (picture.video.interlace != 0).then(|| fields_of(frame)).flatten();
+        let fields = (picture.video.interlacing != Interlacing::Progressive).then(|| fields_of(frame)).flatten();
         self.obj().allocate_output_frame(frame, None)?;
         let info = self.obj().output_state().ok_or(gst::FlowError::NotNegotiated)?.info().clone();
         copy(picture, frame, &info)?;

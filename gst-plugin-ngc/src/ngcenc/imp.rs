@@ -14,7 +14,7 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use codec_core::bitstream::FieldFlags;
+use codec_core::bitstream::{FieldFlags, Interlacing};
 use codec_core::{Encoder, FrameOptions, Limits, Packet, estimated_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
@@ -277,7 +277,7 @@ fn check_size(
     before: Option<&codec_core::bitstream::VideoInfo>,
 ) -> codec_core::Result<()> {
     let (width, height) = (video.width, video.height);
-    let limit = Limits::default().max_pixels;
+    let limit = Limits::MAX_PIXELS;
     let pixels = u64::from(width) * u64::from(height);
     if pixels > limit {
         return Err(codec_core::Error::Limit(format!(
@@ -306,7 +306,7 @@ fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> co
     let view = frame::view(&mapped, &state.neutral)?;
     let mut packet = encoder.encode(&view, options)?;
     let fields = interlacing::of(buffer);
-    if state.video.interlace != 0 && fields != FieldFlags::default() {
+    if state.video.interlacing != Interlacing::Progressive && fields != FieldFlags::default() {
         packet.data = interlacing::add(&packet.data, fields)?;
     }
     Ok(packet)

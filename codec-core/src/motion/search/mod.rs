@@ -1,5 +1,7 @@
 //! The encoder's search for block motion.
 //!
+//! In: a frame's luma, the reference's, and what the coder's choices cost. Out: a field, and what the prediction leaves.
+//!
 //! From coarse to fine: pictures at an eighth of the size (a quarter for small ones) are searched exhaustively over a wide window
 //! ([`coarse`]), then those at a quarter and at half the size around what was found ([`hierarchy`]). That gives candidates at full
 //! size, beside the neighbours' vectors, the last frame's and zero, whose errors are worked out for whole roots ([`table`]). From
