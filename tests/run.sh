@@ -80,6 +80,21 @@ lint() {
   cargo fmt --check && cargo clippy --quiet --release --workspace --all-targets -- -D warnings
 }
 
+# What codec-core offers without the feature `training`: all of it documented, and little enough to be learnt.
+interface() {
+  local pages=${CARGO_TARGET_DIR:-target}/doc/codec_core items methods
+  RUSTDOCFLAGS='-D warnings' cargo doc --quiet --release -p codec-core --no-deps || return 1
+  items=$(grep -oE 'href="[^"#]*\.html"' "$pages/all.html" | cut -d'"' -f2 | grep -E '(struct|enum|trait|fn|constant|static|type|macro)\.' | sort -u)
+  # Methods of the types themselves, not those of traits.
+  methods=$(cd "$pages" && cat $(grep -E '(struct|enum|trait)\.' <<<"$items") | grep -oE 'id="method\.[a-z0-9_]+" class="method"' | wc -l)
+  echo "codec-core: $(wc -l <<<"$items") public items with $methods methods"
+  [ $(($(wc -l <<<"$items") + methods)) -lt 120 ]
+}
+
+packages() {
+  cargo package --quiet --workspace --no-verify --allow-dirty --offline
+}
+
 # Tests whose names say so; each says if it was skipped.
 gpu() {
   cargo test --quiet --release -p codec-core --features torch cuda -- --nocapture &&
@@ -99,6 +114,8 @@ if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1
 else
   echo 'skipped: format and lints (rustfmt or clippy is not installed)'
 fi
+stage 'interface of codec-core' interface
+stage 'packages' packages
 if [ $quick -eq 0 ]; then
   stage 'exactness, dev profile' cargo test --quiet -p ngc-tests --test golden
   stage 'quickstart' quickstart

@@ -2,19 +2,20 @@
 
 use std::hint::black_box;
 
-use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
-use codec_core::frame::{Frame, Plane, pad};
-use codec_core::kernels::PACKED_CHANNELS;
-use codec_core::kernels::flow::pack_flow;
-use codec_core::kernels::pack::{PackTarget, pack_frame, pack_residual};
-use codec_core::kernels::sharpen::{BANDS, CHANNELS, sharpen};
-use codec_core::kernels::unpack::unpack_frame;
-use codec_core::loopfilter::{FilterCoder, LoopFilter};
-use codec_core::motion::search::{BlockSearch, SearchEffort};
-use codec_core::motion::{
+use codec_core::frame::{Frame, Plane};
+use codec_core::training::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
+use codec_core::training::kernels::PACKED_CHANNELS;
+use codec_core::training::kernels::flow::pack_flow;
+use codec_core::training::kernels::pack::{PackTarget, pack_frame, pack_residual};
+use codec_core::training::kernels::sharpen::{BANDS, CHANNELS, sharpen};
+use codec_core::training::kernels::unpack::unpack_frame;
+use codec_core::training::loopfilter::{FilterCoder, LoopFilter};
+use codec_core::training::motion::search::{BlockSearch, SearchEffort};
+use codec_core::training::motion::{
     BlockCompensator, BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionCoder, MotionVector, OverlapMap, ROOT,
 };
-use codec_core::quality::lambda;
+use codec_core::training::pad;
+use codec_core::training::quality::lambda;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const WIDTH: usize = 640;

@@ -8,12 +8,12 @@ use std::f64::consts::PI;
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
-use codec_core::entropy::SymbolWriter;
 use codec_core::frame::{Frame, Plane};
-use codec_core::motion::coding::MotionCoder;
-use codec_core::motion::search::{BlockSearch, SearchEffort};
-use codec_core::motion::{BlockCompensator, PaddedFrame, ROOT, References};
-use codec_core::quality::lambda;
+use codec_core::training::entropy::SymbolWriter;
+use codec_core::training::motion::coding::MotionCoder;
+use codec_core::training::motion::search::{BlockSearch, SearchEffort};
+use codec_core::training::motion::{BlockCompensator, PaddedFrame, ROOT, References};
+use codec_core::training::quality::lambda;
 
 /// Luma planes of the coded size and the visible size.
 fn read(path: &str, frames: usize) -> (Vec<Plane>, (usize, usize)) {

@@ -6,8 +6,9 @@ use std::ops::Range;
 pub const CELL: usize = 1 << MIN_LOG2;
 /// Side of the largest leaf, the root of a tree, in luma samples.
 pub const ROOT: usize = 1 << MAX_LOG2;
-/// Binary logarithms of the smallest and the largest leaf's side.
+/// Binary logarithm of the smallest leaf's side.
 pub const MIN_LOG2: u8 = 3;
+/// Binary logarithm of the largest leaf's side.
 pub const MAX_LOG2: u8 = 6;
 /// Largest magnitude of a vector's component, in quarter luma samples.
 pub const MAX_COMPONENT: i16 = 8191;
@@ -15,7 +16,9 @@ pub const MAX_COMPONENT: i16 = 8191;
 /// A backward motion vector in quarter luma samples: current(p) is about reference(p + vector / 4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MotionVector {
+    /// Columns, to the right.
     pub x: i16,
+    /// Rows, downwards.
     pub y: i16,
 }
 
@@ -52,11 +55,13 @@ pub struct Motion {
 /// One leaf of a quadtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// Upper left cell.
+    /// Row of the upper left cell.
     pub row: usize,
+    /// Column of the upper left cell.
     pub col: usize,
     /// Binary logarithm of the side in luma samples, [`MIN_LOG2`]..=[`MAX_LOG2`].
     pub log2: u8,
+    /// What the leaf moved by.
     pub vector: MotionVector,
 }
 

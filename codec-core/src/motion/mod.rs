@@ -1,5 +1,6 @@
 //! Block motion: a piecewise constant backward flow on a quadtree, in integers.
 //!
+//! In: the reference and, in the encoder, the frame. Out: vectors as symbols, and the prediction.
 //! [`BlockField`] holds one vector for each leaf. `search` finds it in the encoder, `coding` turns it into symbols and back,
 //! `compensate` makes the prediction from it. Every step is integer arithmetic, so all machines agree to the bit.
 

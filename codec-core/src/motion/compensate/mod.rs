@@ -1,6 +1,6 @@
 //! Block prediction: interpolation along each leaf's vector, and overlapped blending of neighbours' vectors.
 //!
-//! Integers throughout, defined by `docs/bitstream.md`, "Block prediction". Roots are independent of each other: one is predicted
+//! In: the reference and a field of vectors. Out: the prediction. Integers throughout, defined by `docs/bitstream.md`, "Block prediction". Roots are independent of each other: one is predicted
 //! in a small buffer, blended and rounded before the next one.
 
 #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,7 @@
 //! The encoder's search for block motion.
 //!
+//! In: a frame's luma, the reference's, and what the coder's choices cost. Out: a field, and what the prediction leaves.
+//!
 //! From coarse to fine: pictures at an eighth of the size (a quarter for small ones) are searched exhaustively over a wide window
 //! ([`coarse`]), then those at a quarter and at half the size around what was found ([`hierarchy`]). That gives candidates at full
 //! size, beside the neighbours' vectors, the last frame's and zero, whose errors are worked out for whole roots ([`table`]). From
@@ -56,11 +58,13 @@ pub enum SearchEffort {
 /// What a search found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// The motion.
     pub field: BlockField,
     /// What is left to code after prediction from the reference, and what there would be without one: sums of transformed absolute
     /// differences at half the size, without the blocks' means. Only their ratio means something; in a new scene, prediction
     /// is no cheaper.
     pub inter_cost: u64,
+    /// See [`Self::inter_cost`].
     pub intra_cost: u64,
 }
 
@@ -85,6 +89,7 @@ struct Tools {
 }
 
 impl BlockSearch {
+    /// A search with empty buffers.
     pub fn new(effort: SearchEffort) -> Self {
         Self {
             effort,
