@@ -136,7 +136,19 @@ impl Runner {
             search.set_golden(golden.plane(0), display, 1);
         }
         let (coder, least, total) = (MotionCoder::new(width, height), Duration::MAX, Duration::ZERO);
-        Self { search, golden: padded, coder, motion: 0.0, residual: 0.0, predicted: 0.0, coded: 0.0, leaves: 0, ratio: 0.0, least, total }
+        Self {
+            search,
+            golden: padded,
+            coder,
+            motion: 0.0,
+            residual: 0.0,
+            predicted: 0.0,
+            coded: 0.0,
+            leaves: 0,
+            ratio: 0.0,
+            least,
+            total,
+        }
     }
 
     /// Codes a frame and returns its reconstruction.

@@ -49,7 +49,10 @@ impl MotionCoder {
         assert_eq!((field.cols() * CELL, field.rows() * CELL), (width, height), "size of the field");
         let inside = |v: &MotionVector| v.x.unsigned_abs().max(v.y.unsigned_abs()) <= MAX_COMPONENT.unsigned_abs();
         let golden = field.leaves().filter_map(|leaf| field.golden(leaf.row, leaf.col).vector());
-        assert!(golden.chain(field.vectors().iter().copied()).all(|v| inside(&v)), "a vector's component is at most {MAX_COMPONENT}");
+        assert!(
+            golden.chain(field.vectors().iter().copied()).all(|v| inside(&v)),
+            "a vector's component is at most {MAX_COMPONENT}"
+        );
         self.code(&mut Writing { writer, field }).expect("a writer does not fail");
     }
 

@@ -49,6 +49,7 @@ impl Golden {
 pub struct Motion {
     /// To the last frame.
     pub vector: MotionVector,
+    /// What is taken from the golden frame.
     pub golden: Golden,
 }
 

@@ -1,6 +1,8 @@
 //! Probabilities that the models start with, in 1/256: means over clips.
 
-use super::contexts::{ALONES, CLASSES, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, OTHERS, ROWS, SECONDS, SIDES, SIZES, SPLITS, SPREADS};
+use super::contexts::{
+    ALONES, CLASSES, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, OTHERS, ROWS, SECONDS, SIDES, SIZES, SPLITS, SPREADS,
+};
 use crate::entropy::AdaptiveBit;
 
 /// What an initial probability counts for, in bits seen.

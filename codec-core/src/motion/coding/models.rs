@@ -1,7 +1,9 @@
 //! The adaptive models of motion, and what they say that choices cost.
 
 use super::candidates::{Candidates, GoldenContext};
-use super::contexts::{ALONES, CLASSES, Component, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, ROWS, SECONDS, SPLITS, index, merge};
+use super::contexts::{
+    ALONES, CLASSES, Component, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, ROWS, SECONDS, SPLITS, index, merge,
+};
 use super::initial;
 use crate::entropy::AdaptiveBit;
 use crate::motion::{Golden, MIN_LOG2, MotionVector};
@@ -73,6 +75,12 @@ impl MotionCosts {
         };
         let classes = models.beyond.iter().map(classes).collect();
         Self { models, classes }
+    }
+
+    /// Cost of the flags of a frame: whether it uses the golden frame, and whether it becomes that.
+    #[cfg(test)]
+    pub fn frame(&self, uses_golden: bool, renews_golden: bool) -> f32 {
+        self.models.frame[0][usize::from(uses_golden)] + self.models.frame[1][usize::from(renews_golden)]
     }
 
     /// Cost of the flag that says whether a square of 2^`log2` samples a side is split; `context` is its

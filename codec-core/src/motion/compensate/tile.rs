@@ -152,9 +152,8 @@ multiversion! {
 
 #[inline(always)]
 fn blend_rows(from: &[i16], out: &mut [i16], [lanes, rows]: [usize; 2], weights: &[[i16; 2]], by_row: bool) {
-    let mix = |a: i16, b: i16, [old, new]: [i16; 2]| {
-        ((i32::from(a) * i32::from(old) + i32::from(b) * i32::from(new) + 32) >> 6) as i16
-    };
+    let mix =
+        |a: i16, b: i16, [old, new]: [i16; 2]| ((i32::from(a) * i32::from(old) + i32::from(b) * i32::from(new) + 32) >> 6) as i16;
     for (row, (from, out)) in from.chunks(STRIDE).zip(out.chunks_mut(STRIDE)).take(rows).enumerate() {
         let values = out[..lanes].iter_mut().zip(&from[..lanes]);
         if by_row {

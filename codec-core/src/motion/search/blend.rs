@@ -116,7 +116,11 @@ fn fill(inputs: &Inputs, x: usize, y: usize, sources: &Sources, goal: &mut Goal)
     }
     let ([upper, lower], [left, right]) = (&sources.vertical, &sources.horizontal);
     // Of the vertical neighbours, a block begins with its half's first row.
-    let lower_block = if lower.open { (&current.0[HALF * current.1..], current.1) } else { side(inputs, current, lower, x, y + HALF, lower_mean) };
+    let lower_block = if lower.open {
+        (&current.0[HALF * current.1..], current.1)
+    } else {
+        side(inputs, current, lower, x, y + HALF, lower_mean)
+    };
     let parts = Parts {
         current,
         own: if sources.open { current } else { predicted(inputs, sources.motion, x, y, own_mean) },
@@ -169,7 +173,7 @@ mod tests {
     use crate::motion::search::hierarchy::Hierarchy;
     use crate::motion::search::kernels::Kernels;
     use crate::motion::search::quarters::Quarters;
-    use crate::motion::{BlockCompensator, MAX_LOG2, MIN_LOG2};
+    use crate::motion::{BlockCompensator, MAX_LOG2, MIN_LOG2, PaddedFrame, References};
     use rand::prelude::*;
 
     const SIZE: (usize, usize) = (192, 128);
@@ -197,21 +201,32 @@ mod tests {
             }
         } else {
             let vector = MotionVector { x: rng.random_range(-40..40), y: rng.random_range(-40..40) };
-            field.set(Leaf { row, col, log2, vector });
+            let leaf = Leaf { row, col, log2, vector };
+            field.set(leaf);
+            field.set_golden(&leaf, any_golden(rng));
         }
     }
 
-    fn with_inputs(test: impl Fn(&Inputs, &mut BlockField, &Plane, &mut SmallRng)) {
+    fn any_golden(rng: &mut SmallRng) -> Golden {
+        let vector = MotionVector { x: rng.random_range(-40..40), y: rng.random_range(-40..40) };
+        [Golden::Unused, Golden::Unused, Golden::Mixed(vector), Golden::Alone(vector)][rng.random_range(0..4)]
+    }
+
+    /// Also gives the planes of the last frame and of the golden one.
+    fn with_inputs(test: impl Fn(&Inputs, &mut BlockField, &[Plane; 2], &mut SmallRng)) {
         let mut rng = SmallRng::seed_from_u64(7);
-        let (current, reference) = (noise(&mut rng), noise(&mut rng));
-        let mut quarters = Quarters::default();
-        quarters.load(&reference, DISPLAY, 1);
+        let (current, references) = (noise(&mut rng), [noise(&mut rng), noise(&mut rng)]);
+        let [quarters, golden] = references.each_ref().map(|plane| {
+            let mut quarters = Quarters::default();
+            quarters.load(plane, DISPLAY, 1);
+            quarters
+        });
         let costs = MotionCoder::new(SIZE.0, SIZE.1).costs();
         let inputs = Inputs {
             current: &current,
             display: DISPLAY,
             quarters: &quarters,
-            golden: None,
+            golden: Some(&golden),
             hierarchy: &Hierarchy::default(),
             coder: Coder { costs: &costs, surroundings: Surroundings::new(SIZE, None) },
             price: 100,
@@ -223,22 +238,29 @@ mod tests {
             for (row, col) in [(0, 0), (0, 8), (0, 16), (8, 0), (8, 8), (8, 16)] {
                 grow(&mut rng, &mut field, row, col, MAX_LOG2);
             }
-            test(&inputs, &mut field, &reference, &mut rng);
+            test(&inputs, &mut field, &references, &mut rng);
         }
     }
 
     /// Squared error of the real prediction, in the whole visible picture.
-    fn real_error(inputs: &Inputs, field: &BlockField, reference: &Plane) -> f64 {
-        let (mut from, mut to) = (Frame::new(SIZE.0, SIZE.1), Frame::new(SIZE.0, SIZE.1));
-        *from.plane_mut(0) = reference.clone();
-        BlockCompensator::default().predict(&from, DISPLAY, field, 1, &mut to).unwrap();
+    fn real_error(inputs: &Inputs, field: &BlockField, planes: &[Plane; 2]) -> f64 {
+        let mut to = Frame::new(SIZE.0, SIZE.1);
+        let [last, golden] = planes.each_ref().map(|plane| {
+            let mut frame = Frame::new(SIZE.0, SIZE.1);
+            frame.plane_mut(0).clone_from(plane);
+            frame
+        });
+        let mut padded = PaddedFrame::default();
+        padded.load(&golden, DISPLAY, 1);
+        let references = References { last: &last, golden: Some(&padded) };
+        BlockCompensator::default().predict(references, DISPLAY, field, 1, &mut to).unwrap();
         let row = |y: usize| inputs.current.row(y)[..DISPLAY.0].iter().zip(to.plane(0).row(y));
         (0..DISPLAY.1).flat_map(row).map(|(&a, &b)| f64::from(a.abs_diff(b)).powi(2)).sum()
     }
 
     #[test]
     fn errors_are_those_of_the_real_prediction() {
-        with_inputs(|inputs, field, reference, _| {
+        with_inputs(|inputs, field, planes, _| {
             let mut goals = Goals::default();
             let mut sum = 0;
             for cell in (0..field.rows() * field.cols()).map(|i| (i / field.cols(), i % field.cols())) {
@@ -246,33 +268,36 @@ mod tests {
                 goals.look_at(inputs, field, None, 0, cell.0, cell.1);
                 sum += goals.error(inputs, MotionVector::default(), u64::MAX);
             }
-            let wanted = real_error(inputs, field, reference);
+            let wanted = real_error(inputs, field, planes);
             assert!((sum as f64 / wanted - 1.0).abs() < 1e-3, "{sum} {wanted}");
         });
     }
 
     #[test]
     fn a_leafs_change_changes_the_error_as_the_real_prediction_does() {
-        with_inputs(|inputs, field, reference, rng| {
+        with_inputs(|inputs, field, planes, rng| {
             let leaves: Vec<Leaf> = field.leaves().collect();
             for leaf in leaves.choose_multiple(rng, 12) {
-                let other = MotionVector { x: rng.random_range(-40..40), y: rng.random_range(-40..40) };
+                let vector = MotionVector { x: rng.random_range(-40..40), y: rng.random_range(-40..40) };
+                let (own, other) = (field.motion(leaf.row, leaf.col), Motion { vector, golden: any_golden(rng) });
                 let (mut goals, mut all) = (Goals::default(), Goals::default());
                 goals.look(inputs, field, Square::of(leaf), true, 1);
                 all.load_all(inputs, field, leaf);
-                let error = |goals: &Goals, vector| goals.error(inputs, vector, u64::MAX) as f64;
-                let change = |goals: &Goals| error(goals, other) - error(goals, leaf.vector);
-                let before = real_error(inputs, field, reference);
-                let own = error(&all, leaf.vector);
+                let error = |goals: &Goals, motion| goals.error_of(inputs, motion, u64::MAX) as f64;
+                let change = |goals: &Goals| error(goals, other) - error(goals, own);
+                let before = real_error(inputs, field, planes);
+                let now = error(&all, own);
                 let present = all.present_error(inputs, field, leaf) as f64;
-                assert!((present - own).abs() < 5e-3 * own + 50.0, "{leaf:?}: {present} {own}");
+                assert!((present - now).abs() < 5e-3 * now + 50.0, "{leaf:?}: {present} {now}");
                 all.load_all(inputs, field, leaf);
-                field.set(Leaf { vector: other, ..*leaf });
-                let wanted = real_error(inputs, field, reference) - before;
+                field.set(Leaf { vector: other.vector, ..*leaf });
+                field.set_golden(leaf, other.golden);
+                let wanted = real_error(inputs, field, planes) - before;
                 field.set(*leaf);
+                field.set_golden(leaf, own.golden);
                 for found in [change(&goals), change(&all)] {
                     // Roundings differ: a part of the error that changes.
-                    let tolerance = 5e-3 * (error(&goals, other) + error(&goals, leaf.vector)) + 50.0;
+                    let tolerance = 5e-3 * (error(&goals, other) + error(&goals, own)) + 50.0;
                     assert!((found - wanted).abs() < tolerance, "{leaf:?} to {other:?}: {found} {wanted} {tolerance}");
                 }
             }

@@ -92,10 +92,12 @@ impl GoldenPass {
             }
             self.starts.extend(mixed.motion.golden.vector());
             let limit = mixed.cost.min(present);
-            consider(trial.search(&self.starts, &mut self.tried, limit, |vector| Motion {
-                vector: free,
-                golden: Golden::Alone(vector),
-            }));
+            consider(
+                trial.search(&self.starts, &mut self.tried, limit, |vector| Motion {
+                    vector: free,
+                    golden: Golden::Alone(vector),
+                }),
+            );
         }
         if best.motion != now {
             field.set(Leaf { vector: best.motion.vector, ..leaf });
