@@ -4,10 +4,9 @@ use super::analysis::{Analysis, AnalysisScratch};
 use super::gains::LATENT_GAIN_BITS;
 use super::hyper::HyperAnalysis;
 use super::reader::Reader;
-use super::synthesis::Synthesis;
+use super::synthesis::{Dequantised, Synthesis};
 use crate::Result;
-use crate::architecture::BitPrices;
-use crate::architecture::TransformConfig;
+use crate::architecture::{BitPrices, TransformConfig};
 use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, LatentGrid, QUALITIES, RawDtype};
 use crate::integer::{Machine, resize};
 
@@ -58,15 +57,6 @@ pub struct LatentGains {
     linear: usize,
     /// Fractional bits of what the analysis makes, and of what the synthesis takes.
     fractions: (u8, u8),
-}
-
-/// A dequantised latent.
-#[derive(Clone, Debug, Default)]
-pub struct Dequantised {
-    /// `[rows][cols][channels + free]`: the free latent behind the coded one.
-    pub full: Vec<i16>,
-    /// `[rows][cols][linear]`.
-    pub linear: Vec<i16>,
 }
 
 impl LatentGains {
