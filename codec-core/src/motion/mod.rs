@@ -12,7 +12,7 @@ mod padded;
 pub mod search;
 
 pub use coding::{MotionCoder, MotionCosts};
-pub use compensate::{BlockCompensator, OverlapMap};
-pub use field::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
+pub use compensate::{BlockCompensator, OverlapMap, PaddedFrame, References};
+pub use field::{BlockField, CELL, Golden, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, Motion, MotionVector, ROOT};
 pub use padded::{BORDER, PaddedPlane};
 pub use search::{BlockSearch, Found, SearchEffort};

@@ -1,6 +1,8 @@
 //! Probabilities that the models start with, in 1/256: means over clips.
 
-use super::contexts::{CLASSES, INDICES, MERGES, NEGATIVES, NONZEROS, OTHERS, SECONDS, SIDES, SIZES, SPLITS, SPREADS};
+use super::contexts::{
+    ALONES, CLASSES, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, OTHERS, ROWS, SECONDS, SIDES, SIZES, SPLITS, SPREADS,
+};
 use crate::entropy::AdaptiveBit;
 
 /// What an initial probability counts for, in bits seen.
@@ -58,6 +60,8 @@ pub(super) const NONZERO: [u8; NONZEROS] = [
     108, 207, 145, 224, 141, 239,
     46, 159, 121, 213, 122, 226,
     40, 157, 127, 220, 158, 213,
+    // To the golden frame.
+    59, 128, 31, 176,
 ];
 
 /// By component, and what the last frame makes likely.
@@ -65,6 +69,8 @@ pub(super) const NONZERO: [u8; NONZEROS] = [
 pub(super) const NEGATIVE: [u8; NEGATIVES] = [
     173, 155, 127, 99, 86,
     164, 153, 124, 93, 96,
+    // To the golden frame.
+    120, 124,
 ];
 
 /// By component and class.
@@ -72,7 +78,22 @@ pub(super) const NEGATIVE: [u8; NEGATIVES] = [
 pub(super) const SECOND: [u8; SECONDS] = [
     128, 146, 166, 124, 79, 88, 100, 112, 115, 115, 115, 115, 115, 115,
     128, 150, 147, 95, 71, 88, 103, 112, 115, 115, 115, 115, 115, 115,
+    // To the golden frame.
+    128, 118, 134, 89, 92, 97, 116, 109, 110, 100, 100, 100, 100, 100,
+    128, 118, 134, 89, 92, 97, 116, 109, 110, 100, 100, 100, 100, 100,
 ];
+
+/// By size from 8 up, neighbours that use the golden frame, and whether the last frame did here.
+#[rustfmt::skip]
+pub(super) const GOLDEN: [u8; GOLDENS] = [
+    8, 39, 34, 118, 75, 165,
+    5, 73, 34, 130, 111, 175,
+    5, 58, 49, 133, 111, 164,
+    7, 54, 58, 132, 147, 169,
+];
+
+/// By neighbours that use it alone.
+pub(super) const ALONE: [u8; ALONES] = [100, 189, 222];
 
 /// By size from 8 up, spread and side.
 #[rustfmt::skip]
@@ -106,8 +127,14 @@ const BEYOND: [[u8; CLASSES - 1]; SIZES * SPREADS * SIDES] = [
     [110, 100, 115, 62, 30, 51, 69, 81, 80, 100, 100, 100, 100],
 ];
 
+/// The same of vectors to the golden frame.
+const GOLDEN_BEYOND: [u8; CLASSES - 1] = [78, 174, 193, 194, 193, 176, 139, 132, 67, 40, 40, 40, 40];
+
 /// Of a row of models; alike for x and y and whatever x's difference.
 pub(super) fn beyond(row: usize) -> [u8; CLASSES - 1] {
+    if row >= ROWS - 2 {
+        return GOLDEN_BEYOND;
+    }
     let (rest, side) = (row / SIDES, row % SIDES);
     BEYOND[rest / OTHERS % (SIZES * SPREADS) * SIDES + side]
 }
