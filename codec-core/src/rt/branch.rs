@@ -101,6 +101,7 @@ impl LatentGains {
         let gains = &self.decoder[usize::from(quality) * self.channels..][..self.channels];
         let shift = ACTIVATION_FRACTION_BITS + LATENT_GAIN_BITS - u32::from(self.fractions.1);
         let positions = latent.rows * latent.cols;
+        out.size = (latent.rows, latent.cols);
         let free_channels = free.len() / positions;
         let total = self.channels + free_channels;
         resize(&mut out.full, positions * total);

@@ -25,6 +25,8 @@ pub struct Synthesis {
 /// A dequantised latent: what a synthesis starts from.
 #[derive(Clone, Debug, Default)]
 pub struct Dequantised {
+    /// Rows and columns at 1/16.
+    pub size: (usize, usize),
     /// `[rows][cols][channels + free]`: the free latent behind the coded one.
     pub full: Vec<i16>,
     /// `[rows][cols][linear]`.
@@ -65,19 +67,19 @@ impl Synthesis {
         })
     }
 
-    /// A latent of `size` (rows, columns) and, for a synthesis with a context, the packed prediction `[2 rows][2 cols][96]` to packed samples `[2 rows][2 cols][96]` with
+    /// A latent and, for a synthesis with a context, the packed prediction `[2 rows][2 cols][96]` to packed samples `[2 rows][2 cols][96]` with
     /// [`OUTPUT_FRACTION_BITS`](crate::kernels::unpack::OUTPUT_FRACTION_BITS) fractional bits.
     pub fn run(
         &self,
         machine: Machine,
         latent: &Dequantised,
         context: Option<&[i16]>,
-        size: (usize, usize),
         quality: u8,
         scratch: &mut SynthesisScratch,
         out: &mut Vec<i16>,
     ) {
         let SynthesisScratch { a, b, base } = scratch;
+        let size = latent.size;
         machine.run(&self.input, &latent.full, a);
         machine.blocks(&self.deep, a, size, b);
         machine.run(&self.up, a, b);

@@ -130,8 +130,7 @@ impl Engine for IntegerEngine {
         self.prepared = false;
         let (machine, branch) = (self.machine, &Self::networks(&self.model).intra);
         branch.gains.dequantise(machine, latent, &[], quality, &mut self.latent);
-        let size = (latent.rows, latent.cols);
-        branch.synthesis.run(machine, &self.latent, None, size, quality, &mut self.synthesis, &mut self.output);
+        branch.synthesis.run(machine, &self.latent, None, quality, &mut self.synthesis, &mut self.output);
         unpack_frame(&self.output, None, (0, 0), out, machine.threads)
     }
 
@@ -162,9 +161,8 @@ impl Engine for IntegerEngine {
         let free: &[i16] = if networks.free_latent() { &self.free.nonlinear } else { &[] };
         let branch = &networks.residual;
         branch.gains.dequantise(machine, latent, free, quality, &mut self.latent);
-        let size = (latent.rows, latent.cols);
         let context = Some(&self.packed[..]);
-        branch.synthesis.run(machine, &self.latent, context, size, quality, &mut self.synthesis, &mut self.output);
+        branch.synthesis.run(machine, &self.latent, context, quality, &mut self.synthesis, &mut self.output);
         unpack_frame(&self.output, Some(prediction), shift, out, machine.threads)
     }
 
