@@ -1,6 +1,6 @@
 //! GStreamer's video frames as the codec's.
 
-use codec_core::frame::{Frame, FrameView, FrameViewMut, PlaneView, PlaneViewMut};
+use codec_core::frame::{ChromaViewMut, Frame, FrameView, FrameViewMut, PlaneView, PlaneViewMut};
 use gst_video::prelude::*;
 use gst_video::{VideoFormat, VideoFrameRef};
 
@@ -74,17 +74,13 @@ pub fn copy_out(source: &Frame, target: &mut VideoFrameRef<&mut gst::BufferRef>)
     }
     let planar = |data, stride| PlaneViewMut { data, stride, pixel_stride: 1 };
     let y = planar(first, strides[0]);
-    match format {
-        VideoFormat::Gray8 => source.copy_luma_to(width, height, y),
-        VideoFormat::Nv12 => source.copy_to_semiplanar(width, height, y, planar(second, strides[1])),
-        _ => {
-            let (mut u, mut v) = (planar(second, strides[1]), planar(third, strides[2]));
-            if format == VideoFormat::Yv12 {
-                std::mem::swap(&mut u, &mut v);
-            }
-            source.copy_to(&mut FrameViewMut::new(width, height, y, u, v)?)
-        }
-    }
+    let chroma = match format {
+        VideoFormat::Gray8 => ChromaViewMut::None,
+        VideoFormat::Nv12 => ChromaViewMut::Interleaved { data: second, stride: strides[1] },
+        VideoFormat::Yv12 => ChromaViewMut::Planar { u: planar(third, strides[2]), v: planar(second, strides[1]) },
+        _ => ChromaViewMut::Planar { u: planar(second, strides[1]), v: planar(third, strides[2]) },
+    };
+    source.copy_to(&mut FrameViewMut::new(width, height, y, chroma)?)
 }
 
 #[cfg(test)]

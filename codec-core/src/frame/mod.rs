@@ -9,7 +9,7 @@ mod view;
 
 pub use owned::Frame;
 pub use plane::Plane;
-pub use view::{FrameView, FrameViewMut, PlaneView, PlaneViewMut};
+pub use view::{ChromaViewMut, FrameView, FrameViewMut, PlaneView, PlaneViewMut};
 
 /// Chroma size of a 4:2:0 frame: half of each side, rounded up.
 pub const fn chroma_size(width: usize, height: usize) -> (usize, usize) {

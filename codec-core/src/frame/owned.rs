@@ -1,6 +1,6 @@
 //! Owned frames.
 
-use super::{FrameView, FrameViewMut, Plane, PlaneView, PlaneViewMut, chroma_size};
+use super::{ChromaViewMut, FrameView, FrameViewMut, Plane, PlaneView, PlaneViewMut, chroma_size};
 use crate::{Error, Result};
 
 /// An owned planar 4:2:0 frame of 8 bits.
@@ -71,42 +71,22 @@ impl Frame {
     pub fn copy_to(&self, target: &mut FrameViewMut) -> Result<()> {
         target.check()?;
         self.check_holds(target.width, target.height)?;
-        let (cw, ch) = chroma_size(target.width, target.height);
-        let sizes = [(target.width, target.height), (cw, ch), (cw, ch)];
-        let outputs = [&mut target.y, &mut target.u, &mut target.v];
-        for ((plane, to), (w, h)) in self.planes.iter().zip(outputs).zip(sizes) {
-            for row in 0..h {
-                to.write_row(row, &plane.row(row)[..w]);
+        let [luma, blue, red] = &self.planes;
+        let (width, height) = chroma_size(target.width, target.height);
+        copy_plane(luma, &mut target.y, target.width, target.height);
+        match &mut target.chroma {
+            ChromaViewMut::None => {}
+            ChromaViewMut::Planar { u, v } => {
+                copy_plane(blue, u, width, height);
+                copy_plane(red, v, width, height);
             }
-        }
-        Ok(())
-    }
-
-    /// Copies the upper left `width` x `height` luma samples.
-    ///
-    /// # Errors
-    /// As [`Self::copy_to`].
-    pub fn copy_luma_to(&self, width: usize, height: usize, mut y: PlaneViewMut) -> Result<()> {
-        self.check_holds(width, height)?;
-        y.check("Y", width, height)?;
-        for row in 0..height {
-            y.write_row(row, &self.planes[0].row(row)[..width]);
-        }
-        Ok(())
-    }
-
-    /// As [`Self::copy_to`] with U and V interleaved in one plane, as in NV12.
-    ///
-    /// # Errors
-    /// As [`Self::copy_to`].
-    pub fn copy_to_semiplanar(&self, width: usize, height: usize, y: PlaneViewMut, uv: PlaneViewMut) -> Result<()> {
-        self.copy_luma_to(width, height, y)?;
-        let (cw, ch) = chroma_size(width, height);
-        uv.check("UV", 2 * cw, ch)?;
-        for row in 0..ch {
-            let line = uv.data[row * uv.stride..][..2 * cw].chunks_exact_mut(2);
-            for ((pair, u), v) in line.zip(self.planes[1].row(row)).zip(self.planes[2].row(row)) {
-                pair.copy_from_slice(&[*u, *v]);
+            ChromaViewMut::Interleaved { data, stride } => {
+                for row in 0..height {
+                    let line = data[row * *stride..][..2 * width].chunks_exact_mut(2);
+                    for ((pair, u), v) in line.zip(blue.row(row)).zip(red.row(row)) {
+                        pair.copy_from_slice(&[*u, *v]);
+                    }
+                }
             }
         }
         Ok(())
@@ -121,5 +101,11 @@ impl Frame {
             )));
         }
         Ok(())
+    }
+}
+
+fn copy_plane(from: &Plane, to: &mut PlaneViewMut, width: usize, height: usize) {
+    for row in 0..height {
+        to.write_row(row, &from.row(row)[..width]);
     }
 }

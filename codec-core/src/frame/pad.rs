@@ -76,7 +76,7 @@ pub fn copy_padding(from: &Frame, (width, height): (usize, usize), to: &mut Fram
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FrameViewMut, PlaneView, PlaneViewMut};
+    use super::super::{ChromaViewMut, FrameViewMut, PlaneView, PlaneViewMut};
     use super::*;
 
     /// A frame whose samples all differ from their neighbours.
@@ -161,7 +161,7 @@ mod tests {
         let (w, h) = (5, 3);
         let (mut y, mut u, mut v) = (vec![0; 8 * 3], vec![0; 12], vec![0; 6]);
         let (py, pu, pv) = (plane_mut(&mut y[..], 8, 1), plane_mut(&mut u[..], 6, 2), plane_mut(&mut v[..], 3, 1));
-        let mut target = FrameViewMut::new(w, h, py, pu, pv).unwrap();
+        let mut target = FrameViewMut::new(w, h, py, ChromaViewMut::Planar { u: pu, v: pv }).unwrap();
         frame.copy_to(&mut target).unwrap();
         for row in 0..h {
             assert_eq!(y[row * 8..][..w], frame.plane(0).row(row)[..w]);
@@ -173,8 +173,28 @@ mod tests {
             assert_eq!(v[row * 3..][..3], frame.plane(2).row(row)[..3]);
         }
         let (py, pu, pv) = (plane_mut(&mut y[..], 8, 1), plane_mut(&mut u[..], 6, 2), plane_mut(&mut v[..], 3, 1));
-        let mut target = FrameViewMut::new(w, h, py, pu, pv).unwrap();
+        let mut target = FrameViewMut::new(w, h, py, ChromaViewMut::Planar { u: pu, v: pv }).unwrap();
         assert!(matches!(Frame::new(4, 4).copy_to(&mut target), Err(Error::InvalidConfig(_))));
+    }
+
+    #[test]
+    fn chroma_goes_by_turns_into_one_plane_or_nowhere() {
+        let frame = sample_frame(64, 64);
+        let (w, h) = (5, 3);
+        let (mut y, mut uv) = (vec![0; 8 * 3], vec![7; 8 + 6]);
+        let chroma = ChromaViewMut::Interleaved { data: &mut uv, stride: 8 };
+        frame.copy_to(&mut FrameViewMut::new(w, h, plane_mut(&mut y, 8, 1), chroma).unwrap()).unwrap();
+        for row in 0..2 {
+            let pairs: Vec<u8> = (0..3).flat_map(|col| [1, 2].map(|plane| frame.plane(plane).row(row)[col])).collect();
+            assert_eq!(uv[row * 8..][..6], pairs);
+        }
+        assert_eq!(uv[6..8], [7, 7]);
+        let mut grey = vec![0; 8 * 3];
+        frame.copy_to(&mut FrameViewMut::new(w, h, plane_mut(&mut grey, 8, 1), ChromaViewMut::None).unwrap()).unwrap();
+        assert_eq!(grey, y);
+        let short = ChromaViewMut::Interleaved { data: &mut uv[..13], stride: 8 };
+        let error = FrameViewMut::new(w, h, plane_mut(&mut y, 8, 1), short).unwrap_err().to_string();
+        assert!(error.contains("plane UV of 6x2"), "{error}");
     }
 
     #[test]

@@ -49,10 +49,29 @@ pub struct FrameViewMut<'a> {
     pub height: usize,
     /// Luma.
     pub y: PlaneViewMut<'a>,
-    /// Chroma: blue difference.
-    pub u: PlaneViewMut<'a>,
-    /// Chroma: red difference.
-    pub v: PlaneViewMut<'a>,
+    /// Chroma, if any is wanted.
+    pub chroma: ChromaViewMut<'a>,
+}
+
+/// Chroma of a frame, to write.
+#[derive(Debug)]
+pub enum ChromaViewMut<'a> {
+    /// None is wanted: a grey picture.
+    None,
+    /// Two planes.
+    Planar {
+        /// Blue difference.
+        u: PlaneViewMut<'a>,
+        /// Red difference.
+        v: PlaneViewMut<'a>,
+    },
+    /// Both by turns in one plane, as in NV12.
+    Interleaved {
+        /// From the first sample of the plane on.
+        data: &'a mut [u8],
+        /// Bytes from one row to the next.
+        stride: usize,
+    },
 }
 
 impl<'a> FrameView<'a> {
@@ -71,8 +90,8 @@ impl<'a> FrameView<'a> {
     /// # Errors
     /// As [`FrameView::new`].
     pub fn check(&self) -> Result<()> {
-        let layouts = [self.y, self.u, self.v].map(|p| (p.data.len(), p.stride, p.pixel_stride));
-        check_frame(self.width, self.height, layouts)
+        let names = ["Y", "U", "V"].into_iter();
+        names.zip(self.planes()).try_for_each(|(name, (plane, width, height))| plane.layout().check(name, width, height))
     }
 
     /// Planes in the order Y, U, V with their widths and heights.
@@ -87,8 +106,8 @@ impl<'a> FrameViewMut<'a> {
     ///
     /// # Errors
     /// As [`FrameView::new`].
-    pub fn new(width: usize, height: usize, y: PlaneViewMut<'a>, u: PlaneViewMut<'a>, v: PlaneViewMut<'a>) -> Result<Self> {
-        let view = Self { width, height, y, u, v };
+    pub fn new(width: usize, height: usize, y: PlaneViewMut<'a>, chroma: ChromaViewMut<'a>) -> Result<Self> {
+        let view = Self { width, height, y, chroma };
         view.check()?;
         Ok(view)
     }
@@ -98,12 +117,26 @@ impl<'a> FrameViewMut<'a> {
     /// # Errors
     /// As [`FrameView::new`].
     pub fn check(&self) -> Result<()> {
-        let layouts = [&self.y, &self.u, &self.v].map(|p| (p.data.len(), p.stride, p.pixel_stride));
-        check_frame(self.width, self.height, layouts)
+        let (width, height) = chroma_size(self.width, self.height);
+        self.y.layout().check("Y", self.width, self.height)?;
+        match &self.chroma {
+            ChromaViewMut::None => Ok(()),
+            ChromaViewMut::Planar { u, v } => {
+                u.layout().check("U", width, height)?;
+                v.layout().check("V", width, height)
+            }
+            ChromaViewMut::Interleaved { data, stride } => {
+                Layout { bytes: data.len(), stride: *stride, pixel_stride: 1 }.check("UV", width.saturating_mul(2), height)
+            }
+        }
     }
 }
 
 impl PlaneView<'_> {
+    fn layout(&self) -> Layout {
+        Layout { bytes: self.data.len(), stride: self.stride, pixel_stride: self.pixel_stride }
+    }
+
     /// Copies the first `out.len()` samples of a row.
     pub(super) fn copy_row(&self, row: usize, out: &mut [u8]) {
         let line = &self.data[row * self.stride..];
@@ -118,9 +151,8 @@ impl PlaneView<'_> {
 }
 
 impl PlaneViewMut<'_> {
-    /// Checks that the plane holds `width` x `height` samples.
-    pub(super) fn check(&self, name: &str, width: usize, height: usize) -> Result<()> {
-        check_plane(name, (self.data.len(), self.stride, self.pixel_stride), (width, height))
+    fn layout(&self) -> Layout {
+        Layout { bytes: self.data.len(), stride: self.stride, pixel_stride: self.pixel_stride }
     }
 
     /// Overwrites the first `samples.len()` samples of a row.
@@ -136,28 +168,31 @@ impl PlaneViewMut<'_> {
     }
 }
 
-/// Checks (length, stride, pixel stride) of the planes Y, U, V.
-fn check_frame(width: usize, height: usize, layouts: [(usize, usize, usize); 3]) -> Result<()> {
-    let chroma = chroma_size(width, height);
-    let sizes = [(width, height), chroma, chroma];
-    ["Y", "U", "V"].iter().zip(layouts).zip(sizes).try_for_each(|((name, layout), size)| check_plane(name, layout, size))
+/// Where the samples of a plane lie.
+struct Layout {
+    bytes: usize,
+    stride: usize,
+    pixel_stride: usize,
 }
 
-/// Checks (length, stride, pixel stride) of a plane of (width, height) samples.
-fn check_plane(name: &str, (len, stride, step): (usize, usize, usize), (w, h): (usize, usize)) -> Result<()> {
-    if w == 0 || h == 0 {
-        return Err(Error::InvalidConfig(format!("frame of {w}x{h} samples: both sides must be at least 1")));
+impl Layout {
+    /// Checks that a plane of `width` x `height` samples fits in, each sample at a place of its own.
+    fn check(&self, name: &str, width: usize, height: usize) -> Result<()> {
+        let Self { bytes, stride, pixel_stride } = *self;
+        if width == 0 || height == 0 {
+            return Err(Error::InvalidConfig(format!("frame of {width}x{height} samples: both sides must be at least 1")));
+        }
+        let row = (width - 1).checked_mul(pixel_stride).and_then(|n| n.checked_add(1));
+        let needed = row.and_then(|n| (height - 1).checked_mul(stride)?.checked_add(n));
+        let separate = pixel_stride >= 1 && row.is_some_and(|n| height == 1 || n <= stride);
+        if !separate || needed.is_none_or(|n| n > bytes) {
+            return Err(Error::InvalidConfig(format!(
+                "plane {name} of {width}x{height} samples: {bytes} bytes with stride {stride} and pixel stride {pixel_stride} \
+                 cannot hold it; give the whole plane and its true strides"
+            )));
+        }
+        Ok(())
     }
-    let row = (w - 1).checked_mul(step).and_then(|n| n.checked_add(1));
-    let needed = row.and_then(|n| (h - 1).checked_mul(stride)?.checked_add(n));
-    let separate = step >= 1 && row.is_some_and(|n| h == 1 || n <= stride);
-    if !separate || needed.is_none_or(|n| n > len) {
-        return Err(Error::InvalidConfig(format!(
-            "plane {name} of {w}x{h} samples: {len} bytes with stride {stride} and pixel stride {step} \
-             cannot hold it; give the whole plane and its true strides"
-        )));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

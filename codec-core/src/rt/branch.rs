@@ -4,10 +4,9 @@ use super::analysis::{Analysis, AnalysisScratch};
 use super::gains::LATENT_GAIN_BITS;
 use super::hyper::HyperAnalysis;
 use super::reader::Reader;
-use super::synthesis::Synthesis;
+use super::synthesis::{Dequantised, Synthesis};
 use crate::Result;
-use crate::architecture::BitPrices;
-use crate::architecture::TransformConfig;
+use crate::architecture::{BitPrices, TransformConfig};
 use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, LatentGrid, QUALITIES, RawDtype};
 use crate::integer::{Machine, resize};
 
@@ -60,15 +59,6 @@ pub struct LatentGains {
     fractions: (u8, u8),
 }
 
-/// A dequantised latent.
-#[derive(Clone, Debug, Default)]
-pub struct Dequantised {
-    /// `[rows][cols][channels + free]`: the free latent behind the coded one.
-    pub full: Vec<i16>,
-    /// `[rows][cols][linear]`.
-    pub linear: Vec<i16>,
-}
-
 impl LatentGains {
     fn read(reader: &Reader, config: &TransformConfig, analysis_fraction: u8) -> Result<Self> {
         let channels = config.latent as usize;
@@ -111,6 +101,7 @@ impl LatentGains {
         let gains = &self.decoder[usize::from(quality) * self.channels..][..self.channels];
         let shift = ACTIVATION_FRACTION_BITS + LATENT_GAIN_BITS - u32::from(self.fractions.1);
         let positions = latent.rows * latent.cols;
+        out.size = (latent.rows, latent.cols);
         let free_channels = free.len() / positions;
         let total = self.channels + free_channels;
         resize(&mut out.full, positions * total);

@@ -17,12 +17,12 @@ mod tests;
 pub mod weights;
 
 pub use analysis::{Analysis, AnalysisScratch};
-pub use branch::{Branch, Dequantised, LatentGains};
+pub use branch::{Branch, LatentGains};
 pub use gains::{GAIN_BITS, Gain, LATENT_GAIN_BITS};
 pub use hyper::{HyperAnalysis, HyperScratch};
-pub use postfilter::{Postfilter, PostfilterScratch};
+pub use postfilter::{Postfilter, PostfilterInput, PostfilterScratch};
 pub use reader::Reader;
-pub use synthesis::{Synthesis, SynthesisScratch};
+pub use synthesis::{Dequantised, Synthesis, SynthesisScratch};
 
 use crate::Result;
 use crate::architecture::ModelConfig;

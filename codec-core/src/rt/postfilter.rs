@@ -41,6 +41,21 @@ pub struct PostfilterScratch {
     carry: Vec<i16>,
 }
 
+/// What a postfilter works on.
+#[derive(Clone, Copy, Debug)]
+pub struct PostfilterInput<'a> {
+    /// The packed decoded frame, `[rows][cols][96]`.
+    pub decoded: &'a [i16],
+    /// The packed difference between the frame and the past, if there is one.
+    pub news: Option<&'a [i16]>,
+    /// Rows and columns at 1/8.
+    pub size: (usize, usize),
+    /// Quality index of the frame, 0..=63.
+    pub quality: u8,
+    /// Share of the full strength, 0 to 1.
+    pub strength: f32,
+}
+
 impl Postfilter {
     pub(super) fn read(reader: &Reader, config: &PostfilterConfig) -> Result<Self> {
         let c = config.width as usize;
@@ -71,22 +86,11 @@ impl Postfilter {
         self.recurrence.is_some()
     }
 
-    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes for a packed decoded frame `[rows][cols][96]`, with `share`
-    /// of the full strength. `news`: the packed difference between the frame and the past, if there is one.
-    #[expect(clippy::too_many_arguments, reason = "one frame's inputs; a struct would only rename them")]
-    pub fn run(
-        &self,
-        machine: Machine,
-        packed: &[i16],
-        news: Option<&[i16]>,
-        size: (usize, usize),
-        quality: u8,
-        share: f32,
-        scratch: &mut PostfilterScratch,
-        map: &mut Vec<f32>,
-    ) {
+    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes.
+    pub fn run(&self, machine: Machine, input: PostfilterInput, scratch: &mut PostfilterScratch, map: &mut Vec<f32>) {
+        let PostfilterInput { decoded, news, size, quality, strength: share } = input;
         let PostfilterScratch { a, b, of_luma, carry } = scratch;
-        machine.run(&self.input, packed, a);
+        machine.run(&self.input, decoded, a);
         let recurrence = self.recurrence.as_ref().zip(news);
         if let Some((layers, news)) = recurrence {
             machine.run_adding(&layers.input, news, a, b);

@@ -5,8 +5,7 @@ use super::layout::{reorder_outputs, scatter};
 use super::reader::Reader;
 use crate::Result;
 use crate::architecture::TransformConfig;
-use crate::integer::Machine;
-use crate::integer::{Activation, Block, Pointwise};
+use crate::integer::{Activation, Block, Machine, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
 
 /// A latent at 1/16 to packed samples at 1/8.
@@ -21,6 +20,17 @@ pub struct Synthesis {
     blocks: Vec<Block>,
     output: Pointwise,
     linear: Option<Pointwise>,
+}
+
+/// A dequantised latent: what a synthesis starts from.
+#[derive(Clone, Debug, Default)]
+pub struct Dequantised {
+    /// Rows and columns at 1/16.
+    pub size: (usize, usize),
+    /// `[rows][cols][channels + free]`: the free latent behind the coded one.
+    pub full: Vec<i16>,
+    /// `[rows][cols][linear]`.
+    pub linear: Vec<i16>,
 }
 
 /// Memory of synthesis transforms.
@@ -57,23 +67,20 @@ impl Synthesis {
         })
     }
 
-    /// `y` `[rows][cols][channels]`, `linear` `[rows][cols][linear]` and, for a synthesis with a context, the packed prediction
-    /// `[2 rows][2 cols][96]` to packed samples `[2 rows][2 cols][96]` with
+    /// A latent and, for a synthesis with a context, the packed prediction `[2 rows][2 cols][96]` to packed samples `[2 rows][2 cols][96]` with
     /// [`OUTPUT_FRACTION_BITS`](crate::kernels::unpack::OUTPUT_FRACTION_BITS) fractional bits.
-    #[expect(clippy::too_many_arguments, reason = "one frame's inputs; a struct would only rename them")]
     pub fn run(
         &self,
         machine: Machine,
-        y: &[i16],
-        linear: &[i16],
+        latent: &Dequantised,
         context: Option<&[i16]>,
-        size: (usize, usize),
         quality: u8,
         scratch: &mut SynthesisScratch,
         out: &mut Vec<i16>,
     ) {
         let SynthesisScratch { a, b, base } = scratch;
-        machine.run(&self.input, y, a);
+        let size = latent.size;
+        machine.run(&self.input, &latent.full, a);
         machine.blocks(&self.deep, a, size, b);
         machine.run(&self.up, a, b);
         let gain = self.gain.at(quality);
@@ -85,7 +92,7 @@ impl Synthesis {
         machine.blocks(&self.blocks, a, (2 * size.0, 2 * size.1), b);
         match &self.linear {
             Some(layer) => {
-                machine.run(layer, linear, b);
+                machine.run(layer, &latent.linear, b);
                 scatter(machine, b, size, PACKED_CHANNELS, base, |from, to| to.copy_from_slice(from));
                 machine.run_adding(&self.output, a, base, out);
             }

@@ -1,10 +1,11 @@
 //! What the leaves coded before, and the last frame, say about a leaf. All of it follows from decoded integers and positions.
 
-use super::contexts::SPLITS;
 use crate::motion::{BlockField, CELL, Golden, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
 
 /// Most vectors in a leaf's list.
 pub const MAX_CANDIDATES: usize = 6;
+/// Contexts of splits, by size, neighbours and the last frame; the last one is for squares outside the picture.
+pub(super) const SPLITS: usize = (MAX_LOG2 - MIN_LOG2) as usize * 3 * 3 + 1;
 const ROOT_CELLS: usize = ROOT / CELL;
 
 /// What is known before a frame's field: its place in the picture, and the field before it.

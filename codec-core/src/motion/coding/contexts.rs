@@ -12,8 +12,6 @@ pub(super) const SPREADS: usize = 3;
 pub(super) const OTHERS: usize = 3;
 pub(super) const SIDES: usize = 3;
 
-/// By size, neighbours and the last frame; the last one is for squares outside the picture.
-pub(super) const SPLITS: usize = (MAX_LOG2 - MIN_LOG2) as usize * 3 * 3 + 1;
 /// By size and number of candidates; the last one is for leaves outside the picture.
 pub(super) const MERGES: usize = SIZES * MAX_CANDIDATES + 1;
 const ORIGINS: usize = 8;

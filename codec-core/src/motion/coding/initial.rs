@@ -1,7 +1,8 @@
 //! Probabilities that the models start with, in 1/256: means over clips.
 
+use super::candidates::SPLITS;
 use super::contexts::{
-    ALONES, CLASSES, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, OTHERS, ROWS, SECONDS, SIDES, SIZES, SPLITS, SPREADS,
+    ALONES, CLASSES, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, OTHERS, ROWS, SECONDS, SIDES, SIZES, SPREADS,
 };
 use crate::entropy::AdaptiveBit;
 

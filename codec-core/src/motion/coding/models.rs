@@ -1,9 +1,7 @@
 //! The adaptive models of motion, and what they say that choices cost.
 
-use super::candidates::{Candidates, GoldenContext};
-use super::contexts::{
-    ALONES, CLASSES, Component, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, ROWS, SECONDS, SPLITS, index, merge,
-};
+use super::candidates::{Candidates, GoldenContext, SPLITS};
+use super::contexts::{ALONES, CLASSES, Component, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, ROWS, SECONDS, index, merge};
 use super::initial;
 use crate::entropy::AdaptiveBit;
 use crate::motion::{Golden, MIN_LOG2, MotionVector};

@@ -3,7 +3,8 @@
 use super::around::try_around;
 use super::costs::{BIT, Coder, Options};
 use super::hierarchy::Hierarchy;
-use super::kernels::{Kernels, Pair};
+use super::kernels::Kernels;
+use super::pair::Pair;
 use super::quarters::Quarters;
 use super::table::{SIDE, Table, square};
 use crate::frame::Plane;

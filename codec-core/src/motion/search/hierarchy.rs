@@ -1,10 +1,12 @@
 //! Where to start: vectors found at a fraction of the size, from coarse to fine.
 
 use super::around::try_around;
-use super::coarse::{Window, search};
-use super::kernels::{Kernels, Pair};
+use super::coarse::search;
+use super::kernels::Kernels;
+use super::pair::Pair;
 use super::quarters::Quarters;
 use super::surface::Surface;
+use super::window::Window;
 use crate::frame::Plane;
 use crate::kernels::parallel::for_bands;
 use crate::motion::{MAX_COMPONENT, MotionVector, ROOT};

@@ -1,42 +1,16 @@
-//! Sums of differences between two blocks of 8-bit samples.
+//! Sums of differences between two blocks of 8-bit samples, on the best instructions that the processor has.
 
+#[cfg(target_arch = "x86_64")]
+use super::avx2;
 use super::goal::{Goal, Parts};
 #[cfg(not(target_arch = "aarch64"))]
 use super::goal::{goal_any, goals_any};
 #[cfg(target_arch = "aarch64")]
 use super::neon;
+use super::pair::Pair;
+#[cfg(not(target_arch = "aarch64"))]
+use super::pair::{cells_any, squares_any};
 use super::surface::Surface;
-use crate::motion::CELL;
-
-/// Two blocks of the same size to compare: each slice starts with the block's first sample, and its rows are a stride apart.
-#[derive(Clone, Copy)]
-pub(super) struct Pair<'a> {
-    pub a: &'a [u8],
-    pub a_stride: usize,
-    pub b: &'a [u8],
-    pub b_stride: usize,
-    pub width: usize,
-    pub height: usize,
-}
-
-impl Pair<'_> {
-    /// Whether both slices hold all rows.
-    fn is_complete(&self) -> bool {
-        let holds = |len: usize, stride: usize| self.height == 0 || len >= (self.height - 1) * stride + self.width;
-        holds(self.a.len(), self.a_stride) && holds(self.b.len(), self.b_stride)
-    }
-
-    /// The same pair of blocks without its first columns.
-    #[cfg(target_arch = "x86_64")]
-    fn after_column(&self, column: usize) -> Self {
-        Self { a: &self.a[column..], b: &self.b[column..], width: self.width - column, ..*self }
-    }
-
-    #[inline(always)]
-    pub fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        (0..self.height).map(|y| (&self.a[y * self.a_stride..][..self.width], &self.b[y * self.b_stride..][..self.width]))
-    }
-}
 
 type Sum = unsafe fn(&Pair) -> u32;
 type CellSums = unsafe fn(&Pair, &mut [u32; 64]);
@@ -56,7 +30,7 @@ impl Kernels {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
-            return Self { squares: x86::squares, cells: x86::cells, goal: x86::goal, goals: x86::goals };
+            return Self { squares: avx2::squares, cells: avx2::cells, goal: avx2::goal, goals: avx2::goals };
         }
         #[cfg(target_arch = "aarch64")]
         return Self { squares: neon::squares, cells: neon::cells, goal: neon::goal, goals: neon::goals };
@@ -95,261 +69,11 @@ impl Kernels {
     }
 }
 
-#[inline(always)]
-pub(super) fn square(a: u8, b: u8) -> u32 {
-    u32::from(u16::from(a.abs_diff(b)).pow(2))
-}
-
-// Sums in lanes side by side, which compilers vectorise.
-
-#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
-fn squares_any(pair: &Pair) -> u32 {
-    let (mut lanes, mut rest) = ([0; CELL], 0);
-    for (a, b) in pair.rows() {
-        let ((a, last_a), (b, last_b)) = (a.as_chunks::<CELL>(), b.as_chunks::<CELL>());
-        for (a, b) in a.iter().zip(b) {
-            for (i, lane) in lanes.iter_mut().enumerate() {
-                *lane += square(a[i], b[i]);
-            }
-        }
-        rest += last_a.iter().zip(last_b).map(|(&a, &b)| square(a, b)).sum::<u32>();
-    }
-    lanes.iter().sum::<u32>() + rest
-}
-
-#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
-fn cells_any(pair: &Pair, sums: &mut [u32; 64]) {
-    for (row, sums) in sums.as_chunks_mut::<CELL>().0.iter_mut().enumerate() {
-        let mut lanes = [[0; CELL]; CELL];
-        for (a, b) in pair.rows().skip(row * CELL).take(CELL) {
-            let cells = a.as_chunks::<CELL>().0.iter().zip(b.as_chunks::<CELL>().0);
-            for (lanes, (a, b)) in lanes.iter_mut().zip(cells) {
-                for (i, lane) in lanes.iter_mut().enumerate() {
-                    *lane += square(a[i], b[i]);
-                }
-            }
-        }
-        *sums = lanes.map(|lanes| lanes.iter().sum());
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::super::goal::HALF_ERROR;
-    use super::{CELL, Goal, Pair, Parts, Surface, squares_any};
-
-    /// # Safety
-    /// AVX2, and all rows lie within the slices.
-    #[target_feature(enable = "avx2")]
-    pub unsafe fn squares(pair: &Pair) -> u32 {
-        // SAFETY: the caller's promise; the columns read are `width` rounded down to 8, the rest goes to safe code.
-        let whole = unsafe {
-            match pair.width / 8 {
-                1 => squares_of_eights(pair),
-                2 => squares_of_sixteens::<1>(pair, 0),
-                4 => squares_of_sixteens::<2>(pair, 0),
-                8 => squares_of_sixteens::<4>(pair, 0),
-                eights => {
-                    let mut sum = 0;
-                    for sixteen in 0..eights / 2 {
-                        sum += squares_of_sixteens::<1>(pair, 16 * sixteen);
-                    }
-                    if eights % 2 == 1 {
-                        sum += squares_of_eights(&pair.after_column(8 * (eights - 1)));
-                    }
-                    sum
-                }
-            }
-        };
-        if pair.width.is_multiple_of(8) { whole } else { whole + squares_any(&pair.after_column(pair.width / 8 * 8)) }
-    }
-
-    /// Of `N` times 16 columns from `column` on.
-    ///
-    /// # Safety
-    /// As for [`squares`], and the columns exist.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn squares_of_sixteens<const N: usize>(pair: &Pair, column: usize) -> u32 {
-        let mut sums = [_mm256_setzero_si256(); 2];
-        // SAFETY: rows and columns lie within the slices by the caller's promise.
-        unsafe {
-            let (mut a, mut b) = (pair.a.as_ptr().add(column), pair.b.as_ptr().add(column));
-            for _ in 0..pair.height {
-                for i in 0..N {
-                    let left = _mm256_cvtepu8_epi16(_mm_loadu_si128(a.add(16 * i).cast()));
-                    let right = _mm256_cvtepu8_epi16(_mm_loadu_si128(b.add(16 * i).cast()));
-                    let difference = _mm256_sub_epi16(left, right);
-                    sums[i % 2] = _mm256_add_epi32(sums[i % 2], _mm256_madd_epi16(difference, difference));
-                }
-                (a, b) = (a.wrapping_add(pair.a_stride), b.wrapping_add(pair.b_stride));
-            }
-        }
-        total(_mm256_add_epi32(sums[0], sums[1]))
-    }
-
-    /// Of the first 8 columns.
-    ///
-    /// # Safety
-    /// As for [`squares`], and there are 8 columns.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn squares_of_eights(pair: &Pair) -> u32 {
-        let mut sum = _mm256_setzero_si256();
-        let (mut a, mut b) = (pair.a.as_ptr(), pair.b.as_ptr());
-        // SAFETY: as for `squares_of_sixteens`; of an odd number of rows, the last is compared alone.
-        unsafe {
-            for _ in 0..pair.height / 2 {
-                let left = _mm256_cvtepu8_epi16(two_rows(a, pair.a_stride));
-                let right = _mm256_cvtepu8_epi16(two_rows(b, pair.b_stride));
-                let difference = _mm256_sub_epi16(left, right);
-                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(difference, difference));
-                (a, b) = (a.wrapping_add(2 * pair.a_stride), b.wrapping_add(2 * pair.b_stride));
-            }
-            if pair.height % 2 == 1 {
-                let left = _mm256_cvtepu8_epi16(_mm_loadl_epi64(a.cast()));
-                let right = _mm256_cvtepu8_epi16(_mm_loadl_epi64(b.cast()));
-                let difference = _mm256_sub_epi16(left, right);
-                sum = _mm256_add_epi32(sum, _mm256_madd_epi16(difference, difference));
-            }
-        }
-        total(sum)
-    }
-
-    /// # Safety
-    /// AVX2, all rows lie within the slices, and there are 64 columns and at most 64 rows.
-    #[target_feature(enable = "avx2")]
-    pub unsafe fn cells(pair: &Pair, sums: &mut [u32; 64]) {
-        for row in 0..8 {
-            let rows = pair.height.saturating_sub(row * CELL).min(CELL);
-            let mut quads = [_mm256_setzero_si256(); 4];
-            let mut a = pair.a.as_ptr().wrapping_add(row * CELL * pair.a_stride);
-            let mut b = pair.b.as_ptr().wrapping_add(row * CELL * pair.b_stride);
-            // SAFETY: rows of 64 samples lie within the slices by the caller's promise.
-            unsafe {
-                for _ in 0..rows {
-                    for (i, quad) in quads.iter_mut().enumerate() {
-                        let left = _mm256_cvtepu8_epi16(_mm_loadu_si128(a.add(16 * i).cast()));
-                        let right = _mm256_cvtepu8_epi16(_mm_loadu_si128(b.add(16 * i).cast()));
-                        let difference = _mm256_sub_epi16(left, right);
-                        *quad = _mm256_add_epi32(*quad, _mm256_madd_epi16(difference, difference));
-                    }
-                    (a, b) = (a.wrapping_add(pair.a_stride), b.wrapping_add(pair.b_stride));
-                }
-                // A lane holds the even cells, the other one the odd ones.
-                let pairs = [_mm256_hadd_epi32(quads[0], quads[1]), _mm256_hadd_epi32(quads[2], quads[3])];
-                let all = _mm256_hadd_epi32(pairs[0], pairs[1]);
-                let (even, odd) = (_mm256_castsi256_si128(all), _mm256_extracti128_si256::<1>(all));
-                let out = sums.as_mut_ptr().add(8 * row);
-                _mm_storeu_si128(out.cast(), _mm_unpacklo_epi32(even, odd));
-                _mm_storeu_si128(out.add(4).cast(), _mm_unpackhi_epi32(even, odd));
-            }
-        }
-    }
-
-    /// # Safety
-    /// AVX2, and the parts are complete.
-    #[target_feature(enable = "avx2")]
-    pub unsafe fn goal(parts: &Parts, goal: &mut Goal) {
-        // Of two rows, 16 values.
-        let unit = _mm256_set1_epi16(64);
-        // SAFETY: all blocks have the rows that are read, eight samples each; weights and goals are arrays of that size.
-        unsafe {
-            let wide = |values: &[u8; CELL]| _mm_cvtepu8_epi16(_mm_loadl_epi64(values.as_ptr().cast()));
-            let flags = |flags: [bool; 2]| _mm_set_epi64x(-i64::from(flags[1]), -i64::from(flags[0]));
-            let h = wide(&parts.weights[1]);
-            let open = _mm256_broadcastsi128_si256(_mm_and_si128(h, flags(parts.horizontal_open)));
-            let h = _mm256_broadcastsi128_si256(h);
-            let (scaled, rest_of_h) = (_mm256_slli_epi16::<9>(h), _mm256_sub_epi16(unit, h));
-            let v = wide(&parts.weights[0]);
-            let share = _mm_add_epi16(
-                _mm_and_si128(v, flags(parts.vertical_open)),
-                _mm_and_si128(_mm_sub_epi16(_mm_set1_epi16(64), v), flags([parts.own_open; 2])),
-            );
-            let (v, share) = (_mm256_broadcastsi128_si256(v), _mm256_broadcastsi128_si256(share));
-            // Spreads the values of rows 0 and 1 over the lanes; each further pair is 4 bytes on.
-            let first_rows = _mm256_inserti128_si256::<1>(_mm256_set1_epi16(0x0100), _mm_set1_epi16(0x0302));
-            for row in (0..CELL).step_by(2) {
-                let spread = _mm256_add_epi8(first_rows, _mm256_set1_epi8(2 * row as i8));
-                let load = |block: (&[u8], usize), row: usize| two_rows(block.0.as_ptr().add(row * block.1), block.1);
-                let by_row = |values: __m256i| _mm256_shuffle_epi8(values, spread);
-                let own = _mm256_cvtepu8_epi16(load(parts.own, row));
-                let vertical = _mm256_cvtepu8_epi16(load(parts.vertical[row / 4], row % 4));
-                let (left, right) = (load(parts.horizontal[0], row), load(parts.horizontal[1], row));
-                let horizontal = _mm256_cvtepu8_epi16(_mm_blend_epi32::<0b1010>(left, right));
-                let current = _mm256_cvtepu8_epi16(load(parts.current, row));
-                let v = by_row(v);
-                let first = _mm256_add_epi16(_mm256_mullo_epi16(own, _mm256_sub_epi16(unit, v)), _mm256_mullo_epi16(vertical, v));
-                // (d * (h * 512) + 2^14) >> 15 is (d * h + 32) >> 6.
-                let difference = _mm256_sub_epi16(_mm256_slli_epi16::<6>(horizontal), first);
-                let blended = _mm256_add_epi16(first, _mm256_mulhrs_epi16(difference, scaled));
-                let share = _mm256_mullo_epi16(rest_of_h, by_row(share));
-                let share = _mm256_srli_epi16::<6>(_mm256_add_epi16(share, _mm256_set1_epi16(32)));
-                let weight = _mm256_add_epi16(share, open);
-                // The sums wrap to what fits 16 bits again.
-                let wanted = _mm256_mullo_epi16(current, _mm256_add_epi16(unit, weight));
-                let target = _mm256_add_epi16(_mm256_sub_epi16(wanted, blended), _mm256_set1_epi16(HALF_ERROR as i16));
-                let at = row * CELL;
-                _mm256_store_si256(goal.target.as_mut_ptr().add(at).cast(), target);
-                _mm256_store_si256(goal.weight.as_mut_ptr().add(at).cast(), weight);
-            }
-        }
-    }
-
-    /// # Safety
-    /// AVX2.
-    #[target_feature(enable = "avx2")]
-    pub unsafe fn goals(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
-        let mut sum = 0;
-        for goal in goals {
-            let block = samples.block(goal.x + way.0, goal.y + way.1);
-            assert!(block.len() >= (CELL - 1) * samples.stride + CELL);
-            let mut squares = _mm256_setzero_si256();
-            // SAFETY: the block has eight rows of eight samples, as a goal has values.
-            unsafe {
-                for row in (0..CELL).step_by(2) {
-                    let samples = _mm256_cvtepu8_epi16(two_rows(block.as_ptr().add(row * samples.stride), samples.stride));
-                    let weights = _mm256_load_si256(goal.weight.as_ptr().add(row * CELL).cast());
-                    let targets = _mm256_load_si256(goal.target.as_ptr().add(row * CELL).cast());
-                    let errors = _mm256_sub_epi16(targets, _mm256_mullo_epi16(weights, samples));
-                    let errors = _mm256_srai_epi16::<3>(errors);
-                    squares = _mm256_add_epi32(squares, _mm256_madd_epi16(errors, errors));
-                }
-            }
-            sum += u64::from(total(squares));
-            if sum >= limit {
-                break;
-            }
-        }
-        sum
-    }
-
-    /// Eight samples each of two rows.
-    ///
-    /// # Safety
-    /// Both lie within an allocation.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn two_rows(at: *const u8, stride: usize) -> __m128i {
-        // SAFETY: the caller's promise.
-        unsafe { _mm_unpacklo_epi64(_mm_loadl_epi64(at.cast()), _mm_loadl_epi64(at.add(stride).cast())) }
-    }
-
-    /// Sum of eight lanes.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn total(lanes: __m256i) -> u32 {
-        let four = _mm_add_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256::<1>(lanes));
-        let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0b00_00_11_10>(four));
-        _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two))) as u32
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::pair::{cells_any, squares_any};
     use super::*;
+    use crate::motion::CELL;
     use rand::prelude::*;
 
     fn plain_squares(pair: &Pair) -> u32 {

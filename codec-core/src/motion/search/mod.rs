@@ -10,6 +10,8 @@
 //! decides by the overlapped prediction ([`blend`]), and [`golden`] decides what leaves take from the golden frame.
 
 mod around;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod blend;
 mod coarse;
 mod costs;
@@ -21,6 +23,7 @@ mod interpolate;
 mod kernels;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pair;
 mod polish;
 mod presets;
 mod quarters;
@@ -31,6 +34,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod wavefront;
+mod window;
 
 use super::BlockField;
 use super::coding::{MotionCoder, Surroundings};

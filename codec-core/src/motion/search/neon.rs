@@ -3,10 +3,10 @@
 
 use std::arch::aarch64::*;
 
-use super::coarse::{Best, Window};
 use super::goal::{Block, Goal, HALF_ERROR, Parts};
-use super::kernels::{Pair, square};
+use super::pair::{Pair, square};
 use super::surface::Surface;
+use super::window::{Best, Window};
 use crate::motion::CELL;
 
 const HALF: usize = CELL / 2;

@@ -1,6 +1,7 @@
 //! Squared errors of many vectors for all squares of a root at once.
 
-use super::kernels::{Kernels, Pair};
+use super::kernels::Kernels;
+use super::pair::Pair;
 use super::quarters::Quarters;
 use crate::frame::Plane;
 use crate::motion::{CELL, MIN_LOG2, MotionVector, ROOT};

@@ -11,7 +11,9 @@ use crate::kernels::PACKED_CHANNELS;
 use crate::kernels::pack::{PackTarget, pack_frame, pack_residual};
 use crate::kernels::unpack::unpack_frame;
 use crate::model::Model;
-use crate::rt::{AnalysisScratch, Branch, Dequantised, HyperScratch, Networks, PostfilterScratch, SynthesisScratch};
+use crate::rt::{
+    AnalysisScratch, Branch, Dequantised, HyperScratch, Networks, PostfilterInput, PostfilterScratch, SynthesisScratch,
+};
 use crate::{Error, Result};
 
 /// Networks that all streams of a model share, and the memory of one stream.
@@ -128,9 +130,7 @@ impl Engine for IntegerEngine {
         self.prepared = false;
         let (machine, branch) = (self.machine, &Self::networks(&self.model).intra);
         branch.gains.dequantise(machine, latent, &[], quality, &mut self.latent);
-        let Dequantised { full, linear } = &self.latent;
-        let size = (latent.rows, latent.cols);
-        branch.synthesis.run(machine, full, linear, None, size, quality, &mut self.synthesis, &mut self.output);
+        branch.synthesis.run(machine, &self.latent, None, quality, &mut self.synthesis, &mut self.output);
         unpack_frame(&self.output, None, (0, 0), out, machine.threads)
     }
 
@@ -161,10 +161,8 @@ impl Engine for IntegerEngine {
         let free: &[i16] = if networks.free_latent() { &self.free.nonlinear } else { &[] };
         let branch = &networks.residual;
         branch.gains.dequantise(machine, latent, free, quality, &mut self.latent);
-        let Dequantised { full, linear } = &self.latent;
-        let size = (latent.rows, latent.cols);
         let context = Some(&self.packed[..]);
-        branch.synthesis.run(machine, full, linear, context, size, quality, &mut self.synthesis, &mut self.output);
+        branch.synthesis.run(machine, &self.latent, context, quality, &mut self.synthesis, &mut self.output);
         unpack_frame(&self.output, Some(prediction), shift, out, machine.threads)
     }
 
@@ -193,8 +191,9 @@ impl Engine for IntegerEngine {
             pack_residual(decoded, past, (0, 0), target(&mut self.news, decoded, PACKED_CHANNELS, 0), machine.threads)?;
         }
         let news = past.map(|_| &self.news[..]);
-        let share = f32::from(self.detail) / 255.0;
-        postfilter.run(machine, &self.packed, news, grid(decoded), quality, share, &mut self.postfilter, map);
+        let strength = f32::from(self.detail) / 255.0;
+        let input = PostfilterInput { decoded: &self.packed, news, size: grid(decoded), quality, strength };
+        postfilter.run(machine, input, &mut self.postfilter, map);
         Ok(())
     }
 }
