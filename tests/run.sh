@@ -117,11 +117,25 @@ lint() {
   return $bad
 }
 
-# Tests whose names say so; each says if it was skipped.
+# Tests whose names say so. With NGC_NEED_CUDA a GPU that does not work fails them, and so does a name that selects none.
 gpu() {
-  cargo test --quiet --release -p codec-core --features torch cuda -- --nocapture &&
-    cargo test --quiet --release -p ngc-trainer cuda -- --nocapture &&
-    cargo test --quiet --release -p ngc-tests --features torch --test exactness cuda -- --nocapture
+  local log
+  log=$(mktemp)
+  (
+    set -eo pipefail
+    export NGC_NEED_CUDA=1
+    for selection in '-p codec-core --features torch --lib' '-p ngc-trainer' '-p ngc-tests --features torch --test exactness'; do
+      # shellcheck disable=SC2086
+      cargo test --release $selection cuda -- --nocapture 2>&1 | tee "$log"
+      grep -q '^running [1-9]' "$log" || {
+        echo "no test of a GPU in: $selection"
+        exit 1
+      }
+    done
+  )
+  local result=$?
+  rm -f "$log"
+  return $result
 }
 
 gpu_kit() {

@@ -92,7 +92,10 @@ fn the_tour_leads_where_it_says() {
         let source = text(Path::new(file));
         for function in functions {
             assert!(tour.contains(function), "the tour does not name {function}");
-            assert!([format!("fn {function}("), format!("fn {function}<")].iter().any(|f| source.contains(f)), "{file}: {function}");
+            assert!(
+                [format!("fn {function}("), format!("fn {function}<")].iter().any(|f| source.contains(f)),
+                "{file}: {function}"
+            );
         }
     }
     let line = between(&tour, "```rust\n", "```").concat();
