@@ -7,7 +7,7 @@ use super::{QUALITIES, SCALES};
 use crate::integer::Backend;
 use crate::{Error, Result};
 
-/// Integer hyper-decoder and parameter networks of one latent (design section 6).
+/// Integer hyper-decoder and parameter networks of one latent, section 7 of the bitstream specification.
 #[derive(Clone, Debug)]
 pub struct EntropyModel {
     pub(super) config: EntropyConfig,

@@ -57,7 +57,7 @@ impl Settings {
         let mut specs = vec![
             glib::ParamSpecEnum::builder_with_default("rate-control", RateControl::default())
                 .nick("Rate control")
-                .blurb("What is held: the quality, the average bitrate, or a constant bitrate")
+                .blurb("What the encoder keeps to: a quality, an average bitrate, or a constant bitrate")
                 .mutable_playing()
                 .build(),
             glib::ParamSpecUInt::builder("quality")
@@ -77,13 +77,13 @@ impl Settings {
                 .build(),
             glib::ParamSpecUInt::builder("max-bitrate")
                 .nick("Largest bitrate")
-                .blurb("Largest bitrate over vbv-buffer in kbit/s, with rate-control=vbr; 0 = twice the bitrate, less than the bitrate counts as the bitrate")
+                .blurb("Largest bitrate over vbv-buffer in kbit/s, with rate-control=vbr; 0 = twice the bitrate; a value below the bitrate means the bitrate")
                 .maximum(MAX_BITRATE)
                 .mutable_playing()
                 .build(),
             glib::ParamSpecUInt::builder("vbv-buffer")
                 .nick("Rate buffer")
-                .blurb("Size of the decoder's rate buffer in milliseconds of the (largest) bitrate, with rate-control=vbr and cbr")
+                .blurb("Size of the rate buffer (VBV) in milliseconds, at max-bitrate with rate-control=vbr and at the bitrate with cbr")
                 .minimum(50)
                 .maximum(60_000)
                 .default_value(DEFAULT_BUFFER)
@@ -91,13 +91,13 @@ impl Settings {
                 .build(),
             glib::ParamSpecUInt::builder("key-int-max")
                 .nick("Largest keyframe distance")
-                .blurb("Largest distance between keyframes in frames; 0 = only the first frame, scene cuts and those asked for")
+                .blurb("Largest distance between keyframes in frames; 0 = only the first frame, scene cuts and requests make keyframes")
                 .default_value(DEFAULT_KEY_INT_MAX)
                 .mutable_playing()
                 .build(),
             glib::ParamSpecUInt::builder("key-int-min")
                 .nick("Smallest keyframe distance")
-                .blurb("Smallest distance in frames between a keyframe and a scene cut that makes another; keyframes that are asked for come at once")
+                .blurb("Smallest distance in frames from the last keyframe to a scene cut that makes a new one; requested keyframes are not delayed")
                 .default_value(DEFAULT_KEY_INT_MIN)
                 .mutable_playing()
                 .build(),
@@ -109,19 +109,19 @@ impl Settings {
                 .build(),
             glib::ParamSpecDouble::builder("detail")
                 .nick("Detail")
-                .blurb("From 0 (faithful: least error) to 1 (texture as strong as it looks in the original, at the same bitrate)")
+                .blurb("Strength of the postfilter that the stream asks for: 0 (smallest error) to 1 (texture about as strong as in the original), at the same bitrate")
                 .minimum(0.0)
                 .maximum(1.0)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder_with_default("speed-preset", SpeedPreset::default())
                 .nick("Speed")
-                .blurb("How much time the encoder takes to find motion")
+                .blurb("How thoroughly the encoder searches motion")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt::builder("max-memory")
                 .nick("Largest memory")
-                .blurb("Refuse videos whose encoding would need more than so many MiB for frames and networks; 0 = no limit")
+                .blurb("Refuse videos whose encoding would need more than this many MiB for frames and networks; 0 = no limit")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
