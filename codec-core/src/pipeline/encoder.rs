@@ -60,8 +60,8 @@ impl Encoder {
     /// Opens the device and loads the model.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] and [`Error::Limit`] naming the value and its range; what [`Model::load`] and
-    /// [`device::open`] say.
+    /// [`Error::InvalidConfig`] and [`Error::Limit`] naming the value and its range; those of [`Model::load`],
+    /// and [`Error::Device`].
     pub fn new(config: EncoderConfig) -> Result<Self> {
         config.validate()?;
         let threads = threads::count(config.threads);

@@ -101,7 +101,7 @@ impl BlockSearch {
         Self { every: Some(range), ..Self::new(SearchEffort::Slow) }
     }
 
-    /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of [`ROOT`]), of which the upper
+    /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of 64), of which the upper
     /// left `display` part (width, height) counts. `previous`: the last P-frame's field. `lambda`: weight of the mean squared error
     /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it. `costs`: of the coder as it is before this frame.
     /// `threads`: how many threads of the current rayon pool may take part; the result does not depend on it.
