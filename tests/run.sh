@@ -117,6 +117,21 @@ lint() {
   return $bad
 }
 
+# What codec-core offers without the feature `training`: all of it documented, and little enough to be learnt.
+interface() {
+  local pages=${CARGO_TARGET_DIR:-target}/doc/codec_core items methods
+  RUSTDOCFLAGS='-D warnings' cargo doc --quiet --release -p codec-core --no-deps || return 1
+  items=$(grep -oE 'href="[^"#]*\.html"' "$pages/all.html" | cut -d'"' -f2 | grep -E '(struct|enum|trait|fn|constant|static|type|macro)\.' | sort -u)
+  # Methods of the types themselves, not those of traits.
+  methods=$(cd "$pages" && cat $(grep -E '(struct|enum|trait)\.' <<<"$items") | grep -oE 'id="method\.[a-z0-9_]+" class="method"' | wc -l)
+  echo "codec-core: $(wc -l <<<"$items") public items with $methods methods"
+  [ $(($(wc -l <<<"$items") + methods)) -lt 120 ]
+}
+
+packages() {
+  cargo package --quiet --workspace --no-verify --allow-dirty --offline
+}
+
 # Tests whose names say so. With NGC_NEED_CUDA a GPU that does not work fails them, and so does a name that selects none.
 gpu() {
   local log
@@ -152,6 +167,8 @@ stage 'release build' cargo build --quiet --release
 stage 'tests, release profile' cargo test --quiet --release
 stage 'the plugin loads with an empty registry' plugin_loads
 stage 'format, lints, documentation, spelling, dependencies' lint
+stage 'interface of codec-core' interface
+stage 'packages' packages
 if [ $quick -eq 0 ]; then
   stage 'exactness, dev profile' cargo test --quiet -p ngc-tests --test golden
   stage 'quickstart' quickstart

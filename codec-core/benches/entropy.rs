@@ -1,8 +1,8 @@
 //! Decoding of the residual latent of a 640x384 frame, by instruction set.
 
-use codec_core::entropy::{
-    Backend, EntropyConfig, EntropyModel, EntropyParams, IntLayer, LatentInput, Scratch, SymbolReader, SymbolWriter, Tables,
-    decode_latent, encode_latent,
+use codec_core::training::entropy::{
+    Backend, EntropyConfig, EntropyModel, EntropyParams, IntLayer, LatentContext, LatentInput, Scratch, SymbolReader,
+    SymbolWriter, Tables,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -34,17 +34,18 @@ fn decoding(c: &mut Criterion) {
     let tables = Tables::gaussian();
     let z = vec![0.5; ROWS * COLS];
     let y: Vec<f32> = (0..ROWS * COLS * 64).map(|i| (i % 7) as f32 - 3.0).collect();
-    let input = LatentInput { rows: ROWS, cols: COLS, z: &z, y: &y, prices: &[] };
+    let input = LatentInput { z: &z, y: &y, prices: &[] };
     for backend in Backend::ALL.into_iter().filter(|b| b.available()) {
         let model = model().with_backend(backend).expect("available");
         let mut scratch = Scratch::default();
         let mut writer = SymbolWriter::new();
-        encode_latent(&model, &tables, 30, &input, None, &mut writer, &mut scratch).expect("sizes fit");
+        let context = LatentContext { model: &model, tables: &tables, quality: 30, rows: ROWS, cols: COLS, prior: None };
+        context.encode(&input, &mut writer, &mut scratch).expect("sizes fit");
         let payload = writer.finish();
         c.bench_function(&format!("residual latent, 640x384, {backend:?}"), |b| {
             b.iter(|| {
                 let mut reader = SymbolReader::new(&payload).expect("a whole payload");
-                decode_latent(&model, &tables, 30, ROWS, COLS, None, &mut reader, &mut scratch).expect("a whole payload")
+                context.decode(&mut reader, &mut scratch).expect("a whole payload")
             });
         });
     }

@@ -5,7 +5,7 @@
 
 use std::hint::black_box;
 
-use codec_core::integer::{Activation, Backend, Block, BlockParams, Depthwise, LayerParams, Pointwise};
+use codec_core::training::integer::{Activation, Backend, Block, BlockParams, Depthwise, LayerParams, Pointwise};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// Nanoseconds that this thread has run.

@@ -2,19 +2,20 @@
 
 use std::hint::black_box;
 
-use codec_core::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
-use codec_core::frame::{Frame, Plane, pad};
-use codec_core::kernels::PACKED_CHANNELS;
-use codec_core::kernels::flow::pack_flow;
-use codec_core::kernels::pack::{PackTarget, pack_frame, pack_residual};
-use codec_core::kernels::sharpen::{BANDS, CHANNELS, sharpen};
-use codec_core::kernels::unpack::unpack_frame;
-use codec_core::loopfilter::{FilterCoder, LoopFilter};
-use codec_core::motion::search::{BlockSearch, SearchEffort};
-use codec_core::motion::{
-    BlockCompensator, BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionCoder, MotionVector, OverlapMap, ROOT,
+use codec_core::frame::{Frame, Plane};
+use codec_core::training::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
+use codec_core::training::kernels::PACKED_CHANNELS;
+use codec_core::training::kernels::flow::pack_flow;
+use codec_core::training::kernels::pack::{PackTarget, pack_frame, pack_residual};
+use codec_core::training::kernels::sharpen::{BANDS, CHANNELS, sharpen};
+use codec_core::training::kernels::unpack::unpack_frame;
+use codec_core::training::loopfilter::{FilterCoder, LoopFilter};
+use codec_core::training::motion::search::{BlockSearch, SearchEffort};
+use codec_core::training::motion::{
+    BlockCompensator, BlockField, CELL, Leaf, MAX_LOG2, MIN_LOG2, MotionCoder, MotionVector, OverlapMap, ROOT, References,
 };
-use codec_core::quality::lambda;
+use codec_core::training::pad;
+use codec_core::training::quality::lambda;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const WIDTH: usize = 640;
@@ -81,21 +82,22 @@ fn blocks(c: &mut Criterion) {
     for threads in [1, 2] {
         for (name, field) in [("block_prediction", &moving), ("block_prediction, nothing moves", &still)] {
             c.bench_function(&on(name, threads), |b| {
-                b.iter(|| compensator.predict(black_box(&reference), display, field, threads, &mut out).unwrap());
+                let references = References { last: &reference, golden: None };
+                b.iter(|| compensator.predict(black_box(references), display, field, threads, &mut out).unwrap());
             });
         }
     }
     c.bench_function("overlap map", |b| b.iter(|| OverlapMap::of(black_box(&moving))));
     // What is to be found is what was just predicted.
     let mut current = Frame::new(WIDTH, HEIGHT);
-    compensator.predict(&reference, display, &moving, 1, &mut current).expect("sizes agree");
-    let (costs, price) = (MotionCoder::new(WIDTH, HEIGHT).costs(), lambda(32.0));
+    compensator.predict(References { last: &reference, golden: None }, display, &moving, 1, &mut current).expect("sizes agree");
+    let (coder, price) = (MotionCoder::new(WIDTH, HEIGHT), lambda(32.0));
     for threads in [1, 2] {
         for (name, effort) in [("motion search, fast", SearchEffort::Fast), ("motion search, medium", SearchEffort::Medium)] {
             let mut search = BlockSearch::new(effort);
             c.bench_function(&on(name, threads), |b| {
                 let (current, reference) = (current.plane(0), reference.plane(0));
-                b.iter(|| search.search(black_box(current), reference, display, None, &costs, price, threads));
+                b.iter(|| search.search(black_box(current), reference, display, &coder, price, threads));
             });
         }
     }

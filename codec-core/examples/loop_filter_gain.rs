@@ -6,11 +6,11 @@
 
 use std::time::Instant;
 
-use codec_core::entropy::SymbolWriter;
-use codec_core::frame::pad::padded;
 use codec_core::frame::{Frame, Plane, chroma_size};
-use codec_core::loopfilter::{FilterCoder, LoopFilter};
-use codec_core::quality;
+use codec_core::training::entropy::SymbolWriter;
+use codec_core::training::loopfilter::{FilterCoder, LoopFilter};
+use codec_core::training::pad::padded;
+use codec_core::training::quality;
 
 /// Frames of an 8-bit 4:2:0 Y4M file, at most `count`, at display size.
 fn read(path: &str, count: usize) -> Vec<Frame> {

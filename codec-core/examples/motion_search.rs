@@ -8,12 +8,12 @@ use std::f64::consts::PI;
 use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
-use codec_core::entropy::SymbolWriter;
 use codec_core::frame::{Frame, Plane};
-use codec_core::motion::coding::MotionCoder;
-use codec_core::motion::search::{BlockSearch, SearchEffort};
-use codec_core::motion::{BlockCompensator, ROOT};
-use codec_core::quality::lambda;
+use codec_core::training::entropy::SymbolWriter;
+use codec_core::training::motion::coding::MotionCoder;
+use codec_core::training::motion::search::{BlockSearch, SearchEffort};
+use codec_core::training::motion::{BlockCompensator, PaddedFrame, ROOT, References};
+use codec_core::training::quality::lambda;
 
 /// Luma planes of the coded size and the visible size.
 fn read(path: &str, frames: usize) -> (Vec<Plane>, (usize, usize)) {
@@ -107,6 +107,7 @@ fn processor_time() -> Duration {
 /// Sums over frames.
 struct Runner {
     search: BlockSearch,
+    golden: PaddedFrame,
     coder: MotionCoder,
     motion: f64,
     residual: f64,
@@ -119,24 +120,41 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(effort: &str, (width, height): (usize, usize)) -> Self {
-        let search = match effort {
+    /// `golden`: the first frame. An effort that ends in `-` does without.
+    fn new(effort: &str, golden: &Frame, display: (usize, usize)) -> Self {
+        let (width, height) = (golden.width(), golden.height());
+        let mut padded = PaddedFrame::default();
+        padded.load(golden, display, 1);
+        let mut search = match effort.trim_end_matches('-') {
             "fast" => BlockSearch::new(SearchEffort::Fast),
             "medium" => BlockSearch::new(SearchEffort::Medium),
             "slow" => BlockSearch::new(SearchEffort::Slow),
             "all" => BlockSearch::exhaustive((48, 32)),
             other => panic!("no effort: {other}"),
         };
+        if !effort.ends_with('-') {
+            search.set_golden(golden.plane(0), display, 1);
+        }
         let (coder, least, total) = (MotionCoder::new(width, height), Duration::MAX, Duration::ZERO);
-        Self { search, coder, motion: 0.0, residual: 0.0, predicted: 0.0, coded: 0.0, leaves: 0, ratio: 0.0, least, total }
+        Self {
+            search,
+            golden: padded,
+            coder,
+            motion: 0.0,
+            residual: 0.0,
+            predicted: 0.0,
+            coded: 0.0,
+            leaves: 0,
+            ratio: 0.0,
+            least,
+            total,
+        }
     }
 
     /// Codes a frame and returns its reconstruction.
     fn frame(&mut self, plane: &Plane, reference: &Frame, display: (usize, usize), quality: f64, step: f32) -> Frame {
-        let costs = self.coder.costs();
         let start = processor_time();
-        let previous = self.coder.previous();
-        let found = self.search.search(plane, reference.plane(0), display, previous, &costs, lambda(quality), 1);
+        let found = self.search.search(plane, reference.plane(0), display, &self.coder, lambda(quality), 1);
         let time = processor_time() - start;
         (self.least, self.total) = (self.least.min(time), self.total + time);
         let mut writer = SymbolWriter::new();
@@ -145,7 +163,8 @@ impl Runner {
         self.leaves += found.field.leaves().count();
         self.ratio += found.inter_cost as f64 / found.intra_cost as f64;
         let mut frame = Frame::new(plane.width, plane.height);
-        BlockCompensator::default().predict(reference, display, &found.field, 1, &mut frame).expect("sizes agree");
+        let references = References { last: reference, golden: Some(&self.golden) };
+        BlockCompensator::default().predict(references, display, &found.field, 1, &mut frame).expect("sizes agree");
         self.predicted += squares(plane, frame.plane(0), display);
         self.residual += code_residual(plane, frame.plane_mut(0), display, step);
         self.coded += squares(plane, frame.plane(0), display);
@@ -175,7 +194,7 @@ fn main() {
             let mut reference = Frame::new(size.0, size.1);
             reference.plane_mut(0).data.fill(128);
             code_residual(&planes[0], reference.plane_mut(0), display, step / 2.0);
-            let mut runners: Vec<Runner> = efforts.iter().map(|effort| Runner::new(effort, size)).collect();
+            let mut runners: Vec<Runner> = efforts.iter().map(|effort| Runner::new(effort, &reference, display)).collect();
             for plane in &planes[1..] {
                 let frames: Vec<Frame> = runners.iter_mut().map(|r| r.frame(plane, &reference, display, quality, step)).collect();
                 reference = frames.into_iter().next().expect("at least one");

@@ -10,6 +10,7 @@ pub enum DeviceSpec {
     /// The processor for models that run in integers; for others the first GPU that works, else the processor.
     #[default]
     Auto,
+    /// The processor.
     Cpu,
     /// libtorch on the processor, also for models that run in integers: slower, for comparisons.
     CpuTorch,

@@ -7,9 +7,6 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Reading or writing a file failed.
-    #[error("{context}: {source}")]
-    Io { context: String, source: std::io::Error },
     /// The data is damaged: a checksum, length or symbol does not fit. Decoding resumes at the next keyframe.
     #[error("corrupt data: {0}")]
     Corrupt(String),
@@ -31,10 +28,24 @@ pub enum Error {
     /// Memory, of the host or of the device, ran out.
     #[error("not enough memory: {0}")]
     OutOfMemory(String),
+    /// A computation failed that should not: a defect of this library.
+    #[error("internal error: {0}; please report it")]
+    Internal(String),
     /// A configuration value lies outside its range.
     #[error("invalid configuration: {0}")]
     InvalidConfig(String),
     /// A P-frame arrived while no reference exists: send a keyframe first.
     #[error("a keyframe is needed before frame {frame_number}")]
-    NeedKeyframe { frame_number: u32 },
+    NeedKeyframe {
+        /// As far as the unit carries it: the low 16 bits.
+        frame_number: u32,
+    },
+}
+
+impl Error {
+    /// Whether the unit is at fault: damaged, or its reference is not there. [`Decoder::conceal`](crate::Decoder::conceal) gives a
+    /// stand-in, and decoding goes on at the next keyframe. After any other error it would fail again.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::NeedKeyframe { .. })
+    }
 }

@@ -18,11 +18,14 @@ pub struct Limits {
 impl Default for Limits {
     /// Sides up to 8192 samples, the area of 8192 x 4352, units of 64 MiB.
     fn default() -> Self {
-        Self { max_width: 8192, max_height: 8192, max_pixels: 8192 * 4352, max_unit_bytes: 64 << 20 }
+        Self { max_width: 8192, max_height: 8192, max_pixels: Self::MAX_PIXELS, max_unit_bytes: 64 << 20 }
     }
 }
 
 impl Limits {
+    /// The default of [`Self::max_pixels`].
+    pub const MAX_PIXELS: u64 = 8192 * 4352;
+
     /// Checks a display size.
     ///
     /// # Errors

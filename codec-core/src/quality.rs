@@ -4,6 +4,7 @@ use crate::bitstream::QUALITY_MAX;
 
 /// Lambda at quality 0 and at quality 63, log-linear between: what models are trained with.
 pub const LAMBDA_BEST: f64 = 2500.0;
+/// See [`LAMBDA_BEST`].
 pub const LAMBDA_WORST: f64 = 12.0;
 
 /// Lambda of a quality index: weight of the distortion (mean squared error on [0, 1]) against bits per pixel.

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-/// More threads than this are of no use to a frame.
+/// More threads than this are of no use to a frame; a wish for more counts as one for so many.
 pub const MAX_THREADS: usize = 64;
 
 /// Threads for a wish: that many, or, for 0, as many as the process may run at once (affinity and control groups count), at most
@@ -10,7 +10,7 @@ pub const MAX_THREADS: usize = 64;
 ///
 /// The threads are those of one pool, which all streams of the process share: two elements on two cores do not get in each other's
 /// way.
-pub fn count(wish: usize) -> usize {
+pub(crate) fn count(wish: usize) -> usize {
     let free = || std::thread::available_parallelism().map_or(1, usize::from);
     let wanted = if wish == 0 { free() } else { wish };
     wanted.clamp(1, MAX_THREADS)
@@ -50,18 +50,29 @@ pub(crate) fn pool() -> Option<&'static rayon::ThreadPool> {
 ///
 /// There, what is split over threads is finished by this thread alone if the others are held up. From outside, every split waits until
 /// another thread has woken up, which on a busy machine takes longer than the work.
-pub fn inside<R: Send>(wish: usize, work: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn inside<R: Send>(wish: usize, work: impl FnOnce() -> R + Send) -> R {
     match pool().filter(|_| count(wish) > 1) {
         Some(pool) => pool.install(work),
         None => work(),
     }
 }
 
-/// Threads that could be started and threads that were wanted, if those are more: the process has reached a limit.
-pub fn shortage() -> Option<(usize, usize)> {
-    let shared = shared();
-    let started = shared.pool.as_ref().map_or(0, rayon::ThreadPool::current_num_threads);
-    (started < shared.wanted).then_some((started, shared.wanted))
+/// Fewer threads could be started than the process has cores: it has reached a limit, and frames take longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadShortage {
+    /// Threads that could be started.
+    pub started: usize,
+    /// Threads that were wanted.
+    pub wanted: usize,
+}
+
+impl ThreadShortage {
+    /// Starts the threads that all streams share, if that has not been done yet; `None` if all could be started.
+    pub fn check() -> Option<Self> {
+        let shared = shared();
+        let started = shared.pool.as_ref().map_or(0, rayon::ThreadPool::current_num_threads);
+        (started < shared.wanted).then_some(Self { started, wanted: shared.wanted })
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +86,7 @@ mod tests {
         assert_eq!(as_many_as_start(16, up_to(5)), Some(4));
         assert_eq!(as_many_as_start(3, up_to(1)), Some(1));
         assert_eq!(as_many_as_start(16, up_to(0)), None);
-        assert!(pool().is_some() && shortage().is_none());
+        assert!(pool().is_some() && ThreadShortage::check().is_none());
     }
 
     #[test]

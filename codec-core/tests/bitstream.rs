@@ -18,9 +18,9 @@ fn sequence() -> SequenceHeader {
             height: 360,
             framerate: (30_000, 1001),
             par: (1, 1),
-            color: ColorInfo { range: 2, matrix: 6, transfer: 13, primaries: 1 },
-            chroma_site: 1,
-            interlace: 0,
+            color: ColorInfo { range: ColorRange::Limited, matrix: 6, transfer: 13, primaries: 1 },
+            chroma_site: ChromaSite::Left,
+            interlacing: Interlacing::Progressive,
             ..VideoInfo::default()
         },
     }

@@ -143,6 +143,19 @@ fn units_beyond_the_limits_are_skipped_whole() {
     }
 }
 
+const RANGES: [ColorRange; 3] = [ColorRange::Unknown, ColorRange::Full, ColorRange::Limited];
+const SITES: [ChromaSite; 7] = [
+    ChromaSite::Unknown,
+    ChromaSite::Left,
+    ChromaSite::Centre,
+    ChromaSite::TopLeft,
+    ChromaSite::Top,
+    ChromaSite::BottomLeft,
+    ChromaSite::Bottom,
+];
+const INTERLACINGS: [Interlacing; 4] =
+    [Interlacing::Progressive, Interlacing::TopFieldFirst, Interlacing::BottomFieldFirst, Interlacing::Mixed];
+
 fn video_info() -> impl Strategy<Value = VideoInfo> {
     let term = || prop_oneof![1u32..200, 1..=i32::MAX as u32];
     let display = (any::<[u16; 8]>(), any::<u32>(), any::<u32>()).prop_map(|(p, max_luminance, min_luminance)| {
@@ -154,20 +167,22 @@ fn video_info() -> impl Strategy<Value = VideoInfo> {
         (1u32..=8192, 1u32..=4352),
         (prop_oneof![Just(0), term()], term()),
         (term(), term()),
-        (0u8..=2, any::<[u8; 3]>()),
-        (0u8..=6, 0u8..=3),
+        (prop::sample::select(&RANGES[..]), any::<[u8; 3]>()),
+        (prop::sample::select(&SITES[..]), prop::sample::select(&INTERLACINGS[..])),
         (prop::option::of(display), prop::option::of(light)),
     )
-        .prop_map(|(size, framerate, par, (range, [matrix, transfer, primaries]), (site, interlace), hdr)| VideoInfo {
-            width: size.0,
-            height: size.1,
-            framerate,
-            par,
-            color: ColorInfo { range, matrix, transfer, primaries },
-            chroma_site: site,
-            interlace,
-            mastering_display: hdr.0,
-            content_light: hdr.1,
+        .prop_map(|(size, framerate, par, (range, [matrix, transfer, primaries]), (chroma_site, interlacing), hdr)| {
+            VideoInfo {
+                width: size.0,
+                height: size.1,
+                framerate,
+                par,
+                color: ColorInfo { range, matrix, transfer, primaries },
+                chroma_site,
+                interlacing,
+                mastering_display: hdr.0,
+                content_light: hdr.1,
+            }
         })
 }
 

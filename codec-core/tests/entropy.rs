@@ -3,9 +3,9 @@
 mod common;
 
 use codec_core::Error;
-use codec_core::entropy::{
-    Backend, EntropyConfig, EntropyModel, EntropyParams, LatentGrid, LatentInput, RawTensor, Scratch, SymbolReader, SymbolWriter,
-    Tables, decode_latent, encode_latent, frugal, quantise, sigma,
+use codec_core::training::entropy::{
+    Backend, EntropyConfig, EntropyModel, EntropyParams, LatentContext, LatentGrid, LatentInput, RawTensor, Scratch,
+    SymbolReader, SymbolWriter, Tables, frugal, quantise, sigma,
 };
 use common::{Lcg, config, configs, model, params};
 use proptest::prelude::*;
@@ -31,6 +31,10 @@ struct Case {
 const ROWS: usize = 8;
 const COLS: usize = 12;
 
+fn context<'a>(model: &'a EntropyModel, tables: &'a Tables, prior: Option<&'a LatentGrid>) -> LatentContext<'a> {
+    LatentContext { model, tables, quality: 20, rows: ROWS, cols: COLS, prior }
+}
+
 fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
     let config = model.config();
     let z = values(ROWS * COLS / 16 * config.hyper_channels, 1);
@@ -38,16 +42,16 @@ fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
     y[5] = 900.0;
     y[6] = f32::NAN;
     y[7] = -1e30;
-    let input = LatentInput { rows: ROWS, cols: COLS, z: &z, y: &y, prices: &[] };
+    let input = LatentInput { z: &z, y: &y, prices: &[] };
     let mut writer = SymbolWriter::new();
-    let latent = encode_latent(model, &Tables::gaussian(), 20, &input, prior, &mut writer, &mut Scratch::default()).unwrap();
+    let latent = context(model, &Tables::gaussian(), prior).encode(&input, &mut writer, &mut Scratch::default()).unwrap();
     let bits = writer.bits();
     Case { payload: writer.finish(), latent, bits }
 }
 
 fn decode(model: &EntropyModel, payload: &[u8], prior: Option<&LatentGrid>) -> codec_core::Result<(LatentGrid, u32)> {
     let mut reader = SymbolReader::new(payload)?;
-    let latent = decode_latent(model, &Tables::gaussian(), 20, ROWS, COLS, prior, &mut reader, &mut Scratch::default())?;
+    let latent = context(model, &Tables::gaussian(), prior).decode(&mut reader, &mut Scratch::default())?;
     Ok((latent, reader.finish()?))
 }
 

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use codec_core::bitstream::{FrameHeader, FrameType, Profile, Scan, SequenceHeader, VideoInfo, parse_unit, scan, write_unit};
-use codec_core::entropy::{EntropyModel, LatentInput, Scratch, SymbolReader, SymbolWriter, Tables, decode_latent, encode_latent};
+use codec_core::training::entropy::{EntropyModel, LatentContext, LatentInput, Scratch, SymbolReader, SymbolWriter, Tables};
 use codec_core::{Error, Limits};
 use common::{Lcg, config, model};
 
@@ -54,9 +54,10 @@ fn payload(model: &EntropyModel, tables: &Tables, seed: u32) -> Vec<u8> {
     let mut random = Lcg(seed.into());
     let mut values = |count: usize| -> Vec<f32> { (0..count).map(|_| (random.below(800) - 400) as f32 / 100.0).collect() };
     let (z, y) = (values(config.hyper_channels), values(16 * config.channels));
-    let input = LatentInput { rows: 4, cols: 4, z: &z, y: &y, prices: &[] };
+    let input = LatentInput { z: &z, y: &y, prices: &[] };
     let mut writer = SymbolWriter::new();
-    encode_latent(model, tables, 20, &input, None, &mut writer, &mut Scratch::default()).unwrap();
+    let context = LatentContext { model, tables, quality: 20, rows: 4, cols: 4, prior: None };
+    context.encode(&input, &mut writer, &mut Scratch::default()).unwrap();
     writer.finish()
 }
 
@@ -147,7 +148,8 @@ impl Fuzzer {
         let (rows, cols) = (height as usize / 16, width as usize / 16);
         let mut reader = SymbolReader::new(parsed.payload)?;
         let (model, tables, scratch) = (&self.model, &self.tables, &mut self.scratch);
-        decode_latent(model, tables, parsed.header.residual_quality, rows, cols, None, &mut reader, scratch)?;
+        let quality = parsed.header.residual_quality;
+        LatentContext { model, tables, quality, rows, cols, prior: None }.decode(&mut reader, scratch)?;
         reader.finish().map(|_| ())
     }
 }

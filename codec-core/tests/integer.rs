@@ -3,7 +3,7 @@
 mod common;
 
 use codec_core::Error;
-use codec_core::integer::{Activation, Backend, Block, BlockParams, Depthwise, LayerParams, MAX_SHIFT, Pointwise};
+use codec_core::training::integer::{Activation, Backend, Block, BlockParams, Depthwise, LayerParams, MAX_SHIFT, Pointwise};
 use common::Lcg;
 
 const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Leaky, Activation::LeakySum];

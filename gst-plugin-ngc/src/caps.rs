@@ -92,7 +92,7 @@ pub fn ngc(video: &VideoInfo, upstream: Option<&gst::StructureRef>) -> gst::Caps
     if let Some(site) = crate::colorimetry::chroma_site_to_gst(video.chroma_site) {
         s.set("chroma-site", site.to_str());
     }
-    let (mode, order) = crate::colorimetry::interlace_to_gst(video.interlace);
+    let (mode, order) = crate::colorimetry::interlacing_to_gst(video.interlacing);
     s.set("interlace-mode", mode.to_str());
     if let Some(order) = order {
         s.set("field-order", order.to_str());

@@ -1,6 +1,6 @@
 //! Colour description: GStreamer's enumerations and the code points of ISO/IEC 23091-2 that streams carry.
 
-use codec_core::bitstream::{ColorInfo, VideoInfo};
+use codec_core::bitstream::{ChromaSite, ColorInfo, ColorRange, Interlacing, VideoInfo};
 use gst_video::{
     VideoChromaSite, VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoFieldOrder,
     VideoInfo as GstVideoInfo, VideoInterlaceMode, VideoTransferFunction,
@@ -20,20 +20,22 @@ pub fn video_info(info: &GstVideoInfo) -> VideoInfo {
         par: pair(info.par(), (1, 1)),
         color: ColorInfo {
             range: match c.range() {
-                VideoColorRange::Range0_255 => 1,
-                VideoColorRange::Range16_235 => 2,
-                _ => 0,
+                VideoColorRange::Range0_255 => ColorRange::Full,
+                VideoColorRange::Range16_235 => ColorRange::Limited,
+                _ => ColorRange::Unknown,
             },
             matrix: code(c.matrix().to_iso()),
             transfer: code(c.transfer().to_iso()),
             primaries: code(c.primaries().to_iso()),
         },
         chroma_site: chroma_site(info.chroma_site()),
-        interlace: match info.interlace_mode() {
-            VideoInterlaceMode::Progressive => 0,
-            VideoInterlaceMode::Interleaved if info.field_order() == VideoFieldOrder::BottomFieldFirst => 2,
-            VideoInterlaceMode::Interleaved => 1,
-            _ => 3,
+        interlacing: match info.interlace_mode() {
+            VideoInterlaceMode::Progressive => Interlacing::Progressive,
+            VideoInterlaceMode::Interleaved if info.field_order() == VideoFieldOrder::BottomFieldFirst => {
+                Interlacing::BottomFieldFirst
+            }
+            VideoInterlaceMode::Interleaved => Interlacing::TopFieldFirst,
+            _ => Interlacing::Mixed,
         },
         ..VideoInfo::default()
     }
@@ -49,9 +51,9 @@ fn pair(value: gst::Fraction, unknown: (u32, u32)) -> (u32, u32) {
 /// Colorimetry of a stream, `None` if nothing is known of it.
 pub fn to_gst(color: &ColorInfo) -> Option<VideoColorimetry> {
     let range = match color.range {
-        1 => VideoColorRange::Range0_255,
-        2 => VideoColorRange::Range16_235,
-        _ => VideoColorRange::Unknown,
+        ColorRange::Full => VideoColorRange::Range0_255,
+        ColorRange::Limited => VideoColorRange::Range16_235,
+        ColorRange::Unknown => VideoColorRange::Unknown,
     };
     let matrix = VideoColorMatrix::from_iso(color.matrix.into());
     if range == VideoColorRange::Unknown && matrix == VideoColorMatrix::Unknown {
@@ -62,30 +64,30 @@ pub fn to_gst(color: &ColorInfo) -> Option<VideoColorimetry> {
     Some(VideoColorimetry::new(range, matrix, transfer, primaries))
 }
 
-const SITES: [(u8, VideoChromaSite); 6] = [
-    (1, VideoChromaSite::H_COSITED),
-    (2, VideoChromaSite::NONE),
-    (3, VideoChromaSite::COSITED),
-    (4, VideoChromaSite::V_COSITED),
-    (5, VideoChromaSite::ALT_LINE.union(VideoChromaSite::H_COSITED)),
-    (6, VideoChromaSite::ALT_LINE),
+const SITES: [(ChromaSite, VideoChromaSite); 6] = [
+    (ChromaSite::Left, VideoChromaSite::H_COSITED),
+    (ChromaSite::Centre, VideoChromaSite::NONE),
+    (ChromaSite::TopLeft, VideoChromaSite::COSITED),
+    (ChromaSite::Top, VideoChromaSite::V_COSITED),
+    (ChromaSite::BottomLeft, VideoChromaSite::ALT_LINE.union(VideoChromaSite::H_COSITED)),
+    (ChromaSite::Bottom, VideoChromaSite::ALT_LINE),
 ];
 
-fn chroma_site(site: VideoChromaSite) -> u8 {
-    SITES.iter().find(|(_, s)| *s == site).map_or(0, |(code, _)| *code)
+fn chroma_site(site: VideoChromaSite) -> ChromaSite {
+    SITES.iter().find(|(_, s)| *s == site).map_or(ChromaSite::Unknown, |(ours, _)| *ours)
 }
 
 /// Where chroma samples lie, `None` if unknown.
-pub fn chroma_site_to_gst(code: u8) -> Option<VideoChromaSite> {
-    SITES.iter().find(|(c, _)| *c == code).map(|(_, site)| *site)
+pub fn chroma_site_to_gst(site: ChromaSite) -> Option<VideoChromaSite> {
+    SITES.iter().find(|(ours, _)| *ours == site).map(|(_, site)| *site)
 }
 
 /// Interlace mode and field order of a stream.
-pub fn interlace_to_gst(code: u8) -> (VideoInterlaceMode, Option<VideoFieldOrder>) {
-    match code {
-        0 => (VideoInterlaceMode::Progressive, None),
-        1 => (VideoInterlaceMode::Interleaved, Some(VideoFieldOrder::TopFieldFirst)),
-        2 => (VideoInterlaceMode::Interleaved, Some(VideoFieldOrder::BottomFieldFirst)),
-        _ => (VideoInterlaceMode::Mixed, None),
+pub fn interlacing_to_gst(interlacing: Interlacing) -> (VideoInterlaceMode, Option<VideoFieldOrder>) {
+    match interlacing {
+        Interlacing::Progressive => (VideoInterlaceMode::Progressive, None),
+        Interlacing::TopFieldFirst => (VideoInterlaceMode::Interleaved, Some(VideoFieldOrder::TopFieldFirst)),
+        Interlacing::BottomFieldFirst => (VideoInterlaceMode::Interleaved, Some(VideoFieldOrder::BottomFieldFirst)),
+        Interlacing::Mixed => (VideoInterlaceMode::Mixed, None),
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Mutex;
 
-use codec_core::Error;
+use codec_core::{Error, ThreadShortage};
 use gst::prelude::*;
 
 /// Says so where the process may not start as many threads as it has processors; the work is done by fewer.
 pub fn warn_of_shortage(element: &impl IsA<gst::Element>, threads: usize) {
-    if let Some((started, wanted)) = codec_core::threads::shortage().filter(|_| threads != 1) {
+    if let Some(ThreadShortage { started, wanted }) = ThreadShortage::check().filter(|_| threads != 1) {
         gst::element_warning!(
             element,
             gst::ResourceError::Busy,
@@ -25,7 +25,6 @@ pub fn post(element: &impl IsA<gst::Element>, error: &Error) {
         Error::Device(_) => gst::element_error!(element, gst::ResourceError::OpenRead, ("{text}")),
         Error::OutOfMemory(_) => gst::element_error!(element, gst::ResourceError::NoSpaceLeft, ("{text}")),
         Error::InvalidConfig(_) | Error::Limit(_) => gst::element_error!(element, gst::LibraryError::Settings, ("{text}")),
-        Error::Io { .. } => gst::element_error!(element, gst::ResourceError::Failed, ("{text}")),
         _ => gst::element_error!(element, gst::StreamError::Failed, ("{text}")),
     }
 }

@@ -1,7 +1,6 @@
 //! Properties that encoder and decoder share.
 
-use codec_core::threads::MAX_THREADS;
-use codec_core::{DeviceSpec, ModelSource};
+use codec_core::{DeviceSpec, MAX_THREADS, ModelSource};
 use gst::glib;
 use gst::prelude::*;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use codec_core::bitstream::VideoInfo;
 use codec_core::frame::Frame;
-use codec_core::{DecodedFrame, Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, Unit};
+use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, Packet};
 use gst::prelude::*;
 use gst_video::{VideoFrameExt, VideoFrameRef};
 
@@ -41,15 +41,21 @@ pub fn encoder_config(width: usize, height: usize) -> EncoderConfig {
 }
 
 /// Encodes frames that all have one size.
-pub fn encode(config: EncoderConfig, frames: &[Frame]) -> Vec<Unit> {
+pub fn encode(config: EncoderConfig, frames: &[Frame]) -> Vec<Packet> {
     let mut encoder = Encoder::new(config).expect("the built-in model");
     frames
         .iter()
-        .map(|frame| {
-            encoder.send_frame(&frame.view(), FrameOptions::default()).expect("a frame of the right size");
-            encoder.receive_unit().expect("one unit for every frame")
-        })
+        .map(|frame| encoder.encode(&frame.view(), FrameOptions::default()).expect("a frame of the right size"))
         .collect()
+}
+
+/// A decoded picture, copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecodedFrame {
+    /// At display size.
+    pub frame: Frame,
+    /// Of its symbols.
+    pub checksum: u32,
 }
 
 /// A decoder on the CPU.
@@ -67,8 +73,8 @@ pub fn decode_with<'a>(mut decoder: Decoder, units: impl IntoIterator<Item = &'a
     units
         .into_iter()
         .map(|unit| {
-            decoder.send_unit(unit).expect("a whole unit");
-            decoder.receive_frame().expect("one frame for every unit")
+            let picture = decoder.decode(unit).expect("a whole unit");
+            DecodedFrame { frame: picture.to_frame(), checksum: picture.checksum.expect("no stand-in") }
         })
         .collect()
 }

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use codec_core::entropy::MEAN_OVERHEAD_BYTES;
 use codec_core::frame::Frame;
-use codec_core::{Encoder, Error, FrameOptions};
-use ngc_tests::{decode, decode_with, decoder, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
+use codec_core::training::entropy::MEAN_OVERHEAD_BYTES;
+use codec_core::{Concealment, Encoder, Error, FrameOptions};
+use ngc_tests::{
+    DecodedFrame, decode, decode_with, decoder, encode, encoder_config, psnr, real_frames, repository, synthetic_frame,
+};
 
 #[test]
 fn any_size_comes_back_as_it_was() {
@@ -27,13 +29,11 @@ fn decoder_holds_the_encoders_reconstruction() {
     let mut decoder = decoder(1);
     for i in 0..8 {
         let options = FrameOptions { force_keyframe: i == 5, quality: Some(8 * i as u8), time: None };
-        encoder.send_frame(&synthetic_frame(130, 70, i).view(), options).unwrap();
-        let unit = encoder.receive_unit().unwrap();
+        let unit = encoder.encode(&synthetic_frame(130, 70, i).view(), options).unwrap();
         assert_eq!(unit.keyframe, i == 0 || i == 5);
-        decoder.send_unit(&unit.data).unwrap();
-        let out = decoder.receive_frame().unwrap();
+        let out = decoder.decode(&unit.data).unwrap().to_frame();
         let reference = encoder.reconstruction().crop_copy(130, 70).unwrap();
-        assert!((0..3).all(|p| psnr(&reference, &out.frame, p) > 50.0), "frame {i}");
+        assert!((0..3).all(|p| psnr(&reference, &out, p) > 50.0), "frame {i}");
     }
 }
 
@@ -41,7 +41,7 @@ fn decoder_holds_the_encoders_reconstruction() {
 fn what_lies_beyond_the_display_size_costs_next_to_nothing() {
     // Both are coded at 192x128 and get the same samples, but the second has to show them all.
     let small: Vec<_> = real_frames(&repository("examples/media/flower.mp4"), 132, 72, 12);
-    let padded: Vec<_> = small.iter().map(|frame| codec_core::frame::pad::padded(&frame.view()).unwrap()).collect();
+    let padded: Vec<_> = small.iter().map(|frame| codec_core::training::pad::padded(&frame.view()).unwrap()).collect();
     let size = |width, height, frames: &[Frame]| {
         let units = encode(encoder_config(width, height), frames);
         units[1..].iter().map(|unit| unit.data.len()).sum::<usize>()
@@ -69,7 +69,7 @@ fn looped(frames: &[Frame], count: usize) -> Vec<Frame> {
 }
 
 /// Mean PSNR of Y, U and V over a range of frames.
-fn mean_psnr(originals: &[Frame], outputs: &[codec_core::DecodedFrame], range: Range<usize>) -> [f64; 3] {
+fn mean_psnr(originals: &[Frame], outputs: &[DecodedFrame], range: Range<usize>) -> [f64; 3] {
     [0, 1, 2].map(|plane| range.clone().map(|i| psnr(&originals[i], &outputs[i].frame, plane)).sum::<f64>() / range.len() as f64)
 }
 
@@ -142,8 +142,7 @@ fn a_decoder_can_leave_out_the_postfilter_of_any_frame() {
     let mut decoder = decoder(1);
     let mut show = |i: usize, on| {
         decoder.set_postfilter(on);
-        decoder.send_unit(&units[i].data).unwrap();
-        decoder.receive_frame().unwrap().frame
+        decoder.decode(&units[i].data).unwrap().to_frame()
     };
     assert!(faithful[1].frame != detailed[1].frame && faithful[2].frame != detailed[2].frame);
     assert_eq!(show(0, true), detailed[0].frame);
@@ -164,16 +163,15 @@ fn stand_ins_and_frames_after_skipped_ones_have_their_detail() {
     let units = stream(1.0);
     let [whole, faithful] = [&units, &stream(0.0)].map(|units| decode(1, units.iter().map(|u| u.data.as_slice())));
     let mut decoder = decoder(1);
-    decoder.send_unit(&units[0].data).unwrap();
-    decoder.skip_unit(&units[1].data).unwrap();
-    decoder.send_unit(&units[2].data).unwrap();
-    assert_eq!(decoder.receive_frame().unwrap().frame, whole[0].frame);
-    let after = decoder.receive_frame().unwrap().frame;
+    assert!(decoder.conceal(Concealment::Freeze).unwrap().is_none(), "nothing to go by");
+    assert_eq!(decoder.decode(&units[0].data).unwrap().to_frame(), whole[0].frame);
+    decoder.skip(&units[1].data).unwrap();
+    let after = decoder.decode(&units[2].data).unwrap().to_frame();
     assert!(nearer(&after, &whole[2].frame, &faithful[2].frame));
-    assert!(decoder.conceal(codec_core::Concealment::Freeze).unwrap());
-    assert_eq!(decoder.receive_frame().unwrap().frame, after);
-    assert!(decoder.conceal(codec_core::Concealment::Predict).unwrap());
-    assert!(decoder.receive_frame().unwrap().frame != after);
+    let frozen = decoder.conceal(Concealment::Freeze).unwrap().unwrap();
+    assert_eq!((frozen.to_frame(), frozen.checksum, frozen.frame_number), (after.clone(), None, 3));
+    let moved = decoder.conceal(Concealment::Predict).unwrap().unwrap();
+    assert!(moved.to_frame() != after && !moved.keyframe && moved.frame_number == 4);
 }
 
 #[test]
@@ -192,15 +190,13 @@ fn damage_is_an_error_and_the_next_keyframe_heals_it() {
     // With several threads a picture is begun before its unit is known to be whole.
     for ((name, bytes), threads) in damaged.iter().flat_map(|damaged| [1, 3].map(|threads| (damaged, threads))) {
         let mut decoder = decoder(threads);
-        decoder.send_unit(&units[0].data).unwrap();
-        assert!(decoder.receive_frame().is_some());
-        let error = decoder.send_unit(bytes).expect_err(name);
-        assert!(matches!(error, Error::Corrupt(_) | Error::NeedKeyframe { .. }), "{name}: {error}");
-        let error = decoder.send_unit(&units[2].data).expect_err(name);
+        decoder.decode(&units[0].data).unwrap();
+        let error = decoder.decode(bytes).expect_err(name);
+        assert!(matches!(error, Error::Corrupt(_) | Error::NeedKeyframe { .. }) && error.is_damage(), "{name}: {error}");
+        let error = decoder.decode(&units[2].data).expect_err(name);
         assert!(matches!(error, Error::NeedKeyframe { .. }), "{name}: {error}");
         for (unit, wanted) in units.iter().zip(&pictures).skip(4) {
-            decoder.send_unit(&unit.data).unwrap();
-            assert!(decoder.receive_frame().is_some_and(|found| found.frame == wanted.frame), "{name}, {threads} threads");
+            assert!(decoder.decode(&unit.data).unwrap().to_frame() == wanted.frame, "{name}, {threads} threads");
         }
     }
 }
@@ -211,10 +207,10 @@ fn every_flipped_bit_of_a_unit_is_found() {
     let units = encode(encoder_config(64, 64), &frames);
     let mut decoder = decoder(1);
     for bit in 0..units[1].data.len() * 8 {
-        decoder.send_unit(&units[0].data).unwrap();
+        decoder.decode(&units[0].data).unwrap();
         let mut bytes = units[1].data.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        assert!(decoder.send_unit(&bytes).is_err(), "bit {bit}");
+        assert!(decoder.decode(&bytes).is_err(), "bit {bit}");
     }
 }
 

@@ -9,7 +9,9 @@ use ngc_tests::repository;
 /// Documents that people read, relative to the top.
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for folder in ["", "docs", "docs/adr", "models", "codec-core/docs", "examples", "examples/media"] {
+    for folder in
+        ["", "docs", "docs/adr", "models", "codec-core", "codec-core/docs", "gst-plugin-ngc", "examples", "examples/media"]
+    {
         let entries = std::fs::read_dir(repository(folder)).unwrap_or_else(|e| panic!("{folder}: {e}"));
         let files = entries.map(|entry| Path::new(folder).join(entry.unwrap().file_name()));
         found.extend(files.filter(|path| path.extension().is_some_and(|e| e == "md")));
@@ -83,11 +85,11 @@ fn the_tour_leads_where_it_says() {
     assert!((1..=5).all(|step| tour.contains(&format!("\n{step}. **"))) && !tour.contains("\n6. **"), "five files");
     for (file, functions) in [
         ("gst-plugin-ngc/src/ngcenc/imp.rs", &["handle_frame"][..]),
-        ("codec-core/src/pipeline/encoder.rs", &["send_frame", "look_ahead", "plan", "encode_inter"]),
+        ("codec-core/src/pipeline/encoder.rs", &["encode_here", "look_ahead", "plan", "encode_inter"]),
         ("codec-core/src/pipeline/reconstruct.rs", &["analyse_residual", "residual"]),
         ("codec-core/src/pipeline/symbols.rs", &["code", "quantise"]),
-        ("codec-core/src/pipeline/decoder.rs", &["send_unit"]),
-        ("codec-core/src/entropy/latent.rs", &["encode_latent", "code_half", "quantise", "frugal", "decode_latent"]),
+        ("codec-core/src/pipeline/decoder.rs", &["decode_inter"]),
+        ("codec-core/src/entropy/latent.rs", &["encode", "code_z", "code_y", "code_elements", "quantise", "frugal", "decode"]),
     ] {
         let source = text(Path::new(file));
         for function in functions {

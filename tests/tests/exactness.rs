@@ -1,8 +1,8 @@
 //! The same bits and the same pictures whatever computes them.
 
 use codec_core::frame::Frame;
-use codec_core::{DecodedFrame, Decoder, DecoderConfig, DeviceSpec, EncoderConfig, Unit};
-use ngc_tests::{decode_with, encode, encoder_config, real_frames, repository};
+use codec_core::{Decoder, DecoderConfig, DeviceSpec, EncoderConfig, Packet};
+use ngc_tests::{DecodedFrame, decode_with, encode, encoder_config, real_frames, repository};
 
 const SIZE: (usize, usize) = (176, 144);
 
@@ -11,11 +11,11 @@ fn clip() -> Vec<Frame> {
 }
 
 /// With a keyframe in the middle.
-fn coded(device: DeviceSpec, threads: usize, quality: u8, frames: &[Frame]) -> Vec<Unit> {
+fn coded(device: DeviceSpec, threads: usize, quality: u8, frames: &[Frame]) -> Vec<Packet> {
     encode(EncoderConfig { device, threads, quality, key_int_max: 4, ..encoder_config(SIZE.0, SIZE.1) }, frames)
 }
 
-fn decoded(device: DeviceSpec, threads: usize, units: &[Unit]) -> Vec<DecodedFrame> {
+fn decoded(device: DeviceSpec, threads: usize, units: &[Packet]) -> Vec<DecodedFrame> {
     let decoder = Decoder::new(DecoderConfig { device, threads, ..DecoderConfig::default() }).unwrap();
     decode_with(decoder, units.iter().map(|unit| unit.data.as_slice()))
 }

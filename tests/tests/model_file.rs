@@ -1,6 +1,6 @@
 //! Model files that are damaged, foreign or poisoned: a clear error, never a panic.
 
-use codec_core::model::Model;
+use codec_core::training::model::Model;
 use codec_core::{Error, ModelSource};
 use ngc_tests::repository;
 use sha2::Digest;

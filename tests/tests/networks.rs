@@ -1,34 +1,28 @@
 //! What the trainer computes on tensors is what the codec does on integers and 8-bit frames.
 
 use codec_core::bitstream;
-use codec_core::entropy::{MEAN_OVERHEAD_BYTES, SymbolWriter};
-use codec_core::flow::FlowEstimator;
-use codec_core::frame::pad::padded;
 use codec_core::frame::{Frame, Plane};
+use codec_core::training::entropy::{MEAN_OVERHEAD_BYTES, SymbolWriter};
+use codec_core::training::flow::FlowEstimator;
+use codec_core::training::pad::padded;
 
-use codec_core::kernels::pack::{PackTarget, pack_frame};
-use codec_core::kernels::sharpen::{BANDS, CHANNELS};
-use codec_core::kernels::{self, PACKED_CHANNELS};
-use codec_core::loopfilter::{FilterCoder, LoopFilter};
-use codec_core::model::{Model, ModelSource, load_networks};
-use codec_core::motion::{BlockCompensator, BlockSearch, MotionCoder, SearchEffort};
-use codec_core::nn::Precision;
-use codec_core::nn::blocks::BlockMotion;
-use codec_core::nn::codec::{CodedFrame, Motion, quality_tensor};
-use codec_core::nn::entropy::{Arithmetic, Quantiser};
-use codec_core::nn::ops::{Planes, add_detail, pack, sharpen};
-use codec_core::{Encoder, FrameOptions, Unit};
+use codec_core::training::kernels::pack::{PackTarget, pack_frame};
+use codec_core::training::kernels::sharpen::{BANDS, CHANNELS};
+use codec_core::training::kernels::{self, PACKED_CHANNELS};
+use codec_core::training::loopfilter::{FilterCoder, LoopFilter};
+use codec_core::training::model::{Model, ModelSource, load_networks};
+use codec_core::training::motion::{BlockCompensator, BlockSearch, MotionCoder, SearchEffort};
+use codec_core::training::nn::Precision;
+use codec_core::training::nn::blocks::BlockMotion;
+use codec_core::training::nn::codec::{CodedFrame, Motion, quality_tensor};
+use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
+use codec_core::training::nn::ops::{Planes, add_detail, pack, sharpen};
+use codec_core::{Encoder, FrameOptions, Packet};
 use ngc_tests::{decode, encode, encoder_config, real_frames, repository, synthetic_frame};
 use tch::{Device, Kind, Tensor};
 
 fn planes(frame: &Frame) -> Planes {
-    let (h, w) = (frame.height() as i64, frame.width() as i64);
-    let plane = |i: usize, h: i64, w: i64| {
-        let bytes = Tensor::from_slice(&frame.plane(i).data).view([1, 1, h, w]).to_kind(Kind::Float);
-        bytes / 255.0 - 0.5
-    };
-    let uv = Tensor::cat(&[plane(1, h / 2, w / 2), plane(2, h / 2, w / 2)], 1);
-    Planes { y: plane(0, h, w), uv }
+    Planes::from_frame(frame, Device::Cpu, Kind::Float).unwrap()
 }
 
 fn largest_difference(a: &Tensor, b: &[f32]) -> f64 {
@@ -91,7 +85,7 @@ fn frame(planes: &Planes) -> Frame {
 /// The encoder's motion from a frame to its reference, and its bits.
 fn motion(frame: &Frame, reference: &Frame, coder: &mut MotionCoder, quality: u8) -> BlockMotion {
     let size = (frame.width(), frame.height());
-    let lambda = codec_core::quality::lambda(f64::from(quality));
+    let lambda = codec_core::training::quality::lambda(f64::from(quality));
     let found = BlockSearch::new(SearchEffort::Medium).search(
         frame.plane(0),
         reference.plane(0),
@@ -117,14 +111,14 @@ fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8
     let size = (frames[0].width(), frames[0].height());
     let (mut motion_coder, mut filter_coder) = (MotionCoder::new(size.0, size.1), FilterCoder::new(size));
     let mut filter = |original: &Frame, coded: &CodedFrame, q: u8| {
-        let lambda = codec_core::quality::lambda(f64::from(q));
+        let lambda = codec_core::training::quality::lambda(f64::from(q));
         let params = LoopFilter::default().estimate(original, &frame(&coded.frame), size, &filter_coder, lambda, 1);
         let mut writer = SymbolWriter::new();
         filter_coder.encode(params.as_ref(), &mut writer);
         writer.bits()
     };
     let intra = networks.intra_frame(&prepared, &planes(&frames[0]), &q_intra, &mut Quantiser::Hard).unwrap();
-    let bits = filter(&frames[0], &intra, quality.saturating_sub(model.config.intra_quality_offset));
+    let bits = filter(&frames[0], &intra, quality.saturating_sub(model.config().intra_quality_offset));
     let mut coded = vec![(intra, bits)];
     for (t, frame) in frames.iter().enumerate().skip(1) {
         // The seed that the encoder uses.
@@ -142,7 +136,7 @@ fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8
 
 /// Quality indices of I-frames and P-frames.
 fn qualities(model: &Model, quality: u8) -> [Tensor; 2] {
-    let intra = quality.saturating_sub(model.config.intra_quality_offset);
+    let intra = quality.saturating_sub(model.config().intra_quality_offset);
     [intra, quality].map(|q| quality_tensor(&[q], Device::Cpu).unwrap())
 }
 
@@ -155,11 +149,11 @@ fn estimate(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) 
 }
 
 /// Units and the encoder's reconstructions.
-fn encode_with_references(config: codec_core::EncoderConfig, frames: &[Frame]) -> (Vec<Unit>, Vec<Frame>) {
+fn encode_with_references(config: codec_core::EncoderConfig, frames: &[Frame]) -> (Vec<Packet>, Vec<Frame>) {
     let mut encoder = Encoder::new(config).unwrap();
     let code = |frame: &Frame| {
-        encoder.send_frame(&frame.view(), FrameOptions::default()).unwrap();
-        (encoder.receive_unit().unwrap(), encoder.reconstruction().clone())
+        let packet = encoder.encode(&frame.view(), FrameOptions::default()).unwrap();
+        (packet, encoder.reconstruction().clone())
     };
     frames.iter().map(code).unzip()
 }
@@ -210,16 +204,16 @@ fn the_trainers_estimate_is_the_size_of_the_file() {
 }
 
 /// A model of the `paper` profile, small enough for a test.
-fn small_paper() -> codec_core::ModelConfig {
-    codec_core::ModelConfig::paper_with(4, 1, 12, 8, 8)
+fn small_paper() -> codec_core::training::nn::ModelConfig {
+    codec_core::training::nn::ModelConfig::paper_with(4, 1, 12, 8, 8)
 }
 
 #[test]
 fn the_paper_profile_learns_and_codes() {
     let config = small_paper();
-    let mut params = codec_core::ParamStore::new();
+    let mut params = codec_core::training::nn::ParamStore::new();
     tch::manual_seed(1);
-    let networks = codec_core::Networks::init(&mut params, &config, Device::Cpu).unwrap();
+    let networks = codec_core::training::nn::Networks::init(&mut params, &config, Device::Cpu).unwrap();
     let q = quality_tensor(&[20], Device::Cpu).unwrap();
     let prepared = networks.prepare(Arithmetic::Integer).unwrap();
     let frames = [0, 1].map(|i| planes(&synthetic_frame(64, 64, i)));
@@ -244,27 +238,26 @@ fn the_paper_profile_learns_and_codes() {
 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("paper.safetensors");
-    let bytes = tch::no_grad(|| codec_core::model::write_model(&config, &params, &networks, &[])).unwrap();
+    let bytes = tch::no_grad(|| codec_core::training::model::write_model(&config, &params, &networks, &[])).unwrap();
     std::fs::write(&path, bytes).unwrap();
     let frames: Vec<_> = (0..3).map(|i| synthetic_frame(70, 50, i)).collect();
     let model = ModelSource::File(path);
     let units = encode(codec_core::EncoderConfig { model: model.clone(), ..encoder_config(70, 50) }, &frames);
     let mut decoder = codec_core::Decoder::new(codec_core::DecoderConfig { threads: 1, model, ..Default::default() }).unwrap();
     for unit in &units {
-        decoder.send_unit(&unit.data).unwrap();
-        assert_eq!(decoder.receive_frame().unwrap().frame.width(), 70);
+        assert_eq!(decoder.decode(&unit.data).unwrap().to_frame().width(), 70);
     }
     // The built-in model refuses the stream and says which model it wants.
-    let error = ngc_tests::decoder(1).send_unit(&units[0].data).unwrap_err();
+    let error = ngc_tests::decoder(1).decode(&units[0].data).unwrap_err();
     assert!(matches!(&error, codec_core::Error::ModelMismatch(m) if m.contains("model-file")), "{error}");
 }
 
 #[test]
 fn mixed_precision_and_simulated_integers_learn_nearly_the_same() {
-    use codec_core::nn::{Networks, Precision};
+    use codec_core::training::nn::{Networks, Precision};
     let frames = [0, 1].map(|i| planes(&synthetic_frame(64, 64, i)));
     let q = quality_tensor(&[20], Device::Cpu).unwrap();
-    let still = |config: &codec_core::ModelConfig, reference: &Planes| match config.flow {
+    let still = |config: &codec_core::training::nn::ModelConfig, reference: &Planes| match config.flow {
         Some(_) => Motion::Flow(Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu))),
         None => {
             let reference = frame(reference);
@@ -273,11 +266,11 @@ fn mixed_precision_and_simulated_integers_learn_nearly_the_same() {
     };
     let fresh = || {
         tch::manual_seed(1);
-        let mut params = codec_core::ParamStore::new();
+        let mut params = codec_core::training::nn::ParamStore::new();
         Networks::init(&mut params, &small_paper(), Device::Cpu).unwrap();
         (small_paper(), params)
     };
-    let (trained, params) = codec_core::model::read_float_tensors(&ModelSource::Embedded).unwrap();
+    let (trained, params) = codec_core::training::model::read_float_tensors(&ModelSource::Embedded).unwrap();
     params.iter().for_each(|(_, t)| drop(t.set_requires_grad(true)));
     for (config, mut params) in [fresh(), (trained, params)] {
         let mut learned = |precision| {
@@ -317,9 +310,9 @@ fn mixed_precision_and_simulated_integers_learn_nearly_the_same() {
 
 #[test]
 fn uflow_estimates_through_the_same_trait_and_can_learn() {
-    use codec_core::nn::uflow::{UFlow, UFlowEstimator};
+    use codec_core::training::nn::uflow::{UFlow, UFlowEstimator};
     tch::manual_seed(1);
-    let mut params = codec_core::ParamStore::new();
+    let mut params = codec_core::training::nn::ParamStore::new();
     let network = UFlow::init(&mut params, Device::Cpu).unwrap();
     let frames = [0, 1].map(|i| synthetic_frame(128, 64, i));
     let (a, b) = (planes(&frames[1]), planes(&frames[0]));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use codec_core::rate::{LeakyBucket, RateMode};
+use codec_core::training::rate::{LeakyBucket, RateMode};
 use codec_core::{Encoder, EncoderConfig, FrameOptions};
 use ngc_tests::{decode, decoder, encode, encoder_config, psnr, real_frames, repository, synthetic_frame};
 
@@ -20,8 +20,7 @@ fn a_frame_that_is_too_large_is_quantised_again_and_decodes() {
         let mut bucket = LeakyBucket::new(bitrate, buffer);
         for (i, frame) in frames.iter().enumerate() {
             let time = Some(Duration::from_secs_f64(i as f64 * GAP));
-            encoder.send_frame(&frame.view(), FrameOptions { time, ..FrameOptions::default() }).unwrap();
-            let unit = encoder.receive_unit().unwrap();
+            let unit = encoder.encode(&frame.view(), FrameOptions { time, ..FrameOptions::default() }).unwrap();
             bucket.add(8.0 * unit.data.len() as f64);
             if bitrate > 50e3 {
                 assert!(bucket.room() >= 0.0, "frame {i} overruns the buffer by {} bits", -bucket.room());
@@ -30,10 +29,9 @@ fn a_frame_that_is_too_large_is_quantised_again_and_decodes() {
                 assert!(unit.data.len() < 150, "frame {i} has {} bytes", unit.data.len());
             }
             bucket.drain(GAP);
-            decoder.send_unit(&unit.data).unwrap();
-            let out = decoder.receive_frame().unwrap();
+            let out = decoder.decode(&unit.data).unwrap().to_frame();
             let reference = encoder.reconstruction().crop_copy(320, 192).unwrap();
-            assert!((0..3).all(|p| psnr(&reference, &out.frame, p) > 50.0), "frame {i} differs from the encoder's");
+            assert!((0..3).all(|p| psnr(&reference, &out, p) > 50.0), "frame {i} differs from the encoder's");
         }
     }
 }
@@ -47,17 +45,16 @@ fn skipped_frames_leave_the_later_ones_as_they_are() {
     let mut shown = Vec::new();
     for (i, unit) in units.iter().enumerate() {
         if [2, 3, 5].contains(&i) {
-            decoder.skip_unit(&unit.data).unwrap();
-            assert!(decoder.receive_frame().is_none());
+            decoder.skip(&unit.data).unwrap();
         } else {
-            decoder.send_unit(&unit.data).unwrap();
-            shown.push((i, decoder.receive_frame().unwrap()));
+            let picture = decoder.decode(&unit.data).unwrap();
+            shown.push((i, picture.to_frame(), picture.checksum));
         }
     }
     assert_eq!(shown.len(), 7);
-    for (i, frame) in shown {
-        assert_eq!(frame.frame, whole[i].frame, "frame {i}");
-        assert_eq!(frame.checksum, whole[i].checksum, "frame {i}");
+    for (i, frame, checksum) in shown {
+        assert_eq!(frame, whole[i].frame, "frame {i}");
+        assert_eq!(checksum, Some(whole[i].checksum), "frame {i}");
     }
 }
 
@@ -66,10 +63,10 @@ fn damage_in_a_skipped_frame_is_found() {
     let frames: Vec<_> = (0..3).map(|i| synthetic_frame(64, 64, i)).collect();
     let units = encode(encoder_config(64, 64), &frames);
     let mut decoder = decoder(1);
-    decoder.send_unit(&units[0].data).unwrap();
+    decoder.decode(&units[0].data).unwrap();
     let mut bytes = units[1].data.clone();
     bytes[14] ^= 4;
-    assert!(decoder.skip_unit(&bytes).is_err());
+    assert!(decoder.skip(&bytes).is_err());
     assert!(decoder.needs_keyframe());
-    assert!(decoder.send_unit(&units[2].data).is_err());
+    assert!(decoder.decode(&units[2].data).is_err());
 }

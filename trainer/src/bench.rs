@@ -6,8 +6,9 @@ use anyhow::{Result, bail};
 use clap::Args;
 use codec_core::bitstream::VideoInfo;
 use codec_core::frame::Frame;
-use codec_core::integer::{Backend, Block, BlockParams, LayerParams};
-use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource, StageTimes};
+use codec_core::training::StageTimes;
+use codec_core::training::integer::{Backend, Block, BlockParams, LayerParams};
+use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource};
 
 /// Frames coded before the clock starts: the keyframe and the first P-frames, while buffers and kernels are set up.
 const WARM_UP: usize = 4;
@@ -169,11 +170,11 @@ fn measure(args: &BenchArgs, (width, height): (u32, u32), threads: usize, calibr
         let position = i % (2 * frames.len() - 2);
         let frame = &frames[if position < frames.len() { position } else { 2 * frames.len() - 2 - position }];
         let start = Instant::now();
-        encoder.send_frame(&frame.view(), FrameOptions::default())?;
+        let unit = encoder.encode(&frame.view(), FrameOptions::default())?;
         if i >= WARM_UP {
             encode.elapsed.push(start.elapsed());
         }
-        units.extend(encoder.receive_unit());
+        units.push(unit);
     }
     encode.times = encoder.times().clone();
     drop(encoder);
@@ -186,11 +187,10 @@ fn measure(args: &BenchArgs, (width, height): (u32, u32), threads: usize, calibr
             decoder.times().clear();
         }
         let start = Instant::now();
-        decoder.send_unit(&unit.data)?;
+        decoder.decode(&unit.data)?;
         if i >= WARM_UP {
             decode.elapsed.push(start.elapsed());
         }
-        decoder.receive_frame();
     }
     decode.times = decoder.times().clone();
 

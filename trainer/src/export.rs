@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use codec_core::bitstream::Profile;
-use codec_core::model::calibrate::{calibrate, synthetic};
-use codec_core::model::write_model;
-use codec_core::nn::fixed::Fractions;
-use codec_core::{ModelConfig, Networks, ParamStore};
+use codec_core::training::model::calibrate::{calibrate, synthetic};
+use codec_core::training::model::write_model;
+use codec_core::training::nn::fixed::Fractions;
+use codec_core::training::nn::{ModelConfig, Networks, ParamStore};
 use tch::Device;
 
 use crate::data::{Sampler, SamplerOptions, Split};

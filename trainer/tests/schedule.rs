@@ -6,7 +6,7 @@ use std::path::Path;
 
 use codec_core::bitstream::VideoInfo;
 use codec_core::frame::Frame;
-use codec_core::model::read_float_tensors;
+use codec_core::training::model::read_float_tensors;
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource};
 use common::{prepare, run, trainer};
 
@@ -120,10 +120,7 @@ fn qualities(path: &Path, quality: u8) -> [u8; 2] {
     let model = ModelSource::File(path.to_owned());
     let mut encoder =
         Encoder::new(EncoderConfig { quality, model, device: DeviceSpec::Cpu, ..EncoderConfig::new(video) }).unwrap();
-    [0, 1].map(|i| {
-        encoder.send_frame(&frame(i).view(), FrameOptions::default()).unwrap();
-        encoder.receive_unit().unwrap().quality
-    })
+    [0, 1].map(|i| encoder.encode(&frame(i).view(), FrameOptions::default()).unwrap().quality)
 }
 
 fn frame(number: usize) -> Frame {
@@ -146,11 +143,9 @@ fn code(path: &Path, detail: f32) -> (Vec<Vec<u8>>, Vec<Frame>, Vec<Frame>) {
     let mut decoder = Decoder::new(DecoderConfig { model, device, threads: 1, ..DecoderConfig::default() }).unwrap();
     let (mut units, mut shown, mut reconstructions) = (Vec::new(), Vec::new(), Vec::new());
     for i in 0..3 {
-        encoder.send_frame(&frame(i).view(), FrameOptions::default()).unwrap();
-        let unit = encoder.receive_unit().unwrap().data;
-        decoder.send_unit(&unit).unwrap();
+        let unit = encoder.encode(&frame(i).view(), FrameOptions::default()).unwrap().data;
+        shown.push(decoder.decode(&unit).unwrap().to_frame());
         units.push(unit);
-        shown.push(decoder.receive_frame().unwrap().frame);
         reconstructions.push(encoder.reconstruction().crop_copy(96, 80).unwrap());
     }
     (units, shown, reconstructions)

@@ -30,8 +30,7 @@ pub fn stream() -> Stream {
                     *sample = (40 + (i % stride * 5 + i / stride * 3 + number * 7) % 160) as u8;
                 }
             }
-            encoder.send_frame(&frame.view(), FrameOptions::default()).expect("a frame of the right size");
-            encoder.receive_unit().expect("one unit a frame").data
+            encoder.encode(&frame.view(), FrameOptions::default()).expect("a frame of the right size").data
         })
         .collect();
     let limits = Limits::default();

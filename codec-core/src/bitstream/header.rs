@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::codes::Code;
 use super::reader::Reader;
+use super::varint::put_varint;
 use super::video_info::{ColorInfo, ContentLight, MasteringDisplay, VideoInfo};
-use super::writer::put_varint;
 use crate::{Error, Limits, Result};
 
 /// Version of syntax and decoding process that this build writes and reads.
@@ -39,6 +40,7 @@ pub enum FrameType {
 /// How a frame is made of fields, for video whose interlacing differs from frame to frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FieldFlags {
+    /// Its lines are of two fields.
     pub interlaced: bool,
     /// The top field is shown first; of one field: it is the top one.
     pub top_first: bool,
@@ -66,6 +68,7 @@ impl FieldFlags {
 /// Header of every frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
+    /// How the frame is coded.
     pub frame_type: FrameType,
     /// Quality index `0..=63`, lower is better.
     pub quality: u8,
@@ -85,6 +88,7 @@ impl FrameHeader {
         Self { frame_type, quality, residual_quality: quality, frame_number, fields: FieldFlags::default() }
     }
 
+    /// Whether decoding can start here.
     pub fn is_keyframe(&self) -> bool {
         self.frame_type == FrameType::I
     }
@@ -179,11 +183,13 @@ pub enum Profile {
 pub struct SequenceHeader {
     /// First bytes of the SHA-256 of the model file. A decoder with another model must refuse.
     pub model_id: [u8; MODEL_ID_BYTES],
+    /// Which networks the model is made of.
     pub profile: Profile,
-    /// Seed of [`shift`](super::shift()), `None` if P-frames are not shifted.
+    /// Seed of the circular shifts of P-frames, `None` if P-frames are not shifted.
     pub random_shift: Option<u32>,
     /// Where the synthesis transforms lie between the faithful (0) and the detailed (255) ones of the model.
     pub detail: u8,
+    /// Size, timing and colour of the video.
     pub video: VideoInfo,
 }
 
@@ -206,7 +212,7 @@ impl SequenceHeader {
             put_varint(&mut fields, value);
         }
         let c = &v.color;
-        fields.extend([c.range, c.primaries, c.transfer, c.matrix, v.chroma_site, v.interlace]);
+        fields.extend([c.range as u8, c.primaries, c.transfer, c.matrix, v.chroma_site as u8, v.interlacing as u8]);
         if let Some(display) = &v.mastering_display {
             put_tlv(&mut fields, TLV_MASTERING_DISPLAY, &mastering_display_bytes(display));
         }
@@ -256,14 +262,23 @@ impl SequenceHeader {
         };
         limits.check_size(video.width, video.height)?;
         let [range, primaries, transfer, matrix] = r.array("the colorimetry")?;
-        video.color = ColorInfo { range, matrix, transfer, primaries };
-        video.chroma_site = r.u8("the chroma site")?;
-        video.interlace = r.u8("the interlace mode")?;
+        video.color = ColorInfo { range: decoded(range)?, matrix, transfer, primaries };
+        video.chroma_site = decoded(r.u8("the chroma site")?)?;
+        video.interlacing = decoded(r.u8("the interlace mode")?)?;
         // The CRC fits, so this is no damage.
         video.check().map_err(|e| Error::Unsupported(format!("sequence header: {e}")))?;
         let detail = read_tlvs(&mut r, &mut video)?;
         Ok(Self { model_id, profile, random_shift, detail, video })
     }
+}
+
+/// What a code stands for.
+///
+/// # Errors
+/// [`Error::Unsupported`] for one that has no meaning: the CRC fits, so it is no damage.
+fn decoded<T: Code>(code: u8) -> Result<T> {
+    let unknown = || format!("sequence header: {} is {code}, it must be in 0..={}", T::NAME, T::ALL.len() - 1);
+    T::from_code(code).ok_or_else(|| Error::Unsupported(unknown()))
 }
 
 fn put_tlv(out: &mut Vec<u8>, kind: u8, value: &[u8]) {

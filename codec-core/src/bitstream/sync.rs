@@ -7,6 +7,7 @@ use crate::{Error, Limits};
 /// Headers of a unit that [`scan`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitSummary {
+    /// On every unit.
     pub header: FrameHeader,
     /// On every I unit and only there.
     pub sequence: Option<SequenceHeader>,
@@ -21,13 +22,19 @@ pub enum Scan {
     NeedMore(usize),
     /// Drop this many bytes, at least one, and scan again.
     Skip {
+        /// To be dropped.
         bytes: usize,
         /// `None`: no unit begins in these bytes. Otherwise why the unit at the front is unusable: `Corrupt` (damaged),
         /// `Unsupported` (of a newer version) or `Limit`.
         reason: Option<Error>,
     },
     /// A whole unit with a fitting CRC lies in the first `len` bytes.
-    Unit { len: usize, summary: UnitSummary },
+    Unit {
+        /// Bytes of the unit.
+        len: usize,
+        /// Its headers.
+        summary: UnitSummary,
+    },
 }
 
 /// Looks for the next unit at the front of `buffer`, a piece of a stream.

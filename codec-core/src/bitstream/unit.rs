@@ -1,7 +1,8 @@
 //! Framing of units and reading of one whole unit.
 
 use super::header::{FrameHeader, FrameType, SequenceHeader};
-use super::reader::{Reader, VARINT_MAX_BYTES, Varint, varint};
+use super::reader::Reader;
+use super::varint::{VARINT_MAX_BYTES, Varint, varint};
 use crate::{Error, Limits, Result};
 
 /// First bytes of every stream: the marker of a keyframe unit.
@@ -54,6 +55,7 @@ pub(super) const MIN_UNIT_BYTES: usize = SHORT.marker.len() + 1 + 1 + 1 + SHORT.
 /// One whole unit, checked; the payload is borrowed from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedUnit<'a> {
+    /// On every unit.
     pub header: FrameHeader,
     /// On every I unit and only there.
     pub sequence: Option<SequenceHeader>,

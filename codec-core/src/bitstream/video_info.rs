@@ -1,5 +1,7 @@
 //! Description of the video that a stream carries.
 
+use super::codes::{ChromaSite, ColorRange, Interlacing};
+use crate::frame::pad::CODED_MULTIPLE;
 use crate::{Error, Result};
 
 /// Size, timing and colour of a video. All of it is carried in-band by every keyframe.
@@ -13,13 +15,15 @@ pub struct VideoInfo {
     pub framerate: (u32, u32),
     /// Width of a sample over its height.
     pub par: (u32, u32),
+    /// What the samples mean.
     pub color: ColorInfo,
-    /// Where chroma samples lie: 0 unknown, else 1 + Chroma420SampleLocType of ISO/IEC 23091-2 (1 left, 2 centre,
-    /// 3 top-left, 4 top, 5 bottom-left, 6 bottom).
-    pub chroma_site: u8,
-    /// 0 progressive, 1 interleaved fields with the top field first, 2 with the bottom field first, 3 mixed.
-    pub interlace: u8,
+    /// Where chroma samples lie.
+    pub chroma_site: ChromaSite,
+    /// How frames are made of fields.
+    pub interlacing: Interlacing,
+    /// HDR: the display that the video was made on.
     pub mastering_display: Option<MasteringDisplay>,
+    /// HDR: how bright the video is.
     pub content_light: Option<ContentLight>,
 }
 
@@ -32,8 +36,8 @@ impl Default for VideoInfo {
             framerate: (0, 1),
             par: (1, 1),
             color: ColorInfo::default(),
-            chroma_site: 0,
-            interlace: 0,
+            chroma_site: ChromaSite::default(),
+            interlacing: Interlacing::default(),
             mastering_display: None,
             content_light: None,
         }
@@ -42,9 +46,6 @@ impl Default for VideoInfo {
 
 /// Largest term of a fraction: what signed 32-bit fractions of media frameworks hold.
 const FRACTION_MAX: u32 = i32::MAX as u32;
-const CHROMA_SITE_MAX: u8 = 6;
-const INTERLACE_MAX: u8 = 3;
-const RANGE_MAX: u8 = 2;
 
 impl VideoInfo {
     /// Visible luma size, (width, height).
@@ -54,7 +55,7 @@ impl VideoInfo {
 
     /// Both sides padded up to a multiple of 64: the size that the networks see, (width, height).
     pub fn coded_size(&self) -> (u64, u64) {
-        let pad = |side: u32| u64::from(side).next_multiple_of(64);
+        let pad = |side: u32| u64::from(side).next_multiple_of(CODED_MULTIPLE as u64);
         (pad(self.width), pad(self.height))
     }
 
@@ -83,15 +84,6 @@ impl VideoInfo {
             let range = "a fraction of numbers from 1 to 2^31 - 1";
             return invalid("the pixel aspect ratio", format!("{n}/{d}"), range);
         }
-        for (field, value, max) in [
-            ("the colour range", self.color.range, RANGE_MAX),
-            ("the chroma site", self.chroma_site, CHROMA_SITE_MAX),
-            ("the interlace mode", self.interlace, INTERLACE_MAX),
-        ] {
-            if value > max {
-                return invalid(field, value.to_string(), &format!("in 0..={max}"));
-            }
-        }
         Ok(())
     }
 }
@@ -99,8 +91,8 @@ impl VideoInfo {
 /// Colorimetry in the codes of ISO/IEC 23091-2 (ITU-T H.273); 2 means unspecified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColorInfo {
-    /// 0 unknown, 1 full, 2 limited.
-    pub range: u8,
+    /// Which values stand for black and white.
+    pub range: ColorRange,
     /// MatrixCoefficients.
     pub matrix: u8,
     /// TransferCharacteristics.
@@ -111,7 +103,7 @@ pub struct ColorInfo {
 
 impl Default for ColorInfo {
     fn default() -> Self {
-        Self { range: 0, matrix: 2, transfer: 2, primaries: 2 }
+        Self { range: ColorRange::default(), matrix: 2, transfer: 2, primaries: 2 }
     }
 }
 
@@ -159,9 +151,6 @@ mod tests {
         assert!(problem(|v| v.framerate = (1 << 31, 1)).contains("frame rate is 2147483648/1"));
         assert!(problem(|v| v.par = (0, 1)).contains("aspect ratio is 0/1"));
         assert!(problem(|v| v.par = (1, 0)).contains("aspect ratio is 1/0"));
-        assert!(problem(|v| v.color.range = 3).contains("colour range is 3"));
-        assert!(problem(|v| v.chroma_site = 7).contains("chroma site is 7"));
-        assert!(problem(|v| v.interlace = 4).contains("interlace mode is 4"));
     }
 
     #[test]

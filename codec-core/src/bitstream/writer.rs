@@ -2,16 +2,8 @@
 
 use super::header::{FrameHeader, FrameType, SequenceHeader};
 use super::unit::{FRAMING_MAX_BYTES, LONG, SHORT, TYPE_I, TYPE_P, crc8};
+use super::varint::put_varint;
 use crate::{Error, Result};
-
-/// Appends `value` as unsigned LEB128 in its shortest form.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u32) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
 
 /// Writes one unit. I-frames need a sequence header, P-frames must not have one.
 ///

@@ -90,3 +90,47 @@ impl EntropyConfig {
         shapes
     }
 }
+
+/// One `T` for each layer of the integer networks.
+#[derive(Clone, Debug)]
+pub struct Layers<T> {
+    /// Hyper-decoder, `hs0..hs2`.
+    pub hyper: [T; 3],
+    /// Parameters of all elements or, with the checkerboard, of the first half: `p1a..p1c` and `h1`.
+    pub first: ParameterLayers<T>,
+    /// Parameters of the second half: `p2a..p2c` and `h2`. Only with the checkerboard.
+    pub second: Option<ParameterLayers<T>>,
+}
+
+/// One `T` for each layer of a parameter network.
+#[derive(Clone, Debug)]
+pub struct ParameterLayers<T> {
+    /// To the features, which the second network sees too.
+    pub features: [T; 3],
+    /// From the features to mean and scale.
+    pub head: T,
+}
+
+impl<T> ParameterLayers<T> {
+    fn take(items: &mut impl Iterator<Item = T>) -> Option<Self> {
+        Some(Self { features: [items.next()?, items.next()?, items.next()?], head: items.next()? })
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.features.iter().chain([&self.head])
+    }
+}
+
+impl<T> Layers<T> {
+    /// From a list in the order of [`EntropyConfig::layer_shapes`]; `None` if it is too short.
+    pub fn from_list(items: impl IntoIterator<Item = T>) -> Option<Self> {
+        let mut items = items.into_iter();
+        let hyper = [items.next()?, items.next()?, items.next()?];
+        Some(Self { hyper, first: ParameterLayers::take(&mut items)?, second: ParameterLayers::take(&mut items) })
+    }
+
+    /// In the order of [`EntropyConfig::layer_shapes`].
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.hyper.iter().chain(self.first.iter()).chain(self.second.iter().flat_map(ParameterLayers::iter))
+    }
+}

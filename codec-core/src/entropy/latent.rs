@@ -1,48 +1,16 @@
 //! Coding of one latent: z, then y in one or two steps.
 
 use super::ACTIVATION_FRACTION_BITS;
+use super::grid::LatentGrid;
 use super::model::EntropyModel;
 use super::networks::Scratch;
 use super::symbols::{MAX_SYMBOL, SymbolReader, SymbolWriter};
 use super::tables::Tables;
 use crate::{Error, Result};
 
-/// A quantised latent, NHWC `[rows][cols][channels]`, 8 fractional bits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LatentGrid {
-    pub rows: usize,
-    pub cols: usize,
-    pub channels: usize,
-    pub data: Vec<i32>,
-}
-
-impl LatentGrid {
-    /// A grid of zeros.
-    pub fn new(rows: usize, cols: usize, channels: usize) -> Self {
-        Self { rows, cols, channels, data: vec![0; rows * cols * channels] }
-    }
-
-    /// The grid moved circularly by (`dy`, `dx`) cells, as `torch.roll` moves it.
-    pub fn rolled(&self, dy: i32, dx: i32) -> Self {
-        if (dy, dx) == (0, 0) || self.data.is_empty() {
-            return self.clone();
-        }
-        let mut out = Self::new(self.rows, self.cols, self.channels);
-        let wrap = |i: usize, d: i32, n: usize| (i as i64 + i64::from(d)).rem_euclid(n as i64) as usize;
-        for (index, cell) in self.data.chunks_exact(self.channels).enumerate() {
-            let (row, col) = (wrap(index / self.cols, dy, self.rows), wrap(index % self.cols, dx, self.cols));
-            out.data[(row * self.cols + col) * self.channels..][..self.channels].copy_from_slice(cell);
-        }
-        out
-    }
-}
-
 /// A latent that the analysis transform made, in quantiser steps.
 #[derive(Clone, Copy, Debug)]
 pub struct LatentInput<'a> {
-    /// Multiples of 4.
-    pub rows: usize,
-    pub cols: usize,
     /// NHWC `[rows/4][cols/4][hyper_channels]`.
     pub z: &'a [f32],
     /// NHWC `[rows][cols][channels]`.
@@ -122,154 +90,145 @@ impl Coder for SymbolReader<'_> {
     }
 }
 
-/// Codes z of `rows` x `cols` cells.
-fn code_z(model: &EntropyModel, tables: &Tables, quality: u8, rows: usize, cols: usize, coder: &mut impl Coder) -> LatentGrid {
-    let channels = model.config.hyper_channels;
-    let mut z = LatentGrid::new(rows, cols, channels);
-    let first = usize::from(quality) * channels;
-    let (means, scales) = (&model.z_mean[first..][..channels], &model.z_scale[first..][..channels]);
-    for (index, value) in z.data.iter_mut().enumerate() {
-        let (mean, k) = (means[index % channels], usize::from(scales[index % channels]));
-        let symbol = if k == 0 { 0 } else { coder.code(tables, k, index, mean) };
-        *value = dequantise(symbol, mean);
-    }
-    z
+/// What encoder and decoder both know of a latent before it is coded.
+#[derive(Clone, Copy, Debug)]
+pub struct LatentContext<'a> {
+    /// Networks that predict the elements.
+    pub model: &'a EntropyModel,
+    /// Probabilities by scale.
+    pub tables: &'a Tables,
+    /// Quality index, 0..=63.
+    pub quality: u8,
+    /// Rows of y, a multiple of 4.
+    pub rows: usize,
+    /// Columns of y, a multiple of 4.
+    pub cols: usize,
+    /// The last frame's latent, if there is one.
+    pub prior: Option<&'a LatentGrid>,
 }
 
-/// Codes the elements of `latent` that belong to `half` (0 or 1), or all of them.
-fn code_half(
-    model: &EntropyModel,
-    tables: &Tables,
-    half: Option<usize>,
-    parameters: &[i16],
-    latent: &mut LatentGrid,
-    coder: &mut impl Coder,
-) {
-    let channels = latent.channels;
-    for position in 0..latent.rows * latent.cols {
-        let odd = (position / latent.cols + position % latent.cols) % 2 == 1;
-        // First half: the lower channels at odd positions, the upper ones at even positions.
-        let lower = half.map(|half| odd == (half == 0));
-        let range = match lower {
-            None => 0..channels,
-            Some(true) => 0..channels / 2,
-            Some(false) => channels / 2..channels,
-        };
-        let parameters = &parameters[position * 2 * channels..][..2 * channels];
-        for channel in range {
-            let mean = i32::from(parameters[channel]);
-            let k = model.scale_index(parameters[channels + channel]);
-            let index = position * channels + channel;
-            let symbol = if k == 0 { 0 } else { coder.code(tables, k, index, mean) };
-            latent.data[index] = dequantise(symbol, mean);
+impl LatentContext<'_> {
+    /// Writes a latent and returns what the decoder will see.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if sizes do not fit.
+    pub fn encode(&self, input: &LatentInput, writer: &mut SymbolWriter, scratch: &mut Scratch) -> Result<LatentGrid> {
+        self.check()?;
+        let (cells, config) = (self.rows * self.cols, &self.model.config);
+        if !input.prices.is_empty() && input.prices.len() != config.channels {
+            return Err(Error::InvalidConfig(format!("{} prices for {} channels", input.prices.len(), config.channels)));
+        }
+        if input.y.len() != cells * config.channels || input.z.len() * 16 != cells * config.hyper_channels {
+            return Err(Error::InvalidConfig(format!(
+                "{} values of y and {} of z do not fit a latent of {}x{}",
+                input.y.len(),
+                input.z.len(),
+                self.rows,
+                self.cols
+            )));
+        }
+        let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
+        Ok(self.code_y(&z, &mut Writing { values: input.y, prices: input.prices, writer }, scratch))
+    }
+
+    /// Writes the cheapest latent, that of zeros alone, and returns what the decoder will see.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if sizes do not fit.
+    pub fn encode_silence(&self, writer: &mut SymbolWriter, scratch: &mut Scratch) -> Result<LatentGrid> {
+        self.check()?;
+        let z = self.code_z(&mut Silent { writer });
+        Ok(self.code_y(&z, &mut Silent { writer }, scratch))
+    }
+
+    /// Reads a latent.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if damage shows already; [`SymbolReader::finish`] tells the rest. [`Error::InvalidConfig`] if sizes
+    /// do not fit.
+    pub fn decode(&self, reader: &mut SymbolReader, scratch: &mut Scratch) -> Result<LatentGrid> {
+        self.check()?;
+        let z = self.code_z(reader);
+        reader.check()?;
+        let latent = self.code_y(&z, reader, scratch);
+        reader.check()?;
+        Ok(latent)
+    }
+
+    /// Checks sizes that both directions rely on.
+    fn check(&self) -> Result<()> {
+        let Self { quality, rows, cols, .. } = *self;
+        let channels = self.model.config.channels;
+        if !rows.is_multiple_of(4)
+            || !cols.is_multiple_of(4)
+            || rows == 0
+            || cols == 0
+            || usize::from(quality) >= super::QUALITIES
+        {
+            return Err(Error::InvalidConfig(format!(
+                "latent of {rows}x{cols} at quality {quality}: sides are multiples of 4, quality below 64"
+            )));
+        }
+        if self.prior.is_some_and(|p| (p.rows, p.cols, p.channels) != (rows, cols, channels)) {
+            return Err(Error::InvalidConfig(format!("the temporal prior is not {rows}x{cols}x{channels}")));
+        }
+        Ok(())
+    }
+
+    fn code_z(&self, coder: &mut impl Coder) -> LatentGrid {
+        let model = self.model;
+        let channels = model.config.hyper_channels;
+        let mut z = LatentGrid::new(self.rows / 4, self.cols / 4, channels);
+        let first = usize::from(self.quality) * channels;
+        let (means, scales) = (&model.z_mean[first..][..channels], &model.z_scale[first..][..channels]);
+        for (index, value) in z.data.iter_mut().enumerate() {
+            let (mean, k) = (means[index % channels], usize::from(scales[index % channels]));
+            let symbol = if k == 0 { 0 } else { coder.code(self.tables, k, index, mean) };
+            *value = dequantise(symbol, mean);
+        }
+        z
+    }
+
+    fn code_y(&self, z: &LatentGrid, coder: &mut impl Coder, scratch: &mut Scratch) -> LatentGrid {
+        let mut latent = LatentGrid::new(self.rows, self.cols, self.model.config.channels);
+        self.model.first_parameters(z, self.quality, self.prior, scratch);
+        if let Some(second) = &self.model.layers.second {
+            self.code_elements(Some(Half::First), &scratch.parameters, &mut latent, coder);
+            self.model.second_parameters(second, &latent, scratch);
+            self.code_elements(Some(Half::Second), &scratch.parameters, &mut latent, coder);
+        } else {
+            self.code_elements(None, &scratch.parameters, &mut latent, coder);
+        }
+        latent
+    }
+
+    /// Codes the elements of `latent` that belong to a half, or all of them.
+    fn code_elements(&self, half: Option<Half>, parameters: &[i16], latent: &mut LatentGrid, coder: &mut impl Coder) {
+        let channels = latent.channels;
+        for position in 0..latent.rows * latent.cols {
+            let odd = (position / latent.cols + position % latent.cols) % 2 == 1;
+            let range = match half {
+                None => 0..channels,
+                Some(half) if odd == (half == Half::First) => 0..channels / 2,
+                Some(_) => channels / 2..channels,
+            };
+            let parameters = &parameters[position * 2 * channels..][..2 * channels];
+            for channel in range {
+                let mean = i32::from(parameters[channel]);
+                let k = self.model.scale_index(parameters[channels + channel]);
+                let index = position * channels + channel;
+                let symbol = if k == 0 { 0 } else { coder.code(self.tables, k, index, mean) };
+                latent.data[index] = dequantise(symbol, mean);
+            }
         }
     }
 }
 
-/// Checks sizes that both directions rely on.
-fn check(model: &EntropyModel, quality: u8, rows: usize, cols: usize, prior: Option<&LatentGrid>) -> Result<()> {
-    let channels = model.config.channels;
-    if !rows.is_multiple_of(4) || !cols.is_multiple_of(4) || rows == 0 || cols == 0 || usize::from(quality) >= super::QUALITIES {
-        return Err(Error::InvalidConfig(format!(
-            "latent of {rows}x{cols} at quality {quality}: sides are multiples of 4, quality below 64"
-        )));
-    }
-    if prior.is_some_and(|p| (p.rows, p.cols, p.channels) != (rows, cols, channels)) {
-        return Err(Error::InvalidConfig(format!("the temporal prior is not {rows}x{cols}x{channels}")));
-    }
-    Ok(())
-}
-
-/// Writes a latent and returns what the decoder will see.
-///
-/// # Errors
-/// [`Error::InvalidConfig`] if sizes do not fit.
-pub fn encode_latent(
-    model: &EntropyModel,
-    tables: &Tables,
-    quality: u8,
-    input: &LatentInput,
-    prior: Option<&LatentGrid>,
-    writer: &mut SymbolWriter,
-    scratch: &mut Scratch,
-) -> Result<LatentGrid> {
-    check(model, quality, input.rows, input.cols, prior)?;
-    let (cells, config) = (input.rows * input.cols, &model.config);
-    if !input.prices.is_empty() && input.prices.len() != config.channels {
-        return Err(Error::InvalidConfig(format!("{} prices for {} channels", input.prices.len(), config.channels)));
-    }
-    if input.y.len() != cells * config.channels || input.z.len() * 16 != cells * config.hyper_channels {
-        return Err(Error::InvalidConfig(format!(
-            "{} values of y and {} of z do not fit a latent of {}x{}",
-            input.y.len(),
-            input.z.len(),
-            input.rows,
-            input.cols
-        )));
-    }
-    let z = code_z(model, tables, quality, input.rows / 4, input.cols / 4, &mut Writing { values: input.z, prices: &[], writer });
-    Ok(code_y(model, tables, quality, &z, prior, &mut Writing { values: input.y, prices: input.prices, writer }, scratch))
-}
-
-/// Writes the cheapest latent of `rows` x `cols` cells, that of zeros alone, and returns what the decoder will see.
-///
-/// # Errors
-/// [`Error::InvalidConfig`] if sizes do not fit.
-pub fn encode_silence(
-    model: &EntropyModel,
-    tables: &Tables,
-    quality: u8,
-    (rows, cols): (usize, usize),
-    prior: Option<&LatentGrid>,
-    writer: &mut SymbolWriter,
-    scratch: &mut Scratch,
-) -> Result<LatentGrid> {
-    check(model, quality, rows, cols, prior)?;
-    let z = code_z(model, tables, quality, rows / 4, cols / 4, &mut Silent { writer });
-    Ok(code_y(model, tables, quality, &z, prior, &mut Silent { writer }, scratch))
-}
-
-/// Reads a latent of `rows` x `cols` cells.
-///
-/// # Errors
-/// [`Error::Corrupt`] if damage shows already; [`SymbolReader::finish`] tells the rest. [`Error::InvalidConfig`] if sizes
-/// do not fit.
-#[expect(clippy::too_many_arguments, reason = "the decoder's state; a struct would only rename it")]
-pub fn decode_latent(
-    model: &EntropyModel,
-    tables: &Tables,
-    quality: u8,
-    rows: usize,
-    cols: usize,
-    prior: Option<&LatentGrid>,
-    reader: &mut SymbolReader,
-    scratch: &mut Scratch,
-) -> Result<LatentGrid> {
-    check(model, quality, rows, cols, prior)?;
-    let z = code_z(model, tables, quality, rows / 4, cols / 4, reader);
-    reader.check()?;
-    let latent = code_y(model, tables, quality, &z, prior, reader, scratch);
-    reader.check()?;
-    Ok(latent)
-}
-
-fn code_y(
-    model: &EntropyModel,
-    tables: &Tables,
-    quality: u8,
-    z: &LatentGrid,
-    prior: Option<&LatentGrid>,
-    coder: &mut impl Coder,
-    scratch: &mut Scratch,
-) -> LatentGrid {
-    let mut latent = LatentGrid::new(z.rows * 4, z.cols * 4, model.config.channels);
-    model.first_parameters(z, quality, prior, scratch);
-    if model.config.checkerboard {
-        code_half(model, tables, Some(0), &scratch.parameters, &mut latent, coder);
-        model.second_parameters(&latent, scratch);
-        code_half(model, tables, Some(1), &scratch.parameters, &mut latent, coder);
-    } else {
-        code_half(model, tables, None, &scratch.parameters, &mut latent, coder);
-    }
-    latent
+/// Elements that one step of the checkerboard codes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Half {
+    /// The lower channels at odd positions, the upper ones at even positions.
+    First,
+    /// All others.
+    Second,
 }

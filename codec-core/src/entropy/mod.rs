@@ -8,6 +8,8 @@
 //! What is not predicted by networks, motion on trees, is coded bit by bit with adaptive probabilities ([`AdaptiveBit`]) in the
 //! same rANS.
 //!
+//! In: latents and trees as integers. Out: a payload; and the way back, bit by bit the same on every machine.
+//!
 //! The order of symbols of a latent: z (row, column, channel), then y (row, column, channel) of the first half, then of
 //! the second. A frame has one payload; a P-frame's holds the flow latent followed by the residual latent.
 
@@ -15,6 +17,7 @@ mod adaptive;
 mod checksum;
 mod config;
 mod conv;
+mod grid;
 mod latent;
 mod model;
 mod networks;
@@ -25,8 +28,9 @@ mod tables;
 
 pub use crate::integer::Backend;
 pub use adaptive::AdaptiveBit;
-pub use config::{EntropyConfig, LayerShape};
-pub use latent::{LatentGrid, LatentInput, decode_latent, encode_latent, encode_silence, frugal, quantise};
+pub use config::{EntropyConfig, LayerShape, Layers, ParameterLayers};
+pub use grid::LatentGrid;
+pub use latent::{LatentContext, LatentInput, frugal, quantise};
 pub use model::EntropyModel;
 pub use networks::Scratch;
 pub(crate) use params::find;
@@ -43,4 +47,4 @@ pub const GAIN_FRACTION_BITS: u32 = 12;
 /// Fractional bits of an int8 weight are its output channel's shift, at most this.
 pub const MAX_SHIFT: u8 = 14;
 /// Number of quality indices; index 0 is the best.
-pub const QUALITIES: usize = 64;
+pub const QUALITIES: usize = crate::bitstream::QUALITY_MAX as usize + 1;

@@ -1,17 +1,17 @@
 //! An entropy model ready to run.
 
-use super::config::EntropyConfig;
+use super::config::{EntropyConfig, Layers};
 use super::conv::Layer;
 use super::params::EntropyParams;
 use super::{QUALITIES, SCALES};
 use crate::integer::Backend;
 use crate::{Error, Result};
 
-/// Integer hyper-decoder and parameter networks of one latent, section 7 of the bitstream specification.
+/// Integer hyper-decoder and parameter networks of one latent.
 #[derive(Clone, Debug)]
 pub struct EntropyModel {
     pub(super) config: EntropyConfig,
-    pub(super) layers: Vec<Layer>,
+    pub(super) layers: Layers<Layer>,
     pub(super) gain: Vec<u16>,
     pub(super) z_mean: Vec<i32>,
     pub(super) z_scale: Vec<u8>,
@@ -21,6 +21,8 @@ pub struct EntropyModel {
 }
 
 impl EntropyModel {
+    /// Checks the parameters and lays them out for the kernels.
+    ///
     /// # Errors
     /// [`Error::ModelMismatch`] naming the part that has a wrong size or range.
     pub fn new(config: EntropyConfig, params: EntropyParams) -> Result<Self> {
@@ -47,7 +49,9 @@ impl EntropyModel {
         if params.thresholds.windows(2).any(|w| w[0] > w[1]) {
             return Err(Error::ModelMismatch("entropy model: thresholds do not ascend".into()));
         }
-        let layers = shapes.iter().zip(&params.layers).map(|(shape, layer)| Layer::new(shape, layer)).collect::<Result<_>>()?;
+        let layers =
+            shapes.iter().zip(&params.layers).map(|(shape, layer)| Layer::new(shape, layer)).collect::<Result<Vec<_>>>()?;
+        let layers = Layers::from_list(layers).expect("as many as there are shapes");
         let index = |v: u16| params.thresholds.partition_point(|&t| t <= i32::from(v as i16)) as u8;
         let scale_indices = (0..=u16::MAX).map(index).collect();
         Ok(Self {
@@ -61,6 +65,7 @@ impl EntropyModel {
         })
     }
 
+    /// What the model is made of.
     pub fn config(&self) -> &EntropyConfig {
         &self.config
     }

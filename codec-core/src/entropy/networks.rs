@@ -1,7 +1,9 @@
 //! The integer networks: from z, prior and first half to mean and scale of every element.
 
 use super::GAIN_FRACTION_BITS;
-use super::latent::LatentGrid;
+use super::config::ParameterLayers;
+use super::conv::Layer;
+use super::grid::LatentGrid;
 use super::model::EntropyModel;
 use crate::integer::{Backend, Machine};
 
@@ -77,12 +79,11 @@ impl EntropyModel {
         let Scratch { a, b, features, parameters, .. } = scratch;
         a.clear();
         a.extend(z.data.iter().map(|&v| saturate(v)));
-        let layer =
-            |index: usize, rows, cols, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(machine, input, rows, cols, out);
-        layer(0, z.rows, z.cols, a, b);
+        let [expand, smooth, expand_again] = &self.layers.hyper;
+        expand.run(machine, a, z.rows, z.cols, b);
         shuffle(b, z.rows, z.cols, width, a);
-        layer(1, rows / 2, cols / 2, a, b);
-        layer(2, rows / 2, cols / 2, b, a);
+        smooth.run(machine, a, rows / 2, cols / 2, b);
+        expand_again.run(machine, b, rows / 2, cols / 2, a);
         shuffle(a, rows / 2, cols / 2, width, b);
         let gain = &self.gain[usize::from(quality) * width..][..width];
         for position in b.chunks_exact_mut(width) {
@@ -104,14 +105,15 @@ impl EntropyModel {
         } else {
             std::mem::swap(a, b);
         }
-        layer(3, rows, cols, a, b);
-        layer(4, rows, cols, b, a);
-        layer(5, rows, cols, a, features);
-        layer(6, rows, cols, features, parameters);
+        let ParameterLayers { features: [mix, look_around, mix_again], head } = &self.layers.first;
+        mix.run(machine, a, rows, cols, b);
+        look_around.run(machine, b, rows, cols, a);
+        mix_again.run(machine, a, rows, cols, features);
+        head.run(machine, features, rows, cols, parameters);
     }
 
-    /// Parameters of the second half, once the first half of `latent` is known.
-    pub(super) fn second_parameters(&self, latent: &LatentGrid, scratch: &mut Scratch) {
+    /// Parameters of the second half, by the layers for it, once the first half of `latent` is known.
+    pub(super) fn second_parameters(&self, layers: &ParameterLayers<Layer>, latent: &LatentGrid, scratch: &mut Scratch) {
         let (rows, cols, channels) = (latent.rows, latent.cols, latent.channels);
         let machine = scratch.machine(self.backend);
         let Scratch { a, b, features, parameters, .. } = scratch;
@@ -122,10 +124,10 @@ impl EntropyModel {
                 *value = saturate(v);
             }
         });
-        let layer = |index: usize, input: &[i16], out: &mut Vec<i16>| self.layers[index].run(machine, input, rows, cols, out);
-        layer(7, a, b);
-        layer(8, b, a);
-        layer(9, a, b);
-        layer(10, b, parameters);
+        let ParameterLayers { features: [mix, look_around, mix_again], head } = layers;
+        mix.run(machine, a, rows, cols, b);
+        look_around.run(machine, b, rows, cols, a);
+        mix_again.run(machine, a, rows, cols, b);
+        head.run(machine, b, rows, cols, parameters);
     }
 }

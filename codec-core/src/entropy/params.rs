@@ -6,13 +6,21 @@ use crate::{Error, Result};
 /// Element type of a [`RawTensor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RawDtype {
+    /// Signed, 8 bits.
     I8,
+    /// Unsigned, 8 bits.
     U8,
+    /// Signed, 16 bits.
     I16,
+    /// Unsigned, 16 bits.
     U16,
+    /// Signed, 32 bits.
     I32,
+    /// Unsigned, 32 bits.
     U32,
+    /// IEEE half precision.
     F16,
+    /// IEEE single precision.
     F32,
 }
 
@@ -29,8 +37,11 @@ impl RawDtype {
 /// A tensor as bytes, little endian.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawTensor {
+    /// Type of its elements.
     pub dtype: RawDtype,
+    /// Sizes, the outermost first.
     pub shape: Vec<usize>,
+    /// Elements in little-endian order.
     pub data: Vec<u8>,
 }
 

@@ -1,4 +1,6 @@
 //! Dense motion estimation for the `paper` profile, which only the encoder needs.
+//!
+//! In: two luma planes. Out: a field of vectors at a quarter of their resolution.
 
 pub mod dis;
 #[cfg(test)]
@@ -12,7 +14,9 @@ use crate::{Error, Result};
 /// A backward flow field: current(p) is about previous(p + flow(p)).
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowField {
+    /// Rows of vectors.
     pub rows: usize,
+    /// Columns of vectors.
     pub cols: usize,
     /// NHWC `[rows][cols][2]`: (dx, dy) in pixels of the full resolution.
     pub data: Vec<f32>,

@@ -1,7 +1,9 @@
 //! Planar 4:2:0 frames of 8 bits: owned ones, views into foreign memory, and padding to the coded size.
+//!
+//! In: a caller's planes. Out: frames of coded size for the networks, and planes for the caller again.
 
 mod owned;
-pub mod pad;
+pub(crate) mod pad;
 mod plane;
 mod view;
 

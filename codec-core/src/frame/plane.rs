@@ -5,10 +5,13 @@ use crate::{Error, Result};
 /// Rows of 8-bit samples: sample (row, col) is `data[row * stride + col]`, and `data` holds all `height` rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plane {
+    /// All rows, from the top.
     pub data: Vec<u8>,
     /// Samples from one row to the next, at least `width`.
     pub stride: usize,
+    /// Samples of a row.
     pub width: usize,
+    /// Rows.
     pub height: usize,
 }
 

@@ -6,6 +6,7 @@ use crate::{Error, Result};
 /// One plane of a frame: sample (row, col) is `data[row * stride + col * pixel_stride]`.
 #[derive(Clone, Copy, Debug)]
 pub struct PlaneView<'a> {
+    /// From the first sample of the plane on.
     pub data: &'a [u8],
     /// Bytes from one row to the next.
     pub stride: usize,
@@ -16,6 +17,7 @@ pub struct PlaneView<'a> {
 /// As [`PlaneView`], to write.
 #[derive(Debug)]
 pub struct PlaneViewMut<'a> {
+    /// From the first sample of the plane on.
     pub data: &'a mut [u8],
     /// Bytes from one row to the next.
     pub stride: usize,
@@ -26,20 +28,30 @@ pub struct PlaneViewMut<'a> {
 /// A 4:2:0 frame of `width` x `height` luma samples; chroma has half of each side, rounded up.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameView<'a> {
+    /// Luma samples of a row.
     pub width: usize,
+    /// Rows of luma samples.
     pub height: usize,
+    /// Luma.
     pub y: PlaneView<'a>,
+    /// Chroma: blue difference.
     pub u: PlaneView<'a>,
+    /// Chroma: red difference.
     pub v: PlaneView<'a>,
 }
 
 /// As [`FrameView`], to write.
 #[derive(Debug)]
 pub struct FrameViewMut<'a> {
+    /// Luma samples of a row.
     pub width: usize,
+    /// Rows of luma samples.
     pub height: usize,
+    /// Luma.
     pub y: PlaneViewMut<'a>,
+    /// Chroma: blue difference.
     pub u: PlaneViewMut<'a>,
+    /// Chroma: red difference.
     pub v: PlaneViewMut<'a>,
 }
 

@@ -7,10 +7,15 @@ use crate::Result;
 /// Weights of a block's layers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockParams {
+    /// Pointwise, before the depthwise layer.
     pub mix_in: LayerParams,
+    /// Depthwise.
     pub depthwise: LayerParams,
+    /// Pointwise, after the depthwise layer.
     pub mix_out: LayerParams,
+    /// Pointwise, to more channels.
     pub expand: LayerParams,
+    /// Pointwise, back to the block's channels.
     pub project: LayerParams,
 }
 

@@ -9,6 +9,7 @@ const POSITIONS: usize = 48;
 /// Instructions and threads. Results depend on neither.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
+    /// Kernels that the layers run with.
     pub backend: Backend,
     /// Threads of the current rayon pool, the caller included.
     pub threads: usize,

@@ -15,11 +15,13 @@ mod machine;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod packed;
+mod params;
 mod scalar;
 mod stripes;
 
 pub use backend::Backend;
 pub use block::{Block, BlockParams};
-pub use layer::{Activation, Depthwise, LayerParams, MAX_SHIFT, Pointwise};
+pub use layer::{Depthwise, Pointwise};
 pub use machine::Machine;
 pub(crate) use machine::resize;
+pub use params::{Activation, LayerParams, MAX_SHIFT};

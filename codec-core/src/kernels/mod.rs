@@ -1,5 +1,7 @@
 //! Full-resolution work outside the networks, fused: packing, sharpening, flow layout.
 //!
+//! In: frames of 8 bits. Out: packed values for the networks, and the way back.
+//!
 //! `threads` says how many threads of the current rayon pool may work on a call, the caller included; 1 stays on the
 //! calling thread. Results do not depend on it.
 

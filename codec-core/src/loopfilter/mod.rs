@@ -1,6 +1,7 @@
 //! A Wiener filter in the loop, as VVC's adaptive loop filter (Tsai et al., "Adaptive loop filtering for video coding", 2013):
 //! symmetric diamonds whose coefficients the encoder fits to each frame, by classes of blocks, switched on and off by areas.
 //!
+//! In: a reconstruction and, in the encoder, its original. Out: filter parameters as symbols, and the filtered reconstruction.
 //! Everything that a decoder does is integer arithmetic on the 8-bit reconstruction; its output is the reference of the next frame.
 
 mod classes;

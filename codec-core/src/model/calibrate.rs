@@ -2,9 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::config::ModelConfig;
 use super::quantise;
 use crate::Result;
+use crate::architecture::ModelConfig;
 use crate::nn::codec::quality_tensor;
 use crate::nn::entropy::{Arithmetic, Quantiser};
 use crate::nn::fixed::{Fractions, peaks};

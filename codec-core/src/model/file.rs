@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use safetensors::tensor::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
-use super::config::{ModelConfig, Profile};
+use crate::architecture::{ModelConfig, Profile};
 use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor, Tables};
 use crate::rt;
 use crate::{Error, Result};
@@ -20,7 +20,7 @@ pub(super) const CHECKSUM: &str = "sha256";
 /// A model file is a few MB; a larger one than this is not one of ours.
 const MAX_FILE_BYTES: u64 = 2 << 30;
 
-static EMBEDDED: &[u8] = include_bytes!("../../../models/rt.safetensors");
+static EMBEDDED: &[u8] = ngc_models::RT;
 
 /// Where a model comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum ModelSource {
 
 /// SHA-256 of a model file. Streams carry its first 16 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ModelId(pub [u8; 32]);
+pub struct ModelId(pub(crate) [u8; 32]);
 
 impl ModelId {
     /// The part that the sequence header carries.
@@ -58,15 +58,15 @@ impl std::fmt::Debug for ModelId {
 /// A loaded model: exact integer networks that any number of encoders and decoders on any threads share. The float networks of the
 /// `paper` profile are made from it for each of them.
 pub struct Model {
-    pub id: ModelId,
-    pub config: ModelConfig,
-    pub intra_entropy: EntropyModel,
+    pub(crate) id: ModelId,
+    pub(crate) config: ModelConfig,
+    pub(crate) intra_entropy: EntropyModel,
     /// Of the flow codec, if the model has one.
-    pub flow_entropy: Option<EntropyModel>,
-    pub residual_entropy: EntropyModel,
-    pub tables: Tables,
+    pub(crate) flow_entropy: Option<EntropyModel>,
+    pub(crate) residual_entropy: EntropyModel,
+    pub(crate) tables: Tables,
     /// The transforms of the `rt` profile.
-    pub rt: Option<rt::Networks>,
+    pub(crate) rt: Option<rt::Networks>,
     /// The whole file.
     bytes: Cow<'static, [u8]>,
 }
@@ -104,7 +104,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::ModelMismatch`] naming the tensor that does not fit.
-    pub fn from_bytes(bytes: Cow<'static, [u8]>) -> Result<Self> {
+    pub(crate) fn from_bytes(bytes: Cow<'static, [u8]>) -> Result<Self> {
         let (config, tensors) = parse(&bytes)?;
         for (name, view) in tensors.iter() {
             if !is_finite(view.dtype(), view.data()) {
@@ -128,10 +128,27 @@ impl Model {
         Ok(Self { id, tables, config, intra_entropy, flow_entropy, residual_entropy, rt, bytes })
     }
 
+    /// What streams name it by.
+    pub fn id(&self) -> ModelId {
+        self.id
+    }
+
+    /// Which networks it is made of.
+    pub fn profile(&self) -> Profile {
+        self.config.profile
+    }
+
+    /// What it is made of.
+    #[cfg(feature = "training")]
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
     /// All tensors of the file, by their names.
     ///
     /// # Errors
     /// [`Error::ModelMismatch`] if the file is damaged.
+    #[cfg(any(test, feature = "training"))]
     pub fn tensors(&self) -> Result<BTreeMap<String, RawTensor>> {
         let (_, tensors) = parse(&self.bytes)?;
         let named = |name: &str| Some((name.to_owned(), raw_tensor(&tensors, name)?));
@@ -139,7 +156,8 @@ impl Model {
     }
 
     /// The file that it was read from.
-    pub fn bytes(&self) -> &[u8] {
+    #[cfg(feature = "torch")]
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Device, Kind, Tensor};
 
-use super::config::{ModelConfig, Profile};
 use super::entropy;
 use super::file::{CHECKSUM, FORMAT, Model, ModelSource, data_of, digest, parse, raw_tensor, source_bytes};
 use super::quantise::{self, Integers};
+use crate::architecture::{ModelConfig, Profile};
 use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor, Tables};
 use crate::nn::{Networks, ParamStore, Precision};
 use crate::{Error, Result};

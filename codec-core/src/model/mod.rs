@@ -1,15 +1,16 @@
 //! Model files: one safetensors file with the configuration in its metadata, the integer networks that make parsing and, in the `rt`
 //! profile, pictures exact, and the float weights of the `paper` profile.
+//!
+//! In: a file. Out: integer networks that run ([`rt`](crate::rt), [`entropy`](crate::entropy)). With libtorch also the way back: what was
+//! learned (`nn`) becomes integers and a file.
 
 #[cfg(feature = "torch")]
 pub mod calibrate;
-pub mod config;
 #[cfg(feature = "torch")]
 mod entropy;
 mod file;
 #[cfg(feature = "torch")]
 mod floats;
-pub mod prices;
 #[cfg(feature = "torch")]
 pub mod quantise;
 

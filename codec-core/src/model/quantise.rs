@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{Device, Kind, Tensor};
 
-use super::config::ModelConfig;
+use crate::architecture::ModelConfig;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, QUALITIES, RawDtype, RawTensor, raw};
 use crate::nn::ParamStore;
 use crate::nn::fixed::{Fractions, OUTPUT_FRACTION, SAMPLE_FRACTION, Samples, Site};

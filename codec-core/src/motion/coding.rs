@@ -5,37 +5,42 @@
 
 mod candidates;
 mod contexts;
+mod golden;
 mod initial;
 mod models;
 #[cfg(test)]
 mod tests;
 
-pub use candidates::{Candidates, MAX_CANDIDATES, Surroundings};
+pub use candidates::{Candidates, GoldenContext, MAX_CANDIDATES, Surroundings};
+pub use golden::GoldenTrack;
 pub use models::MotionCosts;
 
 use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
-use crate::motion::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
+use crate::motion::{BlockField, CELL, Golden, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, Motion, MotionVector, ROOT};
 use crate::{Error, Result};
 use contexts::{CLASSES, Component};
 use models::Models;
 
-/// Adaptive state of a stream's motion: the models and the last frame's field. A keyframe starts a new one; it goes on from
+/// Adaptive state of a stream's motion: the models, the last frame's field and where the golden frame is. A keyframe starts a new one; it goes on from
 /// P-frame to P-frame.
 #[derive(Clone, Debug)]
 pub struct MotionCoder {
     display: (usize, usize),
     models: Models<AdaptiveBit>,
     previous: Option<BlockField>,
+    track: GoldenTrack,
 }
 
 impl MotionCoder {
     /// The state after a keyframe. `width` and `height` of the picture are in luma samples; fields have the coded size, which is that
     /// rounded up to whole roots.
     pub fn new(width: usize, height: usize) -> Self {
-        Self { display: (width, height), models: Models::new(), previous: None }
+        let track = GoldenTrack::still(width.next_multiple_of(ROOT), height.next_multiple_of(ROOT));
+        Self { display: (width, height), models: Models::new(), previous: None, track }
     }
 
-    /// Codes a frame's field.
+    /// Codes a frame's field. Vectors to the last frame of leaves that use the golden frame alone are not coded: [`Self::previous`] has
+    /// those that a decoder takes in their place.
     ///
     /// # Panics
     /// If the field has another size, or a vector's component is beyond [`MAX_COMPONENT`].
@@ -43,7 +48,11 @@ impl MotionCoder {
         let (width, height) = self.coded();
         assert_eq!((field.cols() * CELL, field.rows() * CELL), (width, height), "size of the field");
         let inside = |v: &MotionVector| v.x.unsigned_abs().max(v.y.unsigned_abs()) <= MAX_COMPONENT.unsigned_abs();
-        assert!(field.vectors().iter().all(inside), "a vector's component is at most {MAX_COMPONENT}");
+        let golden = field.leaves().filter_map(|leaf| field.golden(leaf.row, leaf.col).vector());
+        assert!(
+            golden.chain(field.vectors().iter().copied()).all(|v| inside(&v)),
+            "a vector's component is at most {MAX_COMPONENT}"
+        );
         self.code(&mut Writing { writer, field }).expect("a writer does not fail");
     }
 
@@ -62,6 +71,11 @@ impl MotionCoder {
         self.previous.as_ref()
     }
 
+    /// Where the cells of the last frame come from in the golden frame.
+    pub fn track(&self) -> &GoldenTrack {
+        &self.track
+    }
+
     /// What choices cost at present.
     pub fn costs(&self) -> MotionCosts {
         MotionCosts::new(&self.models)
@@ -75,14 +89,26 @@ impl MotionCoder {
         let previous = self.previous.take();
         let (width, height) = self.coded();
         let surroundings = Surroundings::new(self.display, previous.as_ref());
-        let mut walk = Walk { bits, models: &mut self.models, surroundings, field: BlockField::still(width, height) };
+        let mut field = BlockField::still(width, height);
+        let wanted = |of: fn(&BlockField) -> bool| bits.source().is_some_and(of);
+        let (golden, renews) = (wanted(BlockField::uses_golden), wanted(|field| field.renews_golden));
+        let golden = bits.bit(&mut self.models.frame[0], golden);
+        field.renews_golden = bits.bit(&mut self.models.frame[1], renews);
+        bits.check_symbol(i32::from(golden) + 2 * i32::from(field.renews_golden));
+        let track = golden.then_some(&self.track);
+        let mut walk = Walk { bits, models: &mut self.models, surroundings, track, field };
         for row in (0..height / CELL).step_by(ROOT / CELL) {
             for col in (0..width / CELL).step_by(ROOT / CELL) {
                 walk.square(row, col, MAX_LOG2)?;
             }
             walk.bits.check()?;
         }
-        self.previous = Some(walk.field);
+        let field = walk.field;
+        match field.renews_golden {
+            true => self.track = GoldenTrack::still(width, height),
+            false => self.track.follow(&field),
+        }
+        self.previous = Some(field);
         Ok(())
     }
 }
@@ -157,6 +183,8 @@ struct Walk<'a, B> {
     bits: &'a mut B,
     models: &'a mut Models<AdaptiveBit>,
     surroundings: Surroundings<'a>,
+    /// `None` if the frame does not use the golden frame.
+    track: Option<&'a GoldenTrack>,
     /// Coded so far.
     field: BlockField,
 }
@@ -176,13 +204,48 @@ impl<B: Bits> Walk<'_, B> {
             }
         }
         let candidates = self.surroundings.candidates(&self.field, row, col, log2);
-        let wanted = self.bits.source().map_or(MotionVector::default(), |field| field.vector(row, col));
-        let vector = self.vector(&candidates, log2, wanted)?;
-        self.field.set(Leaf { row, col, log2, vector });
+        let wanted = self.bits.source().map_or(Motion::default(), |field| field.motion(row, col));
+        let golden = self.golden_flags(row, col, log2, wanted.golden);
+        let vector = match golden {
+            Golden::Alone(_) => candidates.merge()[0],
+            _ => self.vector(&candidates, log2, wanted.vector)?,
+        };
+        let leaf = Leaf { row, col, log2, vector };
+        self.field.set(leaf);
         for integer in [i32::from(log2), vector.x.into(), vector.y.into()] {
             self.bits.check_symbol(integer);
         }
+        if let (Some(wanted), Some(track)) = (golden.vector(), self.track) {
+            let vector = self.golden_vector(track.predict(&leaf, vector), wanted)?;
+            let mixed = matches!(golden, Golden::Mixed(_));
+            self.field.set_golden(&leaf, if mixed { Golden::Mixed(vector) } else { Golden::Alone(vector) });
+            for integer in [i32::from(mixed), vector.x.into(), vector.y.into()] {
+                self.bits.check_symbol(integer);
+            }
+        }
         Ok(())
+    }
+
+    /// What a leaf takes from the golden frame; the vector is not known yet, but for the one that is to be written.
+    fn golden_flags(&mut self, row: usize, col: usize, log2: u8, wanted: Golden) -> Golden {
+        let Some(context) = self.surroundings.golden_context(&self.field, row, col, log2).filter(|_| self.track.is_some()) else {
+            return Golden::Unused;
+        };
+        if !self.bits.bit(&mut self.models.golden[context.used], wanted != Golden::Unused) {
+            return Golden::Unused;
+        }
+        let vector = wanted.vector().unwrap_or_default();
+        match self.bits.bit(&mut self.models.alone[context.alone], matches!(wanted, Golden::Alone(_))) {
+            true => Golden::Alone(vector),
+            false => Golden::Mixed(vector),
+        }
+    }
+
+    /// The vector to the golden frame.
+    fn golden_vector(&mut self, predictor: MotionVector, wanted: MotionVector) -> Result<MotionVector> {
+        let x = self.difference(Component::golden(None), i32::from(wanted.x) - i32::from(predictor.x), false)?;
+        let y = self.difference(Component::golden(Some(x)), i32::from(wanted.y) - i32::from(predictor.y), false)?;
+        added(predictor, [x, y])
     }
 
     /// The vector of a leaf.
@@ -205,14 +268,7 @@ impl<B: Bits> Walk<'_, B> {
         let x = self.difference(Component::x(candidates, log2), wanted[0], false)?;
         // The predictor itself would have been taken over if it is in the list.
         let y = self.difference(Component::y(candidates, log2, x), wanted[1], x == 0 && candidates.listed)?;
-        let sum = |predicted: i16, difference: i32| {
-            let sum = i32::from(predicted) + difference;
-            if sum.abs() > MAX_COMPONENT.into() {
-                return Err(Error::Corrupt(format!("motion: a vector's component is {sum}, its limit {MAX_COMPONENT}")));
-            }
-            Ok(sum as i16)
-        };
-        Ok(MotionVector { x: sum(predictor.x, x)?, y: sum(predictor.y, y)? })
+        added(predictor, [x, y])
     }
 
     /// One component of a vector difference. `certain`: that it is not 0 is known.
@@ -240,4 +296,16 @@ impl<B: Bits> Walk<'_, B> {
         }
         Ok(if negative { -(magnitude as i32) } else { magnitude as i32 })
     }
+}
+
+/// A predicted vector plus a difference.
+fn added(predictor: MotionVector, difference: [i32; 2]) -> Result<MotionVector> {
+    let sum = |predicted: i16, difference: i32| {
+        let sum = i32::from(predicted) + difference;
+        if sum.abs() > MAX_COMPONENT.into() {
+            return Err(Error::Corrupt(format!("motion: a vector's component is {sum}, its limit {MAX_COMPONENT}")));
+        }
+        Ok(sum as i16)
+    };
+    Ok(MotionVector { x: sum(predictor.x, difference[0])?, y: sum(predictor.y, difference[1])? })
 }

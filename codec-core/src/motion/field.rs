@@ -6,8 +6,9 @@ use std::ops::Range;
 pub const CELL: usize = 1 << MIN_LOG2;
 /// Side of the largest leaf, the root of a tree, in luma samples.
 pub const ROOT: usize = 1 << MAX_LOG2;
-/// Binary logarithms of the smallest and the largest leaf's side.
+/// Binary logarithm of the smallest leaf's side.
 pub const MIN_LOG2: u8 = 3;
+/// Binary logarithm of the largest leaf's side.
 pub const MAX_LOG2: u8 = 6;
 /// Largest magnitude of a vector's component, in quarter luma samples.
 pub const MAX_COMPONENT: i16 = 8191;
@@ -15,18 +16,53 @@ pub const MAX_COMPONENT: i16 = 8191;
 /// A backward motion vector in quarter luma samples: current(p) is about reference(p + vector / 4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MotionVector {
+    /// Columns, to the right.
     pub x: i16,
+    /// Rows, downwards.
     pub y: i16,
+}
+
+/// What a leaf takes from the golden frame, which is kept from further back (VP8's term).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Golden {
+    /// Nothing: the leaf is predicted from the last frame.
+    #[default]
+    Unused,
+    /// The mean of both predictions; the vector leads to the golden frame.
+    Mixed(MotionVector),
+    /// The golden frame's prediction alone. The leaf's vector to the last frame still says how the picture moves.
+    Alone(MotionVector),
+}
+
+impl Golden {
+    /// The vector to the golden frame, where that is used.
+    pub fn vector(self) -> Option<MotionVector> {
+        match self {
+            Self::Unused => None,
+            Self::Mixed(vector) | Self::Alone(vector) => Some(vector),
+        }
+    }
+}
+
+/// All that a cell is predicted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Motion {
+    /// To the last frame.
+    pub vector: MotionVector,
+    /// What is taken from the golden frame.
+    pub golden: Golden,
 }
 
 /// One leaf of a quadtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf {
-    /// Upper left cell.
+    /// Row of the upper left cell.
     pub row: usize,
+    /// Column of the upper left cell.
     pub col: usize,
     /// Binary logarithm of the side in luma samples, [`MIN_LOG2`]..=[`MAX_LOG2`].
     pub log2: u8,
+    /// What the leaf moved by.
     pub vector: MotionVector,
 }
 
@@ -41,17 +77,21 @@ impl Leaf {
 #[derive(Clone, Copy)]
 pub(super) struct RootCells {
     vectors: [[MotionVector; ROOT / CELL]; ROOT / CELL],
+    golden: [[Golden; ROOT / CELL]; ROOT / CELL],
     log2: [[u8; ROOT / CELL]; ROOT / CELL],
 }
 
 /// The motion of a frame of coded size (sides are multiples of [`ROOT`]): a grid of [`CELL`]x[`CELL`] cells, each of which knows
-/// its leaf's vector and size.
+/// its leaf's vectors and size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockField {
     rows: usize,
     cols: usize,
     vectors: Vec<MotionVector>,
+    golden: Vec<Golden>,
     log2: Vec<u8>,
+    /// The frame that is predicted becomes the golden frame of those after it.
+    pub renews_golden: bool,
 }
 
 impl BlockField {
@@ -62,7 +102,15 @@ impl BlockField {
     pub fn still(width: usize, height: usize) -> Self {
         assert!(width.is_multiple_of(ROOT) && height.is_multiple_of(ROOT), "{width}x{height} is no coded size");
         let (rows, cols) = (height / CELL, width / CELL);
-        Self { rows, cols, vectors: vec![MotionVector::default(); rows * cols], log2: vec![MAX_LOG2; rows * cols] }
+        let cells = rows * cols;
+        Self {
+            rows,
+            cols,
+            vectors: vec![MotionVector::default(); cells],
+            golden: vec![Golden::Unused; cells],
+            log2: vec![MAX_LOG2; cells],
+            renews_golden: false,
+        }
     }
 
     /// Rows of cells.
@@ -75,9 +123,29 @@ impl BlockField {
         self.cols
     }
 
-    /// Vector of the leaf that holds a cell.
+    /// Vector to the last frame of the leaf that holds a cell.
     pub fn vector(&self, row: usize, col: usize) -> MotionVector {
         self.vectors[row * self.cols + col]
+    }
+
+    /// What the leaf that holds a cell takes from the golden frame.
+    pub fn golden(&self, row: usize, col: usize) -> Golden {
+        self.golden[row * self.cols + col]
+    }
+
+    /// All that the leaf that holds a cell is predicted by.
+    pub fn motion(&self, row: usize, col: usize) -> Motion {
+        Motion { vector: self.vector(row, col), golden: self.golden(row, col) }
+    }
+
+    /// Whether any leaf uses the golden frame.
+    pub fn uses_golden(&self) -> bool {
+        self.golden.iter().any(|&golden| golden != Golden::Unused)
+    }
+
+    /// Share of the cells that the golden frame predicts, alone or with the last one, 0..=1.
+    pub fn golden_share(&self) -> f32 {
+        self.golden.iter().filter(|&&golden| golden != Golden::Unused).count() as f32 / self.golden.len() as f32
     }
 
     /// Binary logarithm of the side of the leaf that holds a cell.
@@ -85,12 +153,12 @@ impl BlockField {
         self.log2[row * self.cols + col]
     }
 
-    /// All cells' vectors in row order.
+    /// All cells' vectors to the last frame in row order.
     pub fn vectors(&self) -> &[MotionVector] {
         &self.vectors
     }
 
-    /// Makes an aligned square of cells one leaf.
+    /// Makes an aligned square of cells one leaf, which does not use the golden frame.
     ///
     /// # Panics
     /// If the leaf lies outside the field or is not aligned to its own size.
@@ -100,7 +168,19 @@ impl BlockField {
         for row in leaf.row..leaf.row + n {
             let at = row * self.cols + leaf.col;
             self.vectors[at..at + n].fill(leaf.vector);
+            self.golden[at..at + n].fill(Golden::Unused);
             self.log2[at..at + n].fill(leaf.log2);
+        }
+    }
+
+    /// Says what a leaf takes from the golden frame.
+    ///
+    /// # Panics
+    /// If the leaf lies outside the field.
+    pub fn set_golden(&mut self, leaf: &Leaf, golden: Golden) {
+        let n = leaf.cells();
+        for row in leaf.row..leaf.row + n {
+            self.golden[row * self.cols + leaf.col..][..n].fill(golden);
         }
     }
 
@@ -131,16 +211,18 @@ impl BlockField {
         let at = |i: usize| (row + i) * self.cols + col;
         RootCells {
             vectors: std::array::from_fn(|i| *self.vectors[at(i)..].first_chunk().expect("a root lies within the field")),
+            golden: std::array::from_fn(|i| *self.golden[at(i)..].first_chunk().expect("a root lies within the field")),
             log2: std::array::from_fn(|i| *self.log2[at(i)..].first_chunk().expect("a root lies within the field")),
         }
     }
 
     /// Replaces the root whose first cell is (`row`, `col`).
     pub(super) fn set_root(&mut self, row: usize, col: usize, root: &RootCells) {
-        for (i, (vectors, log2)) in root.vectors.iter().zip(&root.log2).enumerate() {
-            let at = (row + i) * self.cols + col;
-            self.vectors[at..][..vectors.len()].copy_from_slice(vectors);
-            self.log2[at..][..log2.len()].copy_from_slice(log2);
+        for i in 0..ROOT / CELL {
+            let cells = (row + i) * self.cols + col..(row + i) * self.cols + col + ROOT / CELL;
+            self.vectors[cells.clone()].copy_from_slice(&root.vectors[i]);
+            self.golden[cells.clone()].copy_from_slice(&root.golden[i]);
+            self.log2[cells].copy_from_slice(&root.log2[i]);
         }
     }
 
@@ -148,9 +230,11 @@ impl BlockField {
     pub(super) fn resemble(&mut self, other: &Self, rows: Range<usize>) {
         (self.rows, self.cols) = (other.rows, other.cols);
         self.vectors.resize(other.vectors.len(), MotionVector::default());
+        self.golden.resize(other.golden.len(), Golden::Unused);
         self.log2.resize(other.log2.len(), MAX_LOG2);
         let cells = rows.start.min(self.rows) * self.cols..rows.end.min(self.rows) * self.cols;
         self.vectors[cells.clone()].copy_from_slice(&other.vectors[cells.clone()]);
+        self.golden[cells.clone()].copy_from_slice(&other.golden[cells.clone()]);
         self.log2[cells.clone()].copy_from_slice(&other.log2[cells]);
     }
 }

@@ -1,5 +1,6 @@
 //! Block motion: a piecewise constant backward flow on a quadtree, in integers.
 //!
+//! In: the reference and, in the encoder, the frame. Out: vectors as symbols, and the prediction.
 //! [`BlockField`] holds one vector for each leaf. `search` finds it in the encoder, `coding` turns it into symbols and back,
 //! `compensate` makes the prediction from it. Every step is integer arithmetic, so all machines agree to the bit.
 
@@ -11,7 +12,7 @@ mod padded;
 pub mod search;
 
 pub use coding::{MotionCoder, MotionCosts};
-pub use compensate::{BlockCompensator, OverlapMap};
-pub use field::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
+pub use compensate::{BlockCompensator, OverlapMap, PaddedFrame, References};
+pub use field::{BlockField, CELL, Golden, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, Motion, MotionVector, ROOT};
 pub use padded::{BORDER, PaddedPlane};
 pub use search::{BlockSearch, Found, SearchEffort};

@@ -1,6 +1,6 @@
 //! The discrete cosine transform as a start of the linear channels.
 
-use crate::model::config::PACKED_CHANNELS;
+use crate::architecture::PACKED_CHANNELS;
 
 /// Luma and chroma samples along a side of a block at 1/16.
 const LUMA: usize = 16;

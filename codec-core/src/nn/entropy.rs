@@ -6,11 +6,12 @@
 
 use tch::Tensor;
 
-use super::layers::{Conv, ConvConfig, QualityKnots, leaky};
+use super::activation::leaky;
+use super::layers::{Conv, ConvConfig, QualityKnots};
 use super::params::Scope;
 use super::transfer::remembered;
 use crate::Result;
-use crate::entropy::{EntropyConfig, sigma};
+use crate::entropy::{EntropyConfig, Layers, ParameterLayers, sigma};
 
 /// Smallest scale that a Gaussian of the entropy model can have, in quantiser steps.
 pub const MIN_SCALE: f64 = 0.11;
@@ -122,13 +123,37 @@ fn saved(centred: &Tensor, scale: &Tensor, prices: &Tensor) -> Result<Tensor> {
 /// One layer of the integer networks.
 #[derive(Debug)]
 pub struct QuantisedLayer {
+    /// The layer in floats.
     pub conv: Conv,
+    /// A LeakyReLU follows.
     pub leaky: bool,
+}
+
+impl QuantisedLayer {
+    /// Applies the layer with the given weights in place of its own.
+    fn run(&self, weight: &Tensor, arithmetic: Arithmetic, x: &Tensor) -> Result<Tensor> {
+        let y = self.conv.forward_with(x, weight, &self.conv.bias)?;
+        match (arithmetic, self.leaky) {
+            (Arithmetic::Integer, true) => Ok(leaky(&y, 0.125)?.f_clamp_max(ACTIVATION_LIMIT)?),
+            (Arithmetic::Prototype, true) => leaky(&y, 0.1),
+            (_, false) => Ok(y),
+        }
+    }
+}
+
+/// What a parameter network makes of `x`: its features.
+fn features(
+    layers: &ParameterLayers<QuantisedLayer>,
+    weights: &ParameterLayers<Tensor>,
+    arithmetic: Arithmetic,
+    x: Tensor,
+) -> Result<Tensor> {
+    layers.features.iter().zip(&weights.features).try_fold(x, |x, (layer, weight)| layer.run(weight, arithmetic, &x))
 }
 
 /// Fake-quantised weights of all layers, made once per training step.
 pub struct Prepared {
-    weights: Vec<Tensor>,
+    weights: Layers<Tensor>,
     arithmetic: Arithmetic,
 }
 
@@ -137,9 +162,11 @@ pub struct Prepared {
 pub struct EntropyNet {
     config: EntropyConfig,
     hyper_analysis: [Conv; 4],
-    /// In the order of [`EntropyConfig::layer_shapes`].
-    pub layers: Vec<QuantisedLayer>,
+    /// What the codec runs on integers.
+    pub layers: Layers<QuantisedLayer>,
+    /// Gain of the hyper features.
     pub hyper_gain: QualityKnots,
+    /// Mean of z.
     pub z_mean: QualityKnots,
     /// Logarithm of the scale of z.
     pub z_scale: QualityKnots,
@@ -148,6 +175,7 @@ pub struct EntropyNet {
 /// Names of the integer layers: hyper-decoder, parameters of the first and of the second step.
 pub const LAYERS: [&str; 11] = ["hs0", "hs1", "hs2", "p1a", "p1b", "p1c", "h1", "p2a", "p2b", "p2c", "h2"];
 impl EntropyNet {
+    /// Takes the parameters below `p`.
     pub fn new(mut p: Scope, config: &EntropyConfig) -> Result<Self> {
         let (c, cz, w) = (config.channels as i64, config.hyper_channels as i64, config.width as i64);
         let hyper_analysis = [
@@ -168,10 +196,10 @@ impl EntropyNet {
                 };
                 Ok(QuantisedLayer { conv: Conv::new(p.sub(shape.name), cin, cout, layout)?, leaky: shape.leaky })
             })
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             hyper_analysis,
-            layers,
+            layers: Layers::from_list(layers).expect("as many as there are shapes"),
             hyper_gain: QualityKnots::new(p.sub("hyper_gain"), "knots", w, 0.0, 0.0)?,
             z_mean: QualityKnots::new(p.sub("z_mean"), "knots", cz, 0.0, 0.0)?,
             z_scale: QualityKnots::new(p.sub("z_scale"), "knots", cz, 0.6, 0.0)?,
@@ -179,6 +207,7 @@ impl EntropyNet {
         })
     }
 
+    /// What it was built by.
     pub fn config(&self) -> &EntropyConfig {
         &self.config
     }
@@ -189,7 +218,8 @@ impl EntropyNet {
             Arithmetic::Integer => fake_quantised(&layer.conv.weight),
             Arithmetic::Prototype => Ok(layer.conv.weight.shallow_clone()),
         };
-        Ok(Prepared { weights: self.layers.iter().map(weight).collect::<Result<_>>()?, arithmetic })
+        let weights = self.layers.iter().map(weight).collect::<Result<Vec<_>>>()?;
+        Ok(Prepared { weights: Layers::from_list(weights).expect("one for each layer"), arithmetic })
     }
 
     /// Hyper-analysis: latent `[N, C, h, w]` in quantiser steps to unrounded z `[N, cz, ceil(h/4), ceil(w/4)]`.
@@ -200,16 +230,6 @@ impl EntropyNet {
         let [a, b, c, d] = &self.hyper_analysis;
         let x = a.activated(&padded)?.f_pixel_unshuffle(2)?;
         d.forward(&c.forward(&b.activated(&x)?)?.f_pixel_unshuffle(2)?)
-    }
-
-    fn layer(&self, index: usize, prepared: &Prepared, x: &Tensor) -> Result<Tensor> {
-        let layer = &self.layers[index];
-        let y = layer.conv.forward_with(x, &prepared.weights[index], &layer.conv.bias)?;
-        match (prepared.arithmetic, layer.leaky) {
-            (Arithmetic::Integer, true) => Ok(leaky(&y, 0.125)?.f_clamp_max(ACTIVATION_LIMIT)?),
-            (Arithmetic::Prototype, true) => leaky(&y, 0.1),
-            (_, false) => Ok(y),
-        }
     }
 
     /// Mean and scale of each latent element from the last layer's output.
@@ -269,9 +289,10 @@ impl EntropyNet {
         };
         let z_bits = gaussian_bits(&z_symbol, &z_scale)?;
 
-        let x = self.layer(0, prepared, &z_hat)?.f_pixel_shuffle(2)?;
-        let x = self.layer(1, prepared, &x)?;
-        let x = self.layer(2, prepared, &x)?.f_pixel_shuffle(2)?;
+        let (layers, weights, arithmetic) = (&self.layers, &prepared.weights, prepared.arithmetic);
+        let hyper = |i: usize, x: &Tensor| layers.hyper[i].run(&weights.hyper[i], arithmetic, x);
+        let x = hyper(0, &z_hat)?.f_pixel_shuffle(2)?;
+        let x = hyper(2, &hyper(1, &x)?)?.f_pixel_shuffle(2)?;
         let x = x.f_narrow(2, 0, h)?.f_narrow(3, 0, w)?.f_mul(&self.hyper_gain.gain(q)?)?;
         let x = if self.config.temporal {
             let prior = prior.map_or_else(|| y.f_zeros_like(), |p| Ok(p.shallow_clone()))?;
@@ -279,14 +300,13 @@ impl EntropyNet {
         } else {
             x
         };
-        let features = self.layer(5, prepared, &self.layer(4, prepared, &self.layer(3, prepared, &x)?)?)?;
-        let (mut mean, mut scale) = Self::mean_scale(&self.layer(6, prepared, &features)?)?;
-        if self.config.checkerboard {
+        let shared = features(&layers.first, &weights.first, arithmetic, x)?;
+        let (mut mean, mut scale) = Self::mean_scale(&layers.first.head.run(&weights.first.head, arithmetic, &shared)?)?;
+        if let (Some(layers), Some(weights)) = (&layers.second, &weights.second) {
             let [first, second] = self.step_masks(y)?;
             let known = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?.values.f_add(&mean)?.f_mul(&first)?;
-            let x = Tensor::f_cat(&[features, known], 1)?;
-            let x = self.layer(9, prepared, &self.layer(8, prepared, &self.layer(7, prepared, &x)?)?)?;
-            let (mean2, scale2) = Self::mean_scale(&self.layer(10, prepared, &x)?)?;
+            let x = features(layers, weights, arithmetic, Tensor::f_cat(&[shared, known], 1)?)?;
+            let (mean2, scale2) = Self::mean_scale(&layers.head.run(&weights.head, arithmetic, &x)?)?;
             mean = mean.f_mul(&first)?.f_add(&mean2.f_mul(&second)?)?;
             scale = scale.f_mul(&first)?.f_add(&scale2.f_mul(&second)?)?;
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use tch::{Kind, Tensor};
 
-use super::layers::{SLOPE, act};
+use super::activation::{SLOPE, act};
 use crate::Result;
 use crate::rt::{GAIN_BITS, LATENT_GAIN_BITS};
 
@@ -24,7 +24,7 @@ pub const OUTPUT_FRACTION: u8 = 8 + crate::kernels::unpack::OUTPUT_FRACTION_BITS
 const SAMPLE_UNIT: f64 = 256.0 / 255.0;
 
 /// Largest weight.
-const MAX_WEIGHT: f64 = 511.0;
+const MAX_WEIGHT: f64 = crate::rt::weights::MAX_WEIGHT as f64;
 /// Largest sum of an output's weights: with 16-bit inputs and the largest bias it stays within 32 bits.
 const MAX_WEIGHT_SUM: f64 = 64_000.0;
 /// Bits of the largest bias.
@@ -33,9 +33,12 @@ const BIAS_BITS: f64 = 25.0;
 /// Which end of a layer holds samples of frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Samples {
+    /// Neither.
     #[default]
     None,
+    /// Its input.
     Read,
+    /// Its output.
     Written,
 }
 
@@ -68,7 +71,9 @@ pub struct Site {
 pub struct Quantised {
     /// As the layer's weights.
     pub weight: Tensor,
+    /// In units of the sum.
     pub bias: Tensor,
+    /// Right shift of each output's sum.
     pub shift: Tensor,
 }
 
@@ -114,7 +119,7 @@ impl Site {
         }
     }
 
-    /// The activation of what the layer wrote, [`act`](super::layers::act).
+    /// The activation of what the layer wrote, [`act`](act).
     pub fn activated(&self, y: &Tensor) -> Result<Tensor> {
         match self.fractions {
             Some([_, to]) => Ok(y.f_maximum(&to_grid(&y.f_mul_scalar(SLOPE)?, to)?)?),

@@ -5,34 +5,18 @@ use tch::{Kind, Tensor};
 use super::fixed::{Samples, Site};
 use super::params::{Init, Precision, Scope};
 use super::paths::{self, Depthwise, Pointwise};
-use super::transfer::remembered;
 use crate::Result;
-use crate::model::config::QUALITIES;
+use crate::entropy::QUALITIES;
 
 /// Knots on the quality axis between which gains are interpolated.
 pub const KNOTS: usize = 8;
 
-/// LeakyReLU with any slope.
-///
-/// The binding of `leaky_relu` fixes the slope at 0.01. That of PReLU takes it as a tensor, and its gradient is one kernel.
-pub fn leaky(x: &Tensor, slope: f64) -> Result<Tensor> {
-    let key = vec![slope.to_bits() as i64, x.kind() as i64];
-    let slope = remembered("slope", key, x.device(), || Ok(Tensor::f_full([1], slope, (x.kind(), x.device()))?))?;
-    Ok(x.f_internal_prelu_kernel(&slope)?)
-}
-
-/// Slope of the transforms' activation below zero: a multiplication and a shift in integers.
-pub(super) const SLOPE: f64 = 13.0 / 128.0;
-
-/// The activation of all transforms: LeakyReLU(13/128).
-pub fn act(x: &Tensor) -> Result<Tensor> {
-    leaky(x, SLOPE)
-}
-
 /// Convolution with bias; `groups == cin` is depthwise.
 #[derive(Debug)]
 pub struct Conv {
+    /// `[outputs, inputs / groups, kernel, kernel]`.
     pub weight: Tensor,
+    /// `[outputs]`.
     pub bias: Tensor,
     stride: i64,
     padding: i64,
@@ -47,10 +31,15 @@ pub struct Conv {
 /// Shape of a [`Conv`]; `gain` scales the initial weights.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvConfig {
+    /// Side of the kernel.
     pub kernel: i64,
+    /// Samples from one output to the next.
     pub stride: i64,
+    /// Samples from one tap to the next.
     pub dilation: i64,
+    /// Groups of channels that do not see each other.
     pub groups: i64,
+    /// Scale of the initial weights.
     pub gain: f64,
     /// It lies inside a transform: in bfloat16 with [`Precision::Mixed`]. First layers (samples of 8 bits), last layers (latents
     /// that are rounded next) and entropy models, which simulate integers, stay in 32 bits.
@@ -78,6 +67,7 @@ impl ConvConfig {
 }
 
 impl Conv {
+    /// Takes the parameters below `p`.
     pub fn new(mut p: Scope, cin: i64, cout: i64, config: ConvConfig) -> Result<Self> {
         let ConvConfig { kernel, stride, dilation, groups, gain, inner, samples } = config;
         let kind = match p.precision() {
@@ -110,6 +100,7 @@ impl Conv {
         Self::new(p, channels, channels, ConvConfig::default().depthwise(channels))
     }
 
+    /// The convolution alone.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.site.input(x)?;
         let y = match self.site.simulated(&self.weight, &self.bias)? {
@@ -163,6 +154,7 @@ pub struct DwBlock {
 }
 
 impl DwBlock {
+    /// Takes the parameters of a block of `c` channels below `p`.
     pub fn new(mut p: Scope, c: i64) -> Result<Self> {
         let plain = ConvConfig::inside();
         // Residual branches start small so that a deep stack starts near the identity.
@@ -176,6 +168,7 @@ impl DwBlock {
         })
     }
 
+    /// Applies the block.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.mix_out.added(&self.depthwise.forward(&self.mix_in.activated(x)?)?, x)?;
         self.project.added(&self.expand.activated(&x)?, &x)
@@ -208,6 +201,7 @@ pub fn knot_weights() -> Tensor {
 /// A value per channel, interpolated linearly over the quality axis between learned knots `[8, C]`.
 #[derive(Debug)]
 pub struct QualityKnots {
+    /// Learned values, `[8, C]`.
     pub knots: Tensor,
     weights: Tensor,
     /// Gains of all quality indices, in place of those of the knots.

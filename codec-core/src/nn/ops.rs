@@ -7,11 +7,14 @@ use crate::Result;
 /// A 4:2:0 frame: luma `[N, 1, H, W]` and chroma `[N, 2, H/2, W/2]`, value/255 - 0.5.
 #[derive(Debug)]
 pub struct Planes {
+    /// Luma, `[N, 1, H, W]`.
     pub y: Tensor,
+    /// Chroma, `[N, 2, H/2, W/2]`.
     pub uv: Tensor,
 }
 
 impl Planes {
+    /// The same tensors.
     pub fn shallow_clone(&self) -> Self {
         Self { y: self.y.shallow_clone(), uv: self.uv.shallow_clone() }
     }
@@ -20,10 +23,12 @@ impl Planes {
         Ok(Self { y: f(&self.y, &other.y)?, uv: f(&self.uv, &other.uv)? })
     }
 
+    /// The sum, sample by sample.
     pub fn add(&self, other: &Self) -> Result<Self> {
         self.map2(other, |a, b| Ok(a.f_add(b)?))
     }
 
+    /// The difference, sample by sample.
     pub fn sub(&self, other: &Self) -> Result<Self> {
         self.map2(other, |a, b| Ok(a.f_sub(b)?))
     }
@@ -49,6 +54,7 @@ impl Planes {
         tch::no_grad(|| Ok(Self { y: round(&self.y)?, uv: round(&self.uv)? }))
     }
 
+    /// The same values without gradient.
     pub fn detach(&self) -> Self {
         Self { y: self.y.detach(), uv: self.uv.detach() }
     }
@@ -133,6 +139,7 @@ fn upsample8(x: &Tensor) -> Result<Tensor> {
 
 /// Motion-compensated prediction of a frame and the full-resolution flow that made it.
 pub struct Prediction {
+    /// The predicted frame.
     pub frame: Planes,
     /// `[N, 2, H, W]`, pixels.
     pub flow: Tensor,

@@ -9,7 +9,7 @@ use super::layers::{Conv, ConvConfig, QualityKnots};
 use super::ops::{Planes, channels_last, pack, unpack};
 use super::params::{Init, Scope};
 use crate::Result;
-use crate::model::config::{PACKED_CHANNELS, TransformConfig};
+use crate::architecture::{PACKED_CHANNELS, TransformConfig};
 
 /// Variance floor of ChannelNorm.
 const NORM_EPSILON: f64 = 1e-3;

@@ -20,18 +20,22 @@ pub struct ParamStore {
 }
 
 impl ParamStore {
+    /// An empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Takes a tensor, in place of one of the same name.
     pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) {
         self.tensors.insert(name.into(), tensor);
     }
 
+    /// The tensor of a name.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
     }
 
+    /// Gives a tensor away.
     pub fn remove(&mut self, name: &str) -> Option<Tensor> {
         self.tensors.remove(name)
     }
@@ -41,10 +45,12 @@ impl ParamStore {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
+    /// Tensors in the store.
     pub fn len(&self) -> usize {
         self.tensors.len()
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
@@ -66,10 +72,13 @@ impl ParamStore {
 /// How a fresh parameter starts.
 #[derive(Clone, Copy, Debug)]
 pub enum Init {
+    /// The same value everywhere.
     Const(f64),
     /// Uniform in +-1/sqrt(fan_in), PyTorch's default of convolutions, times `gain`.
     Uniform {
+        /// Inputs of an output.
         fan_in: i64,
+        /// Scale.
         gain: f64,
     },
 }
@@ -121,6 +130,7 @@ impl<'a> Builder<'a> {
         Self { precision, ..self }
     }
 
+    /// The path from which all others start.
     pub fn root(&mut self) -> Scope<'_, 'a> {
         Scope { builder: self, prefix: String::new() }
     }

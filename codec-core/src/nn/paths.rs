@@ -28,6 +28,7 @@ pub enum Depthwise {
 /// A 1x1 convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pointwise {
+    /// The library's convolution.
     Convolution,
     /// A matrix product over channels.
     Product,
@@ -36,7 +37,9 @@ pub enum Pointwise {
 /// The kernels in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paths {
+    /// For depthwise layers.
     pub depthwise: Depthwise,
+    /// For 1x1 layers.
     pub pointwise: Pointwise,
 }
 

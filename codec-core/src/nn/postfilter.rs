@@ -7,7 +7,7 @@ use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
 use super::ops::{Planes, add_detail, pack, sharpen};
 use super::params::Scope;
 use crate::Result;
-use crate::model::config::{CARRY_START, PACKED_CHANNELS, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
+use crate::architecture::{CARRY_START, PACKED_CHANNELS, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
 
 /// Bands of detail that are amplified apart, see [`sharpen`].
 const BANDS: i64 = crate::kernels::sharpen::BANDS as i64;
@@ -49,6 +49,7 @@ struct Parts {
 }
 
 impl Postfilter {
+    /// Takes the parameters below `p`.
     pub fn new(mut p: Scope, config: &PostfilterConfig) -> Result<Self> {
         let silent = ConvConfig { gain: 0.0, ..ConvConfig::default() };
         Ok(Self {

@@ -8,13 +8,16 @@ use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Init, Scope};
 use crate::Result;
-use crate::model::config::{PACKED_CHANNELS, TransformConfig};
+use crate::architecture::{PACKED_CHANNELS, TransformConfig};
 
 /// An analysis transform of either profile.
 #[derive(Debug)]
 pub enum Analysis {
+    /// Of the `rt` profile.
     Rt(Box<RtAnalysis>),
+    /// Of the `paper` profile.
     Paper(PaperAnalysis),
+    /// E_flow of the `paper` profile.
     PaperFlow(PaperFlowAnalysis),
 }
 
@@ -40,8 +43,11 @@ impl Analysis {
 /// A synthesis transform of either profile.
 #[derive(Debug)]
 pub enum Synthesis {
+    /// Of the `rt` profile.
     Rt(Box<RtSynthesis>),
+    /// Of the `paper` profile.
     Paper(Box<PaperSynthesis>),
+    /// G_flow of the `paper` profile.
     PaperFlow(PaperFlowSynthesis),
 }
 

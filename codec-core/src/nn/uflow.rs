@@ -3,7 +3,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::layers::{Conv, ConvConfig, act};
+use super::activation::act;
+use super::layers::{Conv, ConvConfig};
 use super::ops::warp;
 use super::params::{Builder, ParamStore, Scope};
 use crate::flow::{FlowEstimator, FlowField};
@@ -189,6 +190,7 @@ pub struct UFlowEstimator {
 }
 
 impl UFlowEstimator {
+    /// For planes that are estimated on a device.
     pub fn new(network: UFlow, device: Device) -> Self {
         Self { network, device }
     }

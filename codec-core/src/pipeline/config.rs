@@ -19,6 +19,7 @@ const BYTES_PER_SAMPLE: u64 = 100;
 pub enum Speed {
     /// The quickest motion search.
     Fast,
+    /// In between.
     #[default]
     Medium,
     /// The most thorough motion search.
@@ -28,13 +29,16 @@ pub enum Speed {
 /// How to encode a stream.
 #[derive(Clone, Debug)]
 pub struct EncoderConfig {
+    /// Size, timing and colour of the video.
     pub video: VideoInfo,
     /// Quality index 0..=63 of P-frames, lower is better; without effect while `rate` holds a bitrate.
     pub quality: u8,
+    /// What rate control holds.
     pub rate: RateMode,
     /// From the faithful picture (0) to the model's most detailed (1): its postfilter's strength, and its detailed synthesis
     /// transforms if it has such.
     pub detail: f32,
+    /// How much time to take for a frame.
     pub speed: Speed,
     /// Make the first frame of a new scene a keyframe.
     pub scene_cut: bool,
@@ -44,10 +48,12 @@ pub struct EncoderConfig {
     pub key_int_max: u32,
     /// Smallest distance between a keyframe and a scene cut that makes another, in frames.
     pub key_int_min: u32,
-    /// Threads that a frame is worked on with; 0: as many as the process has cores (see
-    /// [`threads::count`](crate::threads::count)).
+    /// Threads that a frame is worked on with, at most [`MAX_THREADS`](crate::MAX_THREADS); 0: as many as the process may run at once.
+    /// All streams of the process share one pool. Results do not depend on it.
     pub threads: usize,
+    /// Where the networks run.
     pub device: DeviceSpec,
+    /// The model to encode with. Decoders need the same one.
     pub model: ModelSource,
 }
 
@@ -74,6 +80,7 @@ impl EncoderConfig {
 /// What differs from frame to frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FrameOptions {
+    /// Make this frame a keyframe.
     pub force_keyframe: bool,
     /// Quality index of this frame and all later ones.
     pub quality: Option<u8>,
@@ -83,9 +90,12 @@ pub struct FrameOptions {
 
 /// One coded frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unit {
+pub struct Packet {
+    /// One whole unit of the [`bitstream`](crate::bitstream). Units one after the other make a stream.
     pub data: Vec<u8>,
+    /// Whether decoding can start here.
     pub keyframe: bool,
+    /// Position in the stream, from 0 on.
     pub frame_number: u32,
     /// Quality index of the frame, of its residual in P-frames.
     pub quality: u8,

@@ -1,10 +1,9 @@
 //! Frames to units.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::{EncoderConfig, FrameOptions, Speed, Unit, check_quality, check_video};
+use super::config::{EncoderConfig, FrameOptions, Packet, Speed, check_quality, check_video};
 use super::engine::{self, Part};
 use super::motion::{MotionEncoder, Pair};
 use super::reconstruct::Reconstructor;
@@ -32,9 +31,10 @@ const FRAMING_BYTES: [f64; 2] = [11.0, 64.0];
 /// A flow may take this share of what a P-frame may have at most.
 const FLOW_SHARE: f64 = 0.6;
 
-/// Encodes one stream. One unit for every frame, in order, without delay.
+/// Encodes one stream: every frame becomes one packet at once, and nothing is held back. See the [crate's example](crate).
 pub struct Encoder {
     model: Arc<Model>,
+    threads: usize,
     sequence: SequenceHeader,
     quality: u8,
     key_int_max: u32,
@@ -53,15 +53,14 @@ pub struct Encoder {
     frame_number: u32,
     /// Frames since the last keyframe; `None` before the first one and after a reset.
     since_keyframe: Option<u32>,
-    units: VecDeque<Unit>,
 }
 
 impl Encoder {
     /// Opens the device and loads the model.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] and [`Error::Limit`] naming the value and its range; those of [`Model::load`],
-    /// and [`Error::Device`].
+    /// [`Error::InvalidConfig`] and [`Error::Limit`] naming the value and its range, what [`Model::load`] says, [`Error::Device`] for a
+    /// device that cannot be used.
     pub fn new(config: EncoderConfig) -> Result<Self> {
         config.validate()?;
         let threads = threads::count(config.threads);
@@ -91,6 +90,7 @@ impl Encoder {
             filter_coder: FilterCoder::new(display),
             reconstructor: Reconstructor::new(engine, threads, display),
             model,
+            threads,
             sequence,
             quality: config.quality,
             key_int_max: config.key_int_max,
@@ -103,7 +103,6 @@ impl Encoder {
             symbols: FrameSymbols::new(threads),
             frame_number: 0,
             since_keyframe: None,
-            units: VecDeque::new(),
         })
     }
 
@@ -112,7 +111,12 @@ impl Encoder {
     /// # Errors
     /// [`Error::InvalidConfig`] for a frame of another size or a quality beyond 63. After any error the next frame becomes
     /// a keyframe.
-    pub fn send_frame(&mut self, frame: &FrameView, options: FrameOptions) -> Result<()> {
+    pub fn encode(&mut self, frame: &FrameView, options: FrameOptions) -> Result<Packet> {
+        threads::inside(self.threads, || self.encode_here(frame, options))
+    }
+
+    /// As [`Self::encode`], on the calling thread and those that it splits work over.
+    fn encode_here(&mut self, frame: &FrameView, options: FrameOptions) -> Result<Packet> {
         let video = &self.sequence.video;
         if (frame.width, frame.height) != (video.width as usize, video.height as usize) {
             return Err(Error::InvalidConfig(format!(
@@ -131,28 +135,18 @@ impl Encoder {
         let keyframe = found.is_none();
         self.symbols.writer = SymbolWriter::new();
         let (quality, bound) = self.plan(keyframe, options.time);
-        let unit = match found {
+        let packet = match found {
             Some(found) => self.encode_inter(found, quality, bound),
             None => self.encode_intra(quality, bound),
         }?;
-        self.rate.report(keyframe, unit.quality, 8.0 * unit.data.len() as f64);
-        self.units.push_back(unit);
+        self.rate.report(keyframe, packet.quality, 8.0 * packet.data.len() as f64);
         self.since_keyframe = Some(if keyframe { 0 } else { since.map_or(0, |s| s + 1) });
         self.frame_number = self.frame_number.wrapping_add(1);
-        Ok(())
+        Ok(packet)
     }
 
-    /// The next coded frame, `None` if there is none yet.
-    pub fn receive_unit(&mut self) -> Option<Unit> {
-        self.units.pop_front()
-    }
-
-    /// Ends the stream. Nothing is held back at present, so there is nothing to wait for.
-    pub fn flush(&mut self) {}
-
-    /// Drops units not received and makes the next frame a keyframe.
+    /// Starts anew after a gap, such as a seek: the next frame becomes a keyframe.
     pub fn reset(&mut self) {
-        self.units.clear();
         self.since_keyframe = None;
         self.last_time = None;
         self.rate.reset();
@@ -206,11 +200,13 @@ impl Encoder {
         self.reconstructor.reference()
     }
 
+    /// The model that it encodes with.
     pub fn model(&self) -> &Model {
         &self.model
     }
 
     /// Time spent in each stage so far.
+    #[cfg(feature = "training")]
     pub fn times(&mut self) -> &mut StageTimes {
         &mut self.reconstructor.times
     }
@@ -231,7 +227,7 @@ impl Encoder {
         (plan.quality, Some(Bound { wanted: less(plan.wanted_bits), most: less(plan.max_bits) }))
     }
 
-    fn encode_intra(&mut self, quality: u8, bound: Option<Bound>) -> Result<Unit> {
+    fn encode_intra(&mut self, quality: u8, bound: Option<Bound>) -> Result<Packet> {
         let model = Arc::clone(&self.model);
         self.reconstructor.analyse_intra(&self.current, quality)?;
         let job = LatentJob { part: Part::Intra, entropy: &model.intra_entropy, tables: &model.tables, prior: None };
@@ -241,7 +237,16 @@ impl Encoder {
         self.motion.reset(display);
         self.filter_coder = FilterCoder::new(display);
         self.code_filter(quality);
+        if model.flow_entropy.is_none() {
+            self.set_golden();
+        }
         self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
+    }
+
+    /// Makes the last reconstruction the golden frame of the motion search.
+    fn set_golden(&mut self) {
+        let (last, times) = self.reconstructor.last_and_times();
+        self.motion.set_golden(last.frame, last.display, times);
     }
 
     /// Searches motion for a P-frame; `None` if a new scene starts. `since`: frames since the last keyframe.
@@ -258,14 +263,16 @@ impl Encoder {
         (!cut).then_some(found)
     }
 
-    fn encode_inter(&mut self, found: Found, quality: u8, bound: Option<Bound>) -> Result<Unit> {
+    fn encode_inter(&mut self, found: Found, quality: u8, bound: Option<Bound>) -> Result<Packet> {
         let model = Arc::clone(&self.model);
+        let mut renews_golden = false;
         let quality = match &model.flow_entropy {
             Some(entropy) => self.code_flow(entropy, quality, bound)?,
             None => {
                 let (last, times) = self.reconstructor.last_and_times();
                 let pair = Pair { current: &self.current, reference: last.frame, display: last.display };
                 let field = self.motion.code(found, pair, bound, &mut self.symbols.writer, times);
+                renews_golden = field.renews_golden;
                 self.reconstructor.predict_blocks(field)?;
                 quality
             }
@@ -281,6 +288,9 @@ impl Encoder {
         let (latent, residual_quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
         self.reconstructor.residual(latent, residual_quality, shift)?;
         self.code_filter(residual_quality);
+        if renews_golden {
+            self.set_golden();
+        }
         // Blocks have no quality of their own.
         let quality = if model.flow_entropy.is_some() { quality } else { residual_quality };
         self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, quality, self.frame_number) })
@@ -317,13 +327,13 @@ impl Encoder {
         self.reconstructor.filter(params.as_ref());
     }
 
-    fn finish_unit(&mut self, header: FrameHeader) -> Result<Unit> {
+    fn finish_unit(&mut self, header: FrameHeader) -> Result<Packet> {
         let writer = &mut self.symbols.writer;
         let estimated_bits = writer.bits().ceil() as u64;
         let payload = self.reconstructor.times.measure("range coding", || writer.finish());
         let keyframe = header.is_keyframe();
         let data = bitstream::write_unit(&header, keyframe.then_some(&self.sequence), &payload)?;
         let (quality, frame_number) = (header.residual_quality, header.frame_number);
-        Ok(Unit { data, keyframe, frame_number, quality, estimated_bits })
+        Ok(Packet { data, keyframe, frame_number, quality, estimated_bits })
     }
 }

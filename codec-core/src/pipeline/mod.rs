@@ -1,6 +1,8 @@
-//! Encoder and decoder: frames to units and back.
+//! Encoder and decoder.
 //!
-//! The API follows rav1e: `send_frame` / `receive_unit` / `flush`, and the mirror image for decoding.
+//! In: frames and settings (encoder), units (decoder). Out: one packet for every frame, one picture for every unit.
+//! Both hold a [`reconstruct::Reconstructor`], which turns integers into the picture that the next frame is predicted from; its networks
+//! run in an [`engine`].
 
 mod config;
 mod decoder;
@@ -9,10 +11,12 @@ pub(crate) mod engine;
 mod motion;
 mod reconstruct;
 mod shown;
+mod stream;
 mod symbols;
 mod times;
 
-pub use config::{EncoderConfig, FrameOptions, Speed, Unit, estimated_memory};
-pub use decoder::{Concealment, DecodedFrame, Decoder, DecoderConfig, Picture};
+pub use config::{EncoderConfig, FrameOptions, Packet, Speed, estimated_memory};
+pub use decoder::{Concealment, Decoder, DecoderConfig, Picture};
 pub use encoder::Encoder;
+#[cfg(feature = "training")]
 pub use times::StageTimes;

@@ -14,10 +14,18 @@ const MOTION_SHARE: f64 = 0.6;
 const WORSE: u8 = 10;
 const ATTEMPTS: usize = 3;
 
+/// A golden frame that predicts less than this share of the picture, on the mean, gives way to a newer one.
+const USEFUL_SHARE: f32 = 0.01;
+/// The mean at first, and how many frames it is taken over.
+const FIRST_SHARE: f32 = 0.1;
+const MEMORY: f32 = 4.0;
+
 /// Searches and codes the motion of one stream.
 pub(super) struct MotionEncoder {
     search: BlockSearch,
     coder: MotionCoder,
+    /// Mean share of the picture that the golden frame predicted of late.
+    golden_share: f32,
     /// Quality index that the last search was for.
     quality: u8,
     threads: usize,
@@ -34,7 +42,8 @@ pub(super) struct Pair<'a> {
 impl MotionEncoder {
     /// For frames of the given display size.
     pub fn new(effort: SearchEffort, threads: usize, (width, height): (usize, usize)) -> Self {
-        Self { search: BlockSearch::new(effort), coder: MotionCoder::new(width, height), quality: 0, threads }
+        let coder = MotionCoder::new(width, height);
+        Self { search: BlockSearch::new(effort), coder, golden_share: FIRST_SHARE, quality: 0, threads }
     }
 
     /// Forgets the past: a keyframe comes, of the given display size.
@@ -42,15 +51,21 @@ impl MotionEncoder {
         self.coder = MotionCoder::new(width, height);
     }
 
+    /// Takes the reconstruction of the frame that is the golden frame from now on.
+    pub fn set_golden(&mut self, frame: &Frame, display: (usize, usize), times: &mut StageTimes) {
+        self.golden_share = FIRST_SHARE;
+        let (search, threads) = (&mut self.search, self.threads);
+        times.measure("motion search", || search.set_golden(frame.plane(0), display, threads));
+    }
+
     /// Motion between a frame and the reconstruction of the last one. Between originals, what the coded motion misses would never
     /// be made good, and the errors of all frames would add up.
     pub fn search(&mut self, pair: Pair, quality: u8, times: &mut StageTimes) -> Found {
         self.quality = quality;
         let (current, reference) = (pair.current.plane(0), pair.reference.plane(0));
-        let (previous, costs) = (self.coder.previous(), self.coder.costs());
-        let threads = self.threads;
+        let (search, coder, threads) = (&mut self.search, &self.coder, self.threads);
         times.measure("motion search", || {
-            self.search.search(current, reference, pair.display, previous, &costs, lambda(f64::from(quality)), threads)
+            search.search(current, reference, pair.display, coder, lambda(f64::from(quality)), threads)
         })
     }
 
@@ -65,19 +80,34 @@ impl MotionEncoder {
         times: &mut StageTimes,
     ) -> BlockField {
         let mut field = found.field;
+        let renews = self.golden_is_useless(&field);
+        field.renews_golden = renews;
         let mark = writer.mark();
         let before = self.coder.clone();
         for _ in 0..ATTEMPTS {
             times.measure("entropy", || self.coder.encode(&field, writer));
             if bound.is_none_or(|bound| writer.bits() <= bound.part(MOTION_SHARE).wanted) {
-                return field;
+                return self.coded();
             }
             writer.rewind(mark);
             self.coder = before.clone();
             field = self.search(pair, (self.quality + WORSE).min(QUALITY_MAX), times).field;
+            field.renews_golden = renews;
         }
         let still = BlockField::still(pair.current.width(), pair.current.height());
         self.coder.encode(&still, writer);
-        still
+        self.coded()
+    }
+
+    /// Counts a frame in, and says whether the golden frame has not been of much use in the last ones.
+    fn golden_is_useless(&mut self, field: &BlockField) -> bool {
+        if self.coder.track().is_apart() {
+            self.golden_share += (field.golden_share() - self.golden_share) / MEMORY;
+        }
+        self.golden_share < USEFUL_SHARE
+    }
+
+    fn coded(&self) -> BlockField {
+        self.coder.previous().expect("coding leaves the field").clone()
     }
 }

@@ -9,7 +9,7 @@ use crate::flow::FlowField;
 use crate::frame::Frame;
 use crate::frame::pad::coded_size;
 use crate::loopfilter::{FilterCoder, FilterParams, LoopFilter};
-use crate::motion::{BlockCompensator, BlockField};
+use crate::motion::{BlockCompensator, BlockField, PaddedFrame, References};
 
 /// The last reconstruction, and what made it.
 pub struct Reconstruction<'a> {
@@ -36,6 +36,10 @@ pub struct Reconstructor {
     display: (usize, usize),
     /// The last reconstruction at coded size, 8 bit: the reference of the next frame.
     reference: Frame,
+    /// The last keyframe, or the P-frame that took its place.
+    golden: PaddedFrame,
+    /// The frame that is being reconstructed becomes the golden one.
+    renews_golden: bool,
     compensator: BlockCompensator,
     loop_filter: LoopFilter,
     prediction: Frame,
@@ -60,6 +64,8 @@ impl Reconstructor {
             threads,
             display,
             reference: Frame::new(width, height),
+            golden: PaddedFrame::default(),
+            renews_golden: false,
             compensator: BlockCompensator::default(),
             loop_filter: LoopFilter::default(),
             prediction: Frame::new(width, height),
@@ -155,6 +161,7 @@ impl Reconstructor {
         self.residual_prior = None;
         self.quality = quality;
         self.motion = None;
+        self.renews_golden = true;
         self.number += 1;
         Ok(())
     }
@@ -162,14 +169,15 @@ impl Reconstructor {
     /// Makes the prediction of a P-frame from its motion in blocks.
     pub fn predict_blocks(&mut self, field: BlockField) -> Result<()> {
         self.predict(&field)?;
-        self.motion = Some(field);
+        self.accept(field);
         Ok(())
     }
 
     fn predict(&mut self, field: &BlockField) -> Result<()> {
-        let (compensator, reference, prediction) = (&mut self.compensator, &self.reference, &mut self.prediction);
+        let references = References { last: &self.reference, golden: Some(&self.golden) };
+        let (compensator, prediction) = (&mut self.compensator, &mut self.prediction);
         let (display, threads) = (self.display, self.threads);
-        self.times.measure("prediction", || compensator.predict(reference, display, field, threads, prediction))
+        self.times.measure("prediction", || compensator.predict(references, display, field, threads, prediction))
     }
 
     /// As [`Self::predict_blocks`], and what the synthesis can do before the residual is known; the reference and its motion stay, in case
@@ -182,6 +190,7 @@ impl Reconstructor {
 
     /// Takes the motion of a frame that was prepared for its own.
     pub fn accept(&mut self, field: BlockField) {
+        self.renews_golden = field.renews_golden;
         self.motion = Some(field);
     }
 
@@ -208,12 +217,15 @@ impl Reconstructor {
         Ok(())
     }
 
-    /// Applies the loop filter to what [`Self::intra`] or [`Self::residual`] made.
+    /// Applies the loop filter to what [`Self::intra`] or [`Self::residual`] made, and so finishes the frame.
     pub fn filter(&mut self, params: Option<&FilterParams>) {
         if let Some(params) = params {
             let (filter, reference) = (&mut self.loop_filter, &mut self.reference);
             let (display, threads) = (self.display, self.threads);
             self.times.measure("loop filter", || filter.apply(params, display, reference, threads));
+        }
+        if std::mem::take(&mut self.renews_golden) {
+            self.golden.load(&self.reference, self.display, self.threads);
         }
     }
 
@@ -227,7 +239,8 @@ impl Reconstructor {
     /// Moves the reference on as the last frame moved: a guess at a frame that is lost. Without motion it stays as it is.
     pub fn extrapolate(&mut self) -> Result<()> {
         if let Some(field) = &self.motion {
-            self.compensator.predict(&self.reference, self.display, field, self.threads, &mut self.prediction)?;
+            let references = References { last: &self.reference, golden: None };
+            self.compensator.predict(references, self.display, field, self.threads, &mut self.prediction)?;
             std::mem::swap(&mut self.reference, &mut self.prediction);
             self.number += 1;
         }

@@ -5,6 +5,7 @@ use super::reconstruct::{Reconstruction, Reconstructor};
 use crate::Result;
 use crate::frame::Frame;
 use crate::kernels::sharpen::sharpen;
+use crate::motion::References;
 
 /// A filtered frame at coded size, kept from frame to frame.
 pub(super) struct Shown {
@@ -36,7 +37,8 @@ impl Shown {
         let motion = motion.filter(|_| self.number + 1 == number && looks_back.0);
         times.measure("postfilter", || -> Result<()> {
             if let Some(motion) = motion {
-                compensator.predict(&self.frame, display, motion, threads, &mut self.past)?;
+                let references = References { last: &self.frame, golden: None };
+                compensator.predict(references, display, motion, threads, &mut self.past)?;
             }
             let past = motion.map(|_| &self.past);
             engine.postfilter_map(decoded, past, quality, &mut self.map)?;

@@ -4,7 +4,7 @@ use super::engine::{Part, Scaled};
 use super::reconstruct::Reconstructor;
 use crate::Result;
 use crate::bitstream::QUALITY_MAX;
-use crate::entropy::{EntropyModel, LatentGrid, LatentInput, Scratch, SymbolWriter, Tables, encode_latent, encode_silence};
+use crate::entropy::{EntropyModel, LatentContext, LatentGrid, LatentInput, Scratch, SymbolWriter, Tables};
 use crate::rate::LOG_SIZE_PER_STEP;
 
 /// After so many attempts the worst quality is taken.
@@ -33,6 +33,12 @@ pub(super) struct LatentJob<'a> {
     pub entropy: &'a EntropyModel,
     pub tables: &'a Tables,
     pub prior: Option<&'a LatentGrid>,
+}
+
+impl<'a> LatentJob<'a> {
+    fn context(self, quality: u8, (rows, cols): (usize, usize)) -> LatentContext<'a> {
+        LatentContext { model: self.entropy, tables: self.tables, quality, rows, cols, prior: self.prior }
+    }
 }
 
 /// The symbols of a frame, and the memory that coding them needs.
@@ -81,20 +87,18 @@ impl FrameSymbols {
                 _ => (f64::from(quality) + steps.max(1.0)).min(QUALITY_MAX.into()) as u8,
             };
         }
-        let grid = reconstructor.grid(16);
+        let context = job.context(QUALITY_MAX, reconstructor.grid(16));
         let (writer, scratch) = (&mut self.writer, &mut self.scratch);
-        let latent = reconstructor
-            .times
-            .measure("entropy", || encode_silence(job.entropy, job.tables, QUALITY_MAX, grid, job.prior, writer, scratch))?;
+        let latent = reconstructor.times.measure("entropy", || context.encode_silence(writer, scratch))?;
         Ok((latent, QUALITY_MAX))
     }
 
     fn quantise(&mut self, job: LatentJob, quality: u8, reconstructor: &mut Reconstructor) -> Result<LatentGrid> {
-        let (rows, cols) = reconstructor.grid(16);
+        let context = job.context(quality, reconstructor.grid(16));
         let (engine, times) = (&mut reconstructor.engine, &mut reconstructor.times);
         times.measure("hyper analysis", || engine.scale(job.part, quality, &mut self.scaled))?;
-        let input = LatentInput { rows, cols, z: &self.scaled.z, y: &self.scaled.y, prices: engine.bit_prices(job.part) };
+        let input = LatentInput { z: &self.scaled.z, y: &self.scaled.y, prices: engine.bit_prices(job.part) };
         let (writer, scratch) = (&mut self.writer, &mut self.scratch);
-        times.measure("entropy", || encode_latent(job.entropy, job.tables, quality, &input, job.prior, writer, scratch))
+        times.measure("entropy", || context.encode(&input, writer, scratch))
     }
 }

@@ -25,10 +25,14 @@ impl StageTimes {
         }
     }
 
+    /// Stages and the time spent in each.
+    #[cfg(feature = "training")]
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> + '_ {
         self.stages.iter().copied()
     }
 
+    /// Starts again from nothing.
+    #[cfg(feature = "training")]
     pub fn clear(&mut self) {
         self.stages.clear();
     }

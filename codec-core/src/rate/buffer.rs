@@ -38,6 +38,7 @@ impl LeakyBucket {
         self.capacity - self.fill
     }
 
+    /// Bits that it holds.
     pub fn capacity(&self) -> f64 {
         self.capacity
     }

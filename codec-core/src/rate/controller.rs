@@ -84,6 +84,7 @@ impl RateController {
         self.mode = mode;
     }
 
+    /// What is held.
     pub fn mode(&self) -> &RateMode {
         &self.mode
     }

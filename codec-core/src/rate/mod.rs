@@ -1,6 +1,6 @@
 //! Rate control: which quality index a frame gets, and how many bits it may have at most.
 //!
-//! Works on times and sizes alone. The time between frames is measured, never derived from a frame rate, so variable and
+//! In: times and sizes of frames. Out: a quality index and bounds on bits. Works on times and sizes alone. The time between frames is measured, never derived from a frame rate, so variable and
 //! unknown frame rates need nothing special.
 
 mod buffer;
@@ -21,14 +21,28 @@ pub enum RateMode {
     #[default]
     Quality,
     /// `bitrate` on average, at most `max_bitrate` over the buffer.
-    Variable { bitrate: f64, max_bitrate: f64, buffer: f64 },
+    Variable {
+        /// Bits per second, 1000 to 1e10.
+        bitrate: f64,
+        /// Bits per second, at least `bitrate`.
+        max_bitrate: f64,
+        /// Seconds that the decoder's rate buffer holds at `max_bitrate`, 0.05 to 60.
+        buffer: f64,
+    },
     /// `bitrate`, with deviations that the buffer takes up.
-    Constant { bitrate: f64, buffer: f64 },
+    Constant {
+        /// Bits per second, 1000 to 1e10.
+        bitrate: f64,
+        /// Seconds that the decoder's rate buffer holds, 0.05 to 60.
+        buffer: f64,
+    },
 }
 
 impl RateMode {
+    /// Checks all values.
+    ///
     /// # Errors
-    /// [`Error::InvalidConfig`] naming the value and its range. Bitrates are in bits per second, the buffer in seconds.
+    /// [`Error::InvalidConfig`] naming the value and its range.
     pub fn validate(&self) -> Result<()> {
         let (bitrate, max_bitrate, buffer) = match *self {
             Self::Quality => return Ok(()),

@@ -4,10 +4,10 @@ use super::gains::Gain;
 use super::layout::{gather, reorder_inputs};
 use super::reader::Reader;
 use crate::Result;
+use crate::architecture::TransformConfig;
 use crate::integer::Machine;
 use crate::integer::{Activation, Block, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
-use crate::model::config::TransformConfig;
 
 /// Packed samples at 1/8 to a latent at 1/16.
 #[derive(Clone, Debug)]

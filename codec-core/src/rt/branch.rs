@@ -6,17 +6,21 @@ use super::hyper::HyperAnalysis;
 use super::reader::Reader;
 use super::synthesis::Synthesis;
 use crate::Result;
+use crate::architecture::BitPrices;
+use crate::architecture::TransformConfig;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, LatentGrid, QUALITIES, RawDtype};
 use crate::integer::{Machine, resize};
-use crate::model::config::TransformConfig;
-use crate::model::prices::BitPrices;
 
 /// The I-branch or the residual branch.
 #[derive(Clone, Debug)]
 pub struct Branch {
+    /// From the packed frame to the latent.
     pub analysis: Analysis,
+    /// From the latent to the hyper-latent.
     pub hyper: HyperAnalysis,
+    /// Between the latent and its quantiser steps.
     pub gains: LatentGains,
+    /// From the latent to the packed frame.
     pub synthesis: Synthesis,
     /// What a bit is worth in squared quantiser steps, for each channel; empty where bits have no price.
     pub bit_prices: Vec<f32>,

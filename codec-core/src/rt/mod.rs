@@ -25,15 +25,18 @@ pub use reader::Reader;
 pub use synthesis::{Synthesis, SynthesisScratch};
 
 use crate::Result;
+use crate::architecture::ModelConfig;
+use crate::architecture::{NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 use crate::kernels::PACKED_CHANNELS;
-use crate::model::config::ModelConfig;
-use crate::model::prices::{NO_BIT_PRICES, RESIDUAL_BIT_PRICES};
 
 /// All networks of a model of the `rt` profile.
 #[derive(Clone, Debug)]
 pub struct Networks {
+    /// Of I-frames.
     pub intra: Branch,
+    /// Of P-frames' residuals.
     pub residual: Branch,
+    /// For the screen, if the model has one.
     pub postfilter: Option<Postfilter>,
     /// G_res also sees E_I of the prediction.
     free_latent: bool,

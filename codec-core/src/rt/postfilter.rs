@@ -3,11 +3,11 @@
 use super::gains::Gain;
 use super::reader::Reader;
 use crate::Result;
+use crate::architecture::{CARRY_START, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
 use crate::entropy::{QUALITIES, RawDtype};
 use crate::integer::{Activation, Block, Machine, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
 use crate::kernels::sharpen::{BANDS, CHANNELS};
-use crate::model::config::{CARRY_START, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
 
 /// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, and what texture is to be added.
 ///

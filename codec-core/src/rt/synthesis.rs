@@ -4,10 +4,10 @@ use super::gains::Gain;
 use super::layout::{reorder_outputs, scatter};
 use super::reader::Reader;
 use crate::Result;
+use crate::architecture::TransformConfig;
 use crate::integer::Machine;
 use crate::integer::{Activation, Block, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
-use crate::model::config::TransformConfig;
 
 /// A latent at 1/16 to packed samples at 1/8.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Entropy models with made-up weights, the same on every machine.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use codec_core::entropy::{EntropyConfig, EntropyModel, EntropyParams, IntLayer};
+use codec_core::training::entropy::{EntropyConfig, EntropyModel, EntropyParams, IntLayer};
 
 /// A small generator that every machine agrees on.
 pub struct Lcg(pub u64);

@@ -12,8 +12,8 @@
 
 use std::sync::Mutex;
 
-use codec_core::bitstream::{FieldFlags, VideoInfo};
-use codec_core::{Decoder, Error, estimated_memory, threads};
+use codec_core::bitstream::{FieldFlags, Interlacing, VideoInfo};
+use codec_core::{Decoder, Error, Picture, estimated_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -139,7 +139,7 @@ impl VideoDecoderImpl for NgcDec {
                 return Err(gst::loggable_error!(CAT, "{}", e));
             }
         };
-        gst::info!(CAT, imp = self, "model {}", decoder.model().id);
+        gst::info!(CAT, imp = self, "model {}", decoder.model().id());
         *guard = Some(State { decoder, input: input.clone(), video: None, waiting: None });
         drop(guard);
         if first {
@@ -150,27 +150,30 @@ impl VideoDecoderImpl for NgcDec {
         self.parent_set_format(input)
     }
 
-    fn handle_frame(&self, frame: VideoCodecFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn handle_frame(&self, mut frame: VideoCodecFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
         let late = self.obj().max_decode_time(&frame) < 0 && !frame.flags().contains(VideoCodecFrameFlags::SYNC_POINT);
         let settings = self.settings.lock().unwrap().clone();
-        let decoded = match &mut *self.state.lock().unwrap() {
-            Some(state) => {
-                state.decoder.set_postfilter(settings.postfilter);
-                decode(state, &frame, late, settings.common.threads())
-            }
-            None => return Err(gst::FlowError::NotNegotiated),
+        let mut loss = None;
+        // Held for all of a frame's work, and released before anything is pushed or posted.
+        let outcome = match &mut *self.state.lock().unwrap() {
+            Some(state) => self.work(state, &mut frame, late, &settings, &mut loss),
+            None => Err(Failure::Flow(gst::FlowError::NotNegotiated)),
         };
-        match decoded {
-            Ok(true) => self.output(frame),
-            Ok(false) => {
-                gst::debug!(CAT, imp = self, "too late to be shown");
-                self.obj().drop_frame(frame)
-            }
-            Err(e @ (Error::Corrupt(_) | Error::NeedKeyframe { .. } | Error::InvalidConfig(_))) => self.lost(frame, &e),
-            Err(e) => {
+        if let Some(loss) = loss {
+            self.report(loss, &frame);
+        }
+        match outcome {
+            Ok(Outcome::Shown) => self.obj().finish_frame(frame),
+            Ok(Outcome::Dropped) => self.obj().drop_frame(frame),
+            Err(failure) => {
                 self.obj().release_frame(frame);
-                error::post(&*self.obj(), &e);
-                Err(gst::FlowError::Error)
+                Err(match failure {
+                    Failure::Flow(flow) => flow,
+                    Failure::Codec(e) => {
+                        error::post(&*self.obj(), &e);
+                        gst::FlowError::Error
+                    }
+                })
             }
         }
     }
@@ -210,101 +213,140 @@ fn check_memory(info: &gst_video::VideoInfo) -> codec_core::Result<()> {
     memory::check("decoding", size, estimated_memory(size.0, size.1))
 }
 
-/// Decodes a frame on so many threads; one that is `late` only as far as later ones need it, and gives back false.
-fn decode(state: &mut State, frame: &VideoCodecFrame, late: bool, wish: usize) -> codec_core::Result<bool> {
+/// Decodes a frame; one that is `late` only as far as later ones need it, and gives back no picture.
+fn decode<'d>(decoder: &'d mut Decoder, frame: &VideoCodecFrame, late: bool) -> codec_core::Result<Option<Picture<'d>>> {
     let unreadable = || Error::Corrupt("a buffer cannot be read".into());
     let buffer = frame.input_buffer().ok_or_else(unreadable)?;
     if buffer.flags().contains(gst::BufferFlags::DISCONT) && buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
         // Something before this frame is missing, so its reference is not what the encoder had.
-        state.decoder.lose_reference();
+        decoder.lose_reference();
     }
     let data = buffer.map_readable().map_err(|_| unreadable())?;
-    let decoder = &mut state.decoder;
-    threads::inside(wish, || if late { decoder.skip_unit(&data) } else { decoder.send_unit(&data) })?;
-    state.waiting = None;
-    Ok(!late)
+    if late { decoder.skip(&data).map(|()| None) } else { decoder.decode(&data).map(Some) }
+}
+
+/// Copies a picture into the frame's output buffer: the only copy on the way.
+fn copy(picture: Picture, frame: &mut VideoCodecFrame, info: &gst_video::VideoInfo) -> codec_core::Result<()> {
+    let unmapped = || Error::InvalidConfig("the output buffer cannot be mapped".into());
+    let buffer = frame.output_buffer_mut().ok_or_else(unmapped)?;
+    let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info).map_err(|_| unmapped())?;
+    frame::copy_out(picture.frame, &mut mapped)
+}
+
+/// What becomes of a frame.
+enum Outcome {
+    /// It has an output buffer.
+    Shown,
+    Dropped,
+}
+
+/// Why a frame ends the stream.
+enum Failure {
+    Codec(Error),
+    Flow(gst::FlowError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Codec(error)
+    }
+}
+
+impl From<gst::FlowError> for Failure {
+    fn from(flow: gst::FlowError) -> Self {
+        Self::Flow(flow)
+    }
+}
+
+/// A frame that could not be decoded.
+struct Loss {
+    why: Error,
+    /// A keyframe is to be asked for.
+    ask: bool,
+}
+
+impl State {
+    /// Counts a lost frame. Whether a keyframe is to be asked for: once for each loss, and again where none comes.
+    fn lose(&mut self, frame: &VideoCodecFrame) -> bool {
+        let another = frame.input_buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::DISCONT));
+        let ask = another || self.waiting.is_none_or(|frames| frames >= ASK_AGAIN);
+        self.waiting = Some(if ask { 0 } else { self.waiting.map_or(0, |frames| frames + 1) });
+        ask
+    }
 }
 
 impl NgcDec {
-    /// Conceals or drops a frame that cannot be decoded, and asks for a keyframe: once for each loss.
-    fn lost(&self, mut frame: VideoCodecFrame, why: &Error) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let another = frame.input_buffer().is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::DISCONT));
-        let ask = self.state.lock().unwrap().as_mut().is_some_and(|state| {
-            let ask = another || state.waiting.is_none_or(|frames| frames >= ASK_AGAIN);
-            state.waiting = Some(if ask { 0 } else { state.waiting.map_or(0, |frames| frames + 1) });
-            ask
-        });
-        if ask {
-            gst::element_imp_warning!(self, gst::StreamError::Decode, ("{why}; clean output resumes at the next keyframe"));
-            self.obj().request_sync_point(&frame, VideoDecoderRequestSyncPointFlags::empty());
-        }
-        gst::debug!(CAT, imp = self, "lost: {}", why);
-        let concealment = self.settings.lock().unwrap().concealment();
-        let stand_in = match (concealment, &mut *self.state.lock().unwrap()) {
-            (Some(how), Some(state)) => state.decoder.conceal(how),
-            _ => Ok(false),
+    /// Decodes a frame, or conceals or drops one that cannot be decoded.
+    fn work(
+        &self,
+        state: &mut State,
+        frame: &mut VideoCodecFrame,
+        late: bool,
+        settings: &Settings,
+        loss: &mut Option<Loss>,
+    ) -> Result<Outcome, Failure> {
+        state.decoder.set_postfilter(settings.postfilter);
+        let picture = match decode(&mut state.decoder, frame, late) {
+            Ok(picture) => {
+                state.waiting = None;
+                if late {
+                    gst::debug!(CAT, imp = self, "too late to be shown");
+                }
+                picture
+            }
+            Err(why) if why.is_damage() => {
+                *loss = Some(Loss { why, ask: state.lose(frame) });
+                let stand_in = settings.concealment().map(|how| state.decoder.conceal(how)).transpose()?.flatten();
+                if stand_in.is_some() {
+                    frame.set_flags(VideoCodecFrameFlags::CORRUPTED);
+                }
+                stand_in
+            }
+            Err(e) => return Err(e.into()),
         };
-        match stand_in {
-            Ok(true) => {
-                frame.set_flags(VideoCodecFrameFlags::CORRUPTED);
-                self.output(frame)
-            }
-            Ok(false) => self.obj().drop_frame(frame),
-            Err(e) => {
-                self.obj().release_frame(frame);
-                error::post(&*self.obj(), &e);
-                Err(gst::FlowError::Error)
-            }
+        match picture {
+            Some(picture) => self.output(picture, &state.input, &mut state.video, frame).map(|()| Outcome::Shown),
+            None => Ok(Outcome::Dropped),
         }
     }
 
-    /// Copies the decoder's picture into a buffer of downstream's pool: the only copy on the way.
-    fn output(&self, mut frame: VideoCodecFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let video = match &*self.state.lock().unwrap() {
-            Some(state) => state.decoder.picture().map(|picture| picture.video.clone()),
-            None => None,
-        };
-        let fields = video.as_ref().filter(|video| video.interlace != 0).and_then(|_| fields_of(&frame));
-        let described = video.ok_or(gst::FlowError::Error).and_then(|video| self.describe_output(&video));
-        if let Err(flow) = described.and_then(|()| self.obj().allocate_output_frame(&mut frame, None)) {
-            self.obj().release_frame(frame);
-            return Err(flow);
+    /// Says that a frame was lost, and asks for a keyframe.
+    fn report(&self, loss: Loss, frame: &VideoCodecFrame) {
+        let Loss { why, ask } = loss;
+        if ask {
+            gst::element_imp_warning!(self, gst::StreamError::Decode, ("{why}; clean output resumes at the next keyframe"));
+            self.obj().request_sync_point(frame, VideoDecoderRequestSyncPointFlags::empty());
         }
-        let copied = self.copy_picture(&mut frame);
-        if let Err(e) = copied {
-            self.obj().release_frame(frame);
-            error::post(&*self.obj(), &e);
-            return Err(gst::FlowError::Error);
+        gst::debug!(CAT, imp = self, "lost: {}", why);
+    }
+
+    /// Puts a picture into a buffer of downstream's pool. `described`: what the output caps were made from.
+    fn output(
+        &self,
+        picture: Picture,
+        input: &VideoCodecState<'static, Readable>,
+        described: &mut Option<VideoInfo>,
+        frame: &mut VideoCodecFrame,
+    ) -> Result<(), Failure> {
+        if described.as_ref() != Some(picture.video) {
+            *described = Some(picture.video.clone());
+            self.describe_output(picture.video, input)?;
         }
+        let fields = (picture.video.interlacing != Interlacing::Progressive).then(|| fields_of(frame)).flatten();
+        self.obj().allocate_output_frame(frame, None)?;
+        let info = self.obj().output_state().ok_or(gst::FlowError::NotNegotiated)?.info().clone();
+        copy(picture, frame, &info)?;
         if let (Some(fields), Some(buffer)) = (fields, frame.output_buffer_mut()) {
             interlacing::put(fields, buffer);
         }
-        self.obj().finish_frame(frame)
-    }
-
-    fn copy_picture(&self, frame: &mut VideoCodecFrame) -> codec_core::Result<()> {
-        let unmapped = || Error::InvalidConfig("the output buffer cannot be mapped".into());
-        let info = self.obj().output_state().ok_or_else(unmapped)?.info().clone();
-        let buffer = frame.output_buffer_mut().ok_or_else(unmapped)?;
-        let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info).map_err(|_| unmapped())?;
-        let mut guard = self.state.lock().unwrap();
-        let picture = guard.as_mut().and_then(|state| state.decoder.take_picture()).ok_or_else(unmapped)?;
-        frame::copy_out(picture.frame, &mut mapped)
+        Ok(())
     }
 
     /// Sets the output caps from the sequence header; the input caps fill in what it leaves unknown.
-    fn describe_output(&self, video: &VideoInfo) -> Result<(), gst::FlowError> {
-        let input = match &mut *self.state.lock().unwrap() {
-            Some(state) if state.video.as_ref() != Some(video) => {
-                state.video = Some(video.clone());
-                state.input.clone()
-            }
-            Some(_) => return Ok(()),
-            None => return Err(gst::FlowError::NotNegotiated),
-        };
+    fn describe_output(&self, video: &VideoInfo, input: &VideoCodecState<'static, Readable>) -> Result<(), gst::FlowError> {
         let element = self.obj();
         let format = output::choose_format(element.src_pad());
-        let mut output = element.set_output_state(format, video.width, video.height, Some(&input))?;
+        let mut output = element.set_output_state(format, video.width, video.height, Some(input))?;
         let (info, caps) = output::describe(video, format, input.info()).map_err(|e| {
             gst::error!(CAT, imp = self, "output caps: {}", e);
             gst::FlowError::NotNegotiated

@@ -30,7 +30,7 @@ pub fn describe(
         (0, _) => input.fps(),
         (numerator, denominator) => gst::Fraction::new(numerator as i32, denominator as i32),
     };
-    let (mode, order) = colorimetry::interlace_to_gst(video.interlace);
+    let (mode, order) = colorimetry::interlacing_to_gst(video.interlacing);
     let colorimetry = colorimetry::to_gst(&video.color).filter(|_| format != VideoFormat::Gray8);
     let mut builder = gst_video::VideoInfo::builder(format, video.width, video.height)
         .fps(framerate)

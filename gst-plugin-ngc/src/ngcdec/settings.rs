@@ -7,8 +7,8 @@ use gst::prelude::*;
 use super::Conceal;
 use crate::settings::CommonSettings;
 
-/// Luma samples of a frame: 8192 x 4352, the most that ngcenc makes and ngcparse lets pass.
-const DEFAULT_MAX_RESOLUTION: u64 = 8192 * 4352;
+/// Luma samples of a frame: the most that ngcenc makes and ngcparse lets pass.
+const DEFAULT_MAX_RESOLUTION: u64 = Limits::MAX_PIXELS;
 
 /// Values of the properties.
 #[derive(Clone, Debug)]

@@ -14,8 +14,8 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use codec_core::bitstream::FieldFlags;
-use codec_core::{Encoder, FrameOptions, Limits, estimated_memory};
+use codec_core::bitstream::{FieldFlags, Interlacing};
+use codec_core::{Encoder, FrameOptions, Limits, Packet, estimated_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -173,26 +173,26 @@ impl VideoEncoderImpl for NgcEnc {
         let settings = self.settings.lock().unwrap().clone();
         let start = Instant::now();
         // The lock is released before the base class is called again.
-        let unit = match &mut *self.state.lock().unwrap() {
+        let packet = match &mut *self.state.lock().unwrap() {
             Some(state) => encode(state, &frame, &settings),
             None => return Err(gst::FlowError::NotNegotiated),
         };
-        match unit {
-            Ok(unit) => {
-                self.stats.lock().unwrap().add(&unit, start.elapsed());
-                if unit.keyframe {
+        match packet {
+            Ok(packet) => {
+                self.stats.lock().unwrap().add(&packet, start.elapsed());
+                if packet.keyframe {
                     frame.set_flags(VideoCodecFrameFlags::SYNC_POINT);
                 }
                 gst::trace!(
                     CAT,
                     imp = self,
                     "frame {}: {} bytes, quality {}, keyframe {}",
-                    unit.frame_number,
-                    unit.data.len(),
-                    unit.quality,
-                    unit.keyframe
+                    packet.frame_number,
+                    packet.data.len(),
+                    packet.quality,
+                    packet.keyframe
                 );
-                frame.set_output_buffer(gst::Buffer::from_mut_slice(unit.data));
+                frame.set_output_buffer(gst::Buffer::from_mut_slice(packet.data));
                 self.obj().finish_frame(frame)
             }
             Err(e) => {
@@ -225,7 +225,7 @@ impl NgcEnc {
             None => {
                 let settings = self.settings.lock().unwrap().clone();
                 let encoder = Encoder::new(settings.encoder_config(video.clone())?)?;
-                gst::info!(CAT, imp = self, "model {}", encoder.model().id);
+                gst::info!(CAT, imp = self, "model {}", encoder.model().id());
                 encoder
             }
         };
@@ -277,7 +277,7 @@ fn check_size(
     before: Option<&codec_core::bitstream::VideoInfo>,
 ) -> codec_core::Result<()> {
     let (width, height) = (video.width, video.height);
-    let limit = Limits::default().max_pixels;
+    let limit = Limits::MAX_PIXELS;
     let pixels = u64::from(width) * u64::from(height);
     if pixels > limit {
         return Err(codec_core::Error::Limit(format!(
@@ -288,7 +288,7 @@ fn check_size(
     memory::check("encoding", (width, height), estimated_memory(width, height).saturating_sub(held))
 }
 
-fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> codec_core::Result<codec_core::Unit> {
+fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> codec_core::Result<Packet> {
     let encoder = &mut state.encoder;
     encoder.set_rate(settings.rate())?;
     encoder.set_key_int_max(settings.key_int_max);
@@ -304,11 +304,10 @@ fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> co
     let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
         .map_err(|_| unmapped("a frame cannot be mapped"))?;
     let view = frame::view(&mapped, &state.neutral)?;
-    codec_core::threads::inside(settings.common.threads(), || encoder.send_frame(&view, options))?;
-    let mut unit = encoder.receive_unit().expect("one unit for every frame");
+    let mut packet = encoder.encode(&view, options)?;
     let fields = interlacing::of(buffer);
-    if state.video.interlace != 0 && fields != FieldFlags::default() {
-        unit.data = interlacing::add(&unit.data, fields)?;
+    if state.video.interlacing != Interlacing::Progressive && fields != FieldFlags::default() {
+        packet.data = interlacing::add(&packet.data, fields)?;
     }
-    Ok(unit)
+    Ok(packet)
 }

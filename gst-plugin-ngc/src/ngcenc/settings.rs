@@ -1,7 +1,6 @@
 //! Properties of `ngcenc`.
 
-use codec_core::rate::RateMode;
-use codec_core::{EncoderConfig, Speed};
+use codec_core::{EncoderConfig, RateMode, Speed};
 use gst::glib;
 use gst::prelude::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use codec_core::Unit;
+use codec_core::Packet;
 
 /// Encoding times kept for the median: the latest of them.
 const TIMES: usize = 512;
@@ -19,7 +19,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub fn add(&mut self, unit: &Unit, time: Duration) {
+    pub fn add(&mut self, unit: &Packet, time: Duration) {
         let slot = self.frames as usize % TIMES;
         let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         match self.times.get_mut(slot) {

@@ -243,8 +243,12 @@ impl NgcParse {
                 self.find_duration(summary.header.frame_number);
             }
         }
-        self.state.lock().unwrap().frame_number = summary.header.frame_number;
-        if !self.state.lock().unwrap().started {
+        let started = {
+            let mut state = self.state.lock().unwrap();
+            state.frame_number = summary.header.frame_number;
+            state.started
+        };
+        if !started {
             gst::debug!(CAT, imp = self, "dropping a frame before the first keyframe");
             frame.set_flags(BaseParseFrameFlags::DROP);
         }

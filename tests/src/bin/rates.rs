@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use codec_core::frame::Frame;
-use codec_core::rate::LeakyBucket;
+use codec_core::training::rate::LeakyBucket;
 use gst_check::Harness;
 use ngc_tests::{real_frames, repository};
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use codec_core::{ModelConfig, Networks, ParamStore};
+use codec_core::training::nn::{ModelConfig, Networks, ParamStore};
 use tch::Device;
 
 use crate::data::{PackOptions, pack};

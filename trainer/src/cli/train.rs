@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use codec_core::bitstream::Profile;
-use codec_core::nn::{PostfilterConfig, Precision};
+use codec_core::training::nn::{PostfilterConfig, Precision};
 use tch::Device;
 
 use crate::train::loss::{Distortion, Fidelity};
@@ -348,8 +348,8 @@ pub fn run(args: TrainArgs) -> Result<()> {
         }
         if args.residual_from_intra {
             let mut params = start.averaged_params();
-            codec_core::Networks::init(&mut params, &start.progress.model, Device::Cpu)?;
-            codec_core::Networks::init_residual_from_intra(&mut params)?;
+            codec_core::training::nn::Networks::init(&mut params, &start.progress.model, Device::Cpu)?;
+            codec_core::training::nn::Networks::init_residual_from_intra(&mut params)?;
             start.tensors.extend(params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())));
             start.tensors.retain(|name, _| !name.starts_with("ema/residual."));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use codec_core::bitstream::VideoInfo;
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource};
 
@@ -35,18 +35,15 @@ pub fn code(clip: &Clip, model: &ModelSource, settings: &Settings) -> Result<Cod
     let start = Instant::now();
     let mut units = Vec::with_capacity(clip.frames.len());
     for frame in &clip.frames {
-        encoder.send_frame(&frame.view(), FrameOptions::default())?;
-        units.extend(encoder.receive_unit());
+        units.push(encoder.encode(&frame.view(), FrameOptions::default())?);
     }
     let encode_seconds = start.elapsed().as_secs_f64();
-    ensure!(units.len() == clip.frames.len(), "{} units for {} frames", units.len(), clip.frames.len());
     let (threads, device, model) = (settings.threads, settings.device.clone(), model.clone());
     let mut decoder = Decoder::new(DecoderConfig { threads, device, model, ..DecoderConfig::default() })?;
     let start = Instant::now();
     let mut frames = Vec::with_capacity(units.len());
     for unit in &units {
-        decoder.send_unit(&unit.data)?;
-        frames.extend(decoder.receive_frame().map(|f| f.frame));
+        frames.push(decoder.decode(&unit.data)?.to_frame());
     }
     let decode_seconds = start.elapsed().as_secs_f64();
     let count = units.len() as f64;

@@ -1,22 +1,19 @@
 //! Frames as tensors.
 
 use anyhow::Result;
-use codec_core::frame::{Frame, Plane};
-use codec_core::nn::ops::Planes;
-use tch::{Kind, Tensor};
+use codec_core::frame::Frame;
+use codec_core::training::nn::ops::Planes;
+use tch::{Device, Kind};
 
 /// A frame of even sides as tensors.
 pub fn planes(frame: &Frame) -> Result<Planes> {
-    let tensor = |plane: &Plane| -> Result<Tensor> {
-        let samples: Vec<u8> = (0..plane.height).flat_map(|row| plane.row(row)).copied().collect();
-        let tensor = Tensor::f_from_slice(&samples)?.f_view([1, 1, plane.height as i64, plane.width as i64])?;
-        Ok(tensor.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
-    };
-    Ok(Planes { y: tensor(frame.plane(0))?, uv: Tensor::f_cat(&[tensor(frame.plane(1))?, tensor(frame.plane(2))?], 1)? })
+    Ok(Planes::from_frame(frame, Device::Cpu, Kind::Float)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::Tensor;
+
     use super::*;
 
     #[test]

@@ -106,7 +106,7 @@ impl Lpips {
 
     /// Features after each stage, with `pool` between stages that the network pools between.
     pub(super) fn stages(&self, input: Tensor, pool: &dyn Fn(&Tensor) -> Result<Tensor>) -> Result<Vec<Tensor>> {
-        let mut x = codec_core::nn::ops::channels_last(&input)?;
+        let mut x = codec_core::training::nn::ops::channels_last(&input)?;
         let mut out = Vec::with_capacity(5);
         for ((stage, pooled), weights) in self.backbone.stages().iter().zip(&self.convolutions) {
             if *pooled {
@@ -158,7 +158,7 @@ pub(super) fn load_tensor(file: &SafeTensors, name: &str, device: Device) -> Res
     };
     let shape: Vec<i64> = view.shape().iter().map(|&s| s as i64).collect();
     let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?.f_to_kind(Kind::Float)?.f_to_device(device)?;
-    Ok(if shape.len() == 4 { codec_core::nn::ops::channels_last(&tensor)? } else { tensor })
+    Ok(if shape.len() == 4 { codec_core::training::nn::ops::channels_last(&tensor)? } else { tensor })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Codec frames as RGB.
 
 use anyhow::Result;
-use codec_core::nn::ops::Planes;
+use codec_core::training::nn::ops::Planes;
 use tch::Tensor;
 
 /// BT.601, limited range: luma from 16 to 235, chroma from 16 to 240.

@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
-use codec_core::nn::ops::Planes;
-use codec_core::nn::transfer::upload;
+use codec_core::training::nn::ops::Planes;
+use codec_core::training::nn::transfer::upload;
 use tch::{Device, Kind, Tensor};
 
 use super::step::Clip;

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use codec_core::nn::fixed::Fractions;
-use codec_core::nn::{ModelConfig, ParamStore};
+use codec_core::training::nn::fixed::Fractions;
+use codec_core::training::nn::{ModelConfig, ParamStore};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};

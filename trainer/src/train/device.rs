@@ -4,8 +4,8 @@ use std::sync::Once;
 
 use anyhow::{Context, Result};
 use codec_core::DeviceSpec;
-use codec_core::nn::paths::{self, Paths};
-use codec_core::nn::{ModelConfig, Precision};
+use codec_core::training::nn::paths::{self, Paths};
+use codec_core::training::nn::{ModelConfig, Precision};
 use tch::{Device, Kind};
 
 /// Names the kernels of convolutions, such as `dense,product`, in place of a measurement.
@@ -16,7 +16,7 @@ const SAMPLING_THREADS: &str = "NGC_SAMPLING_THREADS";
 /// Opens a device for training. `tensor_floats`: whether products on a GPU may round their factors to TF32.
 ///
 /// # Errors
-/// As [`codec_core::nn::device::open`].
+/// As [`codec_core::training::nn::device::open`].
 pub fn open(spec: &DeviceSpec, tensor_floats: bool) -> Result<Device> {
     if *spec != DeviceSpec::Cpu {
         // cuBLAS and cuDNN read these when they are loaded, which the first look for a device does: later stages of a process find
@@ -26,7 +26,7 @@ pub fn open(spec: &DeviceSpec, tensor_floats: bool) -> Result<Device> {
         // SAFETY: the command line has just been read, and no other thread has been started yet.
         FIRST.call_once(|| unsafe { std::env::set_var(name, value) });
     }
-    let device = codec_core::nn::device::open(spec).context("--device")?;
+    let device = codec_core::training::nn::device::open(spec).context("--device")?;
     if device.is_cuda() {
         tch::Cuda::cudnn_set_benchmark(true);
     }

@@ -1,7 +1,7 @@
 //! A small model, a small clip and one step of training, for the tests of the stages.
 
-use codec_core::nn::ops::Planes;
-use codec_core::nn::{ModelConfig, Networks, ParamStore};
+use codec_core::training::nn::ops::Planes;
+use codec_core::training::nn::{ModelConfig, Networks, ParamStore};
 use tch::{Device, Kind, Tensor};
 
 use super::Stage;

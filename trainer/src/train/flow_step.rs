@@ -2,8 +2,8 @@
 //! loss, edge-aware smoothness, occlusions from the forward-backward check.
 
 use anyhow::Result;
-use codec_core::nn::ops::warp;
-use codec_core::nn::uflow::UFlow;
+use codec_core::training::nn::ops::warp;
+use codec_core::training::nn::uflow::UFlow;
 use tch::{Kind, Tensor};
 
 use super::step::{Clip, Rates, StepResult};
@@ -89,8 +89,8 @@ pub fn flow_step(network: &UFlow, clip: &Clip) -> Result<StepResult> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use codec_core::ParamStore;
-    use codec_core::nn::ops::Planes;
+    use codec_core::training::nn::ParamStore;
+    use codec_core::training::nn::ops::Planes;
     use tch::Device;
 
     fn texture(shift: i64) -> Tensor {

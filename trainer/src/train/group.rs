@@ -78,7 +78,8 @@ impl Group {
         if let Some(world) = self.world.as_ref().filter(|world| world.size() > 1) {
             let mut values = Vec::<f32>::try_from(&gradient.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?)?;
             world.sum(&mut values);
-            return codec_core::nn::transfer::upload(&Tensor::f_from_slice(&values)?, gradient.device()).map_err(Into::into);
+            return codec_core::training::nn::transfer::upload(&Tensor::f_from_slice(&values)?, gradient.device())
+                .map_err(Into::into);
         }
         Ok(gradient)
     }

@@ -1,8 +1,8 @@
 //! Rate-distortion losses. Distortions are per example, `[N]`, on the [0, 1] scale.
 
 use anyhow::Result;
-use codec_core::nn::ops::Planes;
-use codec_core::quality::lambda;
+use codec_core::training::nn::ops::Planes;
+use codec_core::training::quality::lambda;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 

@@ -25,7 +25,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use codec_core::nn::{ModelConfig, ParamStore, Precision};
+use codec_core::training::nn::{ModelConfig, ParamStore, Precision};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -221,11 +221,11 @@ pub fn load_start(path: &Path) -> Result<Checkpoint> {
     match Checkpoint::load(path) {
         Ok(checkpoint) => Ok(checkpoint),
         Err(not_checkpoint) => {
-            let source = codec_core::model::ModelSource::File(path.to_owned());
+            let source = codec_core::training::model::ModelSource::File(path.to_owned());
             let (model, params) =
-                codec_core::model::read_float_tensors(&source).map_err(|e| not_checkpoint.context(e.to_string()))?;
+                codec_core::training::model::read_float_tensors(&source).map_err(|e| not_checkpoint.context(e.to_string()))?;
             let mut start = starting_point(model, &params);
-            let metadata = codec_core::model::read_metadata(&source)?;
+            let metadata = codec_core::training::model::read_metadata(&source)?;
             let hours = metadata.get(TRAINING_HOURS).and_then(|hours| hours.parse::<f64>().ok());
             start.progress.earlier_seconds = hours.unwrap_or(0.0) * 3600.0;
             Ok(start)
@@ -236,7 +236,7 @@ pub fn load_start(path: &Path) -> Result<Checkpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use codec_core::Networks;
+    use codec_core::training::nn::Networks;
 
     #[test]
     fn hours_behind_a_model_file_count_on() {
@@ -244,10 +244,10 @@ mod tests {
         let model = ModelConfig::rt();
         let mut params = ParamStore::new();
         let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
-        let pairs = codec_core::model::calibrate::synthetic(Device::Cpu).unwrap();
-        params.fractions = codec_core::model::calibrate::calibrate(&params, &model, &pairs, Device::Cpu).unwrap();
+        let pairs = codec_core::training::model::calibrate::synthetic(Device::Cpu).unwrap();
+        params.fractions = codec_core::training::model::calibrate::calibrate(&params, &model, &pairs, Device::Cpu).unwrap();
         let notes = [(TRAINING_HOURS, "2.50".to_owned())];
-        let bytes = tch::no_grad(|| codec_core::model::write_model(&model, &params, &networks, &notes)).unwrap();
+        let bytes = tch::no_grad(|| codec_core::training::model::write_model(&model, &params, &networks, &notes)).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         assert_eq!(load_start(file.path()).unwrap().progress.earlier_seconds, 9000.0);

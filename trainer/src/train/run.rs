@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use codec_core::nn::fixed::Fractions;
-use codec_core::nn::uflow::UFlow;
-use codec_core::nn::{ModelConfig, Networks, ParamStore, Precision};
+use codec_core::training::nn::fixed::Fractions;
+use codec_core::training::nn::uflow::UFlow;
+use codec_core::training::nn::{ModelConfig, Networks, ParamStore, Precision};
 use tch::{Device, Kind, Tensor};
 
 use super::batch::{BatchSource, SamplingPool};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
-use codec_core::nn::{Networks, ParamStore, Precision};
+use codec_core::training::nn::{Networks, ParamStore, Precision};
 use tch::{Device, Kind, Tensor};
 
 use super::Stage;
@@ -173,7 +173,7 @@ fn time(start: &Checkpoint, stage: &Stage, batch: &ClipBatch, device: Device, si
 #[cfg(test)]
 mod tests {
     use codec_core::DeviceSpec;
-    use codec_core::nn::ModelConfig;
+    use codec_core::training::nn::ModelConfig;
 
     use super::*;
     use crate::data::testing::moving_clips;

@@ -8,8 +8,8 @@ mod intra;
 mod postfilter;
 
 use anyhow::Result;
-use codec_core::nn::Networks;
-use codec_core::nn::ops::Planes;
+use codec_core::training::nn::Networks;
+use codec_core::training::nn::ops::Planes;
 use tch::{Device, Kind, Tensor};
 
 pub use detail::detail_step;

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::Result;
-use codec_core::nn::Networks;
-use codec_core::nn::codec::quality_tensor;
-use codec_core::nn::entropy::{Arithmetic, Quantiser};
-use codec_core::nn::ops::Planes;
-use codec_core::quality::lambda;
+use codec_core::training::nn::Networks;
+use codec_core::training::nn::codec::quality_tensor;
+use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
+use codec_core::training::nn::ops::Planes;
+use codec_core::training::quality::lambda;
 use tch::{Device, Kind, Tensor};
 
 use super::batch::clip_on_device;

@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use anyhow::{Result, anyhow};
-use codec_core::nn::uflow::UFlow;
-use codec_core::nn::{Networks, ParamStore};
+use codec_core::training::nn::uflow::UFlow;
+use codec_core::training::nn::{Networks, ParamStore};
 use tch::{Device, Kind, Tensor};
 
 use super::batch::BatchSource;
@@ -79,7 +79,7 @@ pub struct Worker {
 pub struct WorkerSetup {
     pub index: usize,
     pub config: TrainConfig,
-    pub model: codec_core::nn::ModelConfig,
+    pub model: codec_core::training::nn::ModelConfig,
     /// Shares storage with the master copy.
     pub params: ParamStore,
     pub trainable: Vec<String>,

@@ -1,7 +1,7 @@
 //! What the leaves coded before, and the last frame, say about a leaf. All of it follows from decoded integers and positions.
 
 use super::contexts::SPLITS;
-use crate::motion::{BlockField, CELL, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
+use crate::motion::{BlockField, CELL, Golden, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
 
 /// Most vectors in a leaf's list.
 pub const MAX_CANDIDATES: usize = 6;
@@ -32,6 +32,13 @@ pub struct Candidates {
     /// For each of the first two candidates, 1 if it is the upper neighbour's vector, plus 2 if it is the last frame's, plus 4 if it is
     /// that changed as the left neighbour's.
     pub(super) origin: [u8; 2],
+}
+
+/// The models of a leaf's flags for the golden frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoldenContext {
+    pub(super) used: usize,
+    pub(super) alone: usize,
 }
 
 impl<'a> Surroundings<'a> {
@@ -107,6 +114,24 @@ impl<'a> Surroundings<'a> {
         let upper = if row > 0 { smaller(field, row - 1, col) } else { 0 };
         let before = self.previous.map_or(2, |field| smaller(field, row, col));
         (usize::from(MAX_LOG2 - log2) * 3 + left + upper) * 3 + before
+    }
+
+    /// Contexts of the flags that say what a leaf takes from the golden frame; `None` outside the picture, where there are none. Of
+    /// `field`, only cells that precede the leaf in coding order are looked at.
+    pub fn golden_context(&self, field: &BlockField, row: usize, col: usize, log2: u8) -> Option<GoldenContext> {
+        if self.hidden(row, col) {
+            return None;
+        }
+        let left = if col > 0 { field.golden(row, col - 1) } else { Golden::Unused };
+        let upper = if row > 0 { field.golden(row - 1, col) } else { Golden::Unused };
+        let middle = 1 << (log2 - MIN_LOG2) >> 1;
+        let before = self.previous.is_some_and(|field| field.golden(row + middle, col + middle) != Golden::Unused);
+        let count = |is: fn(Golden) -> bool| usize::from(is(left)) + usize::from(is(upper));
+        let used = count(|golden| golden != Golden::Unused);
+        Some(GoldenContext {
+            used: (usize::from(log2 - MIN_LOG2) * 3 + used) * 2 + usize::from(before),
+            alone: count(|golden| matches!(golden, Golden::Alone(_))),
+        })
     }
 
     /// Whether nothing of the square or leaf that starts at a cell is in the picture.

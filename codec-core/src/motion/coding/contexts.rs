@@ -20,11 +20,17 @@ const ORIGINS: usize = 8;
 const EARLY: usize = 2 * MAX_CANDIDATES * ORIGINS;
 const LATE: usize = (MAX_CANDIDATES - 3) * MAX_CANDIDATES;
 pub(super) const INDICES: usize = EARLY + LATE + MAX_CANDIDATES - 1;
-pub(super) const NONZEROS: usize = 2 * SIZES * SPREADS * 2;
-pub(super) const NEGATIVES: usize = 2 * 5;
+/// Differences of vectors to the last frame, then of those to the golden frame.
+const TO_LAST: [usize; 4] = [2 * SIZES * SPREADS * 2, 2 * 5, 2 * SIZES * SPREADS * OTHERS * SIDES, 2 * CLASSES];
+pub(super) const NONZEROS: usize = TO_LAST[0] + 2 * 2;
+pub(super) const NEGATIVES: usize = TO_LAST[1] + 2;
 /// Rows of one model for each class but the last.
-pub(super) const ROWS: usize = 2 * SIZES * SPREADS * OTHERS * SIDES;
-pub(super) const SECONDS: usize = 2 * CLASSES;
+pub(super) const ROWS: usize = TO_LAST[2] + 2;
+pub(super) const SECONDS: usize = TO_LAST[3] + 2 * CLASSES;
+/// By size, neighbours that use the golden frame, and whether the last frame did here.
+pub(super) const GOLDENS: usize = (MAX_LOG2 - MIN_LOG2 + 1) as usize * 3 * 2;
+/// By neighbours that use the golden frame alone.
+pub(super) const ALONES: usize = 3;
 
 fn size(log2: u8) -> usize {
     usize::from(log2 - MIN_LOG2).min(SIZES - 1)
@@ -56,27 +62,41 @@ pub(super) struct Component {
     target: i32,
     /// Of y: the magnitude of x's difference.
     other: u32,
+    /// The vector leads to the golden frame; `axis` and `other` alone count then.
+    golden: bool,
 }
 
 impl Component {
     pub fn x(candidates: &Candidates, log2: u8) -> Self {
         let [spread, _] = candidates.spread.map(usize::from);
-        Self { axis: 0, size: size(log2), spread, target: candidates.target[0], other: 0 }
+        Self { axis: 0, size: size(log2), spread, target: candidates.target[0], other: 0, golden: false }
     }
 
     /// Of y, after x's difference.
     pub fn y(candidates: &Candidates, log2: u8, x: i32) -> Self {
         let [_, spread] = candidates.spread.map(usize::from);
-        Self { axis: 1, size: size(log2), spread, target: candidates.target[1], other: x.unsigned_abs() }
+        Self { axis: 1, size: size(log2), spread, target: candidates.target[1], other: x.unsigned_abs(), golden: false }
+    }
+
+    /// Of a vector to the golden frame: x, or y after x's difference.
+    pub fn golden(x: Option<i32>) -> Self {
+        let (axis, other) = (usize::from(x.is_some()), x.map_or(0, i32::unsigned_abs));
+        Self { axis, size: 0, spread: 0, target: 0, other, golden: true }
     }
 
     /// Whether the difference is not 0.
     pub fn nonzero(&self) -> usize {
+        if self.golden {
+            return TO_LAST[0] + 2 * self.axis + usize::from(self.other != 0);
+        }
         ((self.axis * SIZES + self.size) * SPREADS + self.spread) * 2 + usize::from(self.other != 0)
     }
 
     /// Whether it is negative.
     pub fn negative(&self) -> usize {
+        if self.golden {
+            return TO_LAST[1] + self.axis;
+        }
         let class = match self.target {
             ..=-9 => 0,
             -8..=-1 => 1,
@@ -94,6 +114,9 @@ impl Component {
 
     /// The row of models for classes below [`Self::near`], and for all others.
     pub fn rows(&self, negative: bool) -> [usize; 2] {
+        if self.golden {
+            return [TO_LAST[2] + self.axis; 2];
+        }
         let other = match self.other {
             ..=1 => 0,
             2..=7 => 1,
@@ -105,7 +128,8 @@ impl Component {
 
     /// The bit below the highest one of a difference of this class.
     pub fn second(&self, class: usize) -> usize {
-        self.axis * CLASSES + class
+        let first = if self.golden { TO_LAST[3] } else { 0 };
+        first + self.axis * CLASSES + class
     }
 
     fn same_side(&self, negative: bool) -> bool {

@@ -1,6 +1,8 @@
 //! Probabilities that the models start with, in 1/256: means over clips.
 
-use super::contexts::{CLASSES, INDICES, MERGES, NEGATIVES, NONZEROS, OTHERS, SECONDS, SIDES, SIZES, SPLITS, SPREADS};
+use super::contexts::{
+    ALONES, CLASSES, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, OTHERS, ROWS, SECONDS, SIDES, SIZES, SPLITS, SPREADS,
+};
 use crate::entropy::AdaptiveBit;
 
 /// What an initial probability counts for, in bits seen.
@@ -58,6 +60,8 @@ pub(super) const NONZERO: [u8; NONZEROS] = [
     108, 207, 145, 224, 141, 239,
     46, 159, 121, 213, 122, 226,
     40, 157, 127, 220, 158, 213,
+    // To the golden frame.
+    128, 128, 128, 128,
 ];
 
 /// By component, and what the last frame makes likely.
@@ -65,6 +69,7 @@ pub(super) const NONZERO: [u8; NONZEROS] = [
 pub(super) const NEGATIVE: [u8; NEGATIVES] = [
     173, 155, 127, 99, 86,
     164, 153, 124, 93, 96,
+    128, 128,
 ];
 
 /// By component and class.
@@ -72,7 +77,21 @@ pub(super) const NEGATIVE: [u8; NEGATIVES] = [
 pub(super) const SECOND: [u8; SECONDS] = [
     128, 146, 166, 124, 79, 88, 100, 112, 115, 115, 115, 115, 115, 115,
     128, 150, 147, 95, 71, 88, 103, 112, 115, 115, 115, 115, 115, 115,
+    128, 128, 128, 110, 110, 110, 110, 110, 110, 110, 110, 110, 110, 110,
+    128, 128, 128, 110, 110, 110, 110, 110, 110, 110, 110, 110, 110, 110,
 ];
+
+/// By size from 8 up, neighbours that use the golden frame, and whether the last frame did here.
+#[rustfmt::skip]
+pub(super) const GOLDEN: [u8; GOLDENS] = [
+    16, 64, 64, 128, 128, 180,
+    16, 64, 64, 128, 128, 180,
+    16, 64, 64, 128, 128, 180,
+    16, 64, 64, 128, 128, 180,
+];
+
+/// By neighbours that use it alone.
+pub(super) const ALONE: [u8; ALONES] = [64, 128, 180];
 
 /// By size from 8 up, spread and side.
 #[rustfmt::skip]
@@ -106,8 +125,14 @@ const BEYOND: [[u8; CLASSES - 1]; SIZES * SPREADS * SIDES] = [
     [110, 100, 115, 62, 30, 51, 69, 81, 80, 100, 100, 100, 100],
 ];
 
+/// The same of vectors to the golden frame.
+const GOLDEN_BEYOND: [u8; CLASSES - 1] = [128, 128, 128, 128, 128, 128, 128, 100, 100, 100, 100, 100, 100];
+
 /// Of a row of models; alike for x and y and whatever x's difference.
 pub(super) fn beyond(row: usize) -> [u8; CLASSES - 1] {
+    if row >= ROWS - 2 {
+        return GOLDEN_BEYOND;
+    }
     let (rest, side) = (row / SIDES, row % SIDES);
     BEYOND[rest / OTHERS % (SIZES * SPREADS) * SIDES + side]
 }

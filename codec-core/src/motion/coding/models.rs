@@ -1,10 +1,12 @@
 //! The adaptive models of motion, and what they say that choices cost.
 
-use super::candidates::Candidates;
-use super::contexts::{CLASSES, Component, INDICES, MERGES, NEGATIVES, NONZEROS, ROWS, SECONDS, SPLITS, index, merge};
+use super::candidates::{Candidates, GoldenContext};
+use super::contexts::{
+    ALONES, CLASSES, Component, GOLDENS, INDICES, MERGES, NEGATIVES, NONZEROS, ROWS, SECONDS, SPLITS, index, merge,
+};
 use super::initial;
 use crate::entropy::AdaptiveBit;
-use crate::motion::{MIN_LOG2, MotionVector};
+use crate::motion::{Golden, MIN_LOG2, MotionVector};
 
 /// One `T` for each context (`contexts`).
 #[derive(Clone, Debug)]
@@ -16,6 +18,10 @@ pub(super) struct Models<T> {
     pub negative: [T; NEGATIVES],
     pub beyond: [[T; CLASSES - 1]; ROWS],
     pub second: [T; SECONDS],
+    /// The frame uses the golden frame, it becomes that itself.
+    pub frame: [T; 2],
+    pub golden: [T; GOLDENS],
+    pub alone: [T; ALONES],
 }
 
 impl Models<AdaptiveBit> {
@@ -28,6 +34,9 @@ impl Models<AdaptiveBit> {
             negative: initial::NEGATIVE.map(initial::model),
             beyond: std::array::from_fn(|row| initial::beyond(row).map(initial::model)),
             second: initial::SECOND.map(initial::model),
+            frame: [initial::model(128), initial::model(16)],
+            golden: initial::GOLDEN.map(initial::model),
+            alone: initial::ALONE.map(initial::model),
         }
     }
 }
@@ -51,6 +60,9 @@ impl MotionCosts {
             negative: models.negative.each_ref().map(both),
             beyond: models.beyond.each_ref().map(|row| row.each_ref().map(both)),
             second: models.second.each_ref().map(both),
+            frame: models.frame.each_ref().map(both),
+            golden: models.golden.each_ref().map(both),
+            alone: models.alone.each_ref().map(both),
         };
         let classes = |row: &[[f32; 2]; CLASSES - 1]| {
             let mut before = 0.0;
@@ -63,6 +75,12 @@ impl MotionCosts {
         };
         let classes = models.beyond.iter().map(classes).collect();
         Self { models, classes }
+    }
+
+    /// Cost of the flags of a frame: whether it uses the golden frame, and whether it becomes that.
+    #[cfg(test)]
+    pub fn frame(&self, uses_golden: bool, renews_golden: bool) -> f32 {
+        self.models.frame[0][usize::from(uses_golden)] + self.models.frame[1][usize::from(renews_golden)]
     }
 
     /// Cost of the flag that says whether a square of 2^`log2` samples a side is split; `context` is its
@@ -88,6 +106,23 @@ impl MotionCosts {
         self.models.merge[merge(candidates, log2)][0]
             + self.difference(Component::x(candidates, log2), x, false)
             + self.difference(Component::y(candidates, log2, x), y, certain)
+    }
+
+    /// Cost for a leaf of what it takes from the golden frame, without the vector to the last frame, in a frame that uses it.
+    /// `predictor`: what [`GoldenTrack::predict`](super::GoldenTrack::predict) says.
+    pub fn golden(&self, context: GoldenContext, golden: Golden, predictor: MotionVector) -> f32 {
+        let used = |used: bool| self.models.golden[context.used][usize::from(used)];
+        let vector = match golden {
+            Golden::Unused => return used(false),
+            Golden::Mixed(vector) | Golden::Alone(vector) => vector,
+        };
+        let alone = matches!(golden, Golden::Alone(_));
+        let x = i32::from(vector.x) - i32::from(predictor.x);
+        let y = i32::from(vector.y) - i32::from(predictor.y);
+        used(true)
+            + self.models.alone[context.alone][usize::from(alone)]
+            + self.difference(Component::golden(None), x, false)
+            + self.difference(Component::golden(Some(x)), y, false)
     }
 
     /// Cost of one component. `certain`: that it is not 0 is known.

@@ -64,7 +64,7 @@ impl OverlapMap {
         let mut weights = [(); 2].map(|()| vec![0; width * height]);
         let roots = (0..field.rows()).step_by(CELLS).flat_map(|row| (0..field.cols()).step_by(CELLS).map(move |col| (row, col)));
         for (row, col) in roots {
-            let cells = Cells::new(field, row, col);
+            let cells = Cells::new(field, false, row, col);
             for (i, pass) in [Pass::Vertical, Pass::Horizontal].into_iter().enumerate() {
                 cells.strips(pass, |strip| {
                     let ramp = ramp::<1>(strip.overlap / S, strip.far);
@@ -76,7 +76,7 @@ impl OverlapMap {
                         for (x, (weight, vector)) in line.enumerate() {
                             let [_, blended] = ramp[if pass == Pass::Vertical { y } else { x }];
                             if blended > 0 {
-                                (*weight, *vector) = (blended as u8, strip.vector);
+                                (*weight, *vector) = (blended as u8, strip.motion.vector);
                             }
                         }
                     }

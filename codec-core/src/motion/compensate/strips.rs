@@ -1,6 +1,6 @@
 //! Where neighbours' vectors blend into a root: strips along the edges of leaves.
 
-use crate::motion::{BlockField, CELL, MotionVector, ROOT, overlap};
+use crate::motion::{BlockField, CELL, Golden, Motion, MotionVector, ROOT, overlap};
 
 /// Cells along a root's side.
 pub(super) const CELLS: usize = ROOT / CELL;
@@ -22,8 +22,8 @@ pub(super) struct Strip {
     pub y: usize,
     pub width: usize,
     pub height: usize,
-    /// The neighbours' vector.
-    pub vector: MotionVector,
+    /// The neighbours' motion.
+    pub motion: Motion,
     /// Depth of the strip in luma samples: its height in the first pass, its width in the second one.
     pub overlap: usize,
     /// The edge is the lower or the right one.
@@ -33,58 +33,61 @@ pub(super) struct Strip {
 /// The cells of a root and those around it.
 pub(super) struct Cells {
     /// By the pass: positions across the edges, then along them.
-    vectors: [[[u32; CELLS + 2]; CELLS + 2]; 2],
+    motion: [[[u64; CELLS + 2]; CELLS + 2]; 2],
     log2: [[[u8; CELLS + 2]; CELLS + 2]; 2],
 }
 
 impl Cells {
     /// The root whose first cell is (`row`, `col`). Beyond the frame, cells repeat those at its edge, which keeps that edge free
     /// of strips.
-    pub fn new(field: &BlockField, row: usize, col: usize) -> Self {
-        let mut cells = Self { vectors: [[[0; CELLS + 2]; CELLS + 2]; 2], log2: [[[0; CELLS + 2]; CELLS + 2]; 2] };
+    ///
+    /// `golden`: whether there is a golden frame; without one, all cells move as their vectors to the last frame say.
+    pub fn new(field: &BlockField, golden: bool, row: usize, col: usize) -> Self {
+        let mut cells = Self { motion: [[[0; CELLS + 2]; CELLS + 2]; 2], log2: [[[0; CELLS + 2]; CELLS + 2]; 2] };
         let inside = |first: usize, i: usize, end: usize| (first + i).saturating_sub(1).min(end - 1);
         for i in 0..CELLS + 2 {
             let row = inside(row, i, field.rows());
             for j in 0..CELLS + 2 {
                 let col = inside(col, j, field.cols());
-                let (vector, log2) = (pack(field.vector(row, col)), field.log2(row, col));
-                (cells.vectors[0][i][j], cells.vectors[1][j][i]) = (vector, vector);
+                let golden = if golden { field.golden(row, col) } else { Golden::Unused };
+                let (motion, log2) = (pack(Motion { vector: field.vector(row, col), golden }), field.log2(row, col));
+                (cells.motion[0][i][j], cells.motion[1][j][i]) = (motion, motion);
                 (cells.log2[0][i][j], cells.log2[1][j][i]) = (log2, log2);
             }
         }
         cells
     }
 
-    /// Calls `work` for all rectangles of the root with one vector: first row, first column, rows, columns, in cells.
-    pub fn rectangles(&self, mut work: impl FnMut([usize; 4], MotionVector)) {
+    /// Calls `work` for all rectangles of the root with one motion: first row, first column, rows, columns, in cells.
+    pub fn rectangles(&self, mut work: impl FnMut([usize; 4], Motion)) {
         let mut done = [[false; CELLS]; CELLS];
         for (row, col) in (0..CELLS * CELLS).map(|cell| (cell / CELLS, cell % CELLS)) {
             if done[row][col] {
                 continue;
             }
-            let vectors = &self.vectors[0];
-            let vector = vectors[row + 1][col + 1];
+            let cells = &self.motion[0];
+            let motion = cells[row + 1][col + 1];
             let ours =
-                |done: &[[bool; CELLS]; CELLS], row: usize, col: usize| !done[row][col] && vectors[row + 1][col + 1] == vector;
+                |done: &[[bool; CELLS]; CELLS], row: usize, col: usize| !done[row][col] && cells[row + 1][col + 1] == motion;
             let right = (col + 1..CELLS).find(|&col| !ours(&done, row, col)).unwrap_or(CELLS);
             let bottom = (row + 1..CELLS).find(|&row| !(col..right).all(|col| ours(&done, row, col))).unwrap_or(CELLS);
             for line in &mut done[row..bottom] {
                 line[col..right].fill(true);
             }
-            work([row, col, bottom - row, right - col], unpack(vector));
+            work([row, col, bottom - row, right - col], unpack(motion));
         }
     }
 
     /// Calls `work` for all strips of a pass.
     ///
-    /// Leaves need not be known: cells with different vectors are in different leaves. A strip reaches at most half into its leaf,
+    /// Leaves need not be known: cells with different motion are in different leaves. A strip reaches at most half into its leaf,
     /// so those of one pass are disjoint, and their order does not matter.
     pub fn strips(&self, pass: Pass, mut work: impl FnMut(Strip)) {
-        let (vectors, log2) = (&self.vectors[pass as usize], &self.log2[pass as usize]);
+        let (motion, log2) = (&self.motion[pass as usize], &self.log2[pass as usize]);
         for far in [false, true] {
             for across in 1..=CELLS {
                 let neighbour = if far { across + 1 } else { across - 1 };
-                let (own, other) = (&vectors[across], &vectors[neighbour]);
+                let (own, other) = (&motion[across], &motion[neighbour]);
                 let (own_log2, other_log2) = (&log2[across], &log2[neighbour]);
                 // The smaller leaf's size; 0 where the neighbour moves alike.
                 let sizes: [u8; CELLS] = std::array::from_fn(|i| {
@@ -110,20 +113,38 @@ impl Cells {
                         Pass::Vertical => (near, from * CELL, overlap, len * CELL),
                         Pass::Horizontal => (from * CELL, near, len * CELL, overlap),
                     };
-                    work(Strip { x, y, width, height, vector: unpack(other[from + 1]), overlap, far });
+                    work(Strip { x, y, width, height, motion: unpack(other[from + 1]), overlap, far });
                 }
             }
         }
     }
 }
 
-/// A vector as one number, which is compared faster.
-fn pack(vector: MotionVector) -> u32 {
-    u32::from(vector.x as u16) << 16 | u32::from(vector.y as u16)
+/// Bits of a vector's component: [`MAX_COMPONENT`](crate::motion::MAX_COMPONENT) needs no more.
+const BITS: u32 = 14;
+
+/// Motion as one number, which is compared faster.
+fn pack(motion: Motion) -> u64 {
+    let component = |v: i16| u64::from(v as u16) & ((1 << BITS) - 1);
+    let vector = |v: MotionVector| component(v.x) << BITS | component(v.y);
+    let (mode, golden) = match motion.golden {
+        Golden::Unused => (0, 0),
+        Golden::Mixed(v) => (1, vector(v)),
+        Golden::Alone(v) => (2, vector(v)),
+    };
+    mode << (4 * BITS) | golden << (2 * BITS) | vector(motion.vector)
 }
 
-fn unpack(vector: u32) -> MotionVector {
-    MotionVector { x: (vector >> 16) as i16, y: vector as i16 }
+fn unpack(motion: u64) -> Motion {
+    // The shifts bring the sign along.
+    let component = |at: u32| ((motion >> (at * BITS)) as i16) << (16 - BITS) >> (16 - BITS);
+    let vector = |at: u32| MotionVector { x: component(at + 1), y: component(at) };
+    let golden = match motion >> (4 * BITS) {
+        0 => Golden::Unused,
+        1 => Golden::Mixed(vector(2)),
+        _ => Golden::Alone(vector(2)),
+    };
+    Motion { vector: vector(0), golden }
 }
 
 /// Factors across a strip, from its upper or left end on: of what is there (64 - weight) and of what is blended in (weight). Beyond

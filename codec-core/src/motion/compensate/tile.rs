@@ -6,7 +6,7 @@
 use super::filters::{OFFSET, Source};
 use super::strips::{Cells, Pass, Strip, ramp};
 use crate::kernels::simd::multiversion;
-use crate::motion::{BlockField, CELL, MotionVector, PaddedPlane, ROOT};
+use crate::motion::{BlockField, CELL, Golden, Motion, MotionVector, PaddedPlane, ROOT};
 
 /// Lanes of a root.
 pub(super) const LANES: usize = ROOT;
@@ -35,26 +35,46 @@ pub(super) trait Kernels: Clone + Send + Sync {
     );
 }
 
+/// The mean of two predictions.
+const MEAN: [[i16; 2]; ROOT] = [[32; 2]; ROOT];
+
+/// A plane of the last frame and of the golden one, if there is one.
+#[derive(Clone, Copy)]
+pub(super) struct Planes<'a> {
+    pub last: &'a PaddedPlane,
+    pub golden: Option<&'a PaddedPlane>,
+}
+
 /// Predicts the roots of a plane.
 pub(super) struct Tile<K> {
     /// Predictions, 64 per grey level, less [`OFFSET`].
     values: [i16; STRIDE * ROOT],
+    /// A mean that is to be blended in.
+    mean: [i16; STRIDE * ROOT],
     kernels: K,
+}
+
+/// A block of a root: its first lane and row, and its size.
+#[derive(Clone, Copy)]
+struct Area {
+    lane: usize,
+    row: usize,
+    lanes: usize,
+    rows: usize,
 }
 
 impl<K: Kernels> Tile<K> {
     pub fn new(kernels: K) -> Self {
-        Self { values: [0; STRIDE * ROOT], kernels }
+        Self { values: [0; STRIDE * ROOT], mean: [0; STRIDE * ROOT], kernels }
     }
 
     /// Predicts the root whose first cell is (`row`, `col`).
-    pub fn predict<const S: usize>(&mut self, plane: &PaddedPlane, field: &BlockField, row: usize, col: usize) {
-        let place = Place::<S> { plane, x: col * CELL / S, y: row * CELL / S };
-        let cells = Cells::new(field, row, col);
-        cells.rectangles(|[row, col, rows, cols], vector| {
-            let (lane, row) = (col * CELL, row * CELL / S);
-            let source = place.source(lane, row, vector);
-            self.kernels.block::<S, OWN>(&source, cols * CELL, rows * CELL / S, &mut self.values[row * STRIDE + lane..], &[]);
+    pub fn predict<const S: usize>(&mut self, planes: Planes, field: &BlockField, row: usize, col: usize) {
+        let place = Place::<S> { planes, x: col * CELL / S, y: row * CELL / S };
+        let cells = Cells::new(field, planes.golden.is_some(), row, col);
+        cells.rectangles(|[row, col, rows, cols], motion| {
+            let area = Area { lane: col * CELL, row: row * CELL / S, lanes: cols * CELL, rows: rows * CELL / S };
+            self.block::<S, OWN>(&place, area, motion, &[]);
         });
         // A pass blends with what the one before made; its own strips are disjoint.
         cells.strips(Pass::Vertical, |strip| self.rows::<S>(&place, strip));
@@ -68,19 +88,37 @@ impl<K: Kernels> Tile<K> {
         // In long ramps, the outermost eighth of the weights is 0.
         let idle = if depth < 16 { 0 } else { depth / 8 };
         let (skip, rows) = (if strip.far { idle } else { 0 }, depth - idle);
-        let (lane, row) = (strip.x, strip.y / S + skip);
-        let source = place.source(lane, row, strip.vector);
-        let out = &mut self.values[row * STRIDE + lane..];
-        self.kernels.block::<S, BY_ROW>(&source, strip.width, rows, out, &weights[skip..]);
+        let area = Area { lane: strip.x, row: strip.y / S + skip, lanes: strip.width, rows };
+        self.block::<S, BY_ROW>(place, area, strip.motion, &weights[skip..]);
     }
 
     /// Blends a strip of the second pass.
     fn columns<const S: usize>(&mut self, place: &Place<S>, strip: Strip) {
         let weights = ramp::<S>(strip.overlap / S, strip.far);
-        let (lane, row) = (strip.x, strip.y / S);
-        let source = place.source(lane, row, strip.vector);
+        let area = Area { lane: strip.x, row: strip.y / S, lanes: strip.width, rows: strip.height / S };
+        self.block::<S, BY_LANE>(place, area, strip.motion, weights);
+    }
+
+    /// Predicts a block and writes it in the way that `MODE` says.
+    fn block<const S: usize, const MODE: u8>(&mut self, place: &Place<S>, area: Area, motion: Motion, weights: &[[i16; 2]]) {
+        let Area { lane, row, lanes, rows } = area;
         let out = &mut self.values[row * STRIDE + lane..];
-        self.kernels.block::<S, BY_LANE>(&source, strip.width, strip.height / S, out, weights);
+        let last = || place.source(place.planes.last, area, motion.vector);
+        let golden = |vector| place.source(place.planes.golden.unwrap_or(place.planes.last), area, vector);
+        match motion.golden {
+            Golden::Unused => self.kernels.block::<S, MODE>(&last(), lanes, rows, out, weights),
+            Golden::Alone(vector) => self.kernels.block::<S, MODE>(&golden(vector), lanes, rows, out, weights),
+            Golden::Mixed(vector) => {
+                let mean = if MODE == OWN { &mut *out } else { &mut self.mean[..] };
+                // In these modes, lanes come in eights.
+                let whole = lanes.next_multiple_of(8);
+                self.kernels.block::<S, OWN>(&last(), whole, rows, mean, &[]);
+                self.kernels.block::<S, BY_ROW>(&golden(vector), whole, rows, mean, &MEAN);
+                if MODE != OWN {
+                    blend(&self.mean, out, [lanes, rows], weights, MODE == BY_ROW);
+                }
+            }
+        }
     }
 
     /// Rounds the root to 8 bits. `out` starts at its upper left sample.
@@ -96,14 +134,34 @@ impl<K: Kernels> Tile<K> {
 
 /// A root in the reference, in the plane's own samples.
 struct Place<'a, const S: usize> {
-    plane: &'a PaddedPlane,
+    planes: Planes<'a>,
     x: usize,
     y: usize,
 }
 
 impl<'a, const S: usize> Place<'a, S> {
-    fn source(&self, lane: usize, row: usize, vector: MotionVector) -> Source<'a> {
-        Source::new::<S>(self.plane, self.x + lane / S, self.y + row, vector)
+    fn source(&self, plane: &'a PaddedPlane, area: Area, vector: MotionVector) -> Source<'a> {
+        Source::new::<S>(plane, self.x + area.lane / S, self.y + area.row, vector)
+    }
+}
+
+multiversion! {
+    /// Blends `lanes` x `rows` values into others, with the weights of [`BY_ROW`] or [`BY_LANE`].
+    fn blend(from: &[i16], out: &mut [i16], size: [usize; 2], weights: &[[i16; 2]], by_row: bool) = blend_rows
+}
+
+#[inline(always)]
+fn blend_rows(from: &[i16], out: &mut [i16], [lanes, rows]: [usize; 2], weights: &[[i16; 2]], by_row: bool) {
+    let mix =
+        |a: i16, b: i16, [old, new]: [i16; 2]| ((i32::from(a) * i32::from(old) + i32::from(b) * i32::from(new) + 32) >> 6) as i16;
+    for (row, (from, out)) in from.chunks(STRIDE).zip(out.chunks_mut(STRIDE)).take(rows).enumerate() {
+        let values = out[..lanes].iter_mut().zip(&from[..lanes]);
+        if by_row {
+            let weights = weights[row];
+            values.for_each(|(out, &value)| *out = mix(*out, value, weights));
+        } else {
+            values.zip(weights).for_each(|((out, &value), &weights)| *out = mix(*out, value, weights));
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Squared errors of overlapped prediction, as a function of one leaf's vector.
 
 use super::decide::Inputs;
-use super::goal::{AREA, Goal, Parts};
+use super::goal::{AREA, Block, Goal, Parts, mixed_goals};
 use super::sources::{HALF, Side, Sources, Square};
-use crate::motion::{BlockField, CELL, Leaf, MotionVector};
+use crate::motion::{BlockField, CELL, Golden, Leaf, Motion, MotionVector};
 
 /// Neighbours' weights below this, in 1/64, are taken for none where only a vector's best value is asked for.
 const LEAST_WEIGHT: u8 = 8;
@@ -38,11 +38,25 @@ impl Goals {
         self.count == 0
     }
 
-    /// The squared error with a vector in the cells that were looked at; anything not below `limit` once it reaches that.
+    /// The squared error with a vector to the last frame alone in the cells that were looked at; anything not below `limit` once it
+    /// reaches that.
     pub fn error(&self, inputs: &Inputs, vector: MotionVector, limit: u64) -> u64 {
         let (samples, way) = inputs.quarters.plane(vector);
         // Errors are in 1/8 grey level.
         inputs.kernels.goals(&self.cells[..self.count], samples, way, limit.saturating_mul(64)) >> 6
+    }
+
+    /// As [`Self::error`], with any motion.
+    pub fn error_of(&self, inputs: &Inputs, motion: Motion, limit: u64) -> u64 {
+        let (cells, limit) = (&self.cells[..self.count], limit.saturating_mul(64));
+        let last = inputs.quarters.plane(motion.vector);
+        let golden = motion.golden.vector().zip(inputs.golden).map(|(vector, golden)| golden.plane(vector));
+        let error = match (golden, motion.golden) {
+            (None, _) => inputs.kernels.goals(cells, last.0, last.1, limit),
+            (Some(golden), Golden::Alone(_)) => inputs.kernels.goals(cells, golden.0, golden.1, limit),
+            (Some(golden), _) => mixed_goals(cells, last, golden, limit),
+        };
+        error >> 6
     }
 
     /// Looks at a square's cells and those around it, where an open square's vector has a weight of `least`.
@@ -90,21 +104,28 @@ impl Goals {
 
 /// Works out a cell's goal.
 fn fill(inputs: &Inputs, x: usize, y: usize, sources: &Sources, goal: &mut Goal) {
-    let stride = inputs.quarters.stride();
+    let mut means = [[0; AREA]; 5];
+    let [own_mean, upper_mean, lower_mean, left_mean, right_mean] = &mut means;
     let current = (&inputs.current.data[y * inputs.current.stride + x..], inputs.current.stride);
     // Whatever has no weight may be anything.
-    let side = |side: &Side, y: usize| match side.open || side.weights == [0; HALF] {
-        true => current,
-        false => (inputs.quarters.block(x, y, side.vector), stride),
-    };
+    fn side<'a>(inputs: &Inputs<'a>, current: Block<'a>, side: &Side, x: usize, y: usize, mean: &'a mut [u8; AREA]) -> Block<'a> {
+        match side.open || side.weights == [0; HALF] {
+            true => current,
+            false => predicted(inputs, side.motion, x, y, mean),
+        }
+    }
     let ([upper, lower], [left, right]) = (&sources.vertical, &sources.horizontal);
     // Of the vertical neighbours, a block begins with its half's first row.
-    let lower_block = if lower.open { (&current.0[HALF * current.1..], current.1) } else { side(lower, y + HALF) };
+    let lower_block = if lower.open {
+        (&current.0[HALF * current.1..], current.1)
+    } else {
+        side(inputs, current, lower, x, y + HALF, lower_mean)
+    };
     let parts = Parts {
         current,
-        own: if sources.open { current } else { (inputs.quarters.block(x, y, sources.vector), stride) },
-        vertical: [side(upper, y), lower_block],
-        horizontal: [side(left, y), side(right, y)],
+        own: if sources.open { current } else { predicted(inputs, sources.motion, x, y, own_mean) },
+        vertical: [side(inputs, current, upper, x, y, upper_mean), lower_block],
+        horizontal: [side(inputs, current, left, x, y, left_mean), side(inputs, current, right, x, y, right_mean)],
         weights: [join(upper.weights, lower.weights), join(left.weights, right.weights)],
         own_open: sources.open,
         vertical_open: [upper.open, lower.open],
@@ -116,6 +137,24 @@ fn fill(inputs: &Inputs, x: usize, y: usize, sources: &Sources, goal: &mut Goal)
     if width < CELL || height < CELL {
         for i in (0..AREA).filter(|i| i % CELL >= width || i / CELL >= height) {
             (goal.target[i], goal.weight[i]) = (0, 0);
+        }
+    }
+}
+
+/// What a motion predicts from (`x`, `y`) on, for a cell. `mean` holds it where two predictions are mixed.
+fn predicted<'a>(inputs: &Inputs<'a>, motion: Motion, x: usize, y: usize, mean: &'a mut [u8; AREA]) -> Block<'a> {
+    let last = (inputs.quarters.block(x, y, motion.vector), inputs.quarters.stride());
+    let golden = motion.golden.vector().zip(inputs.golden);
+    let golden = golden.map(|(vector, golden)| (golden.block(x, y, vector), golden.stride()));
+    match (golden, motion.golden) {
+        (None, _) => last,
+        (Some(golden), Golden::Alone(_)) => golden,
+        (Some(golden), _) => {
+            for (row, out) in mean.as_chunks_mut::<CELL>().0.iter_mut().enumerate() {
+                let (a, b) = (&last.0[row * last.1..][..CELL], &golden.0[row * golden.1..][..CELL]);
+                *out = std::array::from_fn(|i| a[i].midpoint(b[i]) + ((a[i] ^ b[i]) & 1));
+            }
+            (mean, CELL)
         }
     }
 }
@@ -134,7 +173,7 @@ mod tests {
     use crate::motion::search::hierarchy::Hierarchy;
     use crate::motion::search::kernels::Kernels;
     use crate::motion::search::quarters::Quarters;
-    use crate::motion::{BlockCompensator, MAX_LOG2, MIN_LOG2};
+    use crate::motion::{BlockCompensator, MAX_LOG2, MIN_LOG2, PaddedFrame, References};
     use rand::prelude::*;
 
     const SIZE: (usize, usize) = (192, 128);
@@ -162,20 +201,32 @@ mod tests {
             }
         } else {
             let vector = MotionVector { x: rng.random_range(-40..40), y: rng.random_range(-40..40) };
-            field.set(Leaf { row, col, log2, vector });
+            let leaf = Leaf { row, col, log2, vector };
+            field.set(leaf);
+            field.set_golden(&leaf, any_golden(rng));
         }
     }
 
-    fn with_inputs(test: impl Fn(&Inputs, &mut BlockField, &Plane, &mut SmallRng)) {
+    fn any_golden(rng: &mut SmallRng) -> Golden {
+        let vector = MotionVector { x: rng.random_range(-40..40), y: rng.random_range(-40..40) };
+        [Golden::Unused, Golden::Unused, Golden::Mixed(vector), Golden::Alone(vector)][rng.random_range(0..4)]
+    }
+
+    /// Also gives the planes of the last frame and of the golden one.
+    fn with_inputs(test: impl Fn(&Inputs, &mut BlockField, &[Plane; 2], &mut SmallRng)) {
         let mut rng = SmallRng::seed_from_u64(7);
-        let (current, reference) = (noise(&mut rng), noise(&mut rng));
-        let mut quarters = Quarters::default();
-        quarters.load(&reference, DISPLAY, 1);
+        let (current, references) = (noise(&mut rng), [noise(&mut rng), noise(&mut rng)]);
+        let [quarters, golden] = references.each_ref().map(|plane| {
+            let mut quarters = Quarters::default();
+            quarters.load(plane, DISPLAY, 1);
+            quarters
+        });
         let costs = MotionCoder::new(SIZE.0, SIZE.1).costs();
         let inputs = Inputs {
             current: &current,
             display: DISPLAY,
             quarters: &quarters,
+            golden: Some(&golden),
             hierarchy: &Hierarchy::default(),
             coder: Coder { costs: &costs, surroundings: Surroundings::new(SIZE, None) },
             price: 100,
@@ -187,22 +238,29 @@ mod tests {
             for (row, col) in [(0, 0), (0, 8), (0, 16), (8, 0), (8, 8), (8, 16)] {
                 grow(&mut rng, &mut field, row, col, MAX_LOG2);
             }
-            test(&inputs, &mut field, &reference, &mut rng);
+            test(&inputs, &mut field, &references, &mut rng);
         }
     }
 
     /// Squared error of the real prediction, in the whole visible picture.
-    fn real_error(inputs: &Inputs, field: &BlockField, reference: &Plane) -> f64 {
-        let (mut from, mut to) = (Frame::new(SIZE.0, SIZE.1), Frame::new(SIZE.0, SIZE.1));
-        *from.plane_mut(0) = reference.clone();
-        BlockCompensator::default().predict(&from, DISPLAY, field, 1, &mut to).unwrap();
+    fn real_error(inputs: &Inputs, field: &BlockField, planes: &[Plane; 2]) -> f64 {
+        let mut to = Frame::new(SIZE.0, SIZE.1);
+        let [last, golden] = planes.each_ref().map(|plane| {
+            let mut frame = Frame::new(SIZE.0, SIZE.1);
+            frame.plane_mut(0).clone_from(plane);
+            frame
+        });
+        let mut padded = PaddedFrame::default();
+        padded.load(&golden, DISPLAY, 1);
+        let references = References { last: &last, golden: Some(&padded) };
+        BlockCompensator::default().predict(references, DISPLAY, field, 1, &mut to).unwrap();
         let row = |y: usize| inputs.current.row(y)[..DISPLAY.0].iter().zip(to.plane(0).row(y));
         (0..DISPLAY.1).flat_map(row).map(|(&a, &b)| f64::from(a.abs_diff(b)).powi(2)).sum()
     }
 
     #[test]
     fn errors_are_those_of_the_real_prediction() {
-        with_inputs(|inputs, field, reference, _| {
+        with_inputs(|inputs, field, planes, _| {
             let mut goals = Goals::default();
             let mut sum = 0;
             for cell in (0..field.rows() * field.cols()).map(|i| (i / field.cols(), i % field.cols())) {
@@ -210,33 +268,36 @@ mod tests {
                 goals.look_at(inputs, field, None, 0, cell.0, cell.1);
                 sum += goals.error(inputs, MotionVector::default(), u64::MAX);
             }
-            let wanted = real_error(inputs, field, reference);
+            let wanted = real_error(inputs, field, planes);
             assert!((sum as f64 / wanted - 1.0).abs() < 1e-3, "{sum} {wanted}");
         });
     }
 
     #[test]
     fn the_change_of_a_leaf_changes_the_error_as_the_real_prediction_does() {
-        with_inputs(|inputs, field, reference, rng| {
+        with_inputs(|inputs, field, planes, rng| {
             let leaves: Vec<Leaf> = field.leaves().collect();
             for leaf in leaves.choose_multiple(rng, 12) {
-                let other = MotionVector { x: rng.random_range(-40..40), y: rng.random_range(-40..40) };
+                let vector = MotionVector { x: rng.random_range(-40..40), y: rng.random_range(-40..40) };
+                let (own, other) = (field.motion(leaf.row, leaf.col), Motion { vector, golden: any_golden(rng) });
                 let (mut goals, mut all) = (Goals::default(), Goals::default());
                 goals.look(inputs, field, Square::of(leaf), true, 1);
                 all.load_all(inputs, field, leaf);
-                let error = |goals: &Goals, vector| goals.error(inputs, vector, u64::MAX) as f64;
-                let change = |goals: &Goals| error(goals, other) - error(goals, leaf.vector);
-                let before = real_error(inputs, field, reference);
-                let own = error(&all, leaf.vector);
+                let error = |goals: &Goals, motion| goals.error_of(inputs, motion, u64::MAX) as f64;
+                let change = |goals: &Goals| error(goals, other) - error(goals, own);
+                let before = real_error(inputs, field, planes);
+                let now = error(&all, own);
                 let present = all.present_error(inputs, field, leaf) as f64;
-                assert!((present - own).abs() < 5e-3 * own + 50.0, "{leaf:?}: {present} {own}");
+                assert!((present - now).abs() < 5e-3 * now + 50.0, "{leaf:?}: {present} {now}");
                 all.load_all(inputs, field, leaf);
-                field.set(Leaf { vector: other, ..*leaf });
-                let wanted = real_error(inputs, field, reference) - before;
+                field.set(Leaf { vector: other.vector, ..*leaf });
+                field.set_golden(leaf, other.golden);
+                let wanted = real_error(inputs, field, planes) - before;
                 field.set(*leaf);
+                field.set_golden(leaf, own.golden);
                 for found in [change(&goals), change(&all)] {
                     // Roundings differ: a part of the error that changes.
-                    let tolerance = 5e-3 * (error(&goals, other) + error(&goals, leaf.vector)) + 50.0;
+                    let tolerance = 5e-3 * (error(&goals, other) + error(&goals, own)) + 50.0;
                     assert!((found - wanted).abs() < tolerance, "{leaf:?} to {other:?}: {found} {wanted} {tolerance}");
                 }
             }

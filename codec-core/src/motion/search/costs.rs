@@ -1,7 +1,7 @@
 //! The coder as the search sees it: costs in integers, so that sums do not depend on their order.
 
-use crate::motion::coding::{Candidates, MAX_CANDIDATES, MotionCosts, Surroundings};
-use crate::motion::{BlockField, MotionVector};
+use crate::motion::coding::{Candidates, GoldenContext, MAX_CANDIDATES, MotionCosts, Surroundings};
+use crate::motion::{BlockField, Golden, MotionVector};
 
 /// Bits are counted in units of 1 / this.
 pub(super) const BIT: u64 = 256;
@@ -54,6 +54,11 @@ impl Coder<'_> {
             Some((_, cost)) => cost,
             None => self.vector(options, vector),
         }
+    }
+
+    /// Of what a leaf takes from the golden frame.
+    pub fn golden(&self, context: GoldenContext, golden: Golden, predictor: MotionVector) -> u64 {
+        units(self.costs.golden(context, golden, predictor))
     }
 
     /// Of the flag that says whether a square is split.

@@ -24,6 +24,8 @@ pub(super) struct Thoroughness {
     pub optimism: f64,
     /// Rounds of the polishing passes at steps of a half and a quarter sample.
     pub polish_rounds: [usize; 2],
+    /// Rounds around vectors to the golden frame at steps of a whole, a half and a quarter sample.
+    pub golden_rounds: [usize; 3],
     /// Leaves are not polished if no vector around them differs by more than this, in quarter samples.
     pub alike: Option<u16>,
     /// Every vector of whole samples within so many columns and rows is a start.
@@ -36,6 +38,8 @@ pub(super) struct Inputs<'a> {
     pub current: &'a Plane,
     pub display: (usize, usize),
     pub quarters: &'a Quarters,
+    /// The golden frame, where it is another one than the reference.
+    pub golden: Option<&'a Quarters>,
     pub hierarchy: &'a Hierarchy,
     pub coder: Coder<'a>,
     /// Of a bit, in squared grey levels.

@@ -1,6 +1,7 @@
 //! What a vector that is still open should predict in one cell.
 
 use super::surface::Surface;
+use crate::kernels::simd::multiversion;
 use crate::motion::CELL;
 use crate::motion::overlap::UNIT;
 
@@ -113,6 +114,42 @@ pub(super) fn goals_any(goals: &[Goal], samples: &Surface, way: (i32, i32), limi
         }
     }
     sum
+}
+
+/// A plane and how far from their places the samples lie that predict in it.
+pub(super) type Moved<'a> = (&'a Surface, (i32, i32));
+
+/// As [`goals_any`], for the mean of two predictions.
+pub(super) fn mixed_goals(goals: &[Goal], a: Moved, b: Moved, limit: u64) -> u64 {
+    let mut sum = 0;
+    add_mixed_goals(goals, a, b, limit, &mut sum);
+    sum
+}
+
+multiversion! {
+    fn add_mixed_goals(goals: &[Goal], a: Moved, b: Moved, limit: u64, sum: &mut u64) = add_mixed_goals_any
+}
+
+#[inline(always)]
+fn add_mixed_goals_any(goals: &[Goal], a: Moved, b: Moved, limit: u64, sum: &mut u64) {
+    const MISSING: &str = "rows are longer than blocks";
+    for goal in goals {
+        let blocks = [a, b].map(|(samples, way)| (samples.block(goal.x + way.0, goal.y + way.1), samples.stride));
+        let mut squares = [0i32; CELL];
+        let lines = goal.target.as_chunks::<CELL>().0.iter().zip(goal.weight.as_chunks::<CELL>().0);
+        for (row, (target, weight)) in lines.enumerate() {
+            let [a, b] = blocks.map(|(block, stride)| block[row * stride..].first_chunk::<CELL>().expect(MISSING));
+            for i in 0..CELL {
+                let mean = (i16::from(a[i]) + i16::from(b[i]) + 1) >> 1;
+                let error = (target[i] - weight[i] * mean) >> 3;
+                squares[i] += i32::from(error) * i32::from(error);
+            }
+        }
+        *sum += squares.iter().map(|&square| square as u64).sum::<u64>();
+        if *sum >= limit {
+            break;
+        }
+    }
 }
 
 #[cfg(test)]

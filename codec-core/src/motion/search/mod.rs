@@ -1,11 +1,13 @@
 //! The encoder's search for block motion.
 //!
+//! In: a frame's luma, the reference's, and what the coder's choices cost. Out: a field, and what the prediction leaves.
+//!
 //! From coarse to fine: pictures at an eighth of the size (a quarter for small ones) are searched exhaustively over a wide window
 //! ([`coarse`]), then those at a quarter and at half the size around what was found ([`hierarchy`]). That gives candidates at full
 //! size, beside the neighbours' vectors, the last frame's and zero, whose errors are worked out for whole roots ([`table`]). From
 //! them [`decide`] chooses vectors and splits in coding order by J = squared error + price * bits, with the coder's own costs and
 //! predictors, on a reference that is interpolated once for all ([`quarters`]). At last [`polish`] goes over all leaves again and
-//! decides by the overlapped prediction ([`blend`]).
+//! decides by the overlapped prediction ([`blend`]), and [`golden`] decides what leaves take from the golden frame.
 
 mod around;
 mod blend;
@@ -13,6 +15,7 @@ mod coarse;
 mod costs;
 mod decide;
 mod goal;
+mod golden;
 mod hierarchy;
 mod interpolate;
 mod kernels;
@@ -30,7 +33,7 @@ mod tests;
 mod wavefront;
 
 use super::BlockField;
-use super::coding::{MotionCosts, Surroundings};
+use super::coding::{MotionCoder, Surroundings};
 use crate::frame::Plane;
 use costs::Coder;
 use decide::{Inputs, Thoroughness};
@@ -55,11 +58,13 @@ pub enum SearchEffort {
 /// What a search found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// The motion.
     pub field: BlockField,
     /// What is left to code after prediction from the reference, and what there would be without one: sums of transformed absolute
     /// differences at half the size, without the blocks' means. Only their ratio means something; in a new scene, prediction
     /// is no cheaper.
     pub inter_cost: u64,
+    /// See [`Self::inter_cost`].
     pub intra_cost: u64,
 }
 
@@ -70,6 +75,7 @@ pub struct BlockSearch {
     kernels: Kernels,
     current: Surface,
     quarters: Quarters,
+    golden: Quarters,
     hierarchy: Hierarchy,
     roots: Wavefront<Tools>,
 }
@@ -79,9 +85,11 @@ pub struct BlockSearch {
 struct Tools {
     table: table::Table,
     polish: polish::Polish,
+    golden: golden::GoldenPass,
 }
 
 impl BlockSearch {
+    /// A search with empty buffers.
     pub fn new(effort: SearchEffort) -> Self {
         Self {
             effort,
@@ -89,6 +97,7 @@ impl BlockSearch {
             kernels: Kernels::detect(),
             current: Surface::default(),
             quarters: Quarters::default(),
+            golden: Quarters::default(),
             hierarchy: Hierarchy::default(),
             roots: Wavefront::default(),
         }
@@ -101,21 +110,26 @@ impl BlockSearch {
         Self { every: Some(range), ..Self::new(SearchEffort::Slow) }
     }
 
+    /// Takes the luma plane of the golden frame, of which the upper left `display` part counts. Searches use it until there is another
+    /// one.
+    pub fn set_golden(&mut self, golden: &Plane, display: (usize, usize), threads: usize) {
+        self.golden.load(golden, display, threads);
+    }
+
     /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of 64), of which the upper
-    /// left `display` part (width, height) counts. `previous`: the last P-frame's field. `lambda`: weight of the mean squared error
-    /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it. `costs`: of the coder as it is before this frame.
+    /// left `display` part (width, height) counts. `coder`: as it is before this frame. The golden frame is used if there is one of
+    /// this size, and if the coder does not say that it is `reference` itself. `lambda`: weight of the mean squared error
+    /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it.
     /// `threads`: how many threads of the current rayon pool may take part; the result does not depend on it.
     ///
     /// # Panics
     /// If the planes differ in size, are of no coded size, or `display` is empty or larger than they are.
-    #[allow(clippy::too_many_arguments)]
     pub fn search(
         &mut self,
         current: &Plane,
         reference: &Plane,
         display: (usize, usize),
-        previous: Option<&BlockField>,
-        costs: &MotionCosts,
+        coder: &MotionCoder,
         lambda: f64,
         threads: usize,
     ) -> Found {
@@ -123,7 +137,8 @@ impl BlockSearch {
         assert!(size == (reference.width, reference.height), "planes of different sizes");
         assert!(display.0 > 0 && display.1 > 0 && display.0 <= size.0 && display.1 <= size.1, "{display:?} of {size:?}");
         let mut field = BlockField::still(size.0, size.1);
-        let previous = previous.filter(|p| (p.rows(), p.cols()) == (field.rows(), field.cols()));
+        let costs = coder.costs();
+        let previous = coder.previous().filter(|p| (p.rows(), p.cols()) == (field.rows(), field.cols()));
         // A free bit would make trees as deep as they can be; a price beyond this allows none anyway.
         let price = (255.0 * 255.0 / lambda).clamp(1.0, 1e6);
         let preset = Preset::of(self.effort);
@@ -133,12 +148,15 @@ impl BlockSearch {
         let whole = self.quarters.whole();
         self.hierarchy.run([&self.current, whole], preset.wide, preset.narrow, price, threads);
         self.hierarchy.sharpen(current, &self.quarters, preset.sharpening, price, self.kernels, threads);
+        let has_golden = self.golden.whole().size() == display && coder.track().is_apart();
+        let track = has_golden.then(|| coder.track());
         let inputs = Inputs {
             current,
             display,
             quarters: &self.quarters,
+            golden: track.map(|_| &self.golden),
             hierarchy: &self.hierarchy,
-            coder: Coder { costs, surroundings: Surroundings::new(display, previous) },
+            coder: Coder { costs: &costs, surroundings: Surroundings::new(display, previous) },
             price: price.round() as u64,
             kernels: self.kernels,
             thoroughness,
@@ -149,6 +167,9 @@ impl BlockSearch {
             if preset.joins {
                 self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.join(&inputs, field, row, col));
             }
+        }
+        if let Some(track) = track {
+            self.roots.run(&mut field, threads, |tools, field, row, col| tools.golden.run(&inputs, track, field, row, col));
         }
         let (inter_cost, intra_cost) = scene::costs(&self.hierarchy, &field, previous, threads);
         Found { field, inter_cost, intra_cost }

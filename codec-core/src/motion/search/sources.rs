@@ -1,7 +1,7 @@
 //! Where a cell's overlapped prediction comes from.
 
 use crate::motion::overlap::weights;
-use crate::motion::{BlockField, CELL, Leaf, MIN_LOG2, MotionVector};
+use crate::motion::{BlockField, CELL, Leaf, MIN_LOG2, Motion};
 
 /// Half of a cell's side: the narrowest overlap.
 pub(super) const HALF: usize = CELL / 2;
@@ -30,7 +30,7 @@ impl Square {
 /// What a neighbour's vector adds to half of a cell: rows or columns 0..4 or 4..8.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Side {
-    pub vector: MotionVector,
+    pub motion: Motion,
     /// The neighbour lies in the open square.
     pub open: bool,
     /// All 0 where no neighbour reaches.
@@ -39,7 +39,7 @@ pub(super) struct Side {
 
 /// All that predicts one cell. The vectors in an open square are not known yet.
 pub(super) struct Sources {
-    pub vector: MotionVector,
+    pub motion: Motion,
     pub open: bool,
     /// Above or below, for both halves of the rows.
     pub vertical: [Side; 2],
@@ -78,7 +78,7 @@ impl Sources {
             for (half, side) in sides.iter_mut().enumerate() {
                 let distance = distance + if far { last - half } else { half };
                 let weights = RAMPS[overlap][distance & 7][usize::from(far)];
-                *side = Side { vector: field.vector(r, c), open: weights != [0; HALF] && holds(r, c), weights };
+                *side = Side { motion: field.motion(r, c), open: weights != [0; HALF] && holds(r, c), weights };
             }
         };
         let mut vertical = [Side::default(); 2];
@@ -115,7 +115,7 @@ impl Sources {
                 sides(&mut horizontal, (row, left + n), 2 * (n - 1 - across), true);
             }
         }
-        Self { vector: field.vector(row, col), open: holds(row, col), vertical, horizontal }
+        Self { motion: field.motion(row, col), open: holds(row, col), vertical, horizontal }
     }
 
     /// Whether the open square's vector takes part with a weight of `least` anywhere.

@@ -1,11 +1,12 @@
 use super::*;
+use crate::entropy::SymbolWriter;
 use crate::motion::coding::MotionCoder;
-use crate::motion::{CELL, MotionVector, ROOT};
+use crate::motion::{CELL, Golden, Leaf, MotionVector, ROOT};
 use crate::quality::lambda;
 
 fn find(effort: SearchEffort, current: &Plane, reference: &Plane, display: (usize, usize), quality: f64) -> Found {
-    let costs = MotionCoder::new(current.width, current.height).costs();
-    BlockSearch::new(effort).search(current, reference, display, None, &costs, lambda(quality), 1)
+    let coder = MotionCoder::new(current.width, current.height);
+    BlockSearch::new(effort).search(current, reference, display, &coder, lambda(quality), 1)
 }
 
 /// 48 waves, between 8 and 60 samples long.
@@ -164,8 +165,8 @@ fn a_high_price_gives_few_leaves() {
         let counts = [8.0, 32.0, 63.0].map(leaves);
         assert!(counts[0] > counts[1] && counts[1] > 2 * counts[2], "{effort:?}: {counts:?}");
         // At the price of everything, one leaf a root remains.
-        let costs = MotionCoder::new(size.0, size.1).costs();
-        let found = BlockSearch::new(effort).search(&current, &reference, size, None, &costs, 1e-3, 1);
+        let coder = MotionCoder::new(size.0, size.1);
+        let found = BlockSearch::new(effort).search(&current, &reference, size, &coder, 1e-3, 1);
         assert_eq!(found.field, BlockField::still(size.0, size.1), "{effort:?}");
     }
 }
@@ -176,15 +177,47 @@ fn threads_and_earlier_searches_change_nothing() {
     let size = (448, 384);
     let reference = plane(size, texture);
     let current = plane(size, |x, y| texture(x + 3.0 * (y * 0.05).sin(), y + 3.0 * (x * 0.07).cos()));
+    let golden = plane(size, |x, y| texture(x + 1.0 + 3.0 * (y * 0.05).sin(), y + 3.0 * (x * 0.07).cos()));
     for effort in ALL {
-        let costs = MotionCoder::new(size.0, size.1).costs();
+        // Two frames on, where the golden frame is another one than the reference.
+        let mut coder = MotionCoder::new(size.0, size.1);
         let mut search = BlockSearch::new(effort);
-        let first = search.search(&current, &reference, size, None, &costs, 100.0, 1);
-        search.search(&reference, &current, (65, 70), Some(&first.field), &costs, 30.0, 2);
+        let first = search.search(&current, &reference, size, &coder, 100.0, 1);
+        coder.encode(&first.field, &mut SymbolWriter::new());
+        search.set_golden(&golden, size, 1);
+        let second = search.search(&current, &reference, size, &coder, 100.0, 1);
+        assert!(second.field.uses_golden(), "{effort:?}");
+        search.search(&reference, &current, (65, 70), &coder, 30.0, 2);
         for threads in [1, 2, 3, 8] {
-            let found = pool.install(|| search.search(&current, &reference, size, None, &costs, 100.0, threads));
-            assert_eq!(found, first, "{effort:?} {threads}");
+            let found = pool.install(|| search.search(&current, &reference, size, &coder, 100.0, threads));
+            assert_eq!(found, second, "{effort:?} {threads}");
         }
+    }
+}
+
+#[test]
+fn what_only_the_golden_frame_shows_comes_from_there() {
+    // Something hides a part of the last frame; the golden frame shows it, elsewhere by (8, -4) samples.
+    let size = (256, 192);
+    let current = plane(size, texture);
+    let golden = plane(size, |x, y| texture(x - 8.0, y + 4.0));
+    let hidden = |x: f32, y: f32| (64.0..192.0).contains(&x) && (64.0..128.0).contains(&y);
+    let reference = plane(size, |x, y| if hidden(x, y) { 30.0 } else { texture(x, y) });
+    for effort in ALL {
+        let mut coder = MotionCoder::new(size.0, size.1);
+        let mut moved = BlockField::still(size.0, size.1);
+        for leaf in moved.clone().leaves() {
+            moved.set(Leaf { vector: MotionVector { x: 32, y: -16 }, ..leaf });
+        }
+        coder.encode(&moved, &mut SymbolWriter::new());
+        let mut search = BlockSearch::new(effort);
+        search.set_golden(&golden, size, 1);
+        let found = search.search(&current, &reference, size, &coder, lambda(20.0), 1).field;
+        for (row, col) in (10..14).flat_map(|row| (10..20).map(move |col| (row, col))) {
+            let Golden::Alone(vector) = found.golden(row, col) else { panic!("{effort:?} {row} {col}") };
+            assert!(vector.x.abs_diff(32).max(vector.y.abs_diff(-16)) <= 2, "{effort:?} {row} {col}: {vector:?}");
+        }
+        assert_eq!(found.golden(3, 3), Golden::Unused, "{effort:?}");
     }
 }
 

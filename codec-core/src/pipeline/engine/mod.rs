@@ -1,4 +1,6 @@
 //! What runs the networks of a stream: integers on the processor or, where a build has it, libtorch.
+//!
+//! In: frames, and latents as integers. Out: latents in quantiser steps, and pictures. Which engine runs is decided here alone.
 
 mod integer;
 #[cfg(feature = "torch")]

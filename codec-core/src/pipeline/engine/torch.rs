@@ -61,13 +61,7 @@ impl TorchEngine {
 
     /// A frame as planes.
     fn planes(&self, frame: &Frame) -> Result<Planes> {
-        let (rows, cols) = (frame.height() as i64, frame.width() as i64);
-        let plane = |index: usize, rows: i64, cols: i64| -> Result<Tensor> {
-            let bytes = Tensor::f_from_slice(&frame.plane(index).data)?.f_view([1, 1, rows, cols])?.f_to_device(self.device)?;
-            Ok(bytes.f_to_kind(self.kind())?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
-        };
-        let uv = Tensor::f_cat(&[plane(1, rows / 2, cols / 2)?, plane(2, rows / 2, cols / 2)?], 1)?;
-        Ok(Planes { y: plane(0, rows, cols)?, uv })
+        Planes::from_frame(frame, self.device, self.kind())
     }
 
     /// A latent in quantiser steps.
@@ -85,21 +79,6 @@ impl TorchEngine {
             Part::Residual => Ok(&self.networks.residual),
         }
     }
-}
-
-/// Rounds planes to 8 bits and writes them.
-fn write(planes: &Planes, out: &mut Frame) -> Result<()> {
-    let planes = planes.rounded()?;
-    let bytes = |x: &Tensor, data: &mut Vec<u8>| -> Result<()> {
-        let x = x.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?;
-        let x = x.f_contiguous()?;
-        let count = x.numel();
-        data.resize(count, 0);
-        Ok(x.f_view([-1])?.f_copy_data(data, count)?)
-    };
-    bytes(&planes.y, &mut out.plane_mut(0).data)?;
-    bytes(&planes.uv.f_select(1, 0)?, &mut out.plane_mut(1).data)?;
-    bytes(&planes.uv.f_select(1, 1)?, &mut out.plane_mut(2).data)
 }
 
 /// A tensor `[1, channels, rows, cols]` as NHWC.
@@ -161,7 +140,7 @@ impl Engine for TorchEngine {
         self.run(|this| {
             let (branch, q) = (&this.networks.intra, this.quality(quality)?);
             let y = branch.coder.dequantise(&this.latent(latent)?, &q)?;
-            write(&unpack(&branch.synthesis.forward(&y, &q)?)?, out)
+            unpack(&branch.synthesis.forward(&y, &q)?)?.write_to(out)
         })
     }
 
@@ -180,7 +159,7 @@ impl Engine for TorchEngine {
             let packed = pack(&prediction.rolled(dy, dx)?)?;
             let y = this.networks.residual.coder.dequantise(&this.latent(latent)?, &q)?;
             let residual = unpack(&this.networks.residual_synthesis(&y, &packed, &q)?)?.rolled(-dy, -dx)?;
-            write(&prediction.add(&residual)?, out)
+            prediction.add(&residual)?.write_to(out)
         })
     }
 
@@ -189,7 +168,7 @@ impl Engine for TorchEngine {
             let q = this.quality(quality)?;
             let y = this.networks.flow_codec()?.coder.dequantise(&this.latent(latent)?, &q)?;
             let (motion, sigma) = this.networks.flow_field(&y, &q)?;
-            write(&this.networks.warped(&this.planes(reference)?, &motion, &sigma)?.frame, out)
+            this.networks.warped(&this.planes(reference)?, &motion, &sigma)?.frame.write_to(out)
         })
     }
 

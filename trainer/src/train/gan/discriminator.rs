@@ -2,7 +2,7 @@
 //! the detached latent, spectral norm on every convolution (Miyato et al., ICLR 2018).
 
 use anyhow::Result;
-use codec_core::nn::params::{Init, Scope};
+use codec_core::training::nn::params::{Init, Scope};
 use tch::{Kind, Tensor};
 
 /// Channels that the latent is brought to before it joins the image.
@@ -88,7 +88,7 @@ impl Discriminator {
 
     /// `rgb` `[N, 3, H, W]` in 0..=1, `latent` `[N, C, H/16, W/16]`. `frozen`: gradients reach the image alone.
     pub fn forward(&self, rgb: &Tensor, latent: &Tensor, frozen: bool) -> Result<Verdict> {
-        let act = |x: Tensor| Ok::<_, anyhow::Error>(codec_core::nn::layers::leaky(&x, SLOPE)?);
+        let act = |x: Tensor| Ok::<_, anyhow::Error>(codec_core::training::nn::activation::leaky(&x, SLOPE)?);
         let image = rgb.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?;
         let mut x = match &self.condition {
             Some(condition) => {
@@ -110,8 +110,8 @@ impl Discriminator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use codec_core::ParamStore;
-    use codec_core::nn::params::Builder;
+    use codec_core::training::nn::ParamStore;
+    use codec_core::training::nn::params::Builder;
     use tch::Device;
 
     #[test]

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
-use codec_core::nn::ops::Planes;
-use codec_core::nn::params::Builder;
-use codec_core::{ModelConfig, ParamStore};
+use codec_core::training::nn::ops::Planes;
+use codec_core::training::nn::params::Builder;
+use codec_core::training::nn::{ModelConfig, ParamStore};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 

@@ -14,7 +14,7 @@ fn responses(x: &Tensor) -> Result<Tensor> {
         [0.0, -0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0],
         [0.0, 0.25, 0.0, 0.25, -1.0, 0.25, 0.0, 0.25, 0.0],
     ];
-    let kernel = codec_core::nn::transfer::constant(kernels.as_flattened(), x.device())?.f_view([3, 1, 3, 3])?;
+    let kernel = codec_core::training::nn::transfer::constant(kernels.as_flattened(), x.device())?.f_view([3, 1, 3, 3])?;
     Ok(x.f_conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)?)
 }
 

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use codec_core::bitstream;
-use codec_core::nn::Networks;
-use codec_core::nn::codec::{CodedFrame, InterState, PreparedModel};
-use codec_core::nn::entropy::Quantiser;
-use codec_core::nn::ops::Planes;
+use codec_core::training::nn::Networks;
+use codec_core::training::nn::codec::{CodedFrame, InterState, PreparedModel};
+use codec_core::training::nn::entropy::Quantiser;
+use codec_core::training::nn::ops::Planes;
 use tch::Tensor;
 
 use super::examples::Examples;

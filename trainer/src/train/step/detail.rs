@@ -1,9 +1,9 @@
 //! The economical GAN stage.
 
 use anyhow::Result;
-use codec_core::nn::codec::{InterState, quality_tensor};
-use codec_core::nn::entropy::{Arithmetic, Quantiser};
-use codec_core::nn::ops::Planes;
+use codec_core::training::nn::codec::{InterState, quality_tensor};
+use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
+use codec_core::training::nn::ops::Planes;
 use tch::{Kind, Tensor};
 
 use super::coding::{coded_on, draw_shift, reference, shifted_losses};

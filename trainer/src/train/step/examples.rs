@@ -1,9 +1,9 @@
 //! What a step knows of the examples of its batch.
 
 use anyhow::Result;
-use codec_core::nn::codec::quality_tensor;
-use codec_core::nn::ops::Planes;
-use codec_core::nn::transfer::upload;
+use codec_core::training::nn::codec::quality_tensor;
+use codec_core::training::nn::ops::Planes;
+use codec_core::training::nn::transfer::upload;
 use tch::{Kind, Tensor};
 
 use super::{Rates, StepContext};

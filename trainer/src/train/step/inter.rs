@@ -1,9 +1,9 @@
 //! The P-stage.
 
 use anyhow::Result;
-use codec_core::nn::codec::{FlowState, InterState, MotionState, PreparedModel, quality_tensor};
-use codec_core::nn::entropy::{Arithmetic, Quantiser};
-use codec_core::nn::ops::Planes;
+use codec_core::training::nn::codec::{FlowState, InterState, MotionState, PreparedModel, quality_tensor};
+use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
+use codec_core::training::nn::ops::Planes;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 

@@ -1,7 +1,7 @@
 //! The I-stage.
 
 use anyhow::Result;
-use codec_core::nn::entropy::{Arithmetic, Quantiser};
+use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 
 use super::examples::{Examples, mean};
 use super::{Clip, StepContext, StepResult};

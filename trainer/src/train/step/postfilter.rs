@@ -1,9 +1,9 @@
 //! The stage of the postfilter.
 
 use anyhow::{Context, Error, Result};
-use codec_core::nn::codec::{CodedFrame, quality_tensor};
-use codec_core::nn::entropy::Arithmetic;
-use codec_core::nn::ops::Planes;
+use codec_core::training::nn::codec::{CodedFrame, quality_tensor};
+use codec_core::training::nn::entropy::Arithmetic;
+use codec_core::training::nn::ops::Planes;
 use tch::Kind;
 
 use super::coding::{coded_intra, coded_on, draw_shift, shifted_losses};

@@ -7,10 +7,10 @@ use rand::{Rng, SeedableRng};
 
 use super::generic::Generic;
 use super::tile::Kernels;
-use super::{BlockCompensator, OverlapMap};
+use super::{BlockCompensator, OverlapMap, PaddedFrame, References};
 use crate::Error;
 use crate::frame::{Frame, chroma_size};
-use crate::motion::{BlockField, CELL, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
+use crate::motion::{BlockField, CELL, Golden, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
 
 /// A frame of noise with flat and extreme parts.
 fn noise(rng: &mut SmallRng, width: usize, height: usize) -> Frame {
@@ -74,20 +74,41 @@ fn any_vector(rng: &mut SmallRng) -> MotionVector {
     };
     match rng.random_range(0..6) {
         0 => MotionVector { x: 5, y: -6 },
-        1 => MotionVector { x: i16::MIN, y: i16::MAX },
+        1 => MotionVector { x: -MAX_COMPONENT, y: MAX_COMPONENT },
         _ => MotionVector { x: component(rng), y: component(rng) },
     }
 }
 
-fn predict_with(kernels: impl Kernels, reference: &Frame, display: (usize, usize), field: &BlockField, threads: usize) -> Frame {
-    let mut out = Frame::new(reference.width(), reference.height());
-    BlockCompensator::default().predict_with(kernels, reference, display, field, threads, &mut out).unwrap();
+/// Has some of a field's leaves use the golden frame.
+fn use_golden(rng: &mut SmallRng, field: &mut BlockField) {
+    let leaves: Vec<Leaf> = field.leaves().collect();
+    for leaf in leaves {
+        let golden = match rng.random_range(0..5) {
+            0 => Golden::Mixed(any_vector(rng)),
+            1 => Golden::Alone(any_vector(rng)),
+            2 => Golden::Mixed(leaf.vector),
+            _ => Golden::Unused,
+        };
+        field.set_golden(&leaf, golden);
+    }
+}
+
+fn predict_with(
+    kernels: impl Kernels,
+    references: References,
+    display: (usize, usize),
+    field: &BlockField,
+    threads: usize,
+) -> Frame {
+    let mut out = Frame::new(references.last.width(), references.last.height());
+    BlockCompensator::default().predict_with(kernels, references, display, field, threads, &mut out).unwrap();
     out
 }
 
 fn predict(reference: &Frame, display: (usize, usize), field: &BlockField) -> Frame {
     let mut out = Frame::new(reference.width(), reference.height());
-    BlockCompensator::default().predict(reference, display, field, 1, &mut out).unwrap();
+    let references = References { last: reference, golden: None };
+    BlockCompensator::default().predict(references, display, field, 1, &mut out).unwrap();
     out
 }
 
@@ -97,21 +118,45 @@ fn all_paths_equal_the_specification() {
     let sizes = [(64, 64, 64, 64), (192, 128, 177, 101), (128, 192, 1, 1), (128, 64, 66, 63), (256, 128, 256, 120)];
     for (round, (width, height, shown_width, shown_height)) in sizes.into_iter().cycle().take(15).enumerate() {
         let reference = noise(&mut rng, width, height);
-        let field = random_field(&mut rng, width, height, any_vector);
+        let mut field = random_field(&mut rng, width, height, any_vector);
         let display = (shown_width, shown_height);
-        let wanted = slow::predict(&reference, display, &field);
+        let frame = noise(&mut rng, width, height);
+        use_golden(&mut rng, &mut field);
+        let mut golden = PaddedFrame::default();
+        golden.load(&frame, display, 1);
+        let references = References { last: &reference, golden: Some(&golden) };
+        let wanted = slow::predict(&reference, Some(&frame), display, &field);
         for threads in [0, 1, 2, 3, 8] {
             assert!(
-                predict_with(Generic::default(), &reference, display, &field, threads) == wanted,
+                predict_with(Generic::default(), references, display, &field, threads) == wanted,
                 "generic, {threads} threads, {round}"
             );
             #[cfg(target_arch = "x86_64")]
             if let Some(avx2) = super::avx2::Avx2::detect() {
-                let found = predict_with(avx2, &reference, display, &field, threads);
+                let found = predict_with(avx2, references, display, &field, threads);
                 assert!(found == wanted, "AVX2, {threads} threads, {round}");
             }
         }
-        assert!(predict(&reference, display, &field) == wanted);
+        // Without a golden frame, all leaves move as their vectors to the last frame say.
+        assert!(predict(&reference, display, &field) == slow::predict(&reference, None, display, &field));
+    }
+}
+
+#[test]
+fn a_golden_frame_that_is_the_last_one_predicts_as_that() {
+    let mut rng = SmallRng::seed_from_u64(8);
+    let reference = noise(&mut rng, 192, 128);
+    let display = (177, 101);
+    let mut field = random_field(&mut rng, 192, 128, any_vector);
+    let wanted = predict(&reference, display, &field);
+    let mut golden = PaddedFrame::default();
+    golden.load(&reference, display, 1);
+    let references = References { last: &reference, golden: Some(&golden) };
+    for golden in [Golden::Mixed, Golden::Alone] {
+        for leaf in field.leaves().collect::<Vec<_>>() {
+            field.set_golden(&leaf, golden(leaf.vector));
+        }
+        assert!(predict_with(Generic::default(), references, display, &field, 1) == wanted);
     }
 }
 
@@ -129,7 +174,10 @@ fn each_fraction_and_leaf_size_equals_the_specification() {
                     let vector = MotionVector { x: x - 16 * (i % 2) as i16, y: y + 24 * (j % 2) as i16 };
                     field.set(Leaf { row: i * n, col: j * n, log2, vector });
                 }
-                assert!(predict(&reference, (64, 64), &field) == slow::predict(&reference, (64, 64), &field), "{x} {y} {log2}");
+                assert!(
+                    predict(&reference, (64, 64), &field) == slow::predict(&reference, None, (64, 64), &field),
+                    "{x} {y} {log2}"
+                );
             }
         }
     }
@@ -158,8 +206,9 @@ fn extreme_samples_do_not_overflow() {
         let values = (0..64 * 64).map(|i| plane.at(i % 64, i / 64, field.vector(i / 64 / CELL, i % 64 / CELL)));
         let (low, high) = values.fold((0, 0), |(low, high): (i32, i32), v| (low.min(v), high.max(v)));
         assert_eq!((low, high), EXTREMES[inverted]);
-        let wanted = slow::predict(&reference, (64, 64), &field);
-        assert!(predict_with(Generic::default(), &reference, (64, 64), &field, 1) == wanted);
+        let wanted = slow::predict(&reference, None, (64, 64), &field);
+        let references = References { last: &reference, golden: None };
+        assert!(predict_with(Generic::default(), references, (64, 64), &field, 1) == wanted);
         assert!(predict(&reference, (64, 64), &field) == wanted);
     }
 }
@@ -211,7 +260,8 @@ fn wider_rows_and_used_buffers_make_no_difference() {
             plane.stride += 7;
             plane.data = vec![9; plane.stride * plane.height];
         }
-        compensator.predict(&reference, (width, height), &field, 2, &mut out).unwrap();
+        let references = References { last: &reference, golden: None };
+        compensator.predict(references, (width, height), &field, 2, &mut out).unwrap();
         assert!(out.crop_copy(width, height).unwrap() == predict(&reference, (width, height), &field));
     }
 }
@@ -243,7 +293,8 @@ fn the_overlap_map_makes_the_same_mixture() {
 fn wrong_sizes_are_refused() {
     let (frame, field) = (Frame::new(128, 64), BlockField::still(128, 64));
     let refused = |reference: &Frame, display, field: &BlockField, out: &Frame| {
-        let found = BlockCompensator::default().predict(reference, display, field, 1, &mut out.clone());
+        let references = References { last: reference, golden: None };
+        let found = BlockCompensator::default().predict(references, display, field, 1, &mut out.clone());
         assert!(matches!(found, Err(Error::InvalidConfig(_))));
     };
     refused(&Frame::new(128, 72), (128, 64), &field, &Frame::new(128, 72));
@@ -256,4 +307,9 @@ fn wrong_sizes_are_refused() {
     short.plane_mut(1).data.pop();
     refused(&short, (128, 64), &field, &frame);
     refused(&frame, (128, 64), &field, &short);
+    let mut golden = PaddedFrame::default();
+    golden.load(&frame, (127, 64), 1);
+    let references = References { last: &frame, golden: Some(&golden) };
+    let found = BlockCompensator::default().predict(references, (128, 64), &field, 1, &mut frame.clone());
+    assert!(matches!(found, Err(Error::InvalidConfig(message)) if message.contains("golden")));
 }

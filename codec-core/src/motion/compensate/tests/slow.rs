@@ -1,7 +1,7 @@
 //! Block prediction sample by sample, straight from the specification.
 
 use crate::frame::{Frame, chroma_size};
-use crate::motion::{BlockField, CELL, MotionVector, overlap};
+use crate::motion::{BlockField, CELL, Golden, Motion, MotionVector, overlap};
 
 const QUARTERS: [&[i32]; 4] = [
     &[0, 0, 0, 64, 0, 0, 0, 0],
@@ -58,12 +58,26 @@ impl<'a> Plane<'a> {
         (sum + 32) >> 6
     }
 
-    fn predict(&self, field: &BlockField) -> Vec<u8> {
+    /// The prediction of sample (x, y) with some motion, where `golden` is the golden frame's plane.
+    pub fn with(&self, golden: Option<&Self>, x: usize, y: usize, motion: Motion) -> i32 {
+        let last = self.at(x, y, motion.vector);
+        match (golden, motion.golden) {
+            (None, _) | (_, Golden::Unused) => last,
+            (Some(golden), Golden::Alone(vector)) => golden.at(x, y, vector),
+            (Some(golden), Golden::Mixed(vector)) => (last + golden.at(x, y, vector) + 1) >> 1,
+        }
+    }
+
+    fn predict(&self, golden: Option<&Self>, field: &BlockField) -> Vec<u8> {
+        let motion = |row, col| match golden {
+            Some(_) => field.motion(row, col),
+            None => Motion { vector: field.vector(row, col), golden: Golden::Unused },
+        };
         let (width, height) = (self.plane.width, self.plane.height);
         let cell = CELL / self.scale;
         let mut values: Vec<i32> = (0..width * height)
             .map(|i| (i % width, i / width))
-            .map(|(x, y)| self.at(x, y, field.vector(y / cell, x / cell)))
+            .map(|(x, y)| self.with(golden, x, y, motion(y / cell, x / cell)))
             .collect();
         for vertical in [true, false] {
             let old = values.clone();
@@ -76,8 +90,8 @@ impl<'a> Plane<'a> {
                         continue;
                     }
                     let (other_row, other_col) = (other_row as usize, other_col as usize);
-                    let vector = field.vector(other_row, other_col);
-                    if vector == leaf.vector {
+                    let other = motion(other_row, other_col);
+                    if other == motion(leaf.row, leaf.col) {
                         continue;
                     }
                     let overlap = (1usize << leaf.log2.min(field.log2(other_row, other_col))) / 2 / self.scale;
@@ -90,7 +104,7 @@ impl<'a> Plane<'a> {
                             let (dx, dy) = if vertical { (along, across) } else { (across, along) };
                             let (x, y) = (leaf.col * cell + dx, leaf.row * cell + dy);
                             let p = old[y * width + x];
-                            values[y * width + x] = p + ((weight * (self.at(x, y, vector) - p) + 32) >> 6);
+                            values[y * width + x] = p + ((weight * (self.with(golden, x, y, other) - p) + 32) >> 6);
                         }
                     }
                 }
@@ -100,10 +114,11 @@ impl<'a> Plane<'a> {
     }
 }
 
-pub fn predict(reference: &Frame, display: (usize, usize), field: &BlockField) -> Frame {
+pub fn predict(reference: &Frame, golden: Option<&Frame>, display: (usize, usize), field: &BlockField) -> Frame {
     let mut out = Frame::new(reference.width(), reference.height());
     for (index, plane) in out.planes_mut().iter_mut().enumerate() {
-        plane.data = Plane::new(reference, index, display).predict(field);
+        let golden = golden.map(|golden| Plane::new(golden, index, display));
+        plane.data = Plane::new(reference, index, display).predict(golden.as_ref(), field);
     }
     out
 }

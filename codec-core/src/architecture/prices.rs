@@ -33,7 +33,7 @@ impl BitPrices {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::ModelConfig;
+    use crate::architecture::ModelConfig;
 
     #[test]
     fn each_half_of_a_latent_has_both_kinds() {

@@ -13,10 +13,15 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransformConfig {
+    /// Channels at 1/8, or the base width.
     pub width: i64,
+    /// Blocks of the analysis at 1/8.
     pub analysis_blocks: usize,
+    /// Blocks of the synthesis at 1/8, or its residual blocks.
     pub synthesis_blocks: usize,
+    /// Channels at 1/16 (`rt` profile).
     pub deep_width: i64,
+    /// Blocks at 1/16 (`rt` profile).
     pub deep_blocks: usize,
     /// Channels of the latent at 1/16.
     pub latent: i64,
@@ -37,7 +42,9 @@ impl TransformConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowConfig {
+    /// Analysis and synthesis.
     pub transform: TransformConfig,
+    /// Entropy model of the latent.
     pub entropy: EntropyConfig,
 }
 
@@ -45,14 +52,19 @@ pub struct FlowConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
+    /// Network family.
     pub profile: Profile,
+    /// Transforms of I-frames.
     pub intra: TransformConfig,
     /// The flow codec of the `paper` profile. Without one, motion is vectors on quadtrees, which need no networks: see
     /// [`motion`](crate::motion).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow: Option<FlowConfig>,
+    /// Transforms of P-frames' residuals.
     pub residual: TransformConfig,
+    /// Entropy model of I-frames' latent.
     pub intra_entropy: EntropyConfig,
+    /// Entropy model of residuals' latent.
     pub residual_entropy: EntropyConfig,
     /// G_res also sees E_I of the prediction (the article's free latent).
     pub free_latent: bool,
@@ -80,7 +92,9 @@ pub const TEXTURE_SCALE: f64 = 1.0 / 32.0;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostfilterConfig {
+    /// Channels of a block.
     pub width: i64,
+    /// Blocks, one after the other.
     pub blocks: usize,
     /// Whether detail of the frame shown before is carried on (`rt` profile).
     #[serde(default)]
@@ -95,9 +109,7 @@ impl Default for PostfilterConfig {
 }
 
 /// Channels of a packed frame at 1/8: 8x8 luma samples and 4x4 samples of each chroma plane.
-pub const PACKED_CHANNELS: i64 = 96;
-/// Number of quality indices; index 0 is the best.
-pub const QUALITIES: usize = 64;
+pub const PACKED_CHANNELS: i64 = crate::kernels::PACKED_CHANNELS as i64;
 
 impl ModelConfig {
     /// The `rt` profile: 96 channels at 1/8, 192 at 1/16, 64 latent channels of the networks and 128 linear ones.

@@ -1,0 +1,82 @@
+//! What a decoder keeps of a stream from frame to frame.
+
+use std::collections::VecDeque;
+
+use super::reconstruct::Reconstructor;
+use super::shown::Shown;
+use crate::Result;
+use crate::bitstream::{SequenceHeader, prior_cells};
+use crate::entropy::LatentGrid;
+use crate::loopfilter::{FilterCoder, FilterParams};
+use crate::motion::{BlockField, MotionCoder};
+
+/// Frames whose synthesis is put off at most; each holds its latents.
+pub(super) const MAX_PENDING: usize = 64;
+
+/// A P-frame's motion, parsed.
+pub(super) enum ParsedMotion {
+    Blocks(BlockField),
+    /// Flow latent and its quality index (`paper` profile).
+    Flow(LatentGrid, u8),
+}
+
+/// A parsed P-frame.
+pub(super) struct InterFrame {
+    pub motion: ParsedMotion,
+    pub residual: LatentGrid,
+    pub residual_quality: u8,
+    pub shift: (i32, i32),
+    pub filter: Option<FilterParams>,
+    /// Its prediction has been made.
+    pub is_prepared: bool,
+}
+
+/// What parsing carries from frame to frame besides latents: adaptive models, reset by keyframes.
+pub(super) struct Adaptive {
+    pub motion: MotionCoder,
+    pub filter: FilterCoder,
+}
+
+/// What a decoded keyframe leaves for the frames after it.
+pub(super) struct Stream {
+    pub sequence: SequenceHeader,
+    pub last_number: u32,
+    /// CRC-32C of the last frame's symbols, `None` for a stand-in.
+    pub checksum: Option<u32>,
+    /// Filtered picture, `None` where the reconstruction itself is shown.
+    pub shown: Option<Shown>,
+    pub adaptive: Adaptive,
+    /// Frames that are parsed and whose synthesis no one has needed yet.
+    pub pending: VecDeque<InterFrame>,
+}
+
+impl Stream {
+    /// Temporal priors of the next frame's flow and residual latents; the residual is shifted by `shift`.
+    pub fn priors(&self, reconstructor: &Reconstructor, shift: (i32, i32)) -> (Option<LatentGrid>, Option<LatentGrid>) {
+        match self.pending.back() {
+            Some(last) => {
+                let (dy, dx) = prior_cells(last.shift, shift);
+                let flow = match &last.motion {
+                    ParsedMotion::Flow(latent, _) => Some(latent.clone()),
+                    ParsedMotion::Blocks(_) => None,
+                };
+                (flow, Some(last.residual.rolled(dy, dx)))
+            }
+            None => (reconstructor.flow_prior().cloned(), reconstructor.residual_prior(shift)),
+        }
+    }
+
+    /// Runs the synthesis that was put off.
+    pub fn catch_up(&mut self, reconstructor: &mut Reconstructor) -> Result<()> {
+        while let Some(frame) = self.pending.pop_front() {
+            match frame.motion {
+                ParsedMotion::Blocks(field) if frame.is_prepared => reconstructor.accept(field),
+                ParsedMotion::Blocks(field) => reconstructor.predict_blocks(field)?,
+                ParsedMotion::Flow(latent, quality) => reconstructor.predict_flow(latent, quality)?,
+            }
+            reconstructor.residual(frame.residual, frame.residual_quality, frame.shift)?;
+            reconstructor.filter(frame.filter.as_ref());
+        }
+        Ok(())
+    }
+}
