@@ -211,3 +211,81 @@ impl Settings {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use codec_core::bitstream::VideoInfo;
+    use codec_core::{DeviceSpec, ModelSource};
+
+    use super::*;
+
+    fn settings(values: &[(&str, glib::Value)]) -> Settings {
+        let mut settings = Settings::default();
+        for (name, value) in values {
+            settings.set(name, value);
+            assert_eq!(format!("{:?}", settings.get(name)), format!("{value:?}"), "{name}");
+        }
+        settings
+    }
+
+    fn config(values: &[(&str, glib::Value)]) -> EncoderConfig {
+        settings(values).encoder_config(VideoInfo::default()).unwrap()
+    }
+
+    #[test]
+    fn every_property_reaches_the_encoder() {
+        let config = config(&[
+            ("quality", 40u32.to_value()),
+            ("key-int-max", 77u32.to_value()),
+            ("key-int-min", 5u32.to_value()),
+            ("scene-cut", false.to_value()),
+            ("detail", 0.5f64.to_value()),
+            ("speed-preset", SpeedPreset::Slow.to_value()),
+            ("max-memory", 3u32.to_value()),
+            ("threads", 2u32.to_value()),
+            ("device", Some("cuda:1").to_value()),
+            ("model-file", Some("/a/model").to_value()),
+        ]);
+        assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (40, 77, 5, false));
+        assert_eq!((config.detail, config.max_memory, config.threads), (0.5, Some(3 << 20), 2));
+        assert!(matches!(config.speed, Speed::Slow) && matches!(config.rate, RateMode::Quality));
+        assert!(matches!(config.device, DeviceSpec::Cuda(1)));
+        assert!(matches!(&config.model, ModelSource::File(path) if path.to_str() == Some("/a/model")));
+    }
+
+    #[test]
+    fn unset_properties_mean_the_documented_defaults() {
+        let config = config(&[]);
+        assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (32, 250, 12, true));
+        assert_eq!((config.detail, config.max_memory, config.threads), (0.0, None, 0));
+        assert!(matches!(config.speed, Speed::Medium) && matches!(config.model, ModelSource::Embedded));
+        let fast = [("speed-preset", SpeedPreset::Fast.to_value()), ("model-file", Some("").to_value())];
+        let config = settings(&fast).encoder_config(VideoInfo::default()).unwrap();
+        assert!(matches!(config.speed, Speed::Fast) && matches!(config.model, ModelSource::Embedded));
+    }
+
+    #[test]
+    fn bitrates_are_kilobits_and_buffers_milliseconds() {
+        let rate = |control: RateControl, max: u32| {
+            settings(&[
+                ("rate-control", control.to_value()),
+                ("bitrate", 400u32.to_value()),
+                ("max-bitrate", max.to_value()),
+                ("vbv-buffer", 600u32.to_value()),
+            ])
+            .rate()
+        };
+        assert_eq!(rate(RateControl::Cbr, 900), RateMode::Constant { bitrate: 400e3, buffer: 0.6 });
+        // None: twice the bitrate; too little: the bitrate.
+        for (max, max_bitrate) in [(900, 900e3), (0, 800e3), (100, 400e3)] {
+            assert_eq!(rate(RateControl::Vbr, max), RateMode::Variable { bitrate: 400e3, max_bitrate, buffer: 0.6 });
+        }
+        assert_eq!(rate(RateControl::Quality, 0), RateMode::Quality);
+    }
+
+    #[test]
+    fn a_device_that_is_none_is_refused() {
+        let settings = settings(&[("device", Some("abacus").to_value())]);
+        assert!(settings.encoder_config(VideoInfo::default()).is_err());
+    }
+}
