@@ -196,7 +196,7 @@ fn keyframes_are_better_unless_the_buffer_is_full() {
     assert_eq!(inter.quality - key.quality, 6);
     // So little room that the quality follows from it: the size model says which.
     let mut full = settled(CONSTANT);
-    full.report(false, 40, 280e3);
+    full.report(false, 40, 286e3);
     let expected = full.log_size[1];
     let key = full.plan(true, Some(0.0)).unwrap();
     let needed = (expected - (full.room() * I_SHARE).ln()) / LOG_SIZE_PER_STEP;
