@@ -61,7 +61,7 @@ pub(super) const NONZERO: [u8; NONZEROS] = [
     46, 159, 121, 213, 122, 226,
     40, 157, 127, 220, 158, 213,
     // To the golden frame.
-    128, 128, 128, 128,
+    59, 128, 31, 176,
 ];
 
 /// By component, and what the last frame makes likely.
@@ -69,7 +69,8 @@ pub(super) const NONZERO: [u8; NONZEROS] = [
 pub(super) const NEGATIVE: [u8; NEGATIVES] = [
     173, 155, 127, 99, 86,
     164, 153, 124, 93, 96,
-    128, 128,
+    // To the golden frame.
+    120, 124,
 ];
 
 /// By component and class.
@@ -77,21 +78,22 @@ pub(super) const NEGATIVE: [u8; NEGATIVES] = [
 pub(super) const SECOND: [u8; SECONDS] = [
     128, 146, 166, 124, 79, 88, 100, 112, 115, 115, 115, 115, 115, 115,
     128, 150, 147, 95, 71, 88, 103, 112, 115, 115, 115, 115, 115, 115,
-    128, 128, 128, 110, 110, 110, 110, 110, 110, 110, 110, 110, 110, 110,
-    128, 128, 128, 110, 110, 110, 110, 110, 110, 110, 110, 110, 110, 110,
+    // To the golden frame.
+    128, 118, 134, 89, 92, 97, 116, 109, 110, 100, 100, 100, 100, 100,
+    128, 118, 134, 89, 92, 97, 116, 109, 110, 100, 100, 100, 100, 100,
 ];
 
 /// By size from 8 up, neighbours that use the golden frame, and whether the last frame did here.
 #[rustfmt::skip]
 pub(super) const GOLDEN: [u8; GOLDENS] = [
-    16, 64, 64, 128, 128, 180,
-    16, 64, 64, 128, 128, 180,
-    16, 64, 64, 128, 128, 180,
-    16, 64, 64, 128, 128, 180,
+    8, 39, 34, 118, 75, 165,
+    5, 73, 34, 130, 111, 175,
+    5, 58, 49, 133, 111, 164,
+    7, 54, 58, 132, 147, 169,
 ];
 
 /// By neighbours that use it alone.
-pub(super) const ALONE: [u8; ALONES] = [64, 128, 180];
+pub(super) const ALONE: [u8; ALONES] = [100, 189, 222];
 
 /// By size from 8 up, spread and side.
 #[rustfmt::skip]
@@ -126,7 +128,7 @@ const BEYOND: [[u8; CLASSES - 1]; SIZES * SPREADS * SIDES] = [
 ];
 
 /// The same of vectors to the golden frame.
-const GOLDEN_BEYOND: [u8; CLASSES - 1] = [128, 128, 128, 128, 128, 128, 128, 100, 100, 100, 100, 100, 100];
+const GOLDEN_BEYOND: [u8; CLASSES - 1] = [78, 174, 193, 194, 193, 176, 139, 132, 67, 40, 40, 40, 40];
 
 /// Of a row of models; alike for x and y and whatever x's difference.
 pub(super) fn beyond(row: usize) -> [u8; CLASSES - 1] {
