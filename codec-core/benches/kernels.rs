@@ -87,7 +87,7 @@ fn blocks(c: &mut Criterion) {
             });
         }
     }
-    c.bench_function("overlap map", |b| b.iter(|| OverlapMap::of(black_box(&moving))));
+    c.bench_function("overlap map", |b| b.iter(|| OverlapMap::of(black_box(&moving), true)));
     // What is to be found is what was just predicted.
     let mut current = Frame::new(WIDTH, HEIGHT);
     compensator.predict(References { last: &reference, golden: None }, display, &moving, 1, &mut current).expect("sizes agree");

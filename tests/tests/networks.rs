@@ -1,5 +1,7 @@
 //! What the trainer computes on tensors is what the codec does on integers and 8-bit frames.
 
+use std::sync::Arc;
+
 use codec_core::bitstream;
 use codec_core::frame::{Frame, Plane};
 use codec_core::training::entropy::{MEAN_OVERHEAD_BYTES, SymbolWriter};
@@ -11,9 +13,9 @@ use codec_core::training::kernels::sharpen::{BANDS, CHANNELS};
 use codec_core::training::kernels::{self, PACKED_CHANNELS};
 use codec_core::training::loopfilter::{FilterCoder, LoopFilter};
 use codec_core::training::model::{Model, ModelSource, load_networks};
-use codec_core::training::motion::{BlockCompensator, BlockSearch, MotionCoder, SearchEffort};
+use codec_core::training::motion::{BlockCompensator, BlockSearch, MotionCoder, PaddedFrame, References, SearchEffort};
 use codec_core::training::nn::Precision;
-use codec_core::training::nn::blocks::BlockMotion;
+use codec_core::training::nn::blocks::{BlockHistory, BlockMotion};
 use codec_core::training::nn::codec::{CodedFrame, Motion, quality_tensor};
 use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::training::nn::ops::{Planes, add_detail, pack, sharpen};
@@ -83,23 +85,20 @@ fn frame(planes: &Planes) -> Frame {
 }
 
 /// The encoder's motion from a frame to its reference, and its bits.
-fn motion(frame: &Frame, reference: &Frame, coder: &mut MotionCoder, quality: u8) -> BlockMotion {
+fn motion(frame: &Frame, reference: &Frame, golden: &Arc<Frame>, coder: &mut MotionCoder, quality: u8) -> BlockMotion {
     let size = (frame.width(), frame.height());
     let lambda = codec_core::training::quality::lambda(f64::from(quality));
-    let found = BlockSearch::new(SearchEffort::Medium).search(
-        frame.plane(0),
-        reference.plane(0),
-        size,
-        coder.previous(),
-        &coder.costs(),
-        lambda,
-        1,
-    );
+    let mut search = BlockSearch::new(SearchEffort::Medium);
+    search.set_golden(golden.plane(0), size, 1);
+    let found = search.search(frame.plane(0), reference.plane(0), size, coder, lambda, 1);
     let mut writer = SymbolWriter::new();
     coder.encode(&found.field, &mut writer);
-    let mut prediction = Frame::new(size.0, size.1);
-    BlockCompensator::default().predict(reference, size, &found.field, 1, &mut prediction).unwrap();
-    BlockMotion::new(vec![found.field], planes(&prediction), &[writer.bits() as f32], Device::Cpu).unwrap()
+    let (mut prediction, mut padded) = (Frame::new(size.0, size.1), PaddedFrame::default());
+    padded.load(golden, size, 1);
+    let references = References { last: reference, golden: Some(&padded) };
+    BlockCompensator::default().predict(references, size, coder.previous().unwrap(), 1, &mut prediction).unwrap();
+    let history = BlockHistory { coder: coder.clone(), golden: Arc::clone(golden) };
+    BlockMotion::new(vec![history], planes(&prediction), &[writer.bits() as f32], Device::Cpu).unwrap()
 }
 
 /// A clip as the trainer codes it, at the qualities of a stream of `quality`, with the bits of the loop filter. `references` are the
@@ -109,6 +108,7 @@ fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8
     let prepared = networks.prepare(Arithmetic::Integer).unwrap();
     let [q_intra, q] = qualities(model, quality);
     let size = (frames[0].width(), frames[0].height());
+    let golden = Arc::new(references[0].clone());
     let (mut motion_coder, mut filter_coder) = (MotionCoder::new(size.0, size.1), FilterCoder::new(size));
     let mut filter = |original: &Frame, coded: &CodedFrame, q: u8| {
         let lambda = codec_core::training::quality::lambda(f64::from(q));
@@ -124,7 +124,7 @@ fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8
         // The seed that the encoder uses.
         let (dy, dx) = bitstream::shift(0x4e47_4331, t as u32);
         let shift = (i64::from(dy), i64::from(dx));
-        let blocks = motion(frame, &references[t - 1], &mut motion_coder, quality);
+        let blocks = motion(frame, &references[t - 1], &golden, &mut motion_coder, quality);
         let (target, reference) = (planes(frame), planes(&references[t - 1]));
         let (state, motion) = (coded[t - 1].0.inter.as_ref(), Motion::Blocks(blocks));
         let inter = networks.inter_frame(&prepared, &target, &reference, motion, &q, state, shift, &mut Quantiser::Hard).unwrap();

@@ -4,7 +4,7 @@
 //! neighbouring cell also predicts the samples next to it, over half of the smaller of both leaves. First the upper and the lower
 //! side are blended, then the left and the right one, into what the first made; a sample thus has at most three predictions.
 
-use super::MotionVector;
+use super::Motion;
 
 /// Weights are in units of 1 / this.
 pub const UNIT: i32 = 64;
@@ -31,8 +31,8 @@ pub const SQUARE: usize = 4;
 /// What predicts the samples of one square: own (1 - v) (1 - h) + vertical v (1 - h) + horizontal h.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mixture {
-    /// The leaf's own vector, that of the vertical and that of the horizontal neighbour.
-    pub vectors: [MotionVector; 3],
+    /// The leaf's own motion, that of the vertical and that of the horizontal neighbour.
+    pub motion: [Motion; 3],
     /// Weights of the vertical neighbour in each row of the square.
     pub vertical: [u8; SQUARE],
     /// Weights of the horizontal neighbour in each column.

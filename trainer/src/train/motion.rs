@@ -2,16 +2,17 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use codec_core::frame::{Frame, Plane};
 use codec_core::training::entropy::SymbolWriter;
 use codec_core::training::flow::{DisFlow, FlowEstimator};
 use codec_core::training::motion::search::{BlockSearch, SearchEffort};
-use codec_core::training::motion::{BlockCompensator, BlockField, MotionCoder};
+use codec_core::training::motion::{BlockCompensator, MotionCoder, PaddedFrame, References};
 use codec_core::training::nn::ModelConfig;
-use codec_core::training::nn::blocks::BlockMotion;
-use codec_core::training::nn::codec::Motion;
+use codec_core::training::nn::blocks::{BlockHistory, BlockMotion};
+use codec_core::training::nn::codec::{InterState, Motion, MotionState};
 use codec_core::training::nn::ops::Planes;
 use codec_core::training::nn::transfer::{download, upload};
 use codec_core::training::nn::uflow::{UFlow, UFlowEstimator};
@@ -71,11 +72,13 @@ enum Method {
 struct BlockTools {
     search: BlockSearch,
     compensator: BlockCompensator,
+    golden: PaddedFrame,
 }
 
 impl Default for BlockTools {
     fn default() -> Self {
-        Self { search: BlockSearch::new(SearchEffort::Medium), compensator: BlockCompensator::default() }
+        let search = BlockSearch::new(SearchEffort::Medium);
+        Self { search, compensator: BlockCompensator::default(), golden: PaddedFrame::default() }
     }
 }
 
@@ -86,7 +89,7 @@ thread_local! {
 
 /// What the block search of one example gives.
 struct Searched {
-    field: BlockField,
+    history: BlockHistory,
     prediction: Frame,
     bits: f32,
 }
@@ -103,15 +106,21 @@ impl MotionFinder {
     }
 
     /// Motion from each frame to its reference for examples of these quality indices; without gradient. The search sees 8 bits, as in
-    /// the encoder.
-    pub fn find(&self, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
+    /// the encoder. `previous`: state of the reference, `None` if that is an I-frame, which is then the golden frame, too.
+    pub fn find(&self, frame: &Planes, reference: &Planes, qualities: &[u8], previous: Option<&InterState>) -> Result<Motion> {
         match &self.method {
-            Method::Blocks => self.blocks(frame, reference, qualities),
+            Method::Blocks => {
+                let history = previous.and_then(|previous| match &previous.motion {
+                    MotionState::Blocks(blocks) => Some(&blocks.history[..]),
+                    MotionState::Flow(_) => None,
+                });
+                self.blocks(frame, reference, qualities, history)
+            }
             Method::Flow(estimator) => self.flow(&mut **estimator.borrow_mut(), frame, reference, qualities),
         }
     }
 
-    fn blocks(&self, frame: &Planes, reference: &Planes, qualities: &[u8]) -> Result<Motion> {
+    fn blocks(&self, frame: &Planes, reference: &Planes, qualities: &[u8], history: Option<&[BlockHistory]>) -> Result<Motion> {
         let (n, _, h, w) = frame.y.size4()?;
         let (height, width) = (h as usize, w as usize);
         let samples = samples(&[&frame.y, &reference.y, &reference.uv])?;
@@ -125,16 +134,26 @@ impl MotionFinder {
             y.data.copy_from_slice(&luma[example * size..][..size]);
             u.data.copy_from_slice(&chroma[2 * example * quarter..][..quarter]);
             v.data.copy_from_slice(&chroma[(2 * example + 1) * quarter..][..quarter]);
-            // Each frame for itself: what vectors cost after others matters little here.
-            let mut coder = MotionCoder::new(width, height);
-            let price = lambda(f64::from(qualities[example]));
+            let BlockTools { search, compensator, golden } = tools;
             let display = (width, height);
-            let found = tools.search.search(&plane, reference.plane(0), display, None, &coder.costs(), price, 1);
+            let mut history = match history {
+                Some(history) => history[example].clone(),
+                None => BlockHistory { coder: MotionCoder::new(width, height), golden: Arc::new(reference.clone()) },
+            };
+            // A thread's examples take turns.
+            if history.coder.track().is_apart() {
+                search.set_golden(history.golden.plane(0), display, 1);
+            }
+            golden.load(&history.golden, display, 1);
+            let price = lambda(f64::from(qualities[example]));
+            let found = search.search(&plane, reference.plane(0), display, &history.coder, price, 1);
             let mut writer = SymbolWriter::new();
-            coder.encode(&found.field, &mut writer);
+            history.coder.encode(&found.field, &mut writer);
+            let field = history.coder.previous().expect("a field was coded");
             let mut prediction = Frame::new(width, height);
-            tools.compensator.predict(&reference, display, &found.field, 1, &mut prediction)?;
-            Ok(Searched { field: found.field, prediction, bits: writer.bits() as f32 })
+            let references = References { last: &reference, golden: Some(golden) };
+            compensator.predict(references, display, field, 1, &mut prediction)?;
+            Ok(Searched { history, prediction, bits: writer.bits() as f32 })
         };
         let work = |example| TOOLS.with_borrow_mut(|tools| search(example, tools));
         // A device waits for all of them; on the CPU every worker has one core.
@@ -145,8 +164,8 @@ impl MotionFinder {
         };
         let exact = self.planes(&searched, (n, h, w))?;
         let bits: Vec<f32> = searched.iter().map(|s| s.bits).collect();
-        let fields = searched.into_iter().map(|s| s.field).collect();
-        Ok(Motion::Blocks(BlockMotion::new(fields, exact, &bits, self.device)?))
+        let history = searched.into_iter().map(|s| s.history).collect();
+        Ok(Motion::Blocks(BlockMotion::new(history, exact, &bits, self.device)?))
     }
 
     /// Predictions as tensors.
@@ -207,7 +226,9 @@ mod tests {
     fn flow_points_from_each_frame_to_its_reference() {
         let [moved, still] = moved();
         let finder = MotionFinder::open(&ModelConfig::paper(), &FlowSource::Dis, Device::Cpu).unwrap();
-        let Motion::Flow(flow) = finder.find(&moved, &still, &[20, 40]).unwrap() else { panic!("the paper profile has a flow") };
+        let Motion::Flow(flow) = finder.find(&moved, &still, &[20, 40], None).unwrap() else {
+            panic!("the paper profile has a flow")
+        };
         assert_eq!(flow.size(), [2, 2, 32, 32]);
         let inner = flow.narrow(2, 8, 16).narrow(3, 8, 16);
         let mean = |part| inner.narrow(1, part, 1).mean(Kind::Float).double_value(&[]);
@@ -219,7 +240,7 @@ mod tests {
         let [moved, still] = moved();
         let finder = MotionFinder::open(&ModelConfig::rt(), &FlowSource::Dis, Device::Cpu).unwrap();
         let reference = Planes { y: still.y.copy().set_requires_grad(true), uv: still.uv.copy().set_requires_grad(true) };
-        let Motion::Blocks(blocks) = finder.find(&moved, &reference, &[20, 40]).unwrap() else { panic!("rt has blocks") };
+        let Motion::Blocks(blocks) = finder.find(&moved, &reference, &[20, 40], None).unwrap() else { panic!("rt has blocks") };
         let prediction = blocks.predict(&reference).unwrap();
         let inner = |t: &Tensor| t.narrow(2, 16, 96).narrow(3, 16, 96);
         let error = (inner(&prediction.y) - inner(&moved.y)).abs().max().double_value(&[]);

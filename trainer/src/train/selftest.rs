@@ -142,9 +142,9 @@ fn time_motion(start: &Checkpoint, batch: &ClipBatch, device: Device) -> Result<
     let clip = clip_on_device(batch, device)?;
     let [reference, .., frame] = &clip.frames[..] else { return Ok(0.0) };
     let qualities: Vec<u8> = (0..batch.batch).map(|i| (i * 37 % 64) as u8).collect();
-    motion.find(frame, reference, &qualities)?;
+    motion.find(frame, reference, &qualities, None)?;
     let begin = Instant::now();
-    (0..REPEATS).try_for_each(|_| motion.find(frame, reference, &qualities).map(|_| ()))?;
+    (0..REPEATS).try_for_each(|_| motion.find(frame, reference, &qualities, None).map(|_| ()))?;
     Ok(begin.elapsed().as_secs_f64() * 1e3 / f64::from(REPEATS))
 }
 

@@ -122,7 +122,7 @@ fn measure(
             &prepared,
             frame,
             &previous,
-            motion.find(frame, &previous, &vec![quality; examples as usize])?,
+            motion.find(frame, &previous, &vec![quality; examples as usize], state.as_ref())?,
             &q,
             state.as_ref(),
             shift,

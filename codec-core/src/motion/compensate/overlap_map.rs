@@ -2,18 +2,17 @@
 
 use super::strips::{CELLS, Cells, Pass, ramp};
 use crate::motion::overlap::{Mixture, SQUARE};
-use crate::motion::{BlockField, CELL, MotionVector};
+use crate::motion::{BlockField, CELL, Golden, Motion};
 
-/// Up to three vectors for each luma sample, and the weights of their predictions, in row order.
+/// The motion of up to three leaves for each luma sample, and the weights of their predictions, in row order.
 ///
-/// A luma sample's prediction is ((64 - h) ((64 - v) P0 + v P1) + 64 h P2) / 4096, where P0, P1 and P2 are the reference's values
-/// along `vectors`, v is `vertical` and h is `horizontal`; [`BlockCompensator`](super::BlockCompensator) differs by its roundings
+/// A luma sample's prediction is ((64 - h) ((64 - v) P0 + v P1) + 64 h P2) / 4096, where P0, P1 and P2 are what each `motion`
+/// predicts, v is `vertical` and h is `horizontal`; [`BlockCompensator`](super::BlockCompensator) differs by its roundings
 /// only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverlapMap {
-    /// Of the leaf itself, of its upper or lower neighbour and of its left or right one. Where a weight is 0, the vector is the
-    /// leaf's own.
-    pub vectors: [Vec<MotionVector>; 3],
+    /// Of the leaf itself, of its upper or lower neighbour and of its left or right one. Where a weight is 0, it is the leaf's own.
+    pub motion: [Vec<Motion>; 3],
     /// Weight of the upper or lower neighbour, in units of 1/64: 0..=31.
     pub vertical: Vec<u8>,
     /// Weight of the left or right neighbour, in units of 1/64: 0..=31.
@@ -21,17 +20,18 @@ pub struct OverlapMap {
 }
 
 impl OverlapMap {
-    /// The map of a field, for all luma samples of the coded size.
-    pub fn of(field: &BlockField) -> Self {
-        Self::with_scale::<1>(field)
+    /// The map of a field, for all luma samples of the coded size. `golden`: whether there is a golden frame; without one, all leaves
+    /// move as their vectors to the last frame say.
+    pub fn of(field: &BlockField, golden: bool) -> Self {
+        Self::with_scale::<1>(field, golden)
     }
 
     /// As [`Self::of`], for the samples of a chroma plane. Vectors remain in quarter luma samples; weights are 0..=30.
-    pub fn of_chroma(field: &BlockField) -> Self {
-        Self::with_scale::<2>(field)
+    pub fn of_chroma(field: &BlockField, golden: bool) -> Self {
+        Self::with_scale::<2>(field, golden)
     }
 
-    /// The same by squares of [`SQUARE`]x[`SQUARE`] samples, in row order, within which vectors are equal, vertical weights depend on
+    /// The same by squares of [`SQUARE`]x[`SQUARE`] samples, in row order, within which the motion is one, vertical weights depend on
     /// the row alone and horizontal ones on the column alone. `width`: samples of a row.
     pub fn squares(&self, width: usize) -> Vec<Mixture> {
         let (cols, rows) = (width / SQUARE, self.vertical.len() / width / SQUARE);
@@ -39,32 +39,36 @@ impl OverlapMap {
             let first = i / cols * SQUARE * width + i % cols * SQUARE;
             let vertical: [u8; SQUARE] = std::array::from_fn(|row| self.vertical[first + row * width]);
             let horizontal: [u8; SQUARE] = std::array::from_fn(|col| self.horizontal[first + col]);
-            // Where a weight is 0, no neighbour's vector is known.
+            // Where a weight is 0, no neighbour's motion is known.
             let heaviest = |weights: [u8; SQUARE]| (0..SQUARE).max_by_key(|&at| weights[at]).unwrap_or(0);
             let (row, col) = (heaviest(vertical), heaviest(horizontal));
-            let vectors = [self.vectors[0][first], self.vectors[1][first + row * width], self.vectors[2][first + col]];
-            Mixture { vectors, vertical, horizontal }
+            let motion = [self.motion[0][first], self.motion[1][first + row * width], self.motion[2][first + col]];
+            Mixture { motion, vertical, horizontal }
         };
         (0..rows * cols).map(square).collect()
     }
 
     /// `S`: luma samples to one of the map, along each side.
-    fn with_scale<const S: usize>(field: &BlockField) -> Self {
+    fn with_scale<const S: usize>(field: &BlockField, golden: bool) -> Self {
+        let motion = |row, col| match golden {
+            true => field.motion(row, col),
+            false => Motion { vector: field.vector(row, col), golden: Golden::Unused },
+        };
         let (width, height) = (field.cols() * CELL / S, field.rows() * CELL / S);
         let mut own = Vec::with_capacity(width * height);
         for row in 0..field.rows() {
-            let line = (0..field.cols()).flat_map(|col| std::iter::repeat_n(field.vector(row, col), CELL / S));
+            let line = (0..field.cols()).flat_map(|col| std::iter::repeat_n(motion(row, col), CELL / S));
             own.extend(line);
             let first = own.len() - width;
             for _ in 1..CELL / S {
                 own.extend_from_within(first..first + width);
             }
         }
-        let mut vectors = [own.clone(), own.clone(), own];
+        let mut motion = [own.clone(), own.clone(), own];
         let mut weights = [(); 2].map(|()| vec![0; width * height]);
         let roots = (0..field.rows()).step_by(CELLS).flat_map(|row| (0..field.cols()).step_by(CELLS).map(move |col| (row, col)));
         for (row, col) in roots {
-            let cells = Cells::new(field, false, row, col);
+            let cells = Cells::new(field, golden, row, col);
             for (i, pass) in [Pass::Vertical, Pass::Horizontal].into_iter().enumerate() {
                 cells.strips(pass, |strip| {
                     let ramp = ramp::<1>(strip.overlap / S, strip.far);
@@ -72,11 +76,11 @@ impl OverlapMap {
                     for y in 0..strip.height / S {
                         let first = (top / S + y) * width + left / S;
                         let samples = first..first + strip.width / S;
-                        let line = weights[i][samples.clone()].iter_mut().zip(&mut vectors[i + 1][samples]);
-                        for (x, (weight, vector)) in line.enumerate() {
+                        let line = weights[i][samples.clone()].iter_mut().zip(&mut motion[i + 1][samples]);
+                        for (x, (weight, motion)) in line.enumerate() {
                             let [_, blended] = ramp[if pass == Pass::Vertical { y } else { x }];
                             if blended > 0 {
-                                (*weight, *vector) = (blended as u8, strip.motion.vector);
+                                (*weight, *motion) = (blended as u8, strip.motion);
                             }
                         }
                     }
@@ -84,14 +88,14 @@ impl OverlapMap {
             }
         }
         let [vertical, horizontal] = weights;
-        Self { vectors, vertical, horizontal }
+        Self { motion, vertical, horizontal }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::motion::Leaf;
+    use crate::motion::{Leaf, MotionVector};
 
     #[test]
     fn neighbours_reach_half_of_the_smaller_leaf() {
@@ -104,18 +108,18 @@ mod tests {
         for (row, col) in [(0, 4), (0, 6), (2, 4), (2, 6)] {
             field.set(Leaf { row, col, log2: 4, vector: vector(2) });
         }
-        let squares = OverlapMap::of(&field).squares(64);
+        let squares = OverlapMap::of(&field, false).squares(64);
         assert_eq!(squares.len(), 256);
         let at = |row: usize, col: usize| squares[row * 16 + col];
         // The upper left corner has no neighbours, and the leaf above another of the same vector does not see it.
         assert_eq!((at(0, 0).vertical, at(0, 0).horizontal), ([0; 4], [0; 4]));
         assert_eq!(at(8, 8).horizontal, [0; 4]);
         // Right edge of the first leaf: overlap of 8, nearest sample last.
-        assert_eq!((at(0, 7).horizontal, at(0, 7).vectors[2]), ([12, 17, 23, 29], vector(2)));
+        assert_eq!((at(0, 7).horizontal, at(0, 7).motion[2].vector), ([12, 17, 23, 29], vector(2)));
         assert_eq!((at(0, 6).horizontal, at(0, 5).horizontal), ([0, 1, 4, 7], [0; 4]));
         // Left edge of the leaf of 16, and the lower edge of the first: overlap of 16 with the leaf below.
         assert_eq!(at(0, 8).horizontal, [29, 23, 17, 12]);
-        assert_eq!((at(7, 0).vertical, at(7, 0).vectors[1]), ([21, 24, 27, 30], vector(3)));
+        assert_eq!((at(7, 0).vertical, at(7, 0).motion[1].vector), ([21, 24, 27, 30], vector(3)));
         assert_eq!(at(4, 0).vertical, [0, 0, 1, 2]);
     }
 }

@@ -149,7 +149,7 @@ impl Networks {
     pub fn carried(&self, shown: Option<&Planes>, inter: Option<&InterState>) -> Result<Option<Planes>> {
         let looks_back = self.postfilter.as_ref().is_some_and(Postfilter::looks_back);
         match (shown, inter.map(|inter| &inter.motion)) {
-            (Some(shown), Some(MotionState::Blocks(blocks))) if looks_back => Ok(Some(blocks.mixed(shown)?)),
+            (Some(shown), Some(MotionState::Blocks(blocks))) if looks_back => Ok(Some(blocks.moved(shown)?)),
             _ => Ok(None),
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn coded_on(
     state: Option<&InterState>,
     shift: (i64, i64),
 ) -> Result<CodedFrame> {
-    let motion = context.motion.find(frame, reference, &examples.qualities)?;
+    let motion = context.motion.find(frame, reference, &examples.qualities, state)?;
     let mut quantiser = Quantiser::Hard;
     let coded = tch::no_grad(|| {
         context.networks.inter_frame(prepared, frame, reference, motion, &examples.q, state, shift, &mut quantiser)

@@ -49,7 +49,7 @@ pub fn detail_step(
                 continue;
             }
             Some((reference, state)) => {
-                let motion = context.motion.find(frame, reference, &examples.qualities)?;
+                let motion = context.motion.find(frame, reference, &examples.qualities, state.as_ref())?;
                 let coded = context.networks.inter_frame(
                     &prepared,
                     frame,

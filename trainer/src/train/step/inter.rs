@@ -121,7 +121,7 @@ pub fn inter_step(
         let frame = &clip.frames[t];
         let swung = swings.then(|| clip_examples.swung(context, frame, losses.swing, rng)).transpose()?;
         let examples = swung.as_ref().unwrap_or(&clip_examples);
-        let motion = context.motion.find(frame, &previous, &examples.qualities)?;
+        let motion = context.motion.find(frame, &previous, &examples.qualities, state.as_ref())?;
         let shift = draw_shift(context.networks, losses.shift, rng);
         let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
         let mut quantiser = Quantiser::Noise(&mut noise);

@@ -271,15 +271,19 @@ fn the_overlap_map_makes_the_same_mixture() {
     let mut rng = SmallRng::seed_from_u64(6);
     for (width, height) in [(128, 64), (192, 192)] {
         let display = (width - 5, height);
-        let reference = noise(&mut rng, width, height);
-        let field = random_field(&mut rng, width, height, any_vector);
-        let found = predict(&reference, display, &field);
-        for (i, map) in [OverlapMap::of(&field), OverlapMap::of_chroma(&field), OverlapMap::of_chroma(&field)].iter().enumerate()
-        {
-            let plane = slow::Plane::new(&reference, i, display);
+        let (reference, frame) = (noise(&mut rng, width, height), noise(&mut rng, width, height));
+        let mut field = random_field(&mut rng, width, height, any_vector);
+        use_golden(&mut rng, &mut field);
+        let mut golden = PaddedFrame::default();
+        golden.load(&frame, display, 1);
+        let references = References { last: &reference, golden: Some(&golden) };
+        let found = predict_with(Generic::default(), references, display, &field, 1);
+        let maps = [OverlapMap::of(&field, true), OverlapMap::of_chroma(&field, true)];
+        for (i, map) in [(0, &maps[0]), (1, &maps[1]), (2, &maps[1])] {
+            let [plane, golden] = [&reference, &frame].map(|frame| slow::Plane::new(frame, i, display));
             for (at, &sample) in found.plane(i).data.iter().enumerate() {
                 let stride = found.plane(i).stride;
-                let value = |k: usize| f64::from(plane.at(at % stride, at / stride, map.vectors[k][at])) / 64.0;
+                let value = |k: usize| f64::from(plane.with(Some(&golden), at % stride, at / stride, map.motion[k][at])) / 64.0;
                 let (v, h) = (f64::from(map.vertical[at]), f64::from(map.horizontal[at]));
                 let mixture = ((64.0 - h) * ((64.0 - v) * value(0) + v * value(1)) + 64.0 * h * value(2)) / 4096.0;
                 assert!((mixture.clamp(0.0, 255.0) - f64::from(sample)).abs() < 0.54, "{i} {at}: {mixture}, {sample}");
