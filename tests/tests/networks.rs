@@ -261,7 +261,7 @@ fn mixed_precision_and_simulated_integers_learn_nearly_the_same() {
         Some(_) => Motion::Flow(Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu))),
         None => {
             let reference = frame(reference);
-            Motion::Blocks(motion(&reference, &reference, &mut MotionCoder::new(64, 64), 20))
+            Motion::Blocks(motion(&reference, &reference, &Arc::new(reference.clone()), &mut MotionCoder::new(64, 64), 20))
         }
     };
     let fresh = || {
