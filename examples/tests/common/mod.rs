@@ -24,10 +24,10 @@ pub fn environment(command: &mut Command) -> &mut Command {
     command.env("GST_PLUGIN_PATH", folder.join("plugins")).env("GST_REGISTRY", folder.join("registry"))
 }
 
-/// A program that is stopped after two minutes: one that hangs is to be an error.
+/// A program that is stopped after four minutes: one that hangs is to be an error.
 pub fn program(path: &str) -> Command {
     let mut command = Command::new("timeout");
-    command.args(["-k", "5", "120", path]);
+    command.args(["-k", "5", "240", path]);
     environment(&mut command);
     command
 }
