@@ -48,6 +48,18 @@ def _launch(text):
         raise NgcError(str(error)) from error
 
 
+def _samples(pipeline, sink):
+    """What arrives at an appsink, up to the end; errors are raised."""
+    while True:
+        sample = sink.emit("try-pull-sample", 200 * Gst.MSECOND)
+        if sample:
+            yield sample
+            continue
+        _raise_errors(pipeline)
+        if sink.get_property("eos"):
+            return
+
+
 def encode(frames, rate=25, quality=32, **properties):
     """Encodes frames (number x height x width x 3, uint8, RGB) to a raw NGC stream; `properties` are those of ngcenc."""
     frames = np.ascontiguousarray(frames, dtype=np.uint8)
@@ -73,10 +85,9 @@ def encode(frames, rate=25, quality=32, **properties):
             source.emit("push-buffer", buffer)
         source.emit("end-of-stream")
         units = []
-        while sample := sink.emit("pull-sample"):
+        for sample in _samples(pipeline, sink):
             buffer = sample.get_buffer()
             units.append(buffer.extract_dup(0, buffer.get_size()))
-        _raise_errors(pipeline)
     finally:
         pipeline.set_state(Gst.State.NULL)
     return b"".join(units)
@@ -95,16 +106,14 @@ def decode(video, limit=None):
     pipeline.set_state(Gst.State.PLAYING)
     frames = []
     try:
-        while limit is None or len(frames) < limit:
-            sample = sink.emit("pull-sample")
-            if not sample:
-                break
+        for sample in _samples(pipeline, sink):
             caps = sample.get_caps().get_structure(0)
             width, height = caps.get_value("width"), caps.get_value("height")
             buffer = sample.get_buffer()
             rows = np.frombuffer(buffer.extract_dup(0, buffer.get_size()), np.uint8).reshape(height, -1)
             frames.append(rows[:, : 3 * width].reshape(height, width, 3))
-        _raise_errors(pipeline)
+            if limit is not None and len(frames) >= limit:
+                break
     finally:
         pipeline.set_state(Gst.State.NULL)
     if not frames:

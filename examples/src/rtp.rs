@@ -4,9 +4,9 @@ use gst::prelude::*;
 
 use crate::{Failure, Kind};
 
-/// Caps of the packets. The last two let `rtpbin` turn requests for keyframes into RTCP (PLI, or FIR), and back.
+/// Caps of the packets. The last let `rtpbin` turn requests for packets (NACK) and keyframes (PLI, or FIR) into RTCP, and back.
 pub const CAPS: &str = "application/x-rtp,media=application,clock-rate=90000,encoding-name=X-GST,payload=96,\
-rtcp-fb-nack-pli=(boolean)true,rtcp-fb-ccm-fir=(boolean)true";
+rtcp-fb-nack=(boolean)true,rtcp-fb-nack-pli=(boolean)true,rtcp-fb-ccm-fir=(boolean)true";
 
 /// Lets a session send feedback at once (RFC 4585), not every five seconds.
 pub fn quick_feedback(bin: &gst::Element) {
@@ -56,5 +56,28 @@ pub fn on_keyframe_request(pad: &gst::Pad, count: impl Fn() + Send + Sync + 'sta
             count();
         }
         gst::PadProbeReturn::Ok
+    });
+}
+
+/// The payload type of what is sent again.
+const AGAIN: u32 = 97;
+
+/// A place for an element that sends packets again, or puts them back: `rtprtxsend` or `rtprtxreceive`.
+pub fn retransmission(bin: &gst::Element, signal: &str, element: &'static str) {
+    bin.connect(signal, false, move |values| {
+        let session = values.get(1).and_then(|v| v.get::<u32>().ok()).unwrap_or(0);
+        let inner = gst::ElementFactory::make(element).build().ok()?;
+        let map = gst::Structure::builder("application/x-rtp-pt-map").field("96", AGAIN).build();
+        inner.set_property("payload-type-map", map);
+        let outer = gst::Bin::new();
+        outer.add(&inner).ok()?;
+        for direction in ["sink", "src"] {
+            let pad = gst::GhostPad::builder_with_target(&inner.static_pad(direction)?)
+                .ok()?
+                .name(format!("{direction}_{session}"))
+                .build();
+            outer.add_pad(&pad).ok()?;
+        }
+        Some(outer.upcast::<gst::Element>().to_value())
     });
 }

@@ -31,8 +31,11 @@ struct Args {
     #[arg(long, default_value = "127.0.0.1")]
     sender: String,
     /// Milliseconds that packets may be late or out of order (jitter buffer)
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     latency: u32,
+    /// Ask for keyframes only, not for lost packets
+    #[arg(long)]
+    no_retransmission: bool,
     /// What stands in for damaged pictures
     #[arg(long, value_enum, default_value = "freeze")]
     conceal: Conceal,
@@ -80,6 +83,8 @@ impl Counts {
             "packets": packets("num-pushed"),
             "lost_packets": packets("num-lost"),
             "late_packets": packets("num-late"),
+            "packets_asked_for_again": packets("rtx-count"),
+            "packets_that_came_again": packets("rtx-success-count"),
             "requests": self.requests.load(Ordering::Relaxed),
         })
     }
@@ -92,7 +97,7 @@ fn pipeline(args: &Args, counts: &Arc<Counts>) -> Result<gst::Pipeline, Failure>
         Conceal::Predict => "predict",
     };
     let pipeline = rtp::launch(&format!(
-        "rtpbin name=rtp latency={} udpsrc port={} caps=\"{}\" ! rtp.recv_rtp_sink_0 udpsrc port={} ! rtp.recv_rtcp_sink_0 \
+        "rtpbin name=rtp latency={} udpsrc name=packets port={} caps=\"{}\" udpsrc port={} ! rtp.recv_rtcp_sink_0 \
          rtp.send_rtcp_src_0 ! udpsink name=back port={} sync=false async=false \
          rtpgstdepay name=depay ! ngcparse ! ngcdec name=decoder conceal={conceal} ! videoconvert ! {sink}",
         args.latency,
@@ -103,6 +108,13 @@ fn pipeline(args: &Args, counts: &Arc<Counts>) -> Result<gst::Pipeline, Failure>
     ))?;
     rtp::element(&pipeline, "back")?.set_property("host", &args.sender);
     let bin = rtp::element(&pipeline, "rtp")?;
+    if !args.no_retransmission {
+        bin.set_property("do-retransmission", true);
+        rtp::retransmission(&bin, "request-aux-receiver", "rtprtxreceive");
+    }
+    bin.connect("request-pt-map", false, |_| rtp::CAPS.parse::<gst::Caps>().ok().map(|caps| caps.to_value()));
+    let packets = rtp::element(&pipeline, "packets")?;
+    packets.link_pads(Some("src"), &bin, Some("recv_rtp_sink_0")).map_err(|e| Failure::new(Kind::Usage, e.to_string()))?;
     rtp::quick_feedback(&bin);
     let target = rtp::pad(&pipeline, "depay", "sink")?;
     bin.connect_pad_added(move |_, pad| {
@@ -115,7 +127,8 @@ fn pipeline(args: &Args, counts: &Arc<Counts>) -> Result<gst::Pipeline, Failure>
         if let (Some(element), Ok(mut place)) =
             (values.get(1).and_then(|v| v.get::<gst::Element>().ok()), shared.jitter_buffer.lock())
         {
-            *place = Some(element);
+            // The first is that of the video; packets that are sent again may have one of their own.
+            place.get_or_insert(element);
         }
         None
     });

@@ -34,6 +34,9 @@ struct Args {
     /// Size and rate of the test picture
     #[arg(long, default_value = "320x180@25", value_parser = picture)]
     test_picture: (u32, u32, u32),
+    /// Do not send packets again that the receiver misses
+    #[arg(long)]
+    no_retransmission: bool,
     /// Stop after so many seconds
     #[arg(long)]
     seconds: Option<u64>,
@@ -71,11 +74,10 @@ fn pipeline(args: &Args) -> Result<gst::Pipeline, Failure> {
             )
         }
     };
-    // The host is a property, not text.
+    // The host is a property, not text. The session is made before its pads ask for what sends packets again.
     let pipeline = rtp::launch(&format!(
         "rtpbin name=rtp {source} ! ngcenc name=encoder rate-control=cbr bitrate={} key-int-max=0 speed-preset=fast \
-         ! ngcparse ! rtpgstpay name=pay pt=96 mtu=1400 config-interval=1 ! rtp.send_rtp_sink_0 \
-         rtp.send_rtp_src_0 ! udpsink name=packets port={} \
+         ! ngcparse ! rtpgstpay name=pay pt=96 mtu=1400 config-interval=1  udpsink name=packets port={} \
          rtp.send_rtcp_src_0 ! udpsink name=reports port={} sync=false async=false \
          udpsrc port={} ! rtp.recv_rtcp_sink_0",
         args.bitrate,
@@ -90,6 +92,12 @@ fn pipeline(args: &Args) -> Result<gst::Pipeline, Failure> {
         rtp::element(&pipeline, "file")?.set_property("location", input);
     }
     let bin = rtp::element(&pipeline, "rtp")?;
+    if !args.no_retransmission {
+        rtp::retransmission(&bin, "request-aux-sender", "rtprtxsend");
+    }
+    let wrong = |e: gst::glib::BoolError| Failure::new(Kind::Usage, e.to_string());
+    rtp::element(&pipeline, "pay")?.link_pads(Some("src"), &bin, Some("send_rtp_sink_0")).map_err(wrong)?;
+    bin.link_pads(Some("send_rtp_src_0"), &rtp::element(&pipeline, "packets")?, Some("sink")).map_err(wrong)?;
     rtp::quick_feedback(&bin);
     bin.connect("request-pt-map", false, |_| rtp::CAPS.parse::<gst::Caps>().ok().map(|caps| caps.to_value()));
     Ok(pipeline)
