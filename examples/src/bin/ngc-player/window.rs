@@ -109,10 +109,10 @@ fn add(pipeline: &gst::Pipeline, mixer: &gst::Element, input: &Path, sound: bool
 fn place(pad: &gst::Pad, caps: &gst::Caps) {
     let Some(mixer) = pad.parent_element().filter(|_| pad.has_property("xpos")) else { return };
     let width = caps.structure(0).and_then(|s| s.get::<i32>("width").ok()).unwrap_or(0);
-    if pad.name() == "sink_0" {
-        if let Some(second) = mixer.static_pad("sink_1") {
-            second.set_property("xpos", width);
-        }
+    if pad.name() == "sink_0"
+        && let Some(second) = mixer.static_pad("sink_1")
+    {
+        second.set_property("xpos", width);
     }
 }
 
