@@ -42,8 +42,10 @@ fn five_percent_loss_is_over_within_half_a_second() {
     // Something was lost, and noticed.
     let (lost, packets) = (number(&sent, "lost"), number(&sent, "packets"));
     assert!(lost > packets * 0.02 && lost < packets * 0.1, "{sent}");
-    assert!(number(&got, "lost_packets") >= lost * 0.8 && number(&got, "outages") >= 3.0, "{sent} {got}");
-    // Requests went over RTCP, and were answered by keyframes.
+    assert!(number(&got, "outages") >= 2.0 && number(&got, "damaged_frames") >= 2.0, "{sent} {got}");
+    // Some of it came again when it was asked for.
+    assert!(number(&got, "packets_that_came_again") >= 1.0, "{got}");
+    // Where that did not help, requests for keyframes went over RTCP, and were answered by keyframes.
     assert!(number(&got, "requests") >= number(&got, "outages") * 0.8, "{got}");
     assert!(number(&sent, "requests") >= number(&got, "outages") * 0.8, "{sent} {got}");
     assert!(number(&sent, "keyframes") > number(&got, "outages") * 0.8, "{sent} {got}");
