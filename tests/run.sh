@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up and runs all tests. `--quick` leaves out the checks in the dev profile and the quickstart; `--full` adds other processors:
-# aarch64 under qemu, and a build for AVX-512.
+# aarch64 under qemu, and a build for AVX-512. `--lint` does nothing but the lint stage.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 # Distributed training is tested where its packages can be installed, or are there.
@@ -8,14 +8,18 @@ if [ "$(id -u)" -eq 0 ]; then export NGC_MPI=${NGC_MPI:-1}; fi
 tests/setup.sh || exit 1
 
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=1 G_DEBUG=fatal_warnings
+# Tools that tests/setup.sh installs.
+PATH=$PWD/${NGC_TARGET:-target}/tools/bin:$PATH
 quick=0
 full=0
+only_lint=0
 for option in "$@"; do
   case $option in
     --quick) quick=1 ;;
     --full) full=1 ;;
+    --lint) only_lint=1 ;;
     *)
-      echo "usage: tests/run.sh [--quick] [--full]" >&2
+      echo "usage: tests/run.sh [--quick] [--full] [--lint]" >&2
       exit 2
       ;;
   esac
@@ -76,8 +80,41 @@ quickstart() {
   tail -n 1 target/quickstart.log | grep -q '^quickstart: ok frames='
 }
 
+# Runs a tool of the lint stage, or says why not.
+tool() {
+  local name=$1
+  shift
+  if "$@" --version >/dev/null 2>&1; then return 0; fi
+  echo "skipped: $name (not installed; CONTRIBUTING.md says how)"
+  return 1
+}
+
+# Format, clippy, documentation, spelling, and licences and known holes of dependencies.
 lint() {
-  cargo fmt --check && cargo clippy --quiet --release --workspace --all-targets -- -D warnings
+  local bad=0
+  if tool rustfmt cargo fmt; then cargo fmt --check || bad=1; fi
+  if tool clippy cargo clippy; then cargo clippy --quiet --release --workspace --all-targets -- -D warnings || bad=1; fi
+  RUSTDOCFLAGS='-D warnings' cargo doc --quiet --release --workspace --no-deps || bad=1
+  if tool typos typos; then typos || bad=1; fi
+  if tool cargo-deny cargo deny; then
+    # Its list of known holes comes from the network.
+    cargo deny --log-level error check bans licenses sources || bad=1
+    if ! cargo deny --log-level error fetch db >/dev/null 2>&1; then
+      echo 'skipped: advisories (their list cannot be fetched)'
+    else
+      cargo deny --log-level error check advisories || bad=1
+    fi
+  fi
+  if tool cargo-semver-checks cargo semver-checks; then
+    # Compares with the last release's tag, once there is one.
+    local tag
+    if tag=$(git describe --tags --match 'v*' --abbrev=0 2>/dev/null); then
+      cargo semver-checks --package codec-core --baseline-rev "$tag" || bad=1
+    else
+      echo 'skipped: cargo-semver-checks (no release yet to compare with)'
+    fi
+  fi
+  return $bad
 }
 
 # What codec-core offers without the feature `training`: all of it documented, and little enough to be learnt.
@@ -95,25 +132,41 @@ packages() {
   cargo package --quiet --workspace --no-verify --allow-dirty --offline
 }
 
-# Tests whose names say so; each says if it was skipped.
+# Tests whose names say so. With NGC_NEED_CUDA a GPU that does not work fails them, and so does a name that selects none.
 gpu() {
-  cargo test --quiet --release -p codec-core --features torch cuda -- --nocapture &&
-    cargo test --quiet --release -p ngc-trainer cuda -- --nocapture &&
-    cargo test --quiet --release -p ngc-tests --features torch --test exactness cuda -- --nocapture
+  local log
+  log=$(mktemp)
+  (
+    set -eo pipefail
+    export NGC_NEED_CUDA=1
+    for selection in '-p codec-core --features torch --lib' '-p ngc-trainer' '-p ngc-tests --features torch --test exactness'; do
+      # shellcheck disable=SC2086
+      cargo test --release $selection cuda -- --nocapture 2>&1 | tee "$log"
+      grep -q '^running [1-9]' "$log" || {
+        echo "no test of a GPU in: $selection"
+        exit 1
+      }
+    done
+  )
+  local result=$?
+  rm -f "$log"
+  return $result
 }
 
 gpu_kit() {
   tests/gpu.sh --rehearse --minutes 0.5 && cargo build --quiet --release -p ngc-trainer
 }
 
+if [ $only_lint -eq 1 ]; then
+  stage 'format, lints, documentation, spelling, dependencies' lint
+  [ "$failed" -eq 0 ]
+  exit
+fi
+
 stage 'release build' cargo build --quiet --release
 stage 'tests, release profile' cargo test --quiet --release
 stage 'the plugin loads with an empty registry' plugin_loads
-if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
-  stage 'format and lints' lint
-else
-  echo 'skipped: format and lints (rustfmt or clippy is not installed)'
-fi
+stage 'format, lints, documentation, spelling, dependencies' lint
 stage 'interface of codec-core' interface
 stage 'packages' packages
 if [ $quick -eq 0 ]; then

@@ -10,7 +10,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 TORCH_VERSION=2.11.0
+TYPOS_VERSION=1.52.0
 TARGET=${NGC_TARGET:-target}/libtorch
+TOOLS=${NGC_TARGET:-target}/tools
 PACKAGES="build-essential pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev gstreamer1.0-tools
   gstreamer1.0-plugins-base gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav"
 
@@ -98,6 +100,13 @@ need_torch() {
   done
 }
 
+# A spelling checker for the lint stage; without it that check is skipped.
+need_typos() {
+  [ -x "$TOOLS/bin/typos" ] && return
+  echo "setup: installing typos $TYPOS_VERSION"
+  pip_install "$TOOLS" --no-deps "typos==$TYPOS_VERSION" || echo "setup: typos cannot be installed; spelling is not checked"
+}
+
 # A folder with the plugin alone: GStreamer scans folders to the bottom, and cargo's own are full of other libraries.
 plugin_folder() {
   mkdir -p target/plugins
@@ -107,4 +116,5 @@ plugin_folder() {
 need_rust
 need_packages
 [ $play -eq 1 ] || need_torch
+[ $play -eq 1 ] || need_typos
 plugin_folder

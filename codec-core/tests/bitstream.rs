@@ -291,6 +291,8 @@ fn limits_are_checked() {
     assert!(with(|l| l.max_unit_bytes = 59).contains("bytes of a unit: 60, at most 59"));
     let exact = Limits { max_width: 640, max_height: 360, max_pixels: 230_400, max_unit_bytes: unit.len() };
     assert!(parse_unit(&unit, &exact).is_ok());
+    // What is too large is said to be, also where its own length says otherwise.
+    assert!(matches!(parse_unit(&[&unit[..], &[0]].concat(), &exact), Err(Error::Limit(_))));
 }
 
 #[test]
@@ -314,6 +316,7 @@ fn frame_numbers_tell_losses() {
     assert_eq!(p(8).number_after(7), Some(8));
     assert_eq!(p(9).number_after(7), None);
     assert_eq!(p(7).number_after(7), None);
+    assert_eq!(p(0x108).number_after(7), None, "all 16 bits count");
     assert_eq!(p(0x2_0000).number_after(0x1_ffff), Some(0x2_0000));
     assert_eq!(p(0).number_after(u32::MAX), Some(0));
     assert_eq!(header(FrameType::I, 0, 5).number_after(100), Some(5));
@@ -335,8 +338,9 @@ fn a_residual_quality_of_its_own_costs_one_byte() {
     assert_eq!(long.len(), short.len() + 1);
     assert_eq!(parse_unit(&long, &Limits::default()).unwrap().header, apart);
     assert_eq!(long[4..8], [20 | 0x40, 5, 0, 41]);
-    let error = write_unit(&FrameHeader { residual_quality: 41, ..header(FrameType::I, 20, 5) }, None, b"").unwrap_err();
-    assert!(matches!(error, Error::InvalidConfig(_)), "{error}");
+    let keyframe = FrameHeader { residual_quality: 41, ..header(FrameType::I, 20, 5) };
+    let error = write_unit(&keyframe, Some(&sequence()), b"").unwrap_err();
+    assert!(matches!(&error, Error::InvalidConfig(m) if m.contains("residual quality")), "{error}");
     let error = write_unit(&FrameHeader { residual_quality: 64, ..plain }, None, b"").unwrap_err();
     assert!(error.to_string().contains("64"), "{error}");
 }

@@ -82,6 +82,17 @@ fn the_prior_counts_only_in_a_temporal_model() {
 }
 
 #[test]
+fn a_prior_of_another_size_is_refused() {
+    let config = configs().into_iter().find(|config| config.temporal).expect("a temporal model");
+    let (model, right) = (model(&config), prior(&config, ROWS, COLS));
+    let payload = encode(&model, Some(&right)).payload;
+    for other in [prior(&config, COLS, ROWS), prior(&config, ROWS, COLS - 4), LatentGrid::new(ROWS, COLS, config.channels - 1)] {
+        let error = decode(&model, &payload, Some(&other)).unwrap_err();
+        assert!(matches!(&error, codec_core::Error::InvalidConfig(m) if m.contains("prior")), "{error}");
+    }
+}
+
+#[test]
 fn a_price_takes_symbols_one_nearer_to_zero_where_that_is_cheaper() {
     let tables = Tables::gaussian();
     let mut rng = Lcg(5);

@@ -25,7 +25,7 @@ impl CommonSettings {
         vec![
             glib::ParamSpecUInt::builder("threads")
                 .nick("Threads")
-                .blurb("Threads that work on a frame; 0 = as many as the process has cores. Results do not depend on it")
+                .blurb("Threads per frame; 0 = as many as the process has cores. The result does not depend on it")
                 .maximum(MAX_THREADS as u32)
                 .mutable_ready()
                 .build(),

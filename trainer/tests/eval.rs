@@ -68,6 +68,6 @@ fn detail_is_compared_at_the_same_bits() {
         assert!(a[1] > b[1], "luma is nearer to the original without detail: {} {}", a[1], b[1]);
         assert!((a[2] - b[2]).abs() < 1e-6 && (a[3] - b[3]).abs() < 1e-6, "colours stay");
     }
-    let twins = std::fs::read_to_string(path("twins.csv")).unwrap();
-    assert!(twins.contains("flower,rt detail 1,rt detail 0,"), "{twins}");
+    let comparison = std::fs::read_to_string(path("comparison.csv")).unwrap();
+    assert!(comparison.contains("flower,rt detail 1,rt detail 0,"), "{comparison}");
 }

@@ -53,7 +53,7 @@ fn a_killed_run_goes_on_exactly_and_exports() {
     let whole = dir.path().join("whole");
     run(&mut train("inter", &data, &whole, &model(), "8"));
 
-    // The same run in two sittings, the first one killed at a step that it does not choose.
+    // The same run in two sessions, the first one killed at a step that it does not choose.
     let parts = dir.path().join("parts");
     let mut killed =
         train("inter", &data, &parts, &model(), "8").args(["--checkpoint-seconds", "0"]).stderr(Stdio::null()).spawn().unwrap();

@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{run, trainer};
+use common::{run, skipped, trainer};
 
 const STUDY: &str = r#"
 name = "test"
@@ -60,8 +60,7 @@ fn the_page_is_self_contained() {
 #[test]
 fn a_browser_runs_the_study_to_its_result() {
     let Some(browser) = browser() else {
-        eprintln!("skipped: no Chromium on PATH (NGC_CHROMIUM names one)");
-        return;
+        return skipped("a study in a browser: no Chromium on PATH (NGC_CHROMIUM names one)");
     };
     let dir = tempfile::tempdir().unwrap();
     let url = format!("file://{}#autotest", page(dir.path()).display());

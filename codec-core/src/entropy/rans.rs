@@ -133,3 +133,57 @@ impl<'a> RansDecoder<'a> {
         Ok(self.state as u16)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Five steps; their payload has words.
+    fn steps() -> Vec<Interval> {
+        [(0xbeef, 16), (0x1234, 16), (5, 3), (0x7fff, 15), (0, 1)].map(|(bits, count)| Interval::raw(bits, count)).to_vec()
+    }
+
+    fn message(result: Result<u16>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    /// Reads `count` steps of [`steps`].
+    fn read(payload: &[u8], count: usize) -> Result<u16> {
+        let mut decoder = RansDecoder::new(payload)?;
+        for count in [16, 16, 3, 15, 1].into_iter().take(count) {
+            decoder.raw(count);
+        }
+        decoder.finish()
+    }
+
+    #[test]
+    fn the_word_of_the_initial_state_comes_back() {
+        assert_eq!(encode(&[], 0xabcd), [0xcd, 0xab, 0x01]);
+        assert_eq!(RansDecoder::new(&[0xcd, 0xab, 0x01]).unwrap().finish().unwrap(), 0xabcd);
+        assert_eq!(read(&encode(&steps(), 77), 5).unwrap(), 77);
+    }
+
+    #[test]
+    fn a_state_has_one_form() {
+        for (payload, message) in [
+            (&[0xff, 0xff, 0x00][..], "below its bound"),
+            (&[0xff, 0xff, 0xff, 0x00], "below its bound"),
+            (&[0xff, 0xff], "truncated"),
+            (&[], "truncated"),
+        ] {
+            let error = RansDecoder::new(payload).unwrap_err().to_string();
+            assert!(error.contains(message), "{payload:?}: {error}");
+        }
+        assert!(RansDecoder::new(&[0, 0, 0, 1]).is_ok());
+    }
+
+    #[test]
+    fn an_end_that_does_not_fit_is_corrupt() {
+        let payload = encode(&steps(), 77);
+        assert!(payload.len() > 5);
+        assert!(message(read(&payload[..payload.len() - 2], 5)).contains("truncated in the rANS words"));
+        assert!(message(read(&[&payload[..], &[0, 0]].concat(), 5)).contains("2 bytes left over"));
+        // One step less than were coded: no byte is left, but the state is not an initial one.
+        assert!(message(read(&payload, 4)).contains("initial state"));
+    }
+}

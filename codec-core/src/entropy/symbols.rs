@@ -258,3 +258,30 @@ impl<'a> SymbolReader<'a> {
         Ok(crc)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewinding_takes_back_everything() {
+        let tables = Tables::gaussian();
+        let write =
+            |writer: &mut SymbolWriter, symbols: &[i32]| symbols.iter().for_each(|&symbol| writer.put(&tables, 30, symbol));
+        let (mut plain, mut rewound) = (SymbolWriter::new(), SymbolWriter::new());
+        write(&mut plain, &[1, -2, 0]);
+        let wanted = (plain.bits(), plain.checksum());
+        write(&mut rewound, &[1, -2, 0]);
+        let mark = rewound.mark();
+        // One of them escapes.
+        write(&mut rewound, &[900, 3]);
+        assert!(rewound.bits() > wanted.0 && rewound.checksum() != wanted.1);
+        rewound.rewind(mark);
+        assert_eq!((rewound.bits(), rewound.checksum()), wanted);
+        write(&mut plain, &[4]);
+        write(&mut rewound, &[4]);
+        assert_eq!(rewound.finish(), plain.finish());
+        // The writer starts anew.
+        assert_eq!((rewound.bits(), rewound.checksum()), (0.0, 0));
+    }
+}

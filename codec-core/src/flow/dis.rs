@@ -1,5 +1,5 @@
 //! Dense inverse search (Kroeger, Timofte, Dai and Van Gool, "Fast Optical Flow using Dense Inverse Search", ECCV 2016),
-//! written from the paper, without its variational refinement: [`super::Refiner`] refines for the warp that uses the flow.
+//! written from the paper, without its variational refinement.
 //!
 //! Per scale, from the coarsest: patches on a grid look for their place in the other image by inverse compositional
 //! gradient descent (section 2.1), starting from the coarser scale's flow or a neighbour's; the patches' vectors are then

@@ -25,7 +25,7 @@ pub const CHANNELS: usize = BANDS + CELL * CELL;
 /// are multiples of 8.
 ///
 /// # Errors
-/// [`Error::InvalidConfig`](crate::Error::InvalidConfig) if `map` or `past` has another size.
+/// [`crate::Error::InvalidConfig`] if `map` or `past` has another size.
 ///
 /// # Panics
 /// If `out` is smaller than `luma`.

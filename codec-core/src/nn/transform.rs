@@ -69,7 +69,7 @@ impl Synthesis {
 
 impl Synthesis {
     /// Adds a context layer of `width` channels to the `rt` profile's synthesis: a 1x1 convolution of the packed prediction
-    /// that joins the features at 1/8. It starts without effect, so a trained synthesis without one can be gone on with.
+    /// that joins the features at 1/8. It starts without effect, so training can continue from a synthesis without one.
     pub fn add_context(&mut self, mut p: Scope, width: i64) -> Result<()> {
         if let Self::Rt(net) = self {
             let silent = ConvConfig { gain: 0.0, samples: Samples::Read, ..Default::default() };

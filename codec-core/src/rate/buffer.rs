@@ -43,3 +43,33 @@ impl LeakyBucket {
         self.capacity
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_fill_it_and_time_empties_it() {
+        let mut bucket = LeakyBucket::new(1000.0, 0.5);
+        assert_eq!((bucket.capacity(), bucket.room()), (500.0, 500.0));
+        bucket.add(300.0);
+        assert_eq!(bucket.room(), 200.0);
+        bucket.drain(0.1);
+        assert_eq!(bucket.room(), 300.0);
+        bucket.add(400.0);
+        assert_eq!(bucket.room(), -100.0, "an overflow shows");
+        // The channel cannot save up what it did not send.
+        bucket.drain(60.0);
+        assert_eq!(bucket.room(), 500.0);
+    }
+
+    #[test]
+    fn what_waits_goes_on_waiting_in_another_size() {
+        let mut bucket = LeakyBucket::new(1000.0, 0.5);
+        bucket.add(300.0);
+        bucket.resize(200.0, 3.0);
+        assert_eq!((bucket.capacity(), bucket.room()), (600.0, 300.0));
+        bucket.drain(1.0);
+        assert_eq!(bucket.room(), 500.0);
+    }
+}

@@ -35,12 +35,12 @@ impl Settings {
         let mut specs = vec![
             glib::ParamSpecEnum::builder_with_default("conceal", Conceal::default())
                 .nick("Concealment")
-                .blurb("What stands in for frames that are lost or damaged, flagged as corrupted, until the next keyframe")
+                .blurb("What is shown in place of lost or damaged frames until the next keyframe, flagged as corrupted")
                 .mutable_playing()
                 .build(),
             glib::ParamSpecUInt64::builder("max-resolution")
                 .nick("Largest resolution")
-                .blurb("Refuse videos with more luma samples a frame than this")
+                .blurb("Refuse videos with more luma samples per frame than this")
                 .minimum(1)
                 .maximum(DEFAULT_MAX_RESOLUTION)
                 .default_value(DEFAULT_MAX_RESOLUTION)
@@ -49,7 +49,7 @@ impl Settings {
             glib::ParamSpecBoolean::builder("postfilter")
                 .nick("Postfilter")
                 .blurb(
-                    "Show the detail that the stream asks for; without it frames come sooner, and nearer to the original by PSNR",
+                    "Apply the postfilter at the strength that the stream asks for; without it decoding is faster and PSNR higher",
                 )
                 .default_value(true)
                 .mutable_playing()

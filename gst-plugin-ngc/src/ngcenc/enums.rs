@@ -8,13 +8,13 @@ use gst::glib;
 pub enum RateControl {
     /// The quality index.
     #[default]
-    #[enum_value(name = "The quality index; the size follows", nick = "quality")]
+    #[enum_value(name = "Constant quality; the size follows", nick = "quality")]
     Quality,
     /// The average bitrate.
-    #[enum_value(name = "The average bitrate, with a ceiling over the rate buffer", nick = "vbr")]
+    #[enum_value(name = "Average bitrate, with a ceiling over the rate buffer", nick = "vbr")]
     Vbr,
     /// The bitrate.
-    #[enum_value(name = "The bitrate, as far as the rate buffer takes up deviations", nick = "cbr")]
+    #[enum_value(name = "Constant bitrate; the rate buffer absorbs deviations", nick = "cbr")]
     Cbr,
 }
 
@@ -30,6 +30,6 @@ pub enum SpeedPreset {
     #[enum_value(name = "A thorough motion search that is still quick", nick = "medium")]
     Medium,
     /// The most thorough motion search.
-    #[enum_value(name = "The most thorough motion search: mostly the smallest streams", nick = "slow")]
+    #[enum_value(name = "The most thorough motion search; usually the smallest streams", nick = "slow")]
     Slow,
 }

@@ -56,7 +56,7 @@ impl Settings {
         let mut specs = vec![
             glib::ParamSpecEnum::builder_with_default("rate-control", RateControl::default())
                 .nick("Rate control")
-                .blurb("What is held: the quality, the average bitrate, or a constant bitrate")
+                .blurb("What the encoder keeps to: a quality, an average bitrate, or a constant bitrate")
                 .mutable_playing()
                 .build(),
             glib::ParamSpecUInt::builder("quality")
@@ -76,13 +76,13 @@ impl Settings {
                 .build(),
             glib::ParamSpecUInt::builder("max-bitrate")
                 .nick("Largest bitrate")
-                .blurb("Largest bitrate over vbv-buffer in kbit/s, with rate-control=vbr; 0 = twice the bitrate, less than the bitrate counts as the bitrate")
+                .blurb("Largest bitrate over vbv-buffer in kbit/s, with rate-control=vbr; 0 = twice the bitrate; a value below the bitrate means the bitrate")
                 .maximum(MAX_BITRATE)
                 .mutable_playing()
                 .build(),
             glib::ParamSpecUInt::builder("vbv-buffer")
                 .nick("Rate buffer")
-                .blurb("Size of the decoder's rate buffer in milliseconds of the (largest) bitrate, with rate-control=vbr and cbr")
+                .blurb("Size of the rate buffer (VBV) in milliseconds, at max-bitrate with rate-control=vbr and at the bitrate with cbr")
                 .minimum(50)
                 .maximum(60_000)
                 .default_value(DEFAULT_BUFFER)
@@ -90,13 +90,13 @@ impl Settings {
                 .build(),
             glib::ParamSpecUInt::builder("key-int-max")
                 .nick("Largest keyframe distance")
-                .blurb("Largest distance between keyframes in frames; 0 = only the first frame, scene cuts and those asked for")
+                .blurb("Largest distance between keyframes in frames; 0 = only the first frame, scene cuts and requests make keyframes")
                 .default_value(DEFAULT_KEY_INT_MAX)
                 .mutable_playing()
                 .build(),
             glib::ParamSpecUInt::builder("key-int-min")
                 .nick("Smallest keyframe distance")
-                .blurb("Smallest distance in frames between a keyframe and a scene cut that makes another; keyframes that are asked for come at once")
+                .blurb("Smallest distance in frames from the last keyframe to a scene cut that makes a new one; requested keyframes are not delayed")
                 .default_value(DEFAULT_KEY_INT_MIN)
                 .mutable_playing()
                 .build(),
@@ -108,19 +108,19 @@ impl Settings {
                 .build(),
             glib::ParamSpecDouble::builder("detail")
                 .nick("Detail")
-                .blurb("From 0 (faithful: least error) to 1 (texture as strong as it looks in the original, at the same bitrate)")
+                .blurb("Strength of the postfilter that the stream asks for: 0 (smallest error) to 1 (texture about as strong as in the original), at the same bitrate")
                 .minimum(0.0)
                 .maximum(1.0)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder_with_default("speed-preset", SpeedPreset::default())
                 .nick("Speed")
-                .blurb("How much time the encoder takes to find motion")
+                .blurb("How thoroughly the encoder searches motion")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt::builder("max-memory")
                 .nick("Largest memory")
-                .blurb("Refuse videos whose encoding would need more than so many MiB for frames and networks; 0 = no limit")
+                .blurb("Refuse videos whose encoding would need more than this many MiB for frames and networks; 0 = no limit")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
@@ -209,5 +209,83 @@ impl Settings {
             device: self.common.device()?,
             model: self.common.model(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use codec_core::bitstream::VideoInfo;
+    use codec_core::{DeviceSpec, ModelSource};
+
+    use super::*;
+
+    fn settings(values: &[(&str, glib::Value)]) -> Settings {
+        let mut settings = Settings::default();
+        for (name, value) in values {
+            settings.set(name, value);
+            assert_eq!(format!("{:?}", settings.get(name)), format!("{value:?}"), "{name}");
+        }
+        settings
+    }
+
+    fn config(values: &[(&str, glib::Value)]) -> EncoderConfig {
+        settings(values).encoder_config(VideoInfo::default()).unwrap()
+    }
+
+    #[test]
+    fn every_property_reaches_the_encoder() {
+        let config = config(&[
+            ("quality", 40u32.to_value()),
+            ("key-int-max", 77u32.to_value()),
+            ("key-int-min", 5u32.to_value()),
+            ("scene-cut", false.to_value()),
+            ("detail", 0.5f64.to_value()),
+            ("speed-preset", SpeedPreset::Slow.to_value()),
+            ("max-memory", 3u32.to_value()),
+            ("threads", 2u32.to_value()),
+            ("device", Some("cuda:1").to_value()),
+            ("model-file", Some("/a/model").to_value()),
+        ]);
+        assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (40, 77, 5, false));
+        assert_eq!((config.detail, config.max_memory, config.threads), (0.5, Some(3 << 20), 2));
+        assert!(matches!(config.speed, Speed::Slow) && matches!(config.rate, RateMode::Quality));
+        assert!(matches!(config.device, DeviceSpec::Cuda(1)));
+        assert!(matches!(&config.model, ModelSource::File(path) if path.to_str() == Some("/a/model")));
+    }
+
+    #[test]
+    fn unset_properties_mean_the_documented_defaults() {
+        let config = config(&[]);
+        assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (32, 250, 12, true));
+        assert_eq!((config.detail, config.max_memory, config.threads), (0.0, None, 0));
+        assert!(matches!(config.speed, Speed::Medium) && matches!(config.model, ModelSource::Embedded));
+        let fast = [("speed-preset", SpeedPreset::Fast.to_value()), ("model-file", Some("").to_value())];
+        let config = settings(&fast).encoder_config(VideoInfo::default()).unwrap();
+        assert!(matches!(config.speed, Speed::Fast) && matches!(config.model, ModelSource::Embedded));
+    }
+
+    #[test]
+    fn bitrates_are_kilobits_and_buffers_milliseconds() {
+        let rate = |control: RateControl, max: u32| {
+            settings(&[
+                ("rate-control", control.to_value()),
+                ("bitrate", 400u32.to_value()),
+                ("max-bitrate", max.to_value()),
+                ("vbv-buffer", 600u32.to_value()),
+            ])
+            .rate()
+        };
+        assert_eq!(rate(RateControl::Cbr, 900), RateMode::Constant { bitrate: 400e3, buffer: 0.6 });
+        // None: twice the bitrate; too little: the bitrate.
+        for (max, max_bitrate) in [(900, 900e3), (0, 800e3), (100, 400e3)] {
+            assert_eq!(rate(RateControl::Vbr, max), RateMode::Variable { bitrate: 400e3, max_bitrate, buffer: 0.6 });
+        }
+        assert_eq!(rate(RateControl::Quality, 0), RateMode::Quality);
+    }
+
+    #[test]
+    fn a_device_that_is_none_is_refused() {
+        let settings = settings(&[("device", Some("abacus").to_value())]);
+        assert!(settings.encoder_config(VideoInfo::default()).is_err());
     }
 }

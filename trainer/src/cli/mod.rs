@@ -29,24 +29,24 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make training shards of photos and clips.
+    /// Make training shards from photos and clips.
     #[cfg(feature = "gstreamer")]
     Prepare(PrepareArgs),
     /// Make training shards of photos and clips (not in this build).
     #[cfg(not(feature = "gstreamer"))]
     Prepare(Absent),
-    /// Make prepared data travel.
+    /// Pack prepared data for transport.
     #[command(subcommand)]
     Data(DataCommand),
     /// Make a starting point with fresh networks.
     Init(InitArgs),
-    /// Run all stages of a TOML schedule, or go on where they were left.
+    /// Run all stages of a TOML schedule, continuing where they stopped.
     Schedule(ScheduleArgs),
-    /// Run a training stage, or go on with the one in --out.
+    /// Run a training stage, or continue the one in --out.
     Train(Box<train::TrainArgs>),
     /// Compare a device with the CPU, and time it: steps of training from a checkpoint or model file, as JSON lines.
     CheckDevice(train::CheckDeviceArgs),
-    /// Write a checkpoint without the optimiser's state: enough to start a stage from, not to go on with one.
+    /// Write a checkpoint without the optimiser's state: enough to start a stage from, not to continue one.
     Slim(SlimArgs),
     /// Write a model file from a checkpoint.
     Export(ExportArgs),

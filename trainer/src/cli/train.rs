@@ -36,16 +36,16 @@ pub struct TrainArgs {
     /// Shards made by `prepare`.
     #[arg(long)]
     data: PathBuf,
-    /// Folder of the run: checkpoint and logs. A run that is there is gone on with.
+    /// Folder of the run: checkpoint and logs. An existing run is continued.
     #[arg(long)]
     out: PathBuf,
-    /// Where to start: a checkpoint of another stage or a model file (stage detail: its detailed transforms where it has them).
+    /// Where to start: a checkpoint of another stage, or a model file.
     #[arg(long)]
     init: Option<PathBuf>,
     /// Inter stage: start the residual branch from the I-branch, as the article does.
     #[arg(long)]
     residual_from_intra: bool,
-    /// Let G_res see the packed prediction (conditional coding) where the model to start from does not.
+    /// Let G_res see the packed prediction (conditional coding), where that of the initial model does not.
     #[arg(long)]
     context: bool,
     /// Postfilter stage: weight of luma's error that repeats every 2, 4 or 8 samples.
@@ -54,13 +54,13 @@ pub struct TrainArgs {
     /// Postfilter stage: start with a fresh filter of this many channels and blocks, in place of the model's own: WIDTH,BLOCKS.
     #[arg(long, value_parser = parse_postfilter)]
     fresh_postfilter: Option<PostfilterConfig>,
-    /// Postfilter stage: let the filter look back at the frame shown before where that to start from does not.
+    /// Postfilter stage: let the filter see the frame shown before, where the initial model's filter does not.
     #[arg(long)]
     recurrent: bool,
     /// Length in steps.
     #[arg(long, conflicts_with = "time_budget")]
     steps: Option<u64>,
-    /// Length in wall-clock time over all sittings: 90s, 20m, 4h.
+    /// Length in wall-clock time over all sessions: 90s, 20m, 4h.
     #[arg(long, value_parser = parse_seconds)]
     time_budget: Option<f64>,
     /// Unroll lengths T with their shares of the stage.
@@ -120,7 +120,7 @@ pub struct TrainArgs {
     /// Most frames coded without learning before the P-frames that are learned from (all stages but intra and flow).
     #[arg(long, default_value_t = InterLosses::default().lead_in, value_parser = clap::value_parser!(u32).range(..=100))]
     lead_in: u32,
-    /// Flow that the flow codec learns to pass on: dis, or a checkpoint of the stage flow.
+    /// Flow that the flow codec learns to transmit: dis, or a checkpoint of the stage flow.
     #[arg(long, default_value = "dis")]
     flow: FlowSource,
     #[command(flatten)]
@@ -197,8 +197,8 @@ struct GanArgs {
     /// Compute LPIPS and texture in bfloat16: twice as fast on processors with AVX512-BF16 or AMX and on GPUs, slow on others.
     #[arg(long)]
     half_features: bool,
-    /// Frames of each clip that LPIPS and texture are taken of, drawn for every step, where all would take too long; they count
-    /// for the others (detail stage).
+    /// Frames of each clip on which LPIPS and texture are computed, drawn anew for each step and standing for all, where all would
+    /// take too long (detail stage).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     deep_frames: Option<u32>,
     /// LPIPS of one half of each batch and texture of the other: half of the time for deep features.

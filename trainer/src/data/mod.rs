@@ -1,6 +1,6 @@
 //! Training data: from photos and clips to random space-time crops.
 //!
-//! [`prepare`] decodes the sources once into shards of planar 4:2:0 (BT.601, limited range);
+//! [`mod@prepare`] decodes the sources once into shards of planar 4:2:0 (BT.601, limited range);
 //! [`Sampler`] maps the shards and cuts batches out of them. A batch depends only on the seed, the
 //! training step and the worker, so an interrupted run resumes without any generator state.
 

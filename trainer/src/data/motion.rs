@@ -92,7 +92,7 @@ impl Camera {
     }
 }
 
-/// Y as [T][S][S] and UV as [T][2][S/2][S/2], T frames of S x S pixels.
+/// Y as `[T][S][S]` and UV as `[T][2][S/2][S/2]`, T frames of S x S pixels.
 pub struct Canvas<'a> {
     pub frames: usize,
     pub crop: usize,

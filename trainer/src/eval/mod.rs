@@ -3,13 +3,13 @@
 mod anchors;
 mod bd;
 mod codec;
+mod comparison;
 mod fidelity;
 mod msssim;
 mod plot;
 mod report;
 mod score;
 mod tensors;
-mod twins;
 
 use std::path::{Path, PathBuf};
 

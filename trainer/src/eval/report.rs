@@ -11,7 +11,7 @@ use image::ImageEncoder;
 use super::bd::{Point, bd_rate};
 use super::plot::{Series, plot};
 use super::score::Measurement;
-use super::{Clip, Coded, Run, twins};
+use super::{Clip, Coded, Run, comparison};
 
 /// Side of the crops in pixels, at most.
 const CROP: usize = 160;
@@ -68,13 +68,13 @@ impl Report {
         self.rows.push(Row { clip: clip.name.clone(), run, measurement, speeds: (coded.encode_fps, coded.decode_fps), crop });
     }
 
-    /// Writes `results.csv`, `bd.csv` and `report.html`, and `twins.csv` if there are several models.
+    /// Writes `results.csv`, `bd.csv` and `report.html`, and `comparison.csv` if there are several models.
     ///
     /// # Errors
     /// Naming the file that cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let files = [("results.csv", self.results()), ("bd.csv", self.bd_csv()), ("report.html", self.html())];
-        for (name, text) in files.into_iter().chain(self.twins_csv().map(|text| ("twins.csv", text))) {
+        for (name, text) in files.into_iter().chain(self.comparison_csv().map(|text| ("comparison.csv", text))) {
             let path = folder.join(name);
             std::fs::write(&path, text).with_context(|| path.display().to_string())?;
         }
@@ -173,19 +173,19 @@ impl Report {
     }
 
     /// Every model but the first against the first, at equal rate, clip by clip and (last) on average; `None` for one model.
-    fn twins_csv(&self) -> Option<String> {
+    fn comparison_csv(&self) -> Option<String> {
         let codecs = self.codecs();
         let mut models = codecs.iter().filter(|(_, anchor)| !anchor).map(|(name, _)| *name);
         let first = models.next()?;
         let mut models = models.peekable();
         models.peek()?;
-        let mut out = format!("clip,codec,against,{}\n", twins::names().join(","));
+        let mut out = format!("clip,codec,against,{}\n", comparison::names().join(","));
         for test in models {
             let measured = |clip: &str, codec: &str| -> Vec<&Measurement> {
                 self.rows.iter().filter(|r| r.clip == clip && r.run.codec == codec).map(|r| &r.measurement).collect()
             };
             let found: Vec<_> =
-                self.clips().map(|clip| (clip, twins::differences(&measured(clip, test), &measured(clip, first)))).collect();
+                self.clips().map(|clip| (clip, comparison::differences(&measured(clip, test), &measured(clip, first)))).collect();
             let mean = std::array::from_fn(|i| {
                 let values: Option<Vec<f64>> = found.iter().map(|(_, v)| v[i]).collect();
                 values.map(|v| v.iter().sum::<f64>() / v.len() as f64)

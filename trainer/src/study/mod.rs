@@ -19,7 +19,7 @@ const MARKER: &str = "/*STUDY*/null";
 
 #[derive(Args)]
 pub struct StudyArgs {
-    /// The study: a TOML file with one [[question]] for each pair (docs/study.md).
+    /// The study: a TOML file with one `[[question]]` for each pair (docs/study.md).
     file: PathBuf,
     /// The page to write.
     #[arg(long)]

@@ -208,7 +208,7 @@ pub fn rate_controller(best: f64, worst: f64) -> RateController {
 /// Key of a model file's metadata: hours of training behind it.
 pub const TRAINING_HOURS: &str = "training_hours";
 
-/// A starting point from the parameters of a model or of the prototype.
+/// A starting point from the parameters of a model.
 pub fn starting_point(model: ModelConfig, params: &ParamStore) -> Checkpoint {
     let tensors = params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())).collect();
     let fractions = params.fractions.clone();

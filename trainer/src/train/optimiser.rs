@@ -1,4 +1,4 @@
-//! Muon on 1x1 matrices, AdamW on everything else (design section 11; recipe section 3).
+//! Muon on 1x1 matrices, AdamW on everything else (Muon: Jordan et al., 2024; AdamW: Loshchilov and Hutter, ICLR 2019).
 
 use std::ops::Range;
 

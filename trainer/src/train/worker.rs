@@ -1,6 +1,6 @@
 //! Data-parallel replicas: threads that share the parameters' storage, each with its own gradients and one compute thread.
 //!
-//! Two single-threaded replicas beat one two-threaded process by far (design section 11), since small operators do not
+//! Two single-threaded replicas beat one two-threaded process by far, since small operators do not
 //! split well. Each worker also owns a share of the optimiser.
 
 use std::sync::Arc;

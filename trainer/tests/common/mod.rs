@@ -10,6 +10,12 @@ pub fn trainer() -> Command {
     command
 }
 
+/// Says that a test was skipped. `eprintln` would not do: the test harness keeps that to itself where tests succeed.
+pub fn skipped(why: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
 pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leafs_change_changes_the_error_as_the_real_prediction_does() {
+    fn the_change_of_a_leaf_changes_the_error_as_the_real_prediction_does() {
         with_inputs(|inputs, field, planes, rng| {
             let leaves: Vec<Leaf> = field.leaves().collect();
             for leaf in leaves.choose_multiple(rng, 12) {

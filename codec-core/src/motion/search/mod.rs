@@ -120,7 +120,7 @@ impl BlockSearch {
         self.golden.load(golden, display, threads);
     }
 
-    /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of [`ROOT`]), of which the upper
+    /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of 64), of which the upper
     /// left `display` part (width, height) counts. `coder`: as it is before this frame. The golden frame is used if there is one of
     /// this size, and if the coder does not say that it is `reference` itself. `lambda`: weight of the mean squared error
     /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it.

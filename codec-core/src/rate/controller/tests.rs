@@ -149,3 +149,93 @@ fn a_rate_below_the_worst_quality_is_held_by_leaving_frames_out() {
     assert!((0.9..=1.05).contains(&reached), "{reached}");
     assert!(outcome.room >= 0.0, "overflow by {}", -outcome.room);
 }
+
+const CONSTANT: RateMode = RateMode::Constant { bitrate: 300e3, buffer: 1.0 };
+
+/// A controller for 300 kbit/s that has seen a keyframe and a P-frame of the size that it expects.
+fn settled(mode: RateMode) -> RateController {
+    let mut controller = RateController::new(mode, 230_400.0, 6);
+    for keyframe in [true, false] {
+        let plan = controller.plan(keyframe, Some(1.0 / 30.0)).unwrap();
+        controller.report(keyframe, plan.quality, 10e3);
+    }
+    controller
+}
+
+#[test]
+fn the_buffer_and_the_debt_follow_time() {
+    let mut controller = settled(CONSTANT);
+    let (room, debt) = (controller.room(), controller.debt);
+    controller.report(false, 40, 60e3);
+    assert_eq!((controller.room(), controller.debt), (room - 60e3, debt + 60e3));
+    controller.plan(false, Some(0.1)).unwrap();
+    assert!((controller.room() - (room - 30e3)).abs() < 1e-6, "a tenth of a second carries 30 kbit away");
+    assert!((controller.debt - (debt + 30e3)).abs() < 1e-6);
+}
+
+#[test]
+fn quiet_seconds_are_not_owed_for_ever() {
+    for (mode, seconds) in [
+        (CONSTANT, 1.0),
+        (RateMode::Constant { bitrate: 300e3, buffer: 0.2 }, 0.2),
+        (RateMode::Variable { bitrate: 300e3, max_bitrate: 600e3, buffer: 1.0 }, 3.0),
+    ] {
+        let mut controller = settled(mode);
+        for _ in 0..100 {
+            controller.plan(false, Some(1.0)).unwrap();
+        }
+        assert!((controller.debt + 300e3 * seconds).abs() < 1e-6, "{mode:?}: {}", controller.debt);
+    }
+}
+
+#[test]
+fn keyframes_are_better_unless_the_buffer_is_full() {
+    let mut controller = settled(CONSTANT);
+    let mut other = controller.clone();
+    let (key, inter) = (controller.plan(true, Some(1.0 / 30.0)).unwrap(), other.plan(false, Some(1.0 / 30.0)).unwrap());
+    assert_eq!(inter.quality - key.quality, 6);
+    // So little room that the quality follows from it: the size model says which.
+    let mut full = settled(CONSTANT);
+    full.report(false, 40, 286e3);
+    let expected = full.log_size[1];
+    let key = full.plan(true, Some(0.0)).unwrap();
+    let needed = (expected - (full.room() * I_SHARE).ln()) / LOG_SIZE_PER_STEP;
+    let own = full.quality - 6.0;
+    assert!(needed > own + 1.0, "{needed} {own}");
+    assert_eq!(f64::from(key.quality), needed.round());
+}
+
+#[test]
+fn an_overflow_leaves_no_room_and_not_less() {
+    let mut controller = settled(CONSTANT);
+    controller.report(false, 40, 900e3);
+    assert!(controller.room() < 0.0);
+    let plan = controller.plan(false, Some(0.0)).unwrap();
+    assert_eq!((plan.wanted_bits, plan.max_bits), (0.0, 0.0));
+}
+
+#[test]
+fn sizes_are_learned_at_once_and_then_slowly() {
+    let mut controller = RateController::new(CONSTANT, 230_400.0, 6);
+    let size = |bits: f64| bits.ln() + 40.0 * LOG_SIZE_PER_STEP;
+    controller.report(false, 40, 10e3);
+    assert!((controller.log_size[0] - size(10e3)).abs() < 1e-9);
+    controller.report(false, 40, 20e3);
+    assert!((controller.log_size[0] - (0.7 * size(10e3) + 0.3 * size(20e3))).abs() < 1e-9);
+}
+
+#[test]
+fn a_flush_empties_the_buffer_and_a_new_aim_the_debt() {
+    let mut controller = settled(CONSTANT);
+    controller.report(false, 40, 200e3);
+    let learned = controller.log_size;
+    let mut aimed = controller.clone();
+    controller.reset();
+    assert_eq!((controller.room(), controller.debt, controller.log_size), (300e3, 0.0, learned));
+    // The same aim again changes nothing.
+    let before = (aimed.room(), aimed.debt);
+    aimed.set_mode(CONSTANT);
+    assert_eq!((aimed.room(), aimed.debt), before);
+    aimed.set_mode(RateMode::Constant { bitrate: 600e3, buffer: 1.0 });
+    assert_eq!((aimed.room(), aimed.debt), (before.0 + 300e3, 0.0), "what waits goes on waiting");
+}

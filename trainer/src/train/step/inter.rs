@@ -14,7 +14,7 @@ use crate::train::gan::Judge;
 use crate::train::loss::{drift, psnr};
 use crate::train::noise::StepRng;
 
-/// Weights of the P-stage's auxiliary losses (recipe section 2).
+/// Weights of the P-stage's auxiliary losses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InterLosses {
