@@ -1,0 +1,136 @@
+//! Chains of elements for video and sound.
+
+use std::sync::{Arc, Mutex};
+
+use gst::prelude::*;
+use gst_video::VideoFormatFlags;
+use ngc_examples::{Failure, Kind, make};
+
+use crate::container::Container;
+use crate::rate;
+
+/// Compressed data that a queue holds at most, in bytes. Tracks that lie far apart in a file need it.
+const QUEUE_BYTES: u32 = 64 << 20;
+
+/// Elements in a row. Its first has a pad `sink`, its last a pad `src`.
+#[derive(Debug)]
+pub struct Chain {
+    pub entrance: gst::Element,
+    pub exit: gst::Element,
+}
+
+/// What is found out about a video once frames come: warnings.
+pub type Notes = Arc<Mutex<Vec<String>>>;
+
+fn wrong(error: impl std::fmt::Display) -> Failure {
+    Failure::new(Kind::Encode, error.to_string())
+}
+
+/// A queue for compressed data.
+///
+/// # Errors
+/// [`Kind::Plugin`].
+pub fn queue() -> Result<gst::Element, Failure> {
+    let queue = make("queue")?;
+    queue.set_property("max-size-bytes", QUEUE_BYTES);
+    queue.set_property("max-size-buffers", 0u32);
+    queue.set_property("max-size-time", 0u64);
+    Ok(queue)
+}
+
+/// Puts elements into a pipeline, one after the other.
+///
+/// # Errors
+/// [`Kind::Encode`] if they do not fit.
+pub fn link(pipeline: &gst::Pipeline, elements: &[gst::Element]) -> Result<(), Failure> {
+    pipeline.add_many(elements).map_err(wrong)?;
+    gst::Element::link_many(elements).map_err(wrong)
+}
+
+/// Decodes, and encodes to NGC with `encoder`.
+///
+/// # Errors
+/// [`Kind::Plugin`].
+pub fn video(pipeline: &gst::Pipeline, encoder: &gst::Element, container: Container, notes: &Notes) -> Result<Chain, Failure> {
+    let entrance = queue()?;
+    let decode = make("decodebin")?;
+    let frames = make("queue")?;
+    let mut after = vec![make("videoconvert")?];
+    if !container.keeps_rotation() {
+        let flip = make("videoflip")?;
+        flip.set_property_from_str("video-direction", "auto");
+        after.extend([flip, make("videoconvert")?]);
+    }
+    let first = after[0].clone();
+    let (parse, exit) = (make("ngcparse")?, queue()?);
+    after.extend([frames, encoder.clone(), parse, exit.clone()]);
+    link(pipeline, &[entrance.clone(), decode.clone()])?;
+    link(pipeline, &after)?;
+    follow(&decode, &first, notes);
+    Ok(Chain { entrance, exit })
+}
+
+/// Decodes, and encodes with an encoder of sound.
+///
+/// # Errors
+/// [`Kind::Plugin`].
+pub fn audio(pipeline: &gst::Pipeline, encoder: &str, caps: &gst::Caps) -> Result<Chain, Failure> {
+    let entrance = queue()?;
+    let decode = make("decodebin")?;
+    let convert = make("audioconvert")?;
+    let encoder = make(encoder)?;
+    encoder.set_property("bitrate", rate::recoded_bits(caps) as i32);
+    let exit = queue()?;
+    link(pipeline, &[entrance.clone(), decode.clone()])?;
+    link(pipeline, &[convert.clone(), make("audioresample")?, encoder, exit.clone()])?;
+    follow(&decode, &convert, &Notes::default());
+    Ok(Chain { entrance, exit })
+}
+
+/// Passes on what the muxer takes as it is.
+///
+/// # Errors
+/// [`Kind::Plugin`].
+pub fn copy(pipeline: &gst::Pipeline, parser: Option<&str>) -> Result<Chain, Failure> {
+    let entrance = queue()?;
+    let Some(parser) = parser else {
+        link(pipeline, std::slice::from_ref(&entrance))?;
+        return Ok(Chain { exit: entrance.clone(), entrance });
+    };
+    let exit = make(parser)?;
+    link(pipeline, &[entrance.clone(), exit.clone()])?;
+    Ok(Chain { entrance, exit })
+}
+
+/// Links the decoder's pad, when it comes, to what follows.
+fn follow(decode: &gst::Element, next: &gst::Element, notes: &Notes) {
+    let (next, notes) = (next.downgrade(), Arc::clone(notes));
+    decode.connect_pad_added(move |_, pad| {
+        let Some(target) = next.upgrade().and_then(|next| next.static_pad("sink")) else { return };
+        if !target.is_linked()
+            && pad.link(&target).is_ok()
+            && let Some(caps) = pad.current_caps()
+        {
+            describe(&caps, &notes);
+        }
+    });
+}
+
+/// Says what the conversion to 8 bits and 4:2:0 loses.
+fn describe(caps: &gst::Caps, notes: &Notes) {
+    let Ok(info) = gst_video::VideoInfo::from_caps(caps) else { return };
+    let format = info.format_info();
+    let Ok(mut notes) = notes.lock() else { return };
+    let depth = format.depth().iter().copied().max().unwrap_or(8);
+    if depth > 8 {
+        notes.push(format!("the input has {depth} bits a sample; NGC keeps 8"));
+    }
+    if format.flags().contains(VideoFormatFlags::ALPHA) {
+        notes.push("transparency is left out: NGC has none".into());
+    }
+    let chroma = |shift: &[u32]| shift.get(1).copied().unwrap_or(0);
+    let gray = format.flags().contains(VideoFormatFlags::GRAY);
+    if !gray && (chroma(format.w_sub()), chroma(format.h_sub())) != (1, 1) {
+        notes.push(format!("the input's colours ({}) are kept at half the resolution (4:2:0)", info.format().to_str()));
+    }
+}

@@ -1,0 +1,103 @@
+//! Any video to NGC in MP4 or Matroska, with its sound, subtitles, tags and chapters. `ngc-transcode --help` tells the rest.
+
+mod args;
+mod container;
+mod convert;
+mod output;
+mod pipeline;
+mod plan;
+mod probe;
+mod progress;
+mod rate;
+mod report;
+mod run;
+mod text;
+
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+use clap::Parser;
+use gst::prelude::*;
+use ngc_examples::{Failure, Kind};
+
+use crate::args::Args;
+use crate::container::Container;
+use crate::output::Output;
+use crate::probe::Media;
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::run::Interrupt;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut report = Report::default();
+    let result = transcode(&args, &mut report);
+    for warning in &report.warnings {
+        eprintln!("ngc-transcode: warning: {warning}");
+    }
+    match &result {
+        Ok(()) if args.json => println!("{}", report.json(&args.input, &args.output)),
+        Ok(()) if !args.quiet => println!("{}", report.line(&args.output)),
+        Ok(()) => {}
+        Err(failure) => {
+            eprintln!("ngc-transcode: {failure}");
+            if args.json {
+                println!("{}", report::failure(failure, &args.input, &args.output, &report.warnings));
+            }
+        }
+    }
+    ExitCode::from(result.err().map_or(0, |failure| failure.kind as u8))
+}
+
+fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
+    let interrupt = Interrupt::new();
+    ngc_examples::init()?;
+    let container = Container::of(&args.output)?;
+    // What is wrong with the settings is wrong before the input is looked at.
+    rate::configure(&ngc_examples::make("ngcenc")?, args, args.bitrate)?;
+    if same_file(args) {
+        return Err(Failure::new(Kind::Usage, "input and output are the same file"));
+    }
+    let output = Output::new(&args.output, args.force)?;
+    let source = probe::probe(&args.input, args.target_size.is_some())?;
+    let plan = plan::plan(&source, container, args)?;
+    report.warnings.extend(plan.warnings.iter().cloned());
+    let bitrate = match args.target_size {
+        Some(size) => Some(rate::for_size(size, &source, &plan)?),
+        None => args.bitrate,
+    };
+
+    let transcoder = pipeline::build(&args.input, output.part(), &plan)?;
+    rate::configure(&transcoder.encoder, args, bitrate)?;
+    interrupt.check()?;
+    let progress = Progress::new(source.duration, args.quiet);
+    let result = run::run(&transcoder, &output, &progress, &interrupt, &mut report.warnings);
+    report.elapsed = progress.finish();
+    result?;
+
+    report.frames = transcoder.counters.frames.load(Ordering::Relaxed);
+    if report.frames == 0 {
+        return Err(Failure::new(Kind::Input, "not one frame could be decoded"));
+    }
+    let stats = transcoder.encoder.property::<gst::Structure>("stats");
+    report.keyframes = stats.get::<u64>("keyframes").unwrap_or(0);
+    report.bytes = output.size();
+    report.seconds = transcoder.counters.position.load(Ordering::Relaxed) as f64 / 1e9;
+    report.audio_tracks = plan.count(Media::Audio);
+    report.subtitle_tracks = plan.count(Media::Text);
+    report.chapters = plan.chapters.as_ref().map_or(0, |toc| count_chapters(&toc.entries()));
+    output.finish()
+}
+
+fn count_chapters(entries: &[gst::TocEntry]) -> usize {
+    let of = |entry: &gst::TocEntry| match entry.entry_type() {
+        gst::TocEntryType::Chapter => 1,
+        _ => count_chapters(&entry.sub_entries()),
+    };
+    entries.iter().map(of).sum()
+}
+
+fn same_file(args: &Args) -> bool {
+    let real = |path: &std::path::Path| path.canonicalize().ok();
+    real(&args.input).is_some_and(|input| real(&args.output) == Some(input))
+}

@@ -1,0 +1,206 @@
+//! What an input holds: its streams as parsers see them, its duration, its chapters.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use ngc_examples::{Failure, Kind, make};
+
+/// Longest wait for the first buffers of an input, and for the next sign of life.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    Video,
+    Audio,
+    Text,
+    Other,
+}
+
+/// A stream of the input.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Tells it apart from the others, each time that the input is opened.
+    pub id: String,
+    pub media: Media,
+    /// Parsed, not decoded.
+    pub caps: gst::Caps,
+    pub tags: gst::TagList,
+    /// Of the whole input, where it was scanned.
+    pub bytes: u64,
+    pub buffers: u64,
+    seen: bool,
+}
+
+impl Stream {
+    fn new(id: String, caps: Option<gst::Caps>) -> Self {
+        let (caps, tags) = (caps.unwrap_or_else(gst::Caps::new_empty), gst::TagList::new());
+        Self { id, media: media(&caps), caps, tags, bytes: 0, buffers: 0, seen: false }
+    }
+
+    /// The name of its codec, or its media type.
+    pub fn codec(&self) -> String {
+        let named = self.tags.get::<gst::tags::AudioCodec>().map(|t| t.get().to_owned());
+        named.or_else(|| self.caps.structure(0).map(|s| s.name().to_string())).unwrap_or_default()
+    }
+}
+
+/// An input.
+#[derive(Debug, Default)]
+pub struct Source {
+    pub streams: Vec<Stream>,
+    pub duration: Option<gst::ClockTime>,
+    pub chapters: Option<gst::Toc>,
+    /// What no plugin is there for.
+    pub missing: Vec<String>,
+}
+
+type Streams = Arc<Mutex<Vec<Stream>>>;
+
+/// Opens an input, as far as its first buffers; all of it, without decoding, if `scan`.
+///
+/// # Errors
+/// [`Kind::Input`], or [`Kind::Plugin`] where nothing reads it.
+pub fn probe(path: &Path, scan: bool) -> Result<Source, Failure> {
+    let file = std::fs::File::open(path).and_then(|f| f.metadata());
+    match file {
+        Err(e) => return Err(Failure::new(Kind::Input, format!("{}: {e}", path.display()))),
+        Ok(data) if data.is_dir() => return Err(Failure::new(Kind::Input, format!("{} is a folder", path.display()))),
+        Ok(_) => {}
+    }
+    let pipeline = gst::Pipeline::new();
+    let source = make("filesrc")?;
+    source.set_property("location", path);
+    let parse = make("parsebin")?;
+    let result = pipeline.add_many([&source, &parse]).and_then(|()| source.link(&parse));
+    result.map_err(|e| Failure::new(Kind::Input, e.to_string()))?;
+    let streams = Streams::default();
+    let (weak, found) = (pipeline.downgrade(), Arc::clone(&streams));
+    parse.connect_pad_added(move |_, pad| {
+        if let Some(pipeline) = weak.upgrade() {
+            watch(&pipeline, pad, &found);
+        }
+    });
+    let result = look(&pipeline, &streams, scan);
+    let duration = pipeline.query_duration::<gst::ClockTime>();
+    let _ = pipeline.set_state(gst::State::Null);
+    let mut source = result.map_err(|f| Failure::new(f.kind, format!("{} cannot be read: {}", path.display(), f.text)))?;
+    source.duration = duration;
+    source.streams = streams.lock().map(|s| s.clone()).unwrap_or_default();
+    Ok(source)
+}
+
+/// Ends a pad of the parser in a sink, and notes what passes.
+fn watch(pipeline: &gst::Pipeline, pad: &gst::Pad, streams: &Streams) {
+    let Ok(sink) = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build() else { return };
+    let Some(target) = sink.static_pad("sink") else { return };
+    let Ok(mut list) = streams.lock() else { return };
+    let number = list.len();
+    let id = pad.stream_id().map_or_else(|| number.to_string(), |id| id.to_string());
+    list.push(Stream::new(id, pad.current_caps()));
+    drop(list);
+    let shared = Arc::clone(streams);
+    pad.add_probe(
+        gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM,
+        move |_, info| {
+            if let Some(stream) = shared.lock().ok().as_deref_mut().and_then(|list| list.get_mut(number)) {
+                note(stream, info);
+            }
+            gst::PadProbeReturn::Ok
+        },
+    );
+    if pipeline.add(&sink).is_ok() && pad.link(&target).is_ok() {
+        let _ = sink.sync_state_with_parent();
+    }
+}
+
+fn note(stream: &mut Stream, info: &gst::PadProbeInfo) {
+    match &info.data {
+        Some(gst::PadProbeData::Buffer(buffer)) => {
+            stream.bytes += buffer.size() as u64;
+            stream.buffers += 1;
+        }
+        Some(gst::PadProbeData::BufferList(list)) => {
+            stream.bytes += list.iter().map(|b| b.size() as u64).sum::<u64>();
+            stream.buffers += list.len() as u64;
+        }
+        Some(gst::PadProbeData::Event(event)) => match event.view() {
+            gst::EventView::Tag(tag) => {
+                stream.tags = stream.tags.merge(tag.tag(), gst::TagMergeMode::Replace);
+                return;
+            }
+            gst::EventView::Caps(caps) => {
+                stream.caps = caps.caps_owned();
+                stream.media = media(&stream.caps);
+                return;
+            }
+            // A stream without buffers has been seen too.
+            gst::EventView::Eos(_) | gst::EventView::Gap(_) => {}
+            _ => return,
+        },
+        _ => return,
+    }
+    stream.seen = true;
+}
+
+fn media(caps: &gst::Caps) -> Media {
+    let name = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
+    match name.split('/').next() {
+        Some("video") => Media::Video,
+        Some("image") if !matches!(name.as_str(), "image/svg+xml") => Media::Video,
+        Some("audio") => Media::Audio,
+        Some("text" | "subpicture" | "subtitle") => Media::Text,
+        Some("application") if ["x-ssa", "x-ass", "x-subtitle", "x-usf"].iter().any(|n| name.contains(n)) => Media::Text,
+        _ => Media::Other,
+    }
+}
+
+/// Follows the pipeline's messages until enough is known.
+fn look(pipeline: &gst::Pipeline, streams: &Streams, scan: bool) -> Result<Source, Failure> {
+    let bus = pipeline.bus().ok_or_else(|| Failure::new(Kind::Input, "no bus"))?;
+    let mut source = Source::default();
+    // While it is paused the first stream would keep the others waiting. An error says more than the change of state.
+    let _ = pipeline.set_state(gst::State::Playing);
+    let (mut exposed, mut life, mut count) = (false, Instant::now(), 0u64);
+    loop {
+        if let Some(message) = bus.timed_pop(gst::ClockTime::from_mseconds(10)) {
+            match message.view() {
+                gst::MessageView::Error(error) => {
+                    let mut failure = Failure::from_message(error, Kind::Input);
+                    if !source.missing.is_empty() {
+                        failure = Failure::new(Kind::Plugin, format!("no plugin is installed for {}", source.missing.join(", ")));
+                    }
+                    return Err(failure);
+                }
+                gst::MessageView::Toc(toc) => source.chapters = Some(toc.toc().0),
+                gst::MessageView::Element(element) => source.missing.extend(element.structure().and_then(missing)),
+                gst::MessageView::AsyncDone(_) => exposed = true,
+                gst::MessageView::Eos(_) => return Ok(source),
+                _ => {}
+            }
+            continue;
+        }
+        let list = streams.lock().map(|s| s.clone()).unwrap_or_default();
+        let sum = list.iter().map(|s| s.buffers).sum();
+        if sum != count {
+            (count, life) = (sum, Instant::now());
+        }
+        // Subtitles may begin late: what counts is that sound and pictures have been seen, or a moment has passed.
+        let waiting = list.iter().any(|s| !s.seen);
+        if !scan && exposed && !list.is_empty() && (!waiting || life.elapsed() > Duration::from_millis(500)) {
+            return Ok(source);
+        }
+        if life.elapsed() > PATIENCE {
+            return Err(Failure::new(Kind::Input, "nothing comes out of it"));
+        }
+    }
+}
+
+/// What a "missing plugin" message is about.
+pub fn missing(structure: &gst::StructureRef) -> Option<String> {
+    if structure.name() != "missing-plugin" {
+        return None;
+    }
+    structure.get::<String>("name").ok().or_else(|| Some("a part of it".into()))
+}
