@@ -4,6 +4,9 @@ mod args;
 mod container;
 mod convert;
 mod output;
+#[cfg(test)]
+#[path = "../../../../packaging/pages.rs"]
+mod pages;
 mod pipeline;
 mod plan;
 mod probe;
@@ -100,4 +103,9 @@ fn count_chapters(entries: &[gst::TocEntry]) -> usize {
 fn same_file(args: &Args) -> bool {
     let real = |path: &std::path::Path| path.canonicalize().ok();
     real(&args.input).is_some_and(|input| real(&args.output) == Some(input))
+}
+
+#[test]
+fn manual_page_and_completion_are_current() {
+    pages::check(<Args as clap::CommandFactory>::command());
 }

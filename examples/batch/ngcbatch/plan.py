@@ -1,0 +1,107 @@
+"""The list of work: which file becomes which, and with what options."""
+
+import glob
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from .common import STATE, Problem, lock, read_json, transcoder, write_whole
+
+EXTENSIONS = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts", ".m4v", ".mpg", ".mpeg", ".flv", ".y4m", ".ogv", ".wmv", ".3gp", ".m2ts", ".mts"}
+
+
+@dataclass
+class Plan:
+    """Units are pairs of an absolute input and an output below the target; their numbers, from 1, never change."""
+
+    target: Path
+    options: list
+    units: list
+
+    @property
+    def state(self):
+        return self.target / STATE
+
+    def record_path(self, output):
+        return self.state / "records" / f"{output}.json"
+
+    def record(self, output):
+        return read_json(self.record_path(output))
+
+
+def load(target):
+    """The plan of a target folder."""
+    target = Path(target).absolute()
+    found = read_json(target / STATE / "plan.json")
+    if found is None:
+        raise Problem(f"{target} has no plan; `ngc-batch plan` makes one")
+    return Plan(target, found["options"], [tuple(u) for u in found["units"]])
+
+
+def make(sources, target, container, options):
+    """Makes the plan of a target folder, or adds to it."""
+    target = Path(target).absolute()
+    found = [pair for source in sources for pair in search(source, target)]
+    # A source without videos is done; a folder that does not exist is a mistake, and nothing is made for it.
+    (target / STATE).mkdir(parents=True, exist_ok=True)
+    check_options(target, container, options)
+    with lock(target / STATE / "plan.lock", wait=True):
+        before = read_json(target / STATE / "plan.json") or {"options": options, "units": []}
+        if before["options"] != options:
+            raise Problem(f"{target} was begun with {' '.join(before['options'])}; choose another folder for {' '.join(options)}")
+        units = [tuple(u) for u in before["units"]]
+        inputs = {output: source for source, output in units}
+        for source, relative in found:
+            output = f"{relative}.{container}"
+            if inputs.setdefault(output, source) != source:
+                raise Problem(f"{inputs[output]} and {source} would both become {output}")
+            if len(inputs) > len(units):
+                units.append((source, output))
+        write_whole(target / STATE / "plan.json", json.dumps({"options": options, "units": units}, indent=0))
+    return Plan(target, options, units)
+
+
+def search(source, target):
+    """Pairs of an absolute path and a name below the target, for one source as it was given."""
+    path = Path(source)
+    if path.is_dir():
+        return folder(path, target)
+    if path.is_file():
+        return [(os.path.abspath(source), path.name)]
+    if source.startswith("@"):
+        try:
+            names = Path(source[1:]).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        except OSError as error:
+            raise Problem(f"{source[1:]}: {error.strerror}") from error
+        # A file that is missing fails like any other, with its reason; the rest goes on.
+        return [(os.path.abspath(name), Path(name).name) for name in names if name]
+    found = sorted(name for name in glob.glob(source, recursive=True) if Path(name).is_file())
+    if not found:
+        raise Problem(f"{source} is no folder, no file, and no pattern that fits a file")
+    return [(os.path.abspath(name), Path(name).name) for name in found]
+
+
+def folder(path, target):
+    """All videos below a folder, but for results that lie in it."""
+    pairs = []
+    for place, folders, files in os.walk(os.path.abspath(path)):
+        folders[:] = sorted(name for name in folders if Path(place, name) != target)
+        for name in sorted(files):
+            full = os.path.join(place, name)
+            # What ngc-transcode is writing is hidden and ends in .part.
+            if os.path.splitext(name)[1].lower() in EXTENSIONS and os.path.isfile(full):
+                pairs.append((full, os.path.relpath(full, path)))
+    return pairs
+
+
+def check_options(target, container, options):
+    """What is wrong with the options is wrong for every file, and is told before the first."""
+    state = target / STATE
+    command = [transcoder(), "--json", "--quiet", *options, str(state / "nothing"), str(state / f"check-{os.getpid()}.{container}")]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+    # That there is no such input is told after the options were looked at.
+    if result.returncode != 3:
+        text = result.stderr.strip() or f"exit status {result.returncode}"
+        raise Problem(f"ngc-transcode does not work with {' '.join(options)}:\n{text}\ngst-inspect-1.0 ngcenc shows properties and ranges")

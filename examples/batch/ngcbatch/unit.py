@@ -1,0 +1,138 @@
+"""One unit of work: one file, from whatever state it is in to a verified result and its record."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from . import plan, thumbnails
+from .common import Problem, lock, read_json, say, transcoder, write_whole
+
+# Exit status of ngc-transcode where the output exists, or another process is writing it.
+EXISTS = 6
+INTERRUPTED = 130
+
+
+def do(target, numbers, stride=0):
+    """Does units by their numbers. Returns the exit status: 1 if one of them failed."""
+    planned = plan.load(target)
+    if stride > 0:
+        numbers = [n for first in numbers for n in range(first, len(planned.units) + 1, stride)]
+    worst = 0
+    for number in numbers:
+        if not 1 <= number <= len(planned.units):
+            raise Problem(f"there is no unit {number}: the plan has {len(planned.units)}")
+        source, output = planned.units[number - 1]
+        record = one(planned, source, output)
+        if record["status"] == "failed":
+            worst = 1
+    return worst
+
+
+def one(planned, source, output):
+    """Does a unit, unless it is done or in work elsewhere. Returns its record."""
+    with lock(planned.state / "locks" / f"{output}.lock", wait=False) as had:
+        if not had:
+            return {"status": "elsewhere"}
+        record = planned.record(output)
+        identity = identify(source)
+        if is_done(planned, output, record, identity):
+            return record
+        record = {"input": source, "output": output, "status": "failed", "identity": identity, "run": os.environ.get("NGC_BATCH_RUN", "")}
+        if identity is None:
+            record["reason"] = "the input is missing"
+        else:
+            transcode(planned, record)
+        if record["status"] in ("done", "failed"):
+            write_whole(planned.record_path(output), json.dumps(record, indent=1))
+        if record["status"] == "done":
+            print(planned.target / output, flush=True)
+        elif record["status"] == "failed":
+            say(f"{source}: {record['reason']}")
+        return record
+
+
+def identify(source):
+    """What tells whether a file is still the same."""
+    try:
+        found = os.stat(source)
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def is_done(planned, output, record, identity):
+    return record is not None and record["status"] == "done" and record["identity"] == identity and (planned.target / output).is_file()
+
+
+def transcode(planned, record):
+    """Runs ngc-transcode, which gives the result its name only once it is whole and has been compared with the input."""
+    source, output = record["input"], record["output"]
+    result = planned.target / output
+    started = planned.record_path(output).with_suffix(".started")
+    printed = planned.record_path(output).with_suffix(".printed")
+    command = [transcoder(), "--json", "--quiet", "--verify", *planned.options]
+    if result.exists():
+        mark = read_json(started)
+        if mark is None:
+            record["reason"] = f"{output} exists, and is not of this batch"
+            return
+        if mark == record["identity"]:
+            # The run that made it was killed before it could write its record.
+            adopt(planned, record, read_json(printed))
+            return
+        command.append("--force")
+    result.parent.mkdir(parents=True, exist_ok=True)
+    printed.parent.mkdir(parents=True, exist_ok=True)
+    printed.unlink(missing_ok=True)
+    write_whole(started, json.dumps(record["identity"]))
+    begin = time.monotonic()
+    # Its one line of JSON outlives this process.
+    with open(printed, "wb") as out:
+        child = subprocess.Popen(
+            command + threads() + ["--", source, str(result)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            preexec_fn=die_with_parent,
+        )
+        messages = child.communicate()[1].decode(errors="replace").strip()
+    record["elapsed"] = round(time.monotonic() - begin, 3)
+    answer = read_json(printed) or {}
+    if child.returncode == 0:
+        adopt(planned, record, answer)
+    elif child.returncode == EXISTS and not result.exists():
+        # Someone without our locks is at it, such as a transcoder whose driver was killed.
+        record["status"] = "elsewhere"
+    elif child.returncode in (INTERRUPTED, -signal.SIGTERM, -signal.SIGINT):
+        raise KeyboardInterrupt
+    else:
+        last = messages.splitlines()[-1] if messages else f"ngc-transcode ended with status {child.returncode}"
+        record["reason"] = answer.get("error") or last
+        record["code"] = child.returncode
+
+
+def adopt(planned, record, answer):
+    """Fills the record of a result that has its name, and so has been verified."""
+    result = planned.target / record["output"]
+    record["status"] = "done"
+    record["input_bytes"], record["bytes"] = record["identity"][0], result.stat().st_size
+    for name in ("frames", "keyframes", "seconds", "frames_per_second", "audio_tracks", "subtitle_tracks", "chapters", "warnings"):
+        record[name] = (answer or {}).get(name)
+    record["verify"] = (answer or {}).get("verify")
+    record["thumbnails"] = thumbnails.make(planned, record)
+
+
+def threads():
+    """Threads of one transcoder: its share of the machine."""
+    share = os.environ.get("NGC_BATCH_THREADS") or os.environ.get("SLURM_CPUS_PER_TASK")
+    return ["--set", f"threads={int(share)}"] if share else []
+
+
+def die_with_parent():
+    """A transcoder whose driver is gone has nobody who records its result: it stops, and its part of a file goes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
