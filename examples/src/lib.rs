@@ -1,9 +1,14 @@
 //! What the example programs share.
 
+use gst::prelude::*;
+
 pub mod failure;
+pub mod interrupt;
+pub mod reader;
 pub mod size;
 
 pub use failure::{Failure, Kind};
+pub use interrupt::Interrupt;
 
 /// GStreamer, and the elements of NGC: from where plugins are installed, else from beside this program, where cargo puts them.
 ///
@@ -32,4 +37,25 @@ pub fn missing(element: &str, cure: &str) -> Failure {
 /// [`Kind::Plugin`] where it is missing.
 pub fn make(element: &str) -> Result<gst::Element, Failure> {
     gst::ElementFactory::make(element).build().map_err(|_| missing(element, "install GStreamer's plugin sets base, good and bad"))
+}
+
+/// Keeps events away that say "nothing comes here yet". Decoders that have seen no frame answer them with a size of their own choice.
+///
+/// `always`: later ones too.
+pub fn drop_gaps(pad: &gst::Pad, always: bool) {
+    let started = std::sync::atomic::AtomicBool::new(false);
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        use std::sync::atomic::Ordering::Relaxed;
+        match &mut info.data {
+            Some(gst::PadProbeData::Buffer(_)) => started.store(true, Relaxed),
+            Some(gst::PadProbeData::Event(event))
+                if event.type_() == gst::EventType::Gap && (always || !started.load(Relaxed)) =>
+            {
+                // An event that is dropped makes GStreamer 1.22 complain; one that nobody knows does not.
+                *event = gst::event::CustomDownstream::new(gst::Structure::new_empty("ngc-examples-nothing"));
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
 }

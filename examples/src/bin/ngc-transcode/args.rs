@@ -32,6 +32,12 @@ pub struct Args {
     /// Leave subtitles out
     #[arg(long)]
     pub no_subtitles: bool,
+    /// Decode the result and compare it with the input: frames, times, colours, PSNR
+    #[arg(long)]
+    pub verify: bool,
+    /// Lowest luma PSNR in dB, over all frames, that --verify accepts
+    #[arg(long, value_name = "DB", default_value_t = 20.0)]
+    pub psnr_floor: f64,
     /// Replace the output if it exists
     #[arg(short, long)]
     pub force: bool,

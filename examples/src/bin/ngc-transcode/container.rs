@@ -37,11 +37,6 @@ impl Container {
             Self::Matroska => "Matroska",
         }
     }
-
-    /// Whether the muxer writes how the picture is to be turned. Where it does not, the picture itself is turned.
-    pub fn keeps_rotation(self) -> bool {
-        self == Self::Mp4
-    }
 }
 
 /// The caps that pads of an element's factory take or give, by template.

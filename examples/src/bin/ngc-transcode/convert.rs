@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use gst_video::VideoFormatFlags;
-use ngc_examples::{Failure, Kind, make};
+use ngc_examples::{Failure, Kind, drop_gaps, make};
 
-use crate::container::Container;
 use crate::rate;
 
 /// Compressed data that a queue holds at most, in bytes. Tracks that lie far apart in a file need it.
@@ -51,21 +50,19 @@ pub fn link(pipeline: &gst::Pipeline, elements: &[gst::Element]) -> Result<(), F
 ///
 /// # Errors
 /// [`Kind::Plugin`].
-pub fn video(pipeline: &gst::Pipeline, encoder: &gst::Element, container: Container, notes: &Notes) -> Result<Chain, Failure> {
+pub fn video(pipeline: &gst::Pipeline, encoder: &gst::Element, notes: &Notes) -> Result<Chain, Failure> {
     let entrance = queue()?;
     let decode = make("decodebin")?;
     let frames = make("queue")?;
-    let mut after = vec![make("videoconvert")?];
-    if !container.keeps_rotation() {
-        let flip = make("videoflip")?;
-        flip.set_property_from_str("video-direction", "auto");
-        after.extend([flip, make("videoconvert")?]);
-    }
-    let first = after[0].clone();
+    // No muxer here writes how the picture is to be turned, so the picture itself is.
+    let (first, flip, second) = (make("videoconvert")?, make("videoflip")?, make("videoconvert")?);
+    flip.set_property_from_str("video-direction", "auto");
     let (parse, exit) = (make("ngcparse")?, queue()?);
-    after.extend([frames, encoder.clone(), parse, exit.clone()]);
     link(pipeline, &[entrance.clone(), decode.clone()])?;
-    link(pipeline, &after)?;
+    link(pipeline, &[first.clone(), flip, second, frames, encoder.clone(), parse, exit.clone()])?;
+    if let Some(pad) = entrance.static_pad("sink") {
+        drop_gaps(&pad, true);
+    }
     follow(&decode, &first, notes);
     Ok(Chain { entrance, exit })
 }
@@ -83,6 +80,9 @@ pub fn audio(pipeline: &gst::Pipeline, encoder: &str, caps: &gst::Caps) -> Resul
     let exit = queue()?;
     link(pipeline, &[entrance.clone(), decode.clone()])?;
     link(pipeline, &[convert.clone(), make("audioresample")?, encoder, exit.clone()])?;
+    if let Some(pad) = entrance.static_pad("sink") {
+        drop_gaps(&pad, false);
+    }
     follow(&decode, &convert, &Notes::default());
     Ok(Chain { entrance, exit })
 }

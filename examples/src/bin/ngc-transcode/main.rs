@@ -15,13 +15,14 @@ mod rate;
 mod report;
 mod run;
 mod text;
+mod verify;
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use clap::Parser;
 use gst::prelude::*;
-use ngc_examples::{Failure, Kind};
+use ngc_examples::{Failure, Interrupt, Kind};
 
 use crate::args::Args;
 use crate::container::Container;
@@ -29,7 +30,6 @@ use crate::output::Output;
 use crate::probe::Media;
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::run::Interrupt;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -89,6 +89,9 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     report.audio_tracks = plan.count(Media::Audio);
     report.subtitle_tracks = plan.count(Media::Text);
     report.chapters = plan.chapters.as_ref().map_or(0, |toc| count_chapters(&toc.entries()));
+    if args.verify {
+        report.verified = Some(verify::verify(args, output.part(), &plan, report.frames, &interrupt)?);
+    }
     output.finish()
 }
 

@@ -62,7 +62,7 @@ pub fn build(input: &Path, output: &Path, plan: &Plan) -> Result<Transcoder, Fai
     let mut entrances = HashMap::new();
     for track in &plan.tracks {
         let chain = match &track.treatment {
-            Treatment::Encode => convert::video(&pipeline, &encoder, plan.container, &notes)?,
+            Treatment::Encode => convert::video(&pipeline, &encoder, &notes)?,
             Treatment::Recode { encoder } => convert::audio(&pipeline, encoder, &track.stream.caps)?,
             Treatment::Copy { parser } => convert::copy(&pipeline, *parser)?,
             Treatment::Text => text::chain(&pipeline, plan.container)?,

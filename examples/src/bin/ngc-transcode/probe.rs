@@ -30,13 +30,33 @@ pub struct Stream {
     /// Of the whole input, where it was scanned.
     pub bytes: u64,
     pub buffers: u64,
+    /// Running times in nanoseconds: of the first buffer and, where it was scanned, of the end. What comes before zero is not shown.
+    pub first: Option<i64>,
+    pub end: Option<i64>,
     seen: bool,
 }
 
 impl Stream {
     fn new(id: String, caps: Option<gst::Caps>) -> Self {
         let (caps, tags) = (caps.unwrap_or_else(gst::Caps::new_empty), gst::TagList::new());
-        Self { id, media: media(&caps), caps, tags, bytes: 0, buffers: 0, seen: false }
+        Self { id, media: media(&caps), caps, tags, bytes: 0, buffers: 0, first: None, end: None, seen: false }
+    }
+
+    fn count(&mut self, pad: &gst::Pad, buffer: &gst::BufferRef) {
+        self.bytes += buffer.size() as u64;
+        self.buffers += 1;
+        let segment = pad.sticky_event::<gst::event::Segment>(0);
+        let segment = segment.as_ref().and_then(|event| event.segment().downcast_ref::<gst::ClockTime>());
+        let Some((segment, pts)) = segment.zip(buffer.pts()) else { return };
+        let running = |time| segment.to_running_time_full(time).map(|t: gst::Signed<gst::ClockTime>| t.nseconds());
+        let signed = |t: Option<gst::Signed<u64>>| match t {
+            Some(gst::Signed::Positive(t)) => i64::try_from(t).ok(),
+            Some(gst::Signed::Negative(t)) => i64::try_from(t).ok().map(|t| -t),
+            None => None,
+        };
+        let (first, end) = (signed(running(pts)), signed(running(pts + buffer.duration().unwrap_or_default())));
+        self.first = self.first.into_iter().chain(first).min();
+        self.end = self.end.into_iter().chain(end).max();
     }
 
     /// The name of its codec, or its media type.
@@ -103,9 +123,9 @@ fn watch(pipeline: &gst::Pipeline, pad: &gst::Pad, streams: &Streams) {
     let shared = Arc::clone(streams);
     pad.add_probe(
         gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM,
-        move |_, info| {
+        move |pad, info| {
             if let Some(stream) = shared.lock().ok().as_deref_mut().and_then(|list| list.get_mut(number)) {
-                note(stream, info);
+                note(stream, pad, info);
             }
             gst::PadProbeReturn::Ok
         },
@@ -115,16 +135,10 @@ fn watch(pipeline: &gst::Pipeline, pad: &gst::Pad, streams: &Streams) {
     }
 }
 
-fn note(stream: &mut Stream, info: &gst::PadProbeInfo) {
+fn note(stream: &mut Stream, pad: &gst::Pad, info: &gst::PadProbeInfo) {
     match &info.data {
-        Some(gst::PadProbeData::Buffer(buffer)) => {
-            stream.bytes += buffer.size() as u64;
-            stream.buffers += 1;
-        }
-        Some(gst::PadProbeData::BufferList(list)) => {
-            stream.bytes += list.iter().map(|b| b.size() as u64).sum::<u64>();
-            stream.buffers += list.len() as u64;
-        }
+        Some(gst::PadProbeData::Buffer(buffer)) => stream.count(pad, buffer),
+        Some(gst::PadProbeData::BufferList(list)) => list.iter().for_each(|buffer| stream.count(pad, buffer)),
         Some(gst::PadProbeData::Event(event)) => match event.view() {
             gst::EventView::Tag(tag) => {
                 stream.tags = stream.tags.merge(tag.tag(), gst::TagMergeMode::Replace);

@@ -38,7 +38,7 @@ impl Report {
             indicatif::DecimalBytes(self.bytes),
             self.elapsed,
             self.speed()
-        )
+        ) + &self.verified.as_ref().map_or_else(String::new, |v| format!(", verified: {} dB", v["psnr_y"]))
     }
 
     /// One line for programs.

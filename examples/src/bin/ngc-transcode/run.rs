@@ -1,11 +1,10 @@
 //! Runs the pipeline: messages, progress, signals.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
-use ngc_examples::{Failure, Kind};
+use ngc_examples::{Failure, Interrupt, Kind};
 
 use crate::output::Output;
 use crate::pipeline::Transcoder;
@@ -14,28 +13,6 @@ use crate::progress::Progress;
 
 /// Longest time in which nothing leaves any track.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Whether SIGINT or SIGTERM came.
-#[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
-
-impl Interrupt {
-    /// Watches for the signals.
-    pub fn new() -> Self {
-        let flag = Arc::default();
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-            // Without a handler the signal ends the process at once, which leaves the .part behind and nothing else.
-            let _ = signal_hook::flag::register(signal, Arc::clone(&flag));
-        }
-        Self(flag)
-    }
-
-    /// # Errors
-    /// [`Kind::Interrupted`].
-    pub fn check(&self) -> Result<(), Failure> {
-        if self.0.load(Ordering::Relaxed) { Err(Failure::new(Kind::Interrupted, "interrupted")) } else { Ok(()) }
-    }
-}
 
 /// Runs to the end. The warnings of elements are added to `warnings`.
 ///
