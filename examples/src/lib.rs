@@ -6,6 +6,7 @@ pub mod failure;
 pub mod interrupt;
 pub mod reader;
 pub mod size;
+pub mod stable;
 
 pub use failure::{Failure, Kind};
 pub use interrupt::Interrupt;

@@ -41,13 +41,17 @@ def one(planned, source, output):
         identity = identify(source)
         if is_done(planned, output, record, identity):
             return record
+        # A result of another state of the input is ours to replace.
+        stale = record is not None and record["status"] == "done"
         record = {"input": source, "output": output, "status": "failed", "identity": identity, "run": os.environ.get("NGC_BATCH_RUN", "")}
         if identity is None:
             record["reason"] = "the input is missing"
         else:
-            transcode(planned, record)
+            transcode(planned, record, stale)
         if record["status"] in ("done", "failed"):
             write_whole(planned.record_path(output), json.dumps(record, indent=1))
+            for suffix in (".started", ".printed"):
+                planned.record_path(output).with_suffix(suffix).unlink(missing_ok=True)
         if record["status"] == "done":
             print(planned.target / output, flush=True)
         elif record["status"] == "failed":
@@ -68,7 +72,7 @@ def is_done(planned, output, record, identity):
     return record is not None and record["status"] == "done" and record["identity"] == identity and (planned.target / output).is_file()
 
 
-def transcode(planned, record):
+def transcode(planned, record, stale):
     """Runs ngc-transcode, which gives the result its name only once it is whole and has been compared with the input."""
     source, output = record["input"], record["output"]
     result = planned.target / output
@@ -77,7 +81,7 @@ def transcode(planned, record):
     command = [transcoder(), "--json", "--quiet", "--verify", *planned.options]
     if result.exists():
         mark = read_json(started)
-        if mark is None:
+        if mark is None and not stale:
             record["reason"] = f"{output} exists, and is not of this batch"
             return
         if mark == record["identity"]:

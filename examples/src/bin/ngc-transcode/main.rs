@@ -77,6 +77,8 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let result = run::run(&transcoder, &output, &progress, &interrupt, &mut report.warnings);
     report.elapsed = progress.finish();
     result?;
+    ngc_examples::stable::make(output.part())
+        .map_err(|e| Failure::new(Kind::Encode, format!("{}: {e}", output.part().display())))?;
 
     report.frames = transcoder.counters.frames.load(Ordering::Relaxed);
     if report.frames == 0 {

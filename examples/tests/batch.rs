@@ -1,4 +1,5 @@
-//! `examples/batch-transcode.sh`: clips without sound, names of all kinds, clips that cannot be read, two runs at once.
+//! `examples/batch`: clips without sound, names of all kinds, clips that cannot be read, two runs at once, runs that are killed,
+//! and Slurm and Snakemake beside GNU parallel.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -40,25 +41,32 @@ impl Folders {
         std::fs::rename(plain, path).unwrap();
     }
 
-    /// The command for a source, written as given, and a target folder.
-    fn command(&self, source: &str, target: &str) -> Command {
+    /// The command with these arguments, of which `%` stands for the folder.
+    fn program(&self, arguments: &[&str]) -> Command {
         // One run that hangs is to be an error, not a test that hangs.
         let mut command = Command::new("timeout");
+        let folder = self.dir.path().display().to_string();
         command
-            .arg("60")
-            .arg(repository("examples/batch-transcode.sh"))
-            .args([format!("{}/{source}", self.dir.path().display()), self.path(target).display().to_string()])
-            .args([&self.properties[..], "threads=1"])
+            .arg("120")
+            .arg(repository("examples/batch/ngc-batch"))
+            .args(arguments.iter().map(|argument| argument.replace('%', &folder)))
+            .env("NGC_TRANSCODE", env!("CARGO_BIN_EXE_ngc-transcode"))
             .env("GST_PLUGIN_PATH", self.path("plugins"))
-            .env("GST_REGISTRY", self.path("registry"));
+            .env("GST_REGISTRY", self.path("registry"))
+            .env("HOME", self.dir.path());
         command
+    }
+
+    /// The command for a source, written as given, and a target folder.
+    fn command(&self, source: &str, target: &str) -> Command {
+        self.program(&["run", &format!("%/{source}"), &format!("%/{target}"), "--", "--set", &self.properties])
     }
 
     fn batch(&self, source: &str, target: &str) -> Output {
         self.command(source, target).output().unwrap()
     }
 
-    /// The files below a folder, relative to it.
+    /// The results below a folder, relative to it, and what else there is beside the state of the batch.
     fn files(&self, folder: &str) -> Vec<String> {
         fn walk(folder: &Path, all: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -68,6 +76,7 @@ impl Folders {
         let mut all = Vec::new();
         walk(&self.path(folder), &mut all);
         let mut names: Vec<_> = all.iter().map(|p| p.strip_prefix(self.path(folder)).unwrap().display().to_string()).collect();
+        names.retain(|name| !name.starts_with("ngc-batch/"));
         names.sort();
         names
     }
