@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up and runs all tests. `--quick` leaves out the checks in the dev profile and the quickstart; `--full` adds other processors:
-# aarch64 under qemu, and a build for AVX-512.
+# Sets up and runs all tests. `--quick` leaves out the checks in the dev profile and the quickstart; `--full` adds other processors,
+# aarch64 under qemu and a build for AVX-512, and the Debian package in a fresh root.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 # Distributed training is tested where its packages can be installed, or are there.
@@ -94,6 +94,7 @@ gpu_kit() {
 stage 'release build' cargo build --quiet --release
 stage 'tests, release profile' cargo test --quiet --release
 stage 'the plugin loads with an empty registry' plugin_loads
+stage 'meson install and uninstall' tests/install.sh
 if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
   stage 'format and lints' lint
 else
@@ -121,6 +122,7 @@ if [ $full -eq 1 ]; then
   if [ "$(uname -m)" = x86_64 ]; then
     stage 'AVX-512, built' avx512_builds
   fi
+  stage 'Debian package in a fresh root' tests/package.sh
 fi
 
 printf '\n%d passed, %d failed\n' "$passed" "$failed"

@@ -34,7 +34,7 @@ need_rust() {
 
 need_packages() {
   local missing=() wanted=$PACKAGES
-  [ $play -eq 0 ] && wanted="$wanted python3"
+  [ $play -eq 0 ] && wanted="$wanted python3 parallel procps meson ninja-build ges1.0-tools"
   [ "${NGC_MPI:-0}" = 1 ] && wanted="$wanted $MPI_PACKAGES"
   for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -97,11 +97,19 @@ def folder(path, target):
 
 
 def check_options(target, container, options):
-    """What is wrong with the options is wrong for every file, and is told before the first."""
+    """What is wrong with the options is wrong for every file, and is told before the first. One frame is transcoded with them."""
     state = target / STATE
-    command = [transcoder(), "--json", "--quiet", *options, str(state / "nothing"), str(state / f"check-{os.getpid()}.{container}")]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
-    # That there is no such input is told after the options were looked at.
-    if result.returncode != 3:
-        text = result.stderr.strip() or f"exit status {result.returncode}"
+    sample, result = (state / f"check-{os.getpid()}.{kind}" for kind in ("y4m", container))
+    # A size that is meant for whole films fits no frame; then only the command line is checked, for a file that is not there.
+    if "--target-size" not in " ".join(options):
+        sample.write_bytes(b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420jpeg\nFRAME\n" + bytes(64 * 48 * 3 // 2))
+    try:
+        command = [transcoder(), "--json", "--quiet", *options, str(sample), str(result)]
+        found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False)
+    finally:
+        sample.unlink(missing_ok=True)
+        result.unlink(missing_ok=True)
+    # 3 and 4: there is no such input, or no plugin reads it. The options were looked at before.
+    if found.returncode not in (0, 3, 4):
+        text = found.stderr.strip() or f"exit status {found.returncode}"
         raise Problem(f"ngc-transcode does not work with {' '.join(options)}:\n{text}\ngst-inspect-1.0 ngcenc shows properties and ranges")

@@ -1,11 +1,14 @@
 """Small pictures of source and result, of the same frame."""
 
+import os
 import subprocess
 from pathlib import Path
 
 WIDTH = 240
 # A frame far into a long film would cost decoding up to it.
 FURTHEST = 250
+# Set where no pictures are wanted.
+NONE = "NGC_BATCH_NO_THUMBNAILS"
 
 
 def quoted(path):
@@ -16,6 +19,8 @@ def quoted(path):
 
 def make(planned, record):
     """Names of two pictures below the state folder, source and result; None for one that cannot be made."""
+    if os.environ.get(NONE):
+        return [None, None]
     frame = min((record.get("frames") or 1) // 2, FURTHEST)
     names = []
     for kind, path in (("source", record["input"]), ("result", planned.target / record["output"])):
