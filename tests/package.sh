@@ -56,8 +56,8 @@ if [ ! -s "$work/root.tar" ]; then
 fi
 mkdir "$root"
 tar -xf "$work/root.tar" -C "$root"
-mkdir "$root/media"
-cp "$work"/gstreamer1.0-ngc_*.deb "$work"/ngc-tools_*.deb "$work"/ngc-models_*.deb examples/media/flower.mp4 "$root/media/"
+mkdir "$root/ngc"
+cp "$work"/gstreamer1.0-ngc_*.deb "$work"/ngc-tools_*.deb "$work"/ngc-models_*.deb examples/media/flower.mp4 "$root/ngc/"
 within() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 timeout 600 chroot "$root" "$@"; }
 apt() { within env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends "$@" >>"$work/apt.log" 2>&1; }
 names() { (cd "$root" && find . -xdev \( -path ./proc -o -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache -o -path ./var/log -o -path ./root \) -prune -o -print | sort); }
@@ -69,19 +69,20 @@ apt install gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-go
 before=$(names)
 
 start=$SECONDS
-apt install /media/gstreamer1.0-ngc_*.deb /media/ngc-tools_*.deb /media/ngc-models_*.deb || fail "apt-get: $(tail -n 3 "$work/apt.log")"
-within ngc-transcode --quiet --verify /media/flower.mp4 /media/flower-ngc.mp4 || fail "ngc-transcode fails"
+mapfile -t debs < <(cd "$root" && printf "/%s\n" ngc/*.deb)
+apt install "${debs[@]}" || fail "apt-get: $(tail -n 3 "$work/apt.log")"
+within ngc-transcode --quiet --verify /ngc/flower.mp4 /ngc/flower-ngc.mp4 || fail "ngc-transcode fails"
 printf 'package: from the package to an MP4 in %d s\n' $((SECONDS - start))
 for element in ngcenc ngcdec ngcparse; do
   within gst-inspect-1.0 "$element" >/dev/null || fail "gst-inspect-1.0 finds no $element"
 done
-within gst-launch-1.0 -q playbin3 uri=file:///media/flower-ngc.mp4 video-sink=fakesink audio-sink=fakesink || fail "the MP4 does not play"
+within gst-launch-1.0 -q playbin3 uri=file:///ngc/flower-ngc.mp4 video-sink=fakesink audio-sink=fakesink || fail "the MP4 does not play"
 within gst-launch-1.0 -q videotestsrc num-buffers=3 ! ngcenc @preset='Profile Low Bandwidth' ! fakesink || fail "the preset is not found"
 within test -s /usr/share/ngc/models/rt.safetensors || fail "no model file"
 within test -s /usr/share/man/man1/ngc-transcode.1.gz || fail "no manual page"
 
 apt purge gstreamer1.0-ngc ngc-tools ngc-models || fail "apt-get: $(tail -n 3 "$work/apt.log")"
-left=$(names | comm -13 <(echo "$before") - | grep -v '^./media/' || true)
+left=$(names | comm -13 <(echo "$before") - | grep -v '^./ngc/' || true)
 [ -z "$left" ] || fail "left behind: $left"
 rm -rf "$root"
 echo "package: ok: $(cd "$work" && ls -s --block-size=KiB ngc*.deb gstreamer*.deb | tr '\n' ' ')"
