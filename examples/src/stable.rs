@@ -192,7 +192,11 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_stays() {
-        for bytes in [&b""[..], &[0x1a, 0x45, 0xdf, 0xa3, 0xff, 0, 0, 0], &[0, 0, 0, 8, b'f', b't', b'y', b'p', 0, 0, 0, 1, b'm', b'o', b'o', b'v']] {
+        for bytes in [
+            &b""[..],
+            &[0x1a, 0x45, 0xdf, 0xa3, 0xff, 0, 0, 0],
+            &[0, 0, 0, 8, b'f', b't', b'y', b'p', 0, 0, 0, 1, b'm', b'o', b'o', b'v'],
+        ] {
             assert_eq!(made(bytes), bytes);
         }
     }

@@ -138,10 +138,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_done() {
     let output = folders.batch("in", "out");
     let text = text(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(
-        text.contains("1 done, 0 done before, 2 failed") && text.contains("bad.mp4 cannot be read: "),
-        "{text}"
-    );
+    assert!(text.contains("1 done, 0 done before, 2 failed") && text.contains("bad.mp4 cannot be read: "), "{text}");
     assert_eq!(folders.files("out"), ["good.mp4.mkv"]);
 }
 
@@ -215,7 +212,9 @@ fn results_follow_their_inputs_and_nothing_else() {
     let output = folders.batch("all", "all/out");
     assert!(text(&output).contains("1 done, 1 done before, 0 failed"), "{}", text(&output));
     assert_eq!(folders.files("all/out"), ["a.mp4.mkv", "b.mp4.mkv"]);
-    assert!(std::fs::read(folders.path("all/out/a.mp4.mkv")).unwrap() == std::fs::read(folders.path("all/out/b.mp4.mkv")).unwrap());
+    assert!(
+        std::fs::read(folders.path("all/out/a.mp4.mkv")).unwrap() == std::fs::read(folders.path("all/out/b.mp4.mkv")).unwrap()
+    );
     // Files that were there before are not touched.
     std::fs::create_dir_all(folders.path("mine")).unwrap();
     std::fs::write(folders.path("mine/a.mp4.mkv"), "mine").unwrap();
@@ -312,7 +311,10 @@ fn killed_three_times_it_ends_complete() {
     assert_eq!(folders.files("out").len(), 20);
     let first = std::fs::read(folders.path("out/00.mp4.mkv")).unwrap();
     assert!(folders.files("out").iter().all(|name| std::fs::read(folders.path("out").join(name)).unwrap() == first));
-    let frames = shown(&format!("filesrc location=\"{}\" ! matroskademux ! ngcparse ! ngcdec threads=1", folders.path("out/00.mp4.mkv").display()));
+    let frames = shown(&format!(
+        "filesrc location=\"{}\" ! matroskademux ! ngcparse ! ngcdec threads=1",
+        folders.path("out/00.mp4.mkv").display()
+    ));
     assert_eq!(frames.unwrap().len(), 5);
     assert!(text(&folders.batch("in", "out")).contains("0 done, 20 done before, 0 failed"));
 }
@@ -364,7 +366,10 @@ fn slurm_and_parallel_make_the_same_bytes() {
     for (name, sound) in [("a.mp4", true), ("b.mp4", false), ("say \"x\" now.mp4", true)] {
         folders.clip(&format!("in/{name}"), "mp4mux", sound);
     }
-    let slurm = folders.program(&["run", "--no-thumbnails", "--driver", "slurm", "%/in", "%/out"]).env("SLURM_CONF", configuration).output();
+    let slurm = folders
+        .program(&["run", "--no-thumbnails", "--driver", "slurm", "%/in", "%/out"])
+        .env("SLURM_CONF", configuration)
+        .output();
     Command::new(repository("tests/slurm.sh")).args(["stop", &node]).status().unwrap();
     let said = text(&slurm.unwrap());
     assert!(said.contains("3 done, 0 done before, 0 failed"), "{said}");

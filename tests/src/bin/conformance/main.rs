@@ -68,7 +68,9 @@ fn document() {
         println!("| {situation} | {} |", cells.join(" | "));
     }
     println!("\n## Scenarios of gst-validate\n");
-    println!("Those for players, played with `playbin3` and looked at frame by frame; Debian 12 has no gst-validate. 100 frames, a keyframe");
+    println!(
+        "Those for players, played with `playbin3` and looked at frame by frame; Debian 12 has no gst-validate. 100 frames, a keyframe"
+    );
     println!("every 25. `ok`: exactly the frames that have to be shown, in their order.\n");
     transposed("scenario", &scenarios::SCENARIOS, &scenarios::FORMATS, "--scenario");
     println!("\n## Tools people use\n");

@@ -37,7 +37,8 @@ pub fn case(format: &str, scenario: &str) -> String {
          ! video/x-raw,format=I420,width=64,height=48,framerate=25/1 ! {encoder} ! {muxer} ! filesink location={}",
         path.display()
     ));
-    let result = made.and_then(|()| Player::open(&format!("file://{}", path.display()))).and_then(|player| player.plays(scenario));
+    let result =
+        made.and_then(|()| Player::open(&format!("file://{}", path.display()))).and_then(|player| player.plays(scenario));
     let _ = std::fs::remove_file(path);
     match result {
         Ok(()) => "ok".into(),
@@ -140,7 +141,8 @@ impl Player {
             "play to the end" => same(&self.to_the_end()?, 0..FRAMES),
             "pause and go on" => {
                 let _ = self.pipeline.set_state(gst::State::Playing);
-                let mut frames: Vec<_> = (0..30).filter_map(|_| self.sink.try_pull_sample(PATIENCE)).map(|s| number(&s)).collect();
+                let mut frames: Vec<_> =
+                    (0..30).filter_map(|_| self.sink.try_pull_sample(PATIENCE)).map(|s| number(&s)).collect();
                 self.state(gst::State::Paused)?;
                 std::thread::sleep(std::time::Duration::from_millis(200));
                 frames.extend(self.to_the_end()?);
@@ -174,7 +176,9 @@ impl Player {
             }
             _ => {
                 for _ in 0..25 {
-                    for state in [gst::State::Playing, gst::State::Paused, gst::State::Ready, gst::State::Paused, gst::State::Null] {
+                    for state in
+                        [gst::State::Playing, gst::State::Paused, gst::State::Ready, gst::State::Paused, gst::State::Null]
+                    {
                         // Playing is not waited for: the sink holds the stream until somebody takes frames.
                         if state == gst::State::Playing {
                             let _ = self.pipeline.set_state(state);

@@ -18,7 +18,8 @@ pub const TOOLS: [&str; 8] = [
     "ffmpeg -c copy, to Matroska",
     "ffmpeg -c copy, to MP4",
 ];
-pub const ABOUT: &str = "100 frames, 25 a second, with sound. A dash: the tool is not installed, or the format does not go there.";
+pub const ABOUT: &str =
+    "100 frames, 25 a second, with sound. A dash: the tool is not installed, or the format does not go there.";
 pub const NOTES: &str = "\
 - *gst-discoverer-1.0*: what it calls the video; *gst-play-1.0*: whether it comes to the end.
 - *ges-launch-1.0*: a timeline of two clips, seconds 1 to 3 and 0 to 1 of the file, rendered to VP8 at 25 frames a second: 75 frames.
@@ -128,7 +129,10 @@ fn cell(case: &Case, tool: &str) -> Result<String, String> {
         }
         "ffprobe" => {
             let entries = "stream=codec_name,width,height,r_frame_rate,nb_read_packets";
-            let text = case.tool(tool, &["-v", "error", "-count_packets", "-select_streams", "v", "-of", "csv=p=0", "-show_entries", entries, &file])?;
+            let text = case.tool(
+                tool,
+                &["-v", "error", "-count_packets", "-select_streams", "v", "-of", "csv=p=0", "-show_entries", entries, &file],
+            )?;
             Ok(text.lines().last().unwrap_or_default().replace(',', " ") + " packets")
         }
         _ => {
