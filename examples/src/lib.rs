@@ -6,6 +6,7 @@ pub mod failure;
 pub mod interrupt;
 pub mod reader;
 pub mod size;
+pub mod span;
 pub mod stable;
 
 pub use failure::{Failure, Kind};
@@ -59,4 +60,12 @@ pub fn drop_gaps(pad: &gst::Pad, always: bool) {
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+/// The pad of a new sink that takes anything, at any speed.
+pub fn nowhere(pipeline: &gst::Pipeline) -> Option<gst::Pad> {
+    let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build().ok()?;
+    pipeline.add(&sink).ok()?;
+    sink.sync_state_with_parent().ok()?;
+    sink.static_pad("sink")
 }

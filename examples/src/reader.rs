@@ -5,7 +5,8 @@ use std::path::Path;
 use gst::prelude::*;
 use gst_video::VideoFrameExt;
 
-use crate::{Failure, Interrupt, Kind, drop_gaps, make};
+use crate::span::{self, Span};
+use crate::{Failure, Interrupt, Kind, drop_gaps, make, nowhere};
 
 /// Longest wait for a frame.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
@@ -28,11 +29,11 @@ pub struct Frame {
 }
 
 impl Reader {
-    /// `upright`: turn pictures as the file's rotation tag says.
+    /// `upright`: turn pictures as the file's rotation tag says. `span`: only a part of it; times count from its start.
     ///
     /// # Errors
     /// [`Kind::Plugin`].
-    pub fn new(path: &Path, upright: bool, interrupt: &Interrupt) -> Result<Self, Failure> {
+    pub fn new(path: &Path, upright: bool, span: Option<Span>, interrupt: &Interrupt) -> Result<Self, Failure> {
         let failed = |e: gst::glib::BoolError| Failure::new(Kind::Input, e.to_string());
         let pipeline = gst::Pipeline::new();
         let source = make("filesrc")?;
@@ -55,7 +56,7 @@ impl Reader {
             drop_gaps(&pad, true);
         }
         let weak = pipeline.downgrade();
-        parse.connect_pad_added(move |_, pad| {
+        span::link_pads(&pipeline, &parse, span, move |pad| {
             let Some(pipeline) = weak.upgrade() else { return };
             let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
             let name = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
@@ -70,6 +71,9 @@ impl Reader {
         });
         decode.connect_pad_added(move |_, pad| {
             if let Some(target) = convert.static_pad("sink").filter(|sink| !sink.is_linked()) {
+                if let Some(span) = span {
+                    span::cut(pad, span);
+                }
                 let _ = pad.link(&target);
             }
         });
@@ -145,14 +149,6 @@ impl Frame {
         let sum: u64 = rows.map(|(a, b)| a.iter().zip(b).map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum::<u64>()).sum();
         Ok(sum as f64 / (width * height) as f64)
     }
-}
-
-/// The pad of a sink that takes anything.
-fn nowhere(pipeline: &gst::Pipeline) -> Option<gst::Pad> {
-    let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build().ok()?;
-    pipeline.add(&sink).ok()?;
-    sink.sync_state_with_parent().ok()?;
-    sink.static_pad("sink")
 }
 
 /// PSNR in dB of 8-bit samples with this mean squared error.

@@ -21,7 +21,7 @@ def run(planned, driver, jobs, options):
     before = report.done(planned)
     environment = dict(os.environ, NGC_BATCH_RUN=uuid.uuid4().hex)
     status = 0
-    if len(before) < len(planned.units):
+    if len(before) < len(planned.files):
         start = slurm if driver == "slurm" else parallel
         status = start(planned, jobs, options, environment)
     report.write(planned.target)
@@ -69,7 +69,7 @@ def slurm(planned, jobs, options, environment):
 def summary(planned, before, run_id, status):
     """Says what became of the files, and returns the exit status."""
     now, failed, elsewhere = 0, [], 0
-    for source, output in planned.units:
+    for source, output in planned.files:
         record = planned.record(output)
         if output in before:
             continue

@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,20 @@ EXTENSIONS = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".ts", ".m4v", ".mpg", ".
 
 @dataclass
 class Plan:
-    """Units are pairs of an absolute input and an output below the target; their numbers, from 1, never change."""
+    """Units are an absolute input, an output below the target, and a part of the file or None; their numbers, from 1, never change."""
 
     target: Path
     options: list
     units: list
+
+    @property
+    def files(self):
+        """Pairs of input and output, each once."""
+        return list(dict.fromkeys((source, output) for source, output, _ in self.units))
+
+    def parts(self, output):
+        """The parts of a file: tuples of start and stop in seconds, the last without a stop. None where it is done in one."""
+        return [part for _, name, part in self.units if name == output and part is not None]
 
     @property
     def state(self):
@@ -40,8 +50,10 @@ def load(target):
     return Plan(target, found["options"], [tuple(u) for u in found["units"]])
 
 
-def make(sources, target, container, options):
-    """Makes the plan of a target folder, or adds to it."""
+def make(sources, target, container, options, segment=0):
+    """Makes the plan of a target folder, or adds to it. Files longer than `segment` seconds are cut, unless that is 0."""
+    if segment and "--target-size" in " ".join(options):
+        raise Problem("--target-size is that of a whole file, and does not go with --segment")
     target = Path(target).absolute()
     found = [pair for source in sources for pair in search(source, target)]
     # A source without videos is done; a folder that does not exist is a mistake, and nothing is made for it.
@@ -52,13 +64,14 @@ def make(sources, target, container, options):
         if before["options"] != options:
             raise Problem(f"{target} was begun with {' '.join(before['options'])}; choose another folder for {' '.join(options)}")
         units = [tuple(u) for u in before["units"]]
-        inputs = {output: source for source, output in units}
+        inputs = {output: source for source, output, _ in units}
         for source, relative in found:
             output = f"{relative}.{container}"
-            if inputs.setdefault(output, source) != source:
+            if output not in inputs:
+                inputs[output] = source
+                units += [(source, output, part) for part in cut(source, segment)]
+            elif inputs[output] != source:
                 raise Problem(f"{inputs[output]} and {source} would both become {output}")
-            if len(inputs) > len(units):
-                units.append((source, output))
         write_whole(target / STATE / "plan.json", json.dumps({"options": options, "units": units}, indent=0))
     return Plan(target, options, units)
 
@@ -94,6 +107,25 @@ def folder(path, target):
             if os.path.splitext(name)[1].lower() in EXTENSIONS and os.path.isfile(full):
                 pairs.append((full, os.path.relpath(full, path)))
     return pairs
+
+
+def cut(source, segment):
+    """Parts of a file, or one None where it is too short, or where nobody knows how long it is."""
+    if not segment:
+        return [None]
+    try:
+        command = ["gst-discoverer-1.0", "-t", "60", source]
+        text = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=120, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return [None]
+    found = re.search(r"Duration: (\d+):(\d\d):(\d\d)\.", text)
+    seconds = int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3]) if found else 0
+    # A rest that is shorter than half a segment goes to the one before.
+    count = int(seconds / segment + 0.5)
+    if count < 2:
+        return [None]
+    stops = [segment * n for n in range(1, count)] + [None]
+    return [[start, stop] for start, stop in zip([0, *stops], stops)]
 
 
 def check_options(target, container, options):

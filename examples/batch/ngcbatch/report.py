@@ -17,14 +17,14 @@ COLUMNS = ["input", "output", "status", "reason", "input_bytes", "bytes", "frame
 def done(planned):
     """Outputs that are done, of inputs that are what they were."""
     return {
-        output for source, output in planned.units if unit.is_done(planned, output, planned.record(output), unit.identify(source))
+        output for source, output in planned.files if unit.is_done(planned, output, planned.record(output), unit.identify(source))
     }
 
 
 def write(target):
     """Writes all three reports. Returns 1 if a file failed or is still to be done."""
     planned = plan.load(target)
-    rows = [row(planned, source, output) for source, output in planned.units]
+    rows = [row(planned, source, output) for source, output in planned.files]
     table = io.StringIO()
     out = csv.DictWriter(table, COLUMNS, extrasaction="ignore", lineterminator="\n")
     out.writeheader()

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 
-from . import plan, thumbnails
+from . import plan, segments, thumbnails
 from .common import Problem, lock, read_json, say, transcoder, write_whole
 
 # Exit status of ngc-transcode where the output exists, or another process is writing it.
 EXISTS = 6
 INTERRUPTED = 130
+STOPPED = (INTERRUPTED, -signal.SIGTERM, -signal.SIGINT)
 
 
 def do(target, numbers, stride=0):
@@ -25,16 +26,19 @@ def do(target, numbers, stride=0):
     for number in numbers:
         if not 1 <= number <= len(planned.units):
             raise Problem(f"there is no unit {number}: the plan has {len(planned.units)}")
-        source, output = planned.units[number - 1]
-        record = one(planned, source, output)
-        if record["status"] == "failed":
+        source, output, part = planned.units[number - 1]
+        ready = part is None or segments.do(planned, source, output, part)
+        # Who finishes the last part puts all of them together, and waits for whoever else does so.
+        if ready and one(planned, source, output, wait=part is not None)["status"] == "failed":
+            worst = 1
+        elif not ready and (planned.record(output) or {}).get("status") == "failed":
             worst = 1
     return worst
 
 
-def one(planned, source, output):
+def one(planned, source, output, wait=False):
     """Does a unit, unless it is done or in work elsewhere. Returns its record."""
-    with lock(planned.state / "locks" / f"{output}.lock", wait=False) as had:
+    with lock(planned.state / "locks" / f"{output}.lock", wait=wait) as had:
         if not had:
             return {"status": "elsewhere"}
         record = planned.record(output)
@@ -43,7 +47,7 @@ def one(planned, source, output):
             return record
         # A result of another state of the input is ours to replace.
         stale = record is not None and record["status"] == "done"
-        record = {"input": source, "output": output, "status": "failed", "identity": identity, "run": os.environ.get("NGC_BATCH_RUN", "")}
+        record = empty(source, output, identity)
         if identity is None:
             record["reason"] = "the input is missing"
         else:
@@ -57,6 +61,15 @@ def one(planned, source, output):
         elif record["status"] == "failed":
             say(f"{source}: {record['reason']}")
         return record
+
+
+def empty(source, output, identity):
+    return {"input": source, "output": output, "status": "failed", "identity": identity, "run": os.environ.get("NGC_BATCH_RUN", "")}
+
+
+def fail(planned, source, output, identity, reason):
+    """Records a failure."""
+    write_whole(planned.record_path(output), json.dumps({**empty(source, output, identity), "reason": reason}, indent=1))
 
 
 def identify(source):
@@ -78,7 +91,9 @@ def transcode(planned, record, stale):
     result = planned.target / output
     started = planned.record_path(output).with_suffix(".started")
     printed = planned.record_path(output).with_suffix(".printed")
-    command = [transcoder(), "--json", "--quiet", "--verify", *planned.options]
+    command = [transcoder(), "--json", "--quiet", "--verify"]
+    parts = segments.arguments(planned, output)
+    command += segments.without_rate(planned.options) + parts if parts else planned.options + threads()
     if result.exists():
         mark = read_json(started)
         if mark is None and not stale:
@@ -97,7 +112,7 @@ def transcode(planned, record, stale):
     # Its one line of JSON outlives this process.
     with open(printed, "wb") as out:
         child = subprocess.Popen(
-            command + threads() + ["--", source, str(result)],
+            command + ["--", source, str(result)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.PIPE,
@@ -111,7 +126,7 @@ def transcode(planned, record, stale):
     elif child.returncode == EXISTS and not result.exists():
         # Someone without our locks is at it, such as a transcoder whose driver was killed.
         record["status"] = "elsewhere"
-    elif child.returncode in (INTERRUPTED, -signal.SIGTERM, -signal.SIGINT):
+    elif child.returncode in STOPPED:
         raise KeyboardInterrupt
     else:
         last = messages.splitlines()[-1] if messages else f"ngc-transcode ended with status {child.returncode}"
@@ -123,6 +138,7 @@ def adopt(planned, record, answer):
     """Fills the record of a result that has its name, and so has been verified."""
     result = planned.target / record["output"]
     record["status"] = "done"
+    segments.remove(planned, record["output"])
     record["input_bytes"], record["bytes"] = record["identity"][0], result.stat().st_size
     for name in ("frames", "keyframes", "seconds", "frames_per_second", "audio_tracks", "subtitle_tracks", "chapters", "warnings"):
         record[name] = (answer or {}).get(name)

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Parser};
 use ngc_examples::size;
 
+use crate::plan::Part;
+
 /// Transcodes any video that GStreamer reads to NGC in MP4 or Matroska, with its sound, subtitles, tags and chapters.
 #[derive(Debug, Parser)]
 #[command(name = "ngc-transcode", version, after_help = EXIT_CODES)]
@@ -26,6 +28,16 @@ pub struct Args {
     /// Any property of ngcenc, such as speed-preset=slow; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = property)]
     pub set: Vec<(String, String)>,
+    /// Begin here: seconds, or hours:minutes:seconds. The first frame is the first that is not shown earlier
+    #[arg(long, value_name = "TIME", value_parser = size::time)]
+    pub start: Option<gst::ClockTime>,
+    /// End here: the first frame that is left out is the first that is not shown earlier
+    #[arg(long, value_name = "TIME", value_parser = size::time)]
+    pub stop: Option<gst::ClockTime>,
+    /// Take the video from files made with --start and --stop instead of encoding it. TIME is what their line of JSON tells as
+    /// first_frame_seconds; give all, in order
+    #[arg(long, value_name = "TIME=FILE", value_parser = part, conflicts_with_all = ["rate", "set", "start", "stop"])]
+    pub part: Vec<Part>,
     /// Leave sound out
     #[arg(long)]
     pub no_audio: bool,
@@ -49,6 +61,17 @@ pub struct Args {
     pub quiet: bool,
 }
 
+impl Args {
+    /// How long the result is, if the input is so long.
+    pub fn length(&self, input: Option<gst::ClockTime>) -> Option<gst::ClockTime> {
+        let stop = match (self.stop, input) {
+            (Some(stop), Some(end)) => Some(stop.min(end)),
+            (stop, end) => stop.or(end),
+        };
+        stop.map(|stop| stop.saturating_sub(self.start.unwrap_or_default()))
+    }
+}
+
 const EXIT_CODES: &str = "\
 Exit status:
   0    done
@@ -65,4 +88,9 @@ The output gets its name only when it is whole. Before that it is .NAME.part in 
 fn property(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| format!("{text} is not of the form name=value"))?;
     Ok((name.into(), value.into()))
+}
+
+fn part(text: &str) -> Result<Part, String> {
+    let (time, file) = text.split_once('=').ok_or_else(|| format!("{text} is not of the form time=file"))?;
+    Ok(Part { time: size::time(time)?, file: file.into() })
 }

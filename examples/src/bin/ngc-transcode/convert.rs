@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use gst_video::VideoFormatFlags;
+use ngc_examples::span::{self, Span};
 use ngc_examples::{Failure, Kind, drop_gaps, make};
 
 use crate::rate;
@@ -11,10 +12,10 @@ use crate::rate;
 /// Compressed data that a queue holds at most, in bytes. Tracks that lie far apart in a file need it.
 const QUEUE_BYTES: u32 = 64 << 20;
 
-/// Elements in a row. Its first has a pad `sink`, its last a pad `src`.
+/// Elements in a row. The first, where it is fed by the input, has a pad `sink`, the last a pad `src`.
 #[derive(Debug)]
 pub struct Chain {
-    pub entrance: gst::Element,
+    pub entrance: Option<gst::Element>,
     pub exit: gst::Element,
 }
 
@@ -50,7 +51,7 @@ pub fn link(pipeline: &gst::Pipeline, elements: &[gst::Element]) -> Result<(), F
 ///
 /// # Errors
 /// [`Kind::Plugin`].
-pub fn video(pipeline: &gst::Pipeline, encoder: &gst::Element, notes: &Notes) -> Result<Chain, Failure> {
+pub fn video(pipeline: &gst::Pipeline, encoder: &gst::Element, span: Option<Span>, notes: &Notes) -> Result<Chain, Failure> {
     let entrance = queue()?;
     let decode = make("decodebin")?;
     let frames = make("queue")?;
@@ -63,15 +64,15 @@ pub fn video(pipeline: &gst::Pipeline, encoder: &gst::Element, notes: &Notes) ->
     if let Some(pad) = entrance.static_pad("sink") {
         drop_gaps(&pad, true);
     }
-    follow(&decode, &first, notes);
-    Ok(Chain { entrance, exit })
+    follow(&decode, &first, span, notes);
+    Ok(Chain { entrance: Some(entrance), exit })
 }
 
 /// Decodes, and encodes with an encoder of sound.
 ///
 /// # Errors
 /// [`Kind::Plugin`].
-pub fn audio(pipeline: &gst::Pipeline, encoder: &str, caps: &gst::Caps) -> Result<Chain, Failure> {
+pub fn audio(pipeline: &gst::Pipeline, encoder: &str, caps: &gst::Caps, span: Option<Span>) -> Result<Chain, Failure> {
     let entrance = queue()?;
     let decode = make("decodebin")?;
     let convert = make("audioconvert")?;
@@ -83,8 +84,8 @@ pub fn audio(pipeline: &gst::Pipeline, encoder: &str, caps: &gst::Caps) -> Resul
     if let Some(pad) = entrance.static_pad("sink") {
         drop_gaps(&pad, false);
     }
-    follow(&decode, &convert, &Notes::default());
-    Ok(Chain { entrance, exit })
+    follow(&decode, &convert, span, &Notes::default());
+    Ok(Chain { entrance: Some(entrance), exit })
 }
 
 /// Passes on what the muxer takes as it is.
@@ -95,20 +96,25 @@ pub fn copy(pipeline: &gst::Pipeline, parser: Option<&str>) -> Result<Chain, Fai
     let entrance = queue()?;
     let Some(parser) = parser else {
         link(pipeline, std::slice::from_ref(&entrance))?;
-        return Ok(Chain { exit: entrance.clone(), entrance });
+        return Ok(Chain { exit: entrance.clone(), entrance: Some(entrance) });
     };
     let exit = make(parser)?;
     link(pipeline, &[entrance.clone(), exit.clone()])?;
-    Ok(Chain { entrance, exit })
+    Ok(Chain { entrance: Some(entrance), exit })
 }
 
 /// Links the decoder's pad, when it comes, to what follows.
-fn follow(decode: &gst::Element, next: &gst::Element, notes: &Notes) {
+fn follow(decode: &gst::Element, next: &gst::Element, span: Option<Span>, notes: &Notes) {
     let (next, notes) = (next.downgrade(), Arc::clone(notes));
     decode.connect_pad_added(move |_, pad| {
         let Some(target) = next.upgrade().and_then(|next| next.static_pad("sink")) else { return };
-        if !target.is_linked()
-            && pad.link(&target).is_ok()
+        if target.is_linked() {
+            return;
+        }
+        if let Some(span) = span {
+            span::cut(pad, span);
+        }
+        if pad.link(&target).is_ok()
             && let Some(caps) = pad.current_caps()
         {
             describe(&caps, &notes);

@@ -3,6 +3,7 @@
 mod args;
 mod container;
 mod convert;
+mod join;
 mod output;
 #[cfg(test)]
 #[path = "../../../../packaging/pages.rs"]
@@ -21,7 +22,6 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
 use clap::Parser;
-use gst::prelude::*;
 use ngc_examples::{Failure, Interrupt, Kind};
 
 use crate::args::Args;
@@ -57,37 +57,41 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     ngc_examples::init()?;
     let container = Container::of(&args.output)?;
     // What is wrong with the settings is wrong before the input is looked at.
-    rate::configure(&ngc_examples::make("ngcenc")?, args, args.bitrate)?;
+    rate::check(args)?;
     if same_file(args) {
         return Err(Failure::new(Kind::Usage, "input and output are the same file"));
     }
     let output = Output::new(&args.output, args.force)?;
     let source = probe::probe(&args.input, args.target_size.is_some())?;
-    let plan = plan::plan(&source, container, args)?;
+    let plan = plan::plan(&source, container, args)
+        .map_err(|f| Failure::new(f.kind, format!("{}: {}", args.input.display(), f.text)))?;
     report.warnings.extend(plan.warnings.iter().cloned());
     let bitrate = match args.target_size {
-        Some(size) => Some(rate::for_size(size, &source, &plan)?),
+        Some(size) => Some(rate::for_size(size, &source, &plan, args.length(source.duration))?),
         None => args.bitrate,
     };
 
-    let transcoder = pipeline::build(&args.input, output.part(), &plan)?;
-    rate::configure(&transcoder.encoder, args, bitrate)?;
+    let encoder = ngc_examples::make("ngcenc")?;
+    rate::configure(&encoder, args, bitrate)?;
+    let transcoder = pipeline::build(&args.input, output.part(), &plan, &encoder)?;
     interrupt.check()?;
-    let progress = Progress::new(source.duration, args.quiet);
+    let progress = Progress::new(args.length(source.duration), args.quiet);
     let result = run::run(&transcoder, &output, &progress, &interrupt, &mut report.warnings);
     report.elapsed = progress.finish();
     result?;
     ngc_examples::stable::make(output.part())
         .map_err(|e| Failure::new(Kind::Encode, format!("{}: {e}", output.part().display())))?;
 
-    report.frames = transcoder.counters.frames.load(Ordering::Relaxed);
+    let counters = &transcoder.counters;
+    report.frames = counters.frames.load(Ordering::Relaxed);
     if report.frames == 0 {
-        return Err(Failure::new(Kind::Input, "not one frame could be decoded"));
+        return Err(Failure::new(Kind::Input, format!("{}: there are no frames that can be decoded", args.input.display())));
     }
-    let stats = transcoder.encoder.property::<gst::Structure>("stats");
-    report.keyframes = stats.get::<u64>("keyframes").unwrap_or(0);
+    report.keyframes = counters.keyframes.load(Ordering::Relaxed);
     report.bytes = output.size();
-    report.seconds = transcoder.counters.position.load(Ordering::Relaxed) as f64 / 1e9;
+    report.seconds = counters.seconds();
+    let start = args.start.map_or(0, |start| start.nseconds());
+    report.first_frame = (start + counters.first.load(Ordering::Relaxed)) as f64 / 1e9;
     report.audio_tracks = plan.count(Media::Audio);
     report.subtitle_tracks = plan.count(Media::Text);
     report.chapters = plan.chapters.as_ref().map_or(0, |toc| count_chapters(&toc.entries()));

@@ -1,5 +1,8 @@
 //! What becomes of each stream of an input.
 
+use std::path::PathBuf;
+
+use ngc_examples::span::Span;
 use ngc_examples::{Failure, Kind, make};
 
 use crate::args::Args;
@@ -14,12 +17,22 @@ const AUDIO_ENCODERS: [&str; 4] = ["opusenc", "fdkaacenc", "avenc_aac", "voaacen
 pub enum Treatment {
     /// Decoded and encoded to NGC.
     Encode,
+    /// Replaced by parts of it that have been encoded before.
+    Join(Vec<Part>),
     /// As it is, through a parser where there is one for it.
     Copy { parser: Option<&'static str> },
     /// Decoded and encoded anew.
     Recode { encoder: &'static str },
     /// Subtitles as plain text.
     Text,
+}
+
+/// A part of the video that has been encoded before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// When its first frame is shown.
+    pub time: gst::ClockTime,
+    pub file: PathBuf,
 }
 
 /// A stream that is kept.
@@ -36,6 +49,8 @@ pub struct Plan {
     /// The video is the first.
     pub tracks: Vec<Track>,
     pub chapters: Option<gst::Toc>,
+    /// What part of the input is taken, if not simply all.
+    pub span: Option<Span>,
     pub warnings: Vec<String>,
 }
 
@@ -58,8 +73,10 @@ pub fn plan(source: &Source, container: Container, args: &Args) -> Result<Plan, 
             Failure::new(Kind::Plugin, format!("no plugin is installed for {}", missing()))
         });
     };
-    let mut plan = Plan { container, tracks: Vec::new(), chapters: None, warnings: Vec::new() };
-    plan.tracks.push(Track { stream: video.clone(), treatment: Treatment::Encode });
+    let mut plan = Plan { container, tracks: Vec::new(), chapters: None, span: None, warnings: Vec::new() };
+    plan.span = source.span(args.start, args.stop);
+    let treatment = if args.part.is_empty() { Treatment::Encode } else { Treatment::Join(args.part.clone()) };
+    plan.tracks.push(Track { stream: video.clone(), treatment });
     let others = of(Media::Video).count() - 1;
     if others > 0 {
         plan.warnings.push(format!("{others} more video streams are left out: the first is taken"));
@@ -81,14 +98,18 @@ pub fn plan(source: &Source, container: Container, args: &Args) -> Result<Plan, 
     if unknown > 0 {
         plan.warnings.push(format!("{unknown} streams that are neither video, sound nor subtitles are left out"));
     }
-    plan.chapters(source)?;
+    plan.chapters(source, args.start.is_some() || args.stop.is_some())?;
     Ok(plan)
 }
 
 impl Plan {
-    fn chapters(&mut self, source: &Source) -> Result<(), Failure> {
+    fn chapters(&mut self, source: &Source, part: bool) -> Result<(), Failure> {
         use gst::prelude::*;
         let Some(toc) = &source.chapters else { return Ok(()) };
+        if part {
+            self.warnings.push("chapters are left out: only a part is taken".into());
+            return Ok(());
+        }
         if make(self.container.muxer())?.is::<gst::TocSetter>() {
             self.chapters = Some(toc.clone());
         } else {

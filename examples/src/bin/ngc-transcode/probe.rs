@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
+use ngc_examples::span::{Span, Zero};
 use ngc_examples::{Failure, Kind, make};
 
 /// Longest wait for the first buffers of an input, and for the next sign of life.
@@ -33,18 +34,39 @@ pub struct Stream {
     /// Running times in nanoseconds: of the first buffer and, where it was scanned, of the end. What comes before zero is not shown.
     pub first: Option<i64>,
     pub end: Option<i64>,
+    /// What the container adds to running times, in nanoseconds, to make positions of them.
+    shift: i64,
+    /// As `first` and `end`, in times of buffers.
+    raw: Option<(i64, i64)>,
     seen: bool,
 }
 
 impl Stream {
     fn new(id: String, caps: Option<gst::Caps>) -> Self {
         let (caps, tags) = (caps.unwrap_or_else(gst::Caps::new_empty), gst::TagList::new());
-        Self { id, media: media(&caps), caps, tags, bytes: 0, buffers: 0, first: None, end: None, seen: false }
+        Self {
+            id,
+            media: media(&caps),
+            caps,
+            tags,
+            bytes: 0,
+            buffers: 0,
+            first: None,
+            end: None,
+            shift: 0,
+            raw: None,
+            seen: false,
+        }
     }
 
     fn count(&mut self, pad: &gst::Pad, buffer: &gst::BufferRef) {
         self.bytes += buffer.size() as u64;
         self.buffers += 1;
+        if let Some(time) = buffer.pts().map(|t| t.nseconds() as i64) {
+            let end = time + buffer.duration().map_or(0, |d| d.nseconds() as i64);
+            let (first, last) = self.raw.unwrap_or((time, end));
+            self.raw = Some((first.min(time), last.max(end)));
+        }
         let segment = pad.sticky_event::<gst::event::Segment>(0);
         let segment = segment.as_ref().and_then(|event| event.segment().downcast_ref::<gst::ClockTime>());
         let Some((segment, pts)) = segment.zip(buffer.pts()) else { return };
@@ -55,6 +77,11 @@ impl Stream {
             None => None,
         };
         let (first, end) = (signed(running(pts)), signed(running(pts + buffer.duration().unwrap_or_default())));
+        if self.first.is_none()
+            && let Some((position, running)) = segment.to_stream_time(pts).zip(first)
+        {
+            self.shift = position.nseconds() as i64 - running;
+        }
         self.first = self.first.into_iter().chain(first).min();
         self.end = self.end.into_iter().chain(end).max();
     }
@@ -74,6 +101,35 @@ pub struct Source {
     pub chapters: Option<gst::Toc>,
     /// What no plugin is there for.
     pub missing: Vec<String>,
+    /// The first time of any buffer, of Matroska.
+    zero: Option<i64>,
+}
+
+impl Source {
+    /// A part of this, in terms of its container; all of it needs none, mostly.
+    pub fn span(&self, start: Option<gst::ClockTime>, stop: Option<gst::ClockTime>) -> Option<Span> {
+        let position = self.streams.iter().find(|s| s.media == Media::Video).map_or(0, |s| s.shift);
+        let zero = self.zero.map_or(Zero::Position(position), Zero::Buffer);
+        let whole = start.is_none() && stop.is_none() && self.zero.is_none();
+        (!whole).then(|| Span { start: start.unwrap_or_default(), stop, zero })
+    }
+
+    /// Puts the times of Matroska right.
+    fn settle(&mut self) {
+        self.zero = self.streams.iter().filter_map(|s| Some(s.raw?.0)).min();
+        let zero = self.zero.unwrap_or(0);
+        for stream in &mut self.streams {
+            stream.first = stream.raw.map(|(first, _)| first - zero);
+            stream.end = stream.raw.map(|(_, end)| end - zero);
+        }
+    }
+}
+
+/// Whether a file begins as Matroska and WebM do.
+fn is_matroska(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
+    read.is_ok() && magic == [0x1a, 0x45, 0xdf, 0xa3]
 }
 
 type Streams = Arc<Mutex<Vec<Stream>>>;
@@ -108,6 +164,9 @@ pub fn probe(path: &Path, scan: bool) -> Result<Source, Failure> {
     let mut source = result.map_err(|f| Failure::new(f.kind, format!("{} cannot be read: {}", path.display(), f.text)))?;
     source.duration = duration;
     source.streams = streams.lock().map(|s| s.clone()).unwrap_or_default();
+    if is_matroska(path) {
+        source.settle();
+    }
     Ok(source)
 }
 

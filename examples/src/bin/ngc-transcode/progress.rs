@@ -37,7 +37,7 @@ impl Progress {
         let frames = counters.frames.load(Ordering::Relaxed);
         let speed = frames as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
         self.bar.set_message(format!("{frames} frames, {speed:.1}/s, {}", indicatif::DecimalBytes(bytes)));
-        let position = counters.position.load(Ordering::Relaxed) / 1_000_000;
+        let position = counters.last.load(Ordering::Relaxed) / 1_000_000;
         self.bar.set_position(self.bar.length().map_or(position, |length| position.min(length)));
     }
 

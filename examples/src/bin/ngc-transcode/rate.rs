@@ -33,6 +33,33 @@ pub fn configure(encoder: &gst::Element, args: &Args, bitrate: Option<u32>) -> R
     Ok(())
 }
 
+/// Encodes a frame with the settings, to find out before the input is read whether it takes them.
+///
+/// # Errors
+/// [`Kind::Usage`] with its error.
+pub fn check(args: &Args) -> Result<(), Failure> {
+    let encoder = ngc_examples::make("ngcenc")?;
+    configure(&encoder, args, args.bitrate)?;
+    if args.set.is_empty() {
+        return Ok(());
+    }
+    let failed = |e: gst::glib::BoolError| Failure::new(Kind::Usage, e.to_string());
+    let pipeline = gst::Pipeline::new();
+    let (source, sink) = (ngc_examples::make("videotestsrc")?, ngc_examples::make("fakesink")?);
+    source.set_property("num-buffers", 1);
+    pipeline.add_many([&source, &encoder, &sink]).map_err(failed)?;
+    let caps = gst::Caps::builder("video/x-raw").field("format", "I420").field("width", 64).field("height", 64).build();
+    source.link_filtered(&encoder, &caps).and_then(|()| encoder.link(&sink)).map_err(failed)?;
+    let _ = pipeline.set_state(gst::State::Playing);
+    let wanted = [gst::MessageType::Error, gst::MessageType::Eos];
+    let message = pipeline.bus().and_then(|bus| bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &wanted));
+    let _ = pipeline.set_state(gst::State::Null);
+    match message.as_ref().map(|m| m.view()) {
+        Some(gst::MessageView::Error(error)) => Err(Failure::new(Kind::Usage, error.error().to_string())),
+        _ => Ok(()),
+    }
+}
+
 fn set(encoder: &gst::Element, name: &str, text: &str) -> Result<(), Failure> {
     let wrong = |why: String| Failure::new(Kind::Usage, format!("--set {name}={text}: {why}; gst-inspect-1.0 ngcenc lists all"));
     let spec = encoder
@@ -65,19 +92,21 @@ fn range(spec: &glib::ParamSpec) -> Option<(f64, f64)> {
 ///
 /// # Errors
 /// [`Kind::Usage`] where the rest alone is larger, or the duration is unknown.
-pub fn for_size(size: u64, source: &Source, plan: &Plan) -> Result<u32, Failure> {
+pub fn for_size(size: u64, source: &Source, plan: &Plan, length: Option<gst::ClockTime>) -> Result<u32, Failure> {
     let usage = |text: String| Failure::new(Kind::Usage, text);
-    let seconds = source.duration.map_or(0.0, |d| d.nseconds() as f64 / 1e9);
+    let seconds = length.map_or(0.0, |d| d.nseconds() as f64 / 1e9);
+    // Of the whole input, this much is taken.
+    let share = source.duration.map_or(1.0, |d| (seconds * 1e9 / d.nseconds().max(1) as f64).min(1.0));
     if seconds < 0.04 {
         return Err(usage("--target-size needs a video whose duration is known; use --bitrate".into()));
     }
     let mut rest = FILE_OVERHEAD;
     for track in &plan.tracks {
-        rest += track.stream.buffers as f64 * FRAME_OVERHEAD;
+        rest += track.stream.buffers as f64 * FRAME_OVERHEAD * share;
         rest += match track.treatment {
             Treatment::Recode { .. } => recoded_bits(&track.stream.caps) * seconds / 8.0,
             _ if track.stream.media == Media::Video => 0.0,
-            _ => track.stream.bytes as f64,
+            _ => track.stream.bytes as f64 * share,
         };
     }
     let kilobits = (size as f64 - rest) * 8.0 / seconds / 1000.0;

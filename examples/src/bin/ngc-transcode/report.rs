@@ -11,8 +11,10 @@ pub struct Report {
     pub frames: u64,
     pub keyframes: u64,
     pub bytes: u64,
-    /// Duration of the video, up to its last frame.
+    /// From the first frame to the last.
     pub seconds: f64,
+    /// When the first frame is shown in the input.
+    pub first_frame: f64,
     /// What it took.
     pub elapsed: f64,
     pub audio_tracks: usize,
@@ -52,6 +54,7 @@ impl Report {
             "keyframes": self.keyframes,
             "bytes": self.bytes,
             "seconds": self.seconds,
+            "first_frame_seconds": self.first_frame,
             "elapsed_seconds": self.elapsed,
             "frames_per_second": self.speed(),
             "audio_tracks": self.audio_tracks,

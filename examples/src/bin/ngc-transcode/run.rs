@@ -76,7 +76,7 @@ fn classify(error: &gst::message::Error, transcoder: &Transcoder, missing: &[Str
         return Failure::new(Kind::Plugin, format!("no plugin is installed for {}", missing.join(", ")));
     }
     let source = error.src().and_then(|s| s.downcast_ref::<gst::Element>());
-    let ours = source.is_some_and(|s| s == &transcoder.encoder || transcoder.writers.contains(s) || made_here(s));
+    let ours = source.is_some_and(|s| transcoder.writers.contains(s) || made_here(s));
     Failure::from_message(error, if ours { Kind::Encode } else { Kind::Input })
 }
 

@@ -33,7 +33,7 @@ pub fn chain(pipeline: &gst::Pipeline, container: Container) -> Result<Chain, Fa
             gst::PadProbeReturn::Ok
         });
     }
-    Ok(Chain { entrance, exit })
+    Ok(Chain { entrance: Some(entrance), exit })
 }
 
 fn has_markup(pad: &gst::Pad) -> bool {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::args::Args;
 use crate::plan::Plan;
-use crate::probe::{self, Media};
+use crate::probe::{self, Media, Source};
 
 /// Difference between times that is put down to a container's units, in nanoseconds.
 const TIME_TOLERANCE: u64 = 1_500_000;
@@ -23,9 +23,10 @@ const SOUND_TOLERANCE: u64 = 40_000_000;
 pub fn verify(args: &Args, result: &Path, plan: &Plan, frames: u64, interrupt: &Interrupt) -> Result<Value, Failure> {
     let wrong = |text: String| Failure::new(Kind::Verify, format!("verification: {text}"));
     let within = |f: Failure| if f.kind == Kind::Interrupted { f } else { wrong(f.text) };
-    let offsets = tracks(&args.input, result, plan).map_err(within)?;
-    let input = Reader::new(&args.input, true, interrupt)?;
-    let output = Reader::new(result, false, interrupt)?;
+    let (before, after) = (probe::probe(&args.input, true)?, probe::probe(result, true)?);
+    let offsets = tracks(&before, &after, plan).map_err(within)?;
+    let input = Reader::new(&args.input, true, plan.span, interrupt)?;
+    let output = Reader::new(result, false, after.span(None, None), interrupt)?;
     let (mut count, mut error, mut worst, mut late, mut shift) = (0u64, 0f64, 0f64, 0u64, None);
     loop {
         interrupt.check()?;
@@ -83,8 +84,7 @@ fn round(value: f64) -> f64 {
 
 /// Every track that was kept is there, and holds something if it held something. How far the beginnings and ends of the tracks of
 /// sound were moved, in nanoseconds.
-fn tracks(input: &Path, result: &Path, plan: &Plan) -> Result<Vec<i64>, Failure> {
-    let (before, after) = (probe::probe(input, true)?, probe::probe(result, true)?);
+fn tracks(before: &Source, after: &Source, plan: &Plan) -> Result<Vec<i64>, Failure> {
     for (media, name) in [(Media::Video, "video"), (Media::Audio, "sound"), (Media::Text, "subtitles")] {
         let (wanted, there) = (plan.count(media), after.streams.iter().filter(|s| s.media == media).count());
         if wanted != there {
@@ -98,8 +98,11 @@ fn tracks(input: &Path, result: &Path, plan: &Plan) -> Result<Vec<i64>, Failure>
         if (after.buffers == 0) != (before.buffers == 0) {
             return Err(Failure::new(Kind::Verify, "a track of sound is empty"));
         }
+        let start = plan.span.map_or(0, |span| span.start.nseconds() as i64);
+        let stop = plan.span.and_then(|span| span.stop).map_or(i64::MAX, |stop| stop.nseconds() as i64);
         // Nothing is heard before zero.
-        let moved = |before: Option<i64>, after: Option<i64>| before.zip(after).map(|(b, a)| a.max(0) - b.max(0));
+        let within = |time: i64| time.min(stop).saturating_sub(start).max(0);
+        let moved = |before: Option<i64>, after: Option<i64>| before.zip(after).map(|(b, a)| a.max(0) - within(b));
         offsets.extend(moved(before.first, after.first));
         offsets.extend(moved(before.end, after.end));
     }
