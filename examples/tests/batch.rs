@@ -257,6 +257,37 @@ fn the_reports_tell_sizes_times_and_reasons() {
     }
 }
 
+#[test]
+fn long_files_are_cut_and_put_together() {
+    let folders = Folders::new();
+    std::fs::create_dir_all(folders.path("in")).unwrap();
+    // B-frames, and keyframes elsewhere than at the cuts.
+    run(&format!(
+        "videotestsrc num-buffers=110 horizontal-speed=3 ! video/x-raw,format=I420,width=64,height=48,framerate=25/1 \
+         ! x264enc bframes=2 key-int-max=30 ! mp4mux name=m ! filesink location=\"{}\" \
+         audiotestsrc num-buffers=190 ! audioconvert ! opusenc ! m.",
+        folders.path("in/long.mp4").display()
+    ))
+    .unwrap();
+    folders.clip("in/short.mp4", "mp4mux", false);
+    let arguments =
+        ["run", "--no-thumbnails", "--segment", "1", "%/in", "%/out", "--", "--quality", "40", "--set", "scene-cut=false"];
+    let output = folders.program(&arguments).output().unwrap();
+    assert!(text(&output).contains("2 done, 0 done before, 0 failed"), "{}", text(&output));
+    // Four parts, since the rest is short; every frame once, at its time, as --verify has found too.
+    let record = std::fs::read_to_string(folders.path("out/ngc-batch/records/long.mp4.mkv.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let told = ["frames", "keyframes", "audio_tracks"].map(|name| record[name].as_u64().unwrap());
+    assert_eq!((told, record["verify"]["largest_time_difference_ms"].as_f64()), ([110, 4, 1], Some(0.0)));
+    let source = format!("filesrc location=\"{}\" ! matroskademux name=d d.video_0", folders.path("out/long.mp4.mkv").display());
+    let frames = shown(&format!("{source} ! ngcparse ! ngcdec threads=1")).unwrap();
+    let times: Vec<_> = frames.iter().map(|frame| frame.time.mseconds()).collect();
+    let first = times[0];
+    assert_eq!(times, (0..110).map(|n| first + 40 * n).collect::<Vec<_>>());
+    assert_eq!(folders.files("out"), ["long.mp4.mkv", "short.mp4.mkv"]);
+    assert!(!folders.path("out/ngc-batch/segments/long.mp4.mkv").exists());
+}
+
 /// Everything that a file of a result is told by: who replaces it changes this.
 fn identities(folders: &Folders) -> BTreeMap<String, (u64, u64, i64, i64)> {
     let names = folders.files("out").into_iter().filter(|name| !name.ends_with(".part"));
