@@ -28,7 +28,7 @@ pub const NOTES: &str = "\
   1.22 it does not come to its end, with H.264 neither.
 - *ffprobe*, *ffmpeg*: version 5.1 of Debian. They know size, rate, times and sound of our files, copy packets into Matroska, from where
   NGC plays again, and neither decode NGC nor write it to MP4. `ffmpeg` says `Decoder (codec none) not found`.
-- Clapper and Showtime play through `playbin3`'s elements; they were not run, since they need a display.";
+- Clapper and Showtime build on `playbin3`; they were not run, since they need a display.";
 
 struct Case {
     folder: PathBuf,
