@@ -4,7 +4,9 @@ use gst::prelude::*;
 
 pub mod failure;
 pub mod interrupt;
+pub mod loss;
 pub mod reader;
+pub mod rtp;
 pub mod size;
 pub mod span;
 pub mod stable;

@@ -1,5 +1,6 @@
 //! Chains of elements for video and sound.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
@@ -11,6 +12,13 @@ use crate::rate;
 
 /// Compressed data that a queue holds at most, in bytes. Tracks that lie far apart in a file need it.
 const QUEUE_BYTES: u32 = 64 << 20;
+
+/// What `ngcenc` takes.
+const MAX_SIDE: u32 = 8192;
+const MAX_SAMPLES: u64 = 8192 * 4352;
+
+/// Duration of a lone frame in nanoseconds.
+const USUAL_DISTANCE: u64 = 40_000_000;
 
 /// Elements in a row. The first, where it is fed by the input, has a pad `sink`, the last a pad `src`.
 #[derive(Debug)]
@@ -64,6 +72,9 @@ pub fn video(pipeline: &gst::Pipeline, encoder: &gst::Element, span: Option<Span
     if let Some(pad) = entrance.static_pad("sink") {
         drop_gaps(&pad, true);
     }
+    if let Some(pad) = encoder.static_pad("sink") {
+        fill_durations(&pad);
+    }
     follow(&decode, &first, span, notes);
     Ok(Chain { entrance: Some(entrance), exit })
 }
@@ -106,7 +117,7 @@ pub fn copy(pipeline: &gst::Pipeline, parser: Option<&str>) -> Result<Chain, Fai
 /// Links the decoder's pad, when it comes, to what follows.
 fn follow(decode: &gst::Element, next: &gst::Element, span: Option<Span>, notes: &Notes) {
     let (next, notes) = (next.downgrade(), Arc::clone(notes));
-    decode.connect_pad_added(move |_, pad| {
+    decode.connect_pad_added(move |decode, pad| {
         let Some(target) = next.upgrade().and_then(|next| next.static_pad("sink")) else { return };
         if target.is_linked() {
             return;
@@ -114,12 +125,40 @@ fn follow(decode: &gst::Element, next: &gst::Element, span: Option<Span>, notes:
         if let Some(span) = span {
             span::cut(pad, span);
         }
-        if pad.link(&target).is_ok()
-            && let Some(caps) = pad.current_caps()
-        {
-            describe(&caps, &notes);
+        // They do not even link.
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        if let Some(text) = too_large(&caps) {
+            gst::element_error!(decode, gst::StreamError::Format, ("{text}"));
         }
+        describe(&caps, &notes);
+        let _ = pad.link(&target);
     });
+}
+
+/// Gives frames without a duration, or with one that a decoder made up, the distance to the one before: in MP4 a last frame without would not be shown.
+fn fill_durations(pad: &gst::Pad) {
+    let last = AtomicU64::new(u64::MAX);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+            && let Some(time) = buffer.pts()
+        {
+            let before = last.swap(time.nseconds(), Ordering::Relaxed);
+            let distance = time.nseconds().checked_sub(before).filter(|&d| d > 0);
+            if buffer.duration().is_none_or(|d| d < gst::ClockTime::MSECOND) {
+                let distance = gst::ClockTime::from_nseconds(distance.unwrap_or(USUAL_DISTANCE));
+                buffer.make_mut().set_duration(distance);
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Why frames of these caps are refused: `ngcenc` would only say that nothing fits.
+fn too_large(caps: &gst::Caps) -> Option<String> {
+    let info = gst_video::VideoInfo::from_caps(caps).ok()?;
+    let (width, height) = (info.width(), info.height());
+    let large = width.max(height) > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_SAMPLES;
+    large.then(|| format!("frames of {width}x{height} are too large: NGC has sides up to {MAX_SIDE} and {MAX_SAMPLES} pixels"))
 }
 
 /// Says what the conversion to 8 bits and 4:2:0 loses.
