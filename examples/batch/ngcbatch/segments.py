@@ -74,6 +74,12 @@ def arguments(planned, output):
     return found
 
 
+def elapsed(planned, output):
+    """Seconds that the parts of a file took."""
+    place = folder(planned, output)
+    return sum((read_json(place / f"{n}.json") or {}).get("elapsed_seconds", 0) for n in range(len(planned.parts(output))))
+
+
 def without_rate(options):
     kept, skip = [], False
     for option in options:

@@ -119,7 +119,7 @@ def transcode(planned, record, stale):
             preexec_fn=die_with_parent,
         )
         messages = child.communicate()[1].decode(errors="replace").strip()
-    record["elapsed"] = round(time.monotonic() - begin, 3)
+    record["elapsed"] = round(time.monotonic() - begin + segments.elapsed(planned, output), 3)
     answer = read_json(printed) or {}
     if child.returncode == 0:
         adopt(planned, record, answer)
