@@ -50,7 +50,7 @@ plugin() {
   command -v mmdebstrap >/dev/null || skip_plugin "not installed: apt-get install mmdebstrap"
   command -v gst-launch-1.0 >/dev/null || skip_plugin "no GStreamer on this machine to compare with"
   [ -e "$here" ] || skip_plugin "not built for this machine: cargo build --release"
-  local root work libraries
+  local root libraries
   root=$(realpath -m "${NGC_ARM64_ROOT:-target/arm64-root}")
   if [ ! -e "$root/usr/bin/gst-launch-1.0" ]; then
     rm -rf "$root" "$root.new"
@@ -60,7 +60,7 @@ plugin() {
   fi
   libraries=$root/usr/lib/aarch64-linux-gnu:$root/lib/aarch64-linux-gnu
   PKG_CONFIG_ALLOW_CROSS=1 PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$root/usr/lib/aarch64-linux-gnu/pkgconfig:$root/usr/share/pkgconfig \
-    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C link-arg=--sysroot=$root -C link-arg=-Wl,-rpath-link,$libraries" \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C link-arg=--sysroot=$root -C link-arg=-Wl,-rpath-link,$root/usr/lib/aarch64-linux-gnu" \
     CARGO_TARGET_DIR=$target cargo build --quiet --release -p gst-plugin-ngc --lib --target $TARGET || return 1
 
   work=$(mktemp -d)
