@@ -110,13 +110,14 @@ impl Player {
             match self.sink.try_pull_sample(ClockTime::from_mseconds(300)) {
                 Some(sample) => frames.push(number(&sample)),
                 None if ended || self.sink.is_eos() => return Ok(frames),
-                None => match bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::SegmentDone]) {
-                    Some(message) => match message.view() {
-                        gst::MessageView::Error(error) => return Err(error.error().to_string()),
-                        _ => ended = true,
-                    },
-                    None => {}
-                },
+                None => {
+                    if let Some(message) = bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::SegmentDone]) {
+                        match message.view() {
+                            gst::MessageView::Error(error) => return Err(error.error().to_string()),
+                            _ => ended = true,
+                        }
+                    }
+                }
             }
         }
         Err(format!("no end after {} frames", frames.len()))

@@ -95,9 +95,9 @@ fn cell(case: &Case, tool: &str) -> Result<String, String> {
     match tool {
         "gst-discoverer-1.0" => {
             let text = case.tool(tool, &[&file])?;
-            let names = text.lines().filter_map(|line| line.trim().strip_prefix("video #")?.split_once(": "));
+            let mut names = text.lines().filter_map(|line| line.trim().strip_prefix("video #")?.split_once(": "));
             // The innermost is what is decoded.
-            let name = names.last().map_or("no video", |(_, name)| name.split(',').next().unwrap_or(name));
+            let name = names.next_back().map_or("no video", |(_, name)| name.split(',').next().unwrap_or(name));
             Ok(name.to_owned())
         }
         "gst-play-1.0" => {
