@@ -17,12 +17,13 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export DESTDIR=$work/root
-meson setup "$work/build" . --prefix=/usr --libdir=lib >"$work/log" && meson install -C "$work/build" >>"$work/log" 2>&1 || {
+meson setup "$work/build" . --prefix=/usr --libdir=lib >"$work/log" 2>&1 && meson install -C "$work/build" >>"$work/log" 2>&1 || {
   tail -n 20 "$work/log"
   fail "meson install failed"
 }
 
 wanted="bin/ngc-transcode
+bin/ngc-player
 lib/gstreamer-1.0/libgstngc.so
 lib/pkgconfig/gstngc.pc
 share/bash-completion/completions/ngc-transcode
@@ -31,6 +32,7 @@ share/doc/ngc/docs/install.md
 share/doc/ngc/examples/batch/ngc-batch
 share/gstreamer-1.0/presets/GstNgcEnc.prs
 share/man/man1/ngc-transcode.1
+share/man/man1/ngc-player.1
 share/ngc/models/rt.safetensors"
 for file in $wanted; do
   [ -s "$DESTDIR/usr/$file" ] || fail "there is no $file"
