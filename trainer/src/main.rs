@@ -9,9 +9,6 @@ mod data;
 #[cfg(feature = "gstreamer")]
 mod eval;
 mod export;
-#[cfg(test)]
-#[path = "../../packaging/pages.rs"]
-mod pages;
 mod perceptual;
 mod schedule_file;
 #[cfg(feature = "gstreamer")]
@@ -30,10 +27,4 @@ fn main() -> std::process::ExitCode {
             std::process::ExitCode::FAILURE
         }
     }
-}
-
-#[cfg(feature = "gstreamer")]
-#[test]
-fn manual_page_and_completion_are_current() {
-    pages::check(<cli::Cli as clap::CommandFactory>::command());
 }
