@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up and runs all tests. `--quick` leaves out the checks in the dev profile and the quickstart; `--full` adds other processors:
-# aarch64 under qemu, and a build for AVX-512. `--lint` does nothing but the lint stage.
+# Sets up and runs all tests. `--quick` leaves out the checks in the dev profile and the quickstart; `--full` adds other processors,
+# aarch64 under qemu and a build for AVX-512, and the Debian package in a fresh root. `--lint` does nothing but the lint stage.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 # Distributed training is tested where its packages can be installed, or are there.
@@ -169,6 +169,7 @@ stage 'the plugin loads with an empty registry' plugin_loads
 stage 'format, lints, documentation, spelling, dependencies' lint
 stage 'interface of codec-core' interface
 stage 'packages' packages
+stage 'meson install and uninstall' tests/install.sh
 if [ $quick -eq 0 ]; then
   stage 'exactness, dev profile' cargo test --quiet -p ngc-tests --test golden
   stage 'quickstart' quickstart
@@ -191,6 +192,7 @@ if [ $full -eq 1 ]; then
   if [ "$(uname -m)" = x86_64 ]; then
     stage 'AVX-512, built' avx512_builds
   fi
+  stage 'Debian package in a fresh root' tests/package.sh
 fi
 
 printf '\n%d passed, %d failed\n' "$passed" "$failed"

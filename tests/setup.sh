@@ -37,7 +37,7 @@ need_rust() {
 
 need_packages() {
   local missing=() wanted=$PACKAGES
-  [ $play -eq 0 ] && wanted="$wanted python3"
+  [ $play -eq 0 ] && wanted="$wanted python3 parallel procps meson ninja-build ges1.0-tools"
   # For the examples in C and Python; their tests are skipped without.
   [ $play -eq 0 ] && [ "$(id -u)" -eq 0 ] && wanted="$wanted $LANGUAGE_PACKAGES"
   [ "${NGC_MPI:-0}" = 1 ] && wanted="$wanted $MPI_PACKAGES"

@@ -9,6 +9,7 @@ pub mod reader;
 pub mod rtp;
 pub mod size;
 pub mod span;
+pub mod stable;
 
 pub use failure::{Failure, Kind};
 pub use interrupt::Interrupt;

@@ -23,12 +23,12 @@ pub fn plain() -> gst::Caps {
     gst::Caps::new_empty_simple(MEDIA_TYPE)
 }
 
-/// What stock demuxers say of NGC: qtdemux, then matroskademux.
+/// What stock demuxers say of NGC: qtdemux, then matroskademux, of files that FFmpeg copied out of MP4 too: it keeps MP4's fourcc.
 pub fn demuxed() -> gst::Caps {
     let mut caps = gst::Caps::new_empty_simple("video/x-gst-fourcc-ngc1");
-    caps.merge(
-        gst::Caps::builder("video/x-unknown").field("codec-id", "V_MS/VFW/FOURCC").field("fourcc", MATROSKA_FOURCC).build(),
-    );
+    for fourcc in [MATROSKA_FOURCC, "ngc1"] {
+        caps.merge(gst::Caps::builder("video/x-unknown").field("codec-id", "V_MS/VFW/FOURCC").field("fourcc", fourcc).build());
+    }
     caps
 }
 

@@ -1,5 +1,8 @@
 //! Plays a video: in a window, or as PNG files or a contact sheet where there is none; alone or beside another.
 
+#[cfg(test)]
+#[path = "../../../../packaging/pages.rs"]
+mod pages;
 mod sheet;
 mod statistics;
 mod window;
@@ -72,4 +75,9 @@ fn play(args: &Args) -> Result<String, Failure> {
         return Err(Failure::new(Kind::Usage, text));
     }
     window::play(args, &inputs, &interrupt)
+}
+
+#[test]
+fn manual_page_and_completion_are_current() {
+    pages::check(<Args as clap::CommandFactory>::command());
 }

@@ -5,6 +5,9 @@ mod container;
 mod convert;
 mod join;
 mod output;
+#[cfg(test)]
+#[path = "../../../../packaging/pages.rs"]
+mod pages;
 mod pipeline;
 mod plan;
 mod probe;
@@ -76,6 +79,8 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let result = run::run(&transcoder, &output, &progress, &interrupt, &mut report.warnings);
     report.elapsed = progress.finish();
     result?;
+    ngc_examples::stable::make(output.part())
+        .map_err(|e| Failure::new(Kind::Encode, format!("{}: {e}", output.part().display())))?;
 
     let counters = &transcoder.counters;
     report.frames = counters.frames.load(Ordering::Relaxed);
@@ -107,4 +112,9 @@ fn count_chapters(entries: &[gst::TocEntry]) -> usize {
 fn same_file(args: &Args) -> bool {
     let real = |path: &std::path::Path| path.canonicalize().ok();
     real(&args.input).is_some_and(|input| real(&args.output) == Some(input))
+}
+
+#[test]
+fn manual_page_and_completion_are_current() {
+    pages::check(<Args as clap::CommandFactory>::command());
 }

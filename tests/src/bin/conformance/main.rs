@@ -6,7 +6,9 @@
 mod decoders;
 mod encoders;
 mod frames;
+mod scenarios;
 mod situations;
+mod tools;
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -20,6 +22,8 @@ fn main() {
         [kind, name, case] if kind == "--encoder" => frames::init(|| encoders::case(name, case)),
         [kind, name, case] if kind == "--decoder" => frames::init(|| decoders::case(name, case)),
         [kind, name, case] if kind == "--situation" => frames::init(|| situations::case(name, case)),
+        [kind, name, case] if kind == "--scenario" => println!("{}", scenarios::case(name, case)),
+        [kind, name, case] if kind == "--tool" => println!("{}", tools::case(name, case)),
         [] => document(),
         _ => eprintln!("conformance: no arguments are needed"),
     }
@@ -63,6 +67,25 @@ fn document() {
         let cells = situations::CODECS.map(|codec| run("--situation", codec, situation));
         println!("| {situation} | {} |", cells.join(" | "));
     }
+    println!("\n## Scenarios of gst-validate\n");
+    println!(
+        "Those for players, played with `playbin3` and looked at frame by frame; Debian 12 has no gst-validate. 100 frames, a keyframe"
+    );
+    println!("every 25. `ok`: exactly the frames that have to be shown, in their order.\n");
+    transposed("scenario", &scenarios::SCENARIOS, &scenarios::FORMATS, "--scenario");
+    println!("\n## Tools people use\n");
+    println!("{}\n", tools::ABOUT);
+    transposed("tool", &tools::TOOLS, &tools::FORMATS, "--tool");
+    println!("\n{}", tools::NOTES);
+}
+
+fn transposed(title: &str, rows: &[&str], columns: &[&str], kind: &str) {
+    println!("| {title} | {} |", columns.join(" | "));
+    println!("|---|{}", "---|".repeat(columns.len()));
+    for row in rows {
+        let cells: Vec<String> = columns.iter().map(|column| run(kind, column, row)).collect();
+        println!("| {row} | {} |", cells.join(" | "));
+    }
 }
 
 fn table(title: &str, cases: &[&str], elements: &[&str], kind: &str) {
@@ -79,7 +102,7 @@ fn run(kind: &str, element: &str, case: &str) -> String {
     let program = std::env::current_exe().expect("the path of this program");
     let child = Command::new(program)
         .args([kind, element, case])
-        .env("G_DEBUG", if element.starts_with("ngc") { "fatal_warnings" } else { "" })
+        .env("G_DEBUG", if element.starts_with("ngc") || element.starts_with("NGC") { "fatal_warnings" } else { "" })
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
