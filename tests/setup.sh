@@ -19,7 +19,8 @@ PACKAGES="build-essential pkg-config libgstreamer1.0-dev libgstreamer-plugins-ba
 play=0
 [ "${1:-}" = --play ] && play=1
 
-LANGUAGE_PACKAGES="meson ninja-build python3-gi gir1.2-gst-plugins-base-1.0 python3-numpy"
+# What tests of batches, of installing and of the examples in C and Python need; they are skipped without.
+EXTRA_PACKAGES="parallel procps meson ninja-build ges1.0-tools python3-gi gir1.2-gst-plugins-base-1.0 python3-numpy"
 MPI_PACKAGES="libopenmpi-dev openmpi-bin libclang-dev"
 
 fail() {
@@ -37,9 +38,8 @@ need_rust() {
 
 need_packages() {
   local missing=() wanted=$PACKAGES
-  [ $play -eq 0 ] && wanted="$wanted python3 parallel procps meson ninja-build ges1.0-tools"
-  # For the examples in C and Python; their tests are skipped without.
-  [ $play -eq 0 ] && [ "$(id -u)" -eq 0 ] && wanted="$wanted $LANGUAGE_PACKAGES"
+  [ $play -eq 0 ] && wanted="$wanted python3"
+  [ $play -eq 0 ] && [ "$(id -u)" -eq 0 ] && wanted="$wanted $EXTRA_PACKAGES"
   [ "${NGC_MPI:-0}" = 1 ] && wanted="$wanted $MPI_PACKAGES"
   for package in $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
