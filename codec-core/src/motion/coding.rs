@@ -205,21 +205,28 @@ impl<B: Bits> Walk<'_, B> {
         }
         let candidates = self.surroundings.candidates(&self.field, row, col, log2);
         let wanted = self.bits.source().map_or(Motion::default(), |field| field.motion(row, col));
-        let golden = self.golden_flags(row, col, log2, wanted.golden);
-        let vector = match golden {
-            Golden::Alone(_) => candidates.merge()[0],
-            _ => self.vector(&candidates, log2, wanted.vector)?,
+        let place = Leaf { row, col, log2, vector: MotionVector::default() };
+        let flags = self.golden_flags(row, col, log2, wanted.golden);
+        let motion = match (flags, self.track) {
+            (Golden::Alone(wanted), Some(track)) => {
+                let golden = self.golden_vector(track.predict(&place, candidates.merge()[0]), wanted)?;
+                Motion { vector: track.motion(&place, golden), golden: Golden::Alone(golden) }
+            }
+            (Golden::Mixed(of_golden), Some(track)) => {
+                let vector = self.vector(&candidates, log2, wanted.vector)?;
+                Motion { vector, golden: Golden::Mixed(self.golden_vector(track.predict(&place, vector), of_golden)?) }
+            }
+            _ => Motion { vector: self.vector(&candidates, log2, wanted.vector)?, golden: Golden::Unused },
         };
-        let leaf = Leaf { row, col, log2, vector };
+        let Motion { vector, golden } = motion;
+        let leaf = Leaf { vector, ..place };
         self.field.set(leaf);
+        self.field.set_golden(&leaf, golden);
         for integer in [i32::from(log2), vector.x.into(), vector.y.into()] {
             self.bits.check_symbol(integer);
         }
-        if let (Some(wanted), Some(track)) = (golden.vector(), self.track) {
-            let vector = self.golden_vector(track.predict(&leaf, vector), wanted)?;
-            let mixed = matches!(golden, Golden::Mixed(_));
-            self.field.set_golden(&leaf, if mixed { Golden::Mixed(vector) } else { Golden::Alone(vector) });
-            for integer in [i32::from(mixed), vector.x.into(), vector.y.into()] {
+        if let Some(vector) = golden.vector() {
+            for integer in [i32::from(matches!(golden, Golden::Mixed(_))), vector.x.into(), vector.y.into()] {
                 self.bits.check_symbol(integer);
             }
         }

@@ -37,6 +37,15 @@ impl GoldenTrack {
         MotionVector { x: sum(vector.x, before.x), y: sum(vector.y, before.y) }
     }
 
+    /// How a leaf moved since the last frame, if `golden` leads from it to the golden frame: `golden` less the vector of the cell at the
+    /// leaf's centre, each component limited to [`MAX_COMPONENT`].
+    pub fn motion(&self, leaf: &Leaf, golden: MotionVector) -> MotionVector {
+        let middle = leaf.cells() / 2;
+        let before = self.vectors[(leaf.row + middle) * self.cols + leaf.col + middle];
+        let difference = |a: i16, b: i16| (a - b).clamp(-MAX_COMPONENT, MAX_COMPONENT);
+        MotionVector { x: difference(golden.x, before.x), y: difference(golden.y, before.y) }
+    }
+
     /// Goes on to the frame that a field predicts.
     pub fn follow(&mut self, field: &BlockField) {
         let cells = (0..self.rows).flat_map(|row| (0..self.cols).map(move |col| (row, col)));

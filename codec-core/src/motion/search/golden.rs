@@ -100,7 +100,11 @@ impl GoldenPass {
             );
         }
         if best.motion != now {
-            field.set(Leaf { vector: best.motion.vector, ..leaf });
+            let vector = match best.motion.golden {
+                Golden::Alone(golden) => track.motion(&leaf, golden),
+                _ => leaf.vector,
+            };
+            field.set(Leaf { vector, ..leaf });
             field.set_golden(&leaf, best.motion.golden);
         }
     }
