@@ -6,8 +6,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use codec_core::bitstream::Profile;
-use codec_core::training::nn::{PostfilterConfig, Precision};
-use tch::Device;
+use codec_core::training::nn::{Network, PostfilterConfig, Precision};
 
 use crate::train::loss::{Distortion, Fidelity};
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
@@ -332,13 +331,17 @@ pub fn run(args: TrainArgs) -> Result<()> {
     };
     let mut start = args.init.as_deref().map(load_start).transpose()?;
     if let Some(start) = &mut start {
+        let before = start.progress.model.clone();
+        let fresh_postfilter =
+            args.stage == StageName::Postfilter && (args.fresh_postfilter.is_some() || before.postfilter.is_none());
+        if fresh_postfilter {
+            start.forget(Network::Postfilter, &before)?;
+        }
         let model = &mut start.progress.model;
-        let before = model.clone();
         model.context |= args.context;
-        if args.stage == StageName::Postfilter && (args.fresh_postfilter.is_some() || model.postfilter.is_none()) {
+        if fresh_postfilter {
             let fresh = args.fresh_postfilter.unwrap_or_default();
             model.postfilter = Some(PostfilterConfig { recurrent: model.profile == Profile::Rt, ..fresh });
-            start.tensors.retain(|name, _| !name.contains("/postfilter."));
         }
         if let Some(postfilter) = &mut model.postfilter {
             postfilter.recurrent |= args.recurrent;
@@ -347,11 +350,7 @@ pub fn run(args: TrainArgs) -> Result<()> {
             start.progress.fractions.clear();
         }
         if args.residual_from_intra {
-            let mut params = start.averaged_params();
-            codec_core::training::nn::Networks::init(&mut params, &start.progress.model, Device::Cpu)?;
-            codec_core::training::nn::Networks::init_residual_from_intra(&mut params)?;
-            start.tensors.extend(params.iter().map(|(name, t)| (format!("param/{name}"), t.shallow_clone())));
-            start.tensors.retain(|name, _| !name.starts_with("ema/residual."));
+            start.residual_from_intra()?;
         }
         start.progress.rate = args.target_bpp.map(|(best, worst)| rate_controller(best, worst));
     }

@@ -11,12 +11,12 @@ use tch::{Device, Kind, Tensor};
 
 use super::batch::{BatchSource, SamplingPool};
 use super::checkpoint::{Checkpoint, Progress};
-use super::gan::{self, Adversary, DivergenceWatch};
+use super::gan::{Adversary, DivergenceWatch};
 use super::group::Group;
 use super::log::RunLog;
 use super::motion::MotionFinder;
 use super::noise::NoisePool;
-use super::optimiser::{Optimiser, Rates, share_out};
+use super::optimiser::{Optimiser, Parameter, Rates, share_out};
 use super::readings::{GRADIENT_NORM, Reading, Readings};
 use super::schedule::rate_factor;
 use super::worker::{StepOrder, StepReport, Update, Worker, WorkerSetup};
@@ -105,10 +105,11 @@ impl<'g> Run<'g> {
         }
         let mut learning = Vec::new();
         for (name, tensor) in params.iter() {
-            let learns = config.trains(name);
-            let _ = tensor.set_requires_grad(learns);
-            if learns {
-                learning.push((name.to_owned(), tensor.shallow_clone()));
+            // What no network has taken plays no role here.
+            let role = params.role(name).filter(|role| config.trains(*role));
+            let _ = tensor.set_requires_grad(role.is_some());
+            if let Some(role) = role {
+                learning.push(Parameter { name: name.to_owned(), role, tensor: tensor.shallow_clone() });
             }
         }
         if learning.is_empty() {
@@ -127,7 +128,7 @@ impl<'g> Run<'g> {
             if let Some(checkpoint) = state {
                 optimiser.restore(progress.step, &|name| checkpoint.tensors.get(name).map(Tensor::shallow_clone))?;
             }
-            views.into_iter().for_each(|(name, view)| params.insert(name, view));
+            views.into_iter().for_each(|Parameter { name, tensor, .. }| params.insert(name, tensor));
             optimisers.push(optimiser);
         }
         optimisers.resize_with(config.workers, Optimiser::empty);
@@ -360,7 +361,8 @@ struct Average {
 fn pieces(trainable: &[String], params: &ParamStore) -> Vec<(i64, bool)> {
     let mut out: Vec<(i64, bool)> = Vec::new();
     for name in trainable {
-        let (length, of_discriminator) = (params.get(name).map_or(0, Tensor::numel) as i64, name.starts_with(gan::PREFIX));
+        let length = params.get(name).map_or(0, Tensor::numel) as i64;
+        let of_discriminator = params.role(name).is_some_and(|role| role.network.is_discriminator());
         match out.last_mut() {
             Some(last) if last.1 == of_discriminator => last.0 += length,
             _ => out.push((length, of_discriminator)),
