@@ -197,9 +197,6 @@ pub fn train(config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, d
 
 fn train_in(group: &Group, config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, device: Device) -> Result<()> {
     std::fs::create_dir_all(&paths.out).with_context(|| paths.out.display().to_string())?;
-    if !config.crop.is_multiple_of(64) || config.crop == 0 {
-        bail!("--crop {}: a multiple of 64 is needed", config.crop);
-    }
     let path = paths.checkpoint();
     let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
     let mut run = match (&resumed, start) {

@@ -113,7 +113,9 @@ impl<'g> Run<'g> {
             }
         }
         if learning.is_empty() {
-            bail!("nothing learns: entropy models learn in the stages intra and inter; leave --entropy-alone out in others");
+            bail!(
+                "nothing learns: entropy models learn in the stages intra and inter; leave optimiser.entropy-alone out in others"
+            );
         }
         let options = SamplerOptions { photo_share: config.photo_share, seed: config.seed, split: Split::Train };
         let sampler = Sampler::open(&paths.data, options)?;
@@ -287,7 +289,7 @@ impl<'g> Run<'g> {
             self.bad_steps = if norm.is_finite() { 0 } else { self.bad_steps + 1 };
             if self.bad_steps >= MAX_BAD_STEPS {
                 bail!(
-                    "step {step}: the gradient has not been finite for {MAX_BAD_STEPS} steps; {} is from before, go on from it with a lower --lr",
+                    "step {step}: the gradient has not been finite for {MAX_BAD_STEPS} steps; {} is from before, go on from it with a lower optimiser.learning-rate",
                     paths.checkpoint().display()
                 );
             }

@@ -78,7 +78,11 @@ impl Networks {
             intra: other(Network::Intra, Content::Intra, &c.intra, &c.intra_entropy)?,
             flow: c.flow.as_ref().map(|flow| other(Network::Flow, Content::Flow, &flow.transform, &flow.entropy)).transpose()?,
             residual,
-            postfilter: config.postfilter.as_ref().map(|c| Postfilter::new(builder.network(Network::Postfilter), c)).transpose()?,
+            postfilter: config
+                .postfilter
+                .as_ref()
+                .map(|c| Postfilter::new(builder.network(Network::Postfilter), c))
+                .transpose()?,
             config: config.clone(),
         })
     }

@@ -111,8 +111,8 @@ impl Discriminator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use codec_core::training::nn::{Network, ParamStore};
     use codec_core::training::nn::params::Builder;
+    use codec_core::training::nn::{Network, ParamStore};
     use tch::Device;
 
     #[test]
@@ -129,7 +129,8 @@ mod tests {
     fn a_frozen_discriminator_passes_gradients_to_the_image_alone() {
         let _generator = crate::testing::seeded(6);
         let mut store = ParamStore::new();
-        let net = Discriminator::new(Builder::init(&mut store, Device::Cpu).network(Network::IntraDiscriminator), Some(8), 8).unwrap();
+        let net =
+            Discriminator::new(Builder::init(&mut store, Device::Cpu).network(Network::IntraDiscriminator), Some(8), 8).unwrap();
         let rgb = Tensor::rand([1, 3, 64, 64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let latent = Tensor::rand([1, 8, 4, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let verdict = net.forward(&rgb, &latent, true).unwrap();
@@ -148,7 +149,8 @@ mod tests {
         let rgb = Tensor::rand([1, 3, 64, 64], (Kind::Float, Device::Cpu));
         for latent in [Some(8), None] {
             let mut store = ParamStore::new();
-            let net = Discriminator::new(Builder::init(&mut store, Device::Cpu).network(Network::IntraDiscriminator), latent, 8).unwrap();
+            let net = Discriminator::new(Builder::init(&mut store, Device::Cpu).network(Network::IntraDiscriminator), latent, 8)
+                .unwrap();
             let logits =
                 |v: f64| net.forward(&rgb, &Tensor::full([1, 8, 4, 4], v, (Kind::Float, Device::Cpu)), true).unwrap().logits;
             let change = (logits(0.0) - logits(1.0)).abs().max().double_value(&[]);

@@ -220,7 +220,9 @@ fn texture_loss(network: &Rc<Lpips>, losses: &GanLosses, device: Device) -> Resu
 }
 
 fn load_lpips(path: Option<&Path>, half: bool, device: Device) -> Result<Rc<Lpips>> {
-    let path = path.context("the losses on deep features need weights: give --lpips-weights FILE, or --lpips 0 --texture 0")?;
+    let path = path.context(
+        "the losses on deep features need weights: set features.lpips-weights, or losses.lpips = 0 and losses.texture = 0",
+    )?;
     let network = Lpips::load(path, device)?;
     Ok(Rc::new(if half { network.in_bfloat16()? } else { network }))
 }

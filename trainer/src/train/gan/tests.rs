@@ -217,7 +217,7 @@ fn losses_on_deep_features_without_weights_are_refused_with_the_cure() {
     let off = GanLosses::default;
     for losses in [GanLosses { lpips: 1.0, ..off() }, GanLosses { texture: 1.0, ..off() }] {
         let error = Adversary::new(&mut ParamStore::new(), &ModelConfig::rt(), &losses, Device::Cpu).err().unwrap();
-        assert!(error.to_string().contains("--lpips-weights"), "{error}");
+        assert!(error.to_string().contains("features.lpips-weights"), "{error}");
     }
 }
 
