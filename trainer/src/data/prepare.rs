@@ -255,8 +255,7 @@ fn frames_of(terms: &Terms, most: usize) -> (usize, usize) {
 /// Lists the licences of the sources beside the data, so that they stay with what is made of them.
 fn write_licences(options: &PrepareOptions) -> Result<(), DataError> {
     let path = options.out.join(LICENCES);
-    let lines: String =
-        licences(&options.sources).into_iter().map(|(licence, files)| format!("{licence}: {files} files\n")).collect();
+    let lines: String = licences(&options.sources).into_iter().map(|(licence, files)| format!("{licence}: {files}\n")).collect();
     if lines.is_empty() {
         return match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DataError::io(&path)(error)),
