@@ -96,8 +96,8 @@ if [ $rehearse -eq 1 ]; then
   mkdir -p "$empty/sent" "$empty/out"
   lib=$(realpath "${NGC_TORCH_LIB:-target/libtorch/site/torch/lib}")
   alone=(env -i "PATH=/usr/bin:/bin" "NGC_KIT=$empty/kit" "OUT=$empty/out" "NGC_TORCH_LIB=$lib" NGC_DEVICE=cpu
-    NGC_CHECK_SECONDS=300 'NGC_CHECK_OPTIONS=--batch 1 --crop 64 --steps 1' NGC_COLLECT_SECONDS=20)
-  small=(--set workers=1 --set batch=2 --set crop=64 --set checkpoint-seconds=10 --set 'unroll=2:1,3:1' --set lead-in=0)
+    NGC_CHECK_SECONDS=300 'NGC_CHECK_OPTIONS=--batch 1 --crop 64 --steps 1' NGC_COLLECT_SECONDS=20 NGC_CHECKPOINT_SECONDS=10)
+  small=(--set batch.clips=2 --set batch.crop=64 --set 'clip.unroll=2:1,3:1' --set clip.lead-in=0)
   for folder in "$out"/*/; do
     cp -r "$folder" "$empty/sent/"
   done

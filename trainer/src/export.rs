@@ -15,22 +15,13 @@ use crate::train::TRAINING_HOURS;
 use crate::train::batch::clip_on_device;
 use crate::train::checkpoint::Checkpoint;
 
-/// Parts of a checkpoint that only training needs.
-const TRAINING_ONLY: [&str; 2] = [crate::train::gan::PREFIX, "uflow."];
-/// Writes the averaged weights of a checkpoint as a model file, with the integer networks made from them. `data`: what a model that has not been
-/// calibrated is calibrated with.
+/// Writes the averaged weights of a checkpoint as a model file, with the integer networks made from them: what the codec's networks
+/// take, and nothing that training alone needs. `data`: what a model that has not been calibrated is calibrated with.
 ///
 /// # Errors
 /// Naming the tensor that does not fit its integer range, or the file that cannot be written.
 pub fn export(checkpoint: &Checkpoint, data: Option<&Path>, out: &Path, notes: &str) -> Result<()> {
-    let mut params = ParamStore::new();
-    let averaged = checkpoint.averaged_params();
-    params.fractions = averaged.fractions.clone();
-    for (name, tensor) in averaged.iter() {
-        if !TRAINING_ONLY.iter().any(|prefix| name.starts_with(prefix)) {
-            params.insert(name, tensor.shallow_clone());
-        }
-    }
+    let mut params = checkpoint.averaged_params();
     let model = checkpoint.progress.model.clone();
     let networks = Networks::load(&mut params, &model, Device::Cpu)?;
     if params.fractions.is_empty() && model.profile == Profile::Rt {

@@ -11,6 +11,7 @@ mod eval;
 mod export;
 mod perceptual;
 mod schedule_file;
+mod stage_file;
 #[cfg(feature = "gstreamer")]
 mod study;
 #[cfg(test)]

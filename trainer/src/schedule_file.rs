@@ -1,49 +1,34 @@
-//! Whole training schedules in one TOML file.
-//!
-//! A stage's keys are the options of `ngc-trainer train`, so there is nothing that only one of the two can do.
+//! Whole training schedules in one TOML file: stages as [`stage_file`](crate::stage_file) describes them, one after the other.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use toml::{Table, Value};
+use toml::Table;
+
+use crate::stage_file::{Machine, StageFile};
+use crate::train::schedule::Budget;
 
 /// A file of stages.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// Networks that training starts with: `rt` or `paper`.
     pub profile: codec_core::bitstream::Profile,
-    /// Options of all stages.
+    /// Keys of all stages, as far as they have a use for them.
     #[serde(default)]
     common: Table,
-    stage: Vec<StageTable>,
+    stage: Vec<Table>,
 }
 
-#[derive(Debug, Deserialize)]
-struct StageTable {
-    name: String,
-    kind: String,
-    /// Stage to start from in place of the one before.
-    from: Option<String>,
-    #[serde(flatten)]
-    options: Table,
-}
-
-/// A stage as a command line.
-#[derive(Debug, PartialEq)]
-pub struct StageCommand {
+/// A stage with its place in the schedule.
+#[derive(Debug)]
+pub struct ScheduledStage {
     pub name: String,
-    /// Arguments after `ngc-trainer`.
-    pub arguments: Vec<String>,
-}
-
-/// Where the stages find their data and leave their runs.
-pub struct Folders<'a> {
-    pub data: &'a Path,
-    /// One folder per stage is made in it.
-    pub out: &'a Path,
-    /// Start of the first stage.
-    pub start: &'a Path,
+    /// Checkpoint or model that it starts from.
+    pub start: PathBuf,
+    pub budget: Budget,
+    pub file: StageFile,
 }
 
 /// Checkpoint of a stage.
@@ -63,123 +48,118 @@ impl Schedule {
         Ok(schedule)
     }
 
-    /// The stages as command lines, with lengths times `scale`.
+    /// The stages with lengths times `scale`, each with a folder below `out`, the first from `start`.
     ///
-    /// A value that starts with `@` is the checkpoint of the stage of that name.
+    /// A `motion.flow` that starts with `@` is the checkpoint of the stage of that name.
     ///
     /// # Errors
-    /// Naming the stage and the option at fault.
-    pub fn commands(&self, folders: &Folders, scale: f64) -> Result<Vec<StageCommand>> {
-        let mut commands: Vec<StageCommand> = Vec::new();
-        for stage in &self.stage {
-            let known = |name: &str| -> Result<PathBuf> {
-                if !commands.iter().any(|c| c.name == name) {
-                    bail!("stage {}: no stage {name:?} comes before it", stage.name);
+    /// Naming the stage, the key and the cure.
+    pub fn stages(&self, out: &Path, start: &Path, scale: f64) -> Result<Vec<ScheduledStage>> {
+        let mut stages: Vec<ScheduledStage> = Vec::new();
+        for (number, table) in self.stage.iter().enumerate() {
+            let called = table.get("name").and_then(toml::Value::as_str);
+            let in_stage = || format!("stage {}", called.map_or_else(|| (number + 1).to_string(), str::to_owned));
+            let mut file = StageFile::from_tables(&self.common, table).with_context(in_stage)?;
+            let Some(name) = file.name.take() else { bail!("{}: no name", in_stage()) };
+            if stages.iter().any(|s| s.name == name) {
+                bail!("two stages are called {name:?}");
+            }
+            let known = |wanted: &str| -> Result<PathBuf> {
+                if !stages.iter().any(|s| s.name == wanted) {
+                    bail!("stage {name}: no stage {wanted:?} comes before it");
                 }
-                Ok(checkpoint(folders.out, name))
+                Ok(checkpoint(out, wanted))
             };
-            let start = match (&stage.from, commands.last()) {
+            let start = match (&file.from, stages.last()) {
                 (Some(from), _) => known(from)?,
-                (None, Some(before)) => checkpoint(folders.out, &before.name),
-                (None, None) => folders.start.to_owned(),
+                (None, Some(before)) => checkpoint(out, &before.name),
+                (None, None) => start.to_owned(),
             };
-            let mut arguments = vec!["train".to_owned(), stage.kind.clone()];
-            let mut option = |name: &str, value: &str| arguments.extend([format!("--{name}"), value.to_owned()]);
-            option("data", &folders.data.display().to_string());
-            option("out", &folders.out.join(&stage.name).display().to_string());
-            option("init", &start.display().to_string());
-            let mut options = self.common.clone();
-            options.extend(stage.options.clone());
-            for (name, value) in &options {
-                let in_stage = || format!("stage {}: {name}", stage.name);
-                let value = match (name.as_str(), value) {
-                    ("steps", Value::Integer(steps)) => ((*steps as f64 * scale).round().max(1.0) as u64).to_string(),
-                    ("time-budget", Value::String(time)) => {
-                        let seconds =
-                            crate::train::schedule::parse_seconds(time).map_err(anyhow::Error::msg).with_context(in_stage)?;
-                        format!("{}s", seconds * scale)
-                    }
-                    (_, Value::String(text)) => match text.strip_prefix('@') {
-                        Some(name) => known(name)?.display().to_string(),
-                        None => text.clone(),
-                    },
-                    (_, Value::Integer(number)) => number.to_string(),
-                    (_, Value::Float(number)) => number.to_string(),
-                    (_, Value::Boolean(true)) => {
-                        arguments.push(format!("--{name}"));
-                        continue;
-                    }
-                    (_, Value::Boolean(false)) => continue,
-                    _ => bail!("{}: neither text, number nor truth value", in_stage()),
-                };
-                arguments.extend([format!("--{name}"), value]);
+            if let Some(wanted) = file.motion.flow.as_deref().and_then(|flow| flow.strip_prefix('@')) {
+                file.motion.flow = Some(known(wanted)?.display().to_string());
             }
-            if commands.iter().any(|c| c.name == stage.name) {
-                bail!("two stages are called {:?}", stage.name);
-            }
-            commands.push(StageCommand { name: stage.name.clone(), arguments });
+            let budget = match file.budget().with_context(in_stage)? {
+                Budget::Steps(steps) => Budget::Steps((steps as f64 * scale).round().max(1.0) as u64),
+                Budget::Seconds(seconds) => Budget::Seconds(seconds * scale),
+            };
+            // Values at fault are found now, not when the stage's turn comes.
+            file.plan(budget, Machine { workers: 1, seed: 1 }).with_context(in_stage)?;
+            stages.push(ScheduledStage { name, start, budget, file });
         }
-        Ok(commands)
+        Ok(stages)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
-    use clap::Parser;
+    use crate::train::{FlowSource, Stage};
 
-    fn commands(text: &str, scale: f64) -> Result<Vec<StageCommand>> {
-        let folders = Folders { data: Path::new("d"), out: Path::new("o"), start: Path::new("s") };
-        toml::from_str::<Schedule>(text)?.commands(&folders, scale)
+    fn stages(text: &str, scale: f64) -> Result<Vec<ScheduledStage>> {
+        toml::from_str::<Schedule>(text)?.stages(Path::new("o"), Path::new("s"), scale)
     }
 
+    const MACHINE: Machine = Machine { workers: 3, seed: 7 };
+
     #[test]
-    fn stages_become_command_lines() {
+    fn stages_build_on_each_other() {
         let text = r#"
             profile = "rt"
             [common]
-            lr = 0.001
-            batch = 4
+            steps = 1000
+            batch.clips = 4
+            clip.lead-in = 3
+            [common.optimiser]
+            learning-rate = 0.002
+            ema = 0.5
             [[stage]]
             name = "a"
             kind = "flow"
-            steps = 1000
             [[stage]]
             name = "b"
             kind = "inter"
             time-budget = "2h"
-            batch = 2
-            flow = "@a"
-            residual-from-intra = true
+            batch.clips = 2
+            motion.flow = "@a"
+            start.residual-from-intra = true
+            optimiser.ema = 0.75
         "#;
-        let found = commands(text, 0.5).unwrap();
-        let line = |i: usize| found[i].arguments.join(" ");
-        assert_eq!(line(0), "train flow --data d --out o/a --init s --batch 4 --lr 0.001 --steps 500");
-        let expected = "train inter --data d --out o/b --init o/a/checkpoint.safetensors --lr 0.001 --batch 2 \
-                        --time-budget 3600s --flow o/a/checkpoint.safetensors --residual-from-intra";
-        let sorted = |text: &str| {
-            let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-            words.sort();
-            words
-        };
-        assert_eq!(sorted(&line(1)), sorted(expected));
+        let found = stages(text, 0.5).unwrap();
+        assert_eq!((found[0].start.as_path(), found[0].budget), (Path::new("s"), Budget::Steps(500)));
+        assert_eq!(found[1].start, Path::new("o/a/checkpoint.safetensors"));
+        let plan = found[1].file.plan(found[1].budget, MACHINE).unwrap();
+        let config = &plan.config;
+        assert_eq!(config.budget, Budget::Seconds(3600.0));
+        assert_eq!((config.batch, config.learning_rate, config.ema_decay), (2, 0.002, 0.75));
+        assert_eq!(config.flow, FlowSource::UFlow("o/a/checkpoint.safetensors".into()));
+        assert!(plan.start.residual_from_intra);
+        assert!(matches!(&config.stage, Stage::Inter { losses, .. } if losses.lead_in == 3));
+        let plan = found[0].file.plan(found[0].budget, MACHINE).unwrap();
+        assert_eq!((plan.config.stage, plan.config.batch, plan.config.workers, plan.config.seed), (Stage::Flow, 4, 3, 7));
     }
 
     #[test]
-    fn unknown_stages_are_named() {
-        let text = "profile = \"rt\"\n[[stage]]\nname = \"a\"\nkind = \"inter\"\nfrom = \"b\"";
-        assert!(commands(text, 1.0).unwrap_err().to_string().contains("\"b\""));
+    fn unknown_stages_and_twins_are_named() {
+        let stage = |name: &str, more: &str| format!("[[stage]]\nname = \"{name}\"\nkind = \"inter\"\nsteps = 1\n{more}\n");
+        let error = |text: String| stages(&format!("profile = \"rt\"\n{text}"), 1.0).unwrap_err().to_string();
+        assert!(error(stage("a", "from = \"b\"")).contains("\"b\""));
+        assert!(error(stage("a", "motion.flow = \"@c\"")).contains("\"c\""));
+        assert!(error(stage("a", "") + &stage("a", "")).contains("two stages"));
     }
+
     #[test]
-    fn the_schedules_of_the_repository_are_command_lines_that_train_takes() {
-        for text in [include_str!("../schedules/rt.toml"), include_str!("../schedules/article.toml")] {
-            let stages = commands(text, 1.0).unwrap();
-            assert!(stages.len() >= 3);
-            for StageCommand { name, arguments } in stages {
-                let line = std::iter::once("ngc-trainer".to_owned()).chain(arguments);
-                if let Err(error) = Cli::try_parse_from(line) {
-                    panic!("stage {name}: {error}");
+    fn the_schedules_of_the_repository_are_valid() {
+        let schedules = [
+            include_str!("../schedules/rt.toml"),
+            include_str!("../schedules/article.toml"),
+            include_str!("../schedules/gpu.toml"),
+        ];
+        for (text, count) in schedules.into_iter().zip([4, 5, 2]) {
+            let stages = stages(text, 1.0).unwrap();
+            assert_eq!(stages.len(), count);
+            for ScheduledStage { name, file, budget, .. } in stages {
+                if let Err(error) = file.plan(budget, MACHINE) {
+                    panic!("stage {name}: {error:#}");
                 }
             }
         }

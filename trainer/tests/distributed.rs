@@ -12,8 +12,11 @@ use common::{model, prepare, run, trainer};
 const STEPS: &str = "6";
 
 fn options(command: &mut Command, stage: &str, workers: &str, data: &Path, out: &Path) {
-    command.args(["train", stage, "--workers", workers, "--batch", "1", "--crop", "64", "--device", "cpu", "--steps", STEPS]);
-    command.args(["--unroll", "2:1,3:1", "--target-bpp", "0.4,0.02"]);
+    let unroll = if stage == "inter" { "clip.unroll = \"2:1,3:1\"" } else { "" };
+    let file = out.with_extension("toml");
+    let text = format!("kind = \"{stage}\"\nbatch = {{ clips = 1, crop = 64 }}\nrate.target-bpp = [0.4, 0.02]\n{unroll}\n");
+    std::fs::write(&file, text).unwrap();
+    command.arg("train").arg(file).args(["--workers", workers, "--device", "cpu", "--steps", STEPS]);
     command.arg("--data").arg(data).arg("--out").arg(out).arg("--init").arg(model());
 }
 

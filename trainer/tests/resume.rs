@@ -7,26 +7,14 @@ use std::process::{Command, Stdio};
 
 use common::{model, prepare, run, trainer};
 
-fn train(stage: &str, data: &Path, out: &Path, init: &Path, steps: &str) -> Command {
-    let mut command = trainer();
-    command.args([
-        "train",
-        stage,
-        "--workers",
-        "1",
-        "--batch",
-        "1",
-        "--crop",
-        "64",
-        "--unroll",
-        "2:1,3:1",
-        "--device",
-        "cpu",
-        "--steps",
-        steps,
-    ]);
-    command.arg("--data").arg(data).arg("--out").arg(out).arg("--init").arg(init);
-    command
+/// As the common one, for stages whose clips are unrolled.
+fn train(kind: &str, data: &Path, out: &Path, init: &Path, steps: &str) -> Command {
+    train_with(kind, "", data, out, init, steps)
+}
+
+fn train_with(kind: &str, lines: &str, data: &Path, out: &Path, init: &Path, steps: &str) -> Command {
+    let unroll = if kind == "inter" { "clip.unroll = \"2:1,3:1\"" } else { "" };
+    common::train(kind, &format!("{unroll}\n{lines}"), data, out, init, steps)
 }
 
 /// The last record of the log.
@@ -92,7 +80,7 @@ fn entropy_models_learn_alone() {
     prepare(&data);
     let [one, two] = ["one", "two"].map(|steps| dir.path().join(steps));
     for (out, steps) in [(&one, "1"), (&two, "2")] {
-        run(train("inter", &data, out, &model(), steps).arg("--entropy-alone"));
+        run(&mut train_with("inter", "optimiser.entropy-alone = true", &data, out, &model(), steps));
     }
     let changed = changed(&one, &two);
     for part in ["param/residual.coder.entropy.h1.", "param/residual.coder.entropy.p1a."] {
@@ -100,10 +88,10 @@ fn entropy_models_learn_alone() {
     }
     assert!(changed.iter().all(|name| name.contains(".coder.entropy.") && !name.contains("intra.")), "{changed:?}");
     let out = dir.path().join("postfilter");
-    let refused =
-        train("postfilter", &data, &out, &model(), "1").args(["--statistics", "1", "--entropy-alone"]).output().unwrap();
+    let lines = "losses.statistics = 1\noptimiser.entropy-alone = true";
+    let refused = train_with("postfilter", lines, &data, &out, &model(), "1").output().unwrap();
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && text.contains("--entropy-alone"), "{text}");
+    assert!(!refused.status.success() && text.contains("optimiser.entropy-alone means nothing"), "{text}");
 }
 
 #[test]
@@ -115,10 +103,10 @@ fn the_intra_stage_runs_and_refuses_other_settings() {
     run(&mut train("intra", &data, &out, &model(), "2"));
     assert!(last_record(&out)["loss"].as_f64().unwrap().is_finite());
     let mixed = dir.path().join("mixed");
-    run(train("intra", &data, &mixed, &model(), "2").arg("--mixed-precision"));
+    run(&mut train_with("intra", "precision = \"mixed\"", &data, &mixed, &model(), "2"));
     let [full, mixed] = [&out, &mixed].map(|run| last_record(run)["loss"].as_f64().unwrap());
     assert!(mixed != full && (mixed / full - 1.0).abs() < 0.02, "{mixed} beside {full}");
-    let refused = train("intra", &data, &out, &model(), "3").args(["--lr", "0.5"]).output().unwrap();
+    let refused = train_with("intra", "optimiser.learning-rate = 0.5", &data, &out, &model(), "3").output().unwrap();
     assert!(!refused.status.success());
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(text.contains("other settings"), "{text}");

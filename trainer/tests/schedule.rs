@@ -8,44 +8,45 @@ use codec_core::bitstream::VideoInfo;
 use codec_core::frame::Frame;
 use codec_core::training::model::read_float_tensors;
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource};
-use common::{prepare, run, trainer};
+use common::{prepare, run, train, trainer};
 
 const SCHEDULE: &str = r#"
 profile = "rt"
 [common]
-crop = 64
-batch = 1
-workers = 1
-device = "cpu"
+batch.crop = 64
+batch.clips = 1
 steps = 2
-discriminator-width = 4
+discriminators.width = 4
 [[stage]]
 name = "flow"
 kind = "flow"
 [[stage]]
 name = "intra"
 kind = "intra"
-adversarial = 0.1
+losses.adversarial = 0.1
 [[stage]]
 name = "inter"
 kind = "inter"
-unroll = "2:1,3:1"
-flow = "@flow"
-adversarial = 0.1
-feature-matching = 0.1
+clip.unroll = "2:1,3:1"
+motion.flow = "@flow"
+losses.adversarial = 0.1
+losses.feature-matching = 0.1
 [[stage]]
 name = "postfilter"
 kind = "postfilter"
-lr = 1e-2
-statistics = 1
-lead-in = 1
+optimiser.learning-rate = 1e-2
+losses.statistics = 1
+clip.lead-in = 1
 [[stage]]
 name = "detail"
 kind = "detail"
 from = "inter"
 steps = 3
-lr = 1e-2
+[stage.optimiser]
+learning-rate = 1e-2
+[stage.clip]
 unroll = "2:1"
+[stage.losses]
 lpips = 0
 "#;
 
@@ -58,6 +59,7 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     let schedule = || {
         let mut command = trainer();
         command.arg("schedule").arg(&file).arg("--data").arg(&data).arg("--out").arg(&out);
+        command.args(["--workers", "1", "--device", "cpu"]);
         command
     };
     let text = run(&mut schedule());
@@ -87,13 +89,9 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     let filter = out.join("postfilter/checkpoint.safetensors");
     run(trainer().arg("export").arg("--checkpoint").arg(filter).arg("--data").arg(&data).arg("--out").arg(&filtered));
     a_postfilter_is_shown_and_never_predicted_from(&filtered);
-    for (options, width) in [("", 64), ("--fresh-postfilter 8,1", 8)] {
+    for (lines, width) in [("", 64), ("start.fresh-postfilter = { width = 8, blocks = 1 }", 8)] {
         let filter = dir.path().join(format!("filter-{width}"));
-        let mut command = trainer();
-        command.args("train postfilter --steps 1 --batch 1 --crop 64 --statistics 1 --device cpu".split(' '));
-        command.args(options.split_whitespace());
-        command.arg("--init").arg(&filtered).arg("--data").arg(&data).arg("--out").arg(&filter);
-        run(&mut command);
+        run(&mut train("postfilter", &format!("{lines}\n[losses]\nstatistics = 1"), &data, &filter, &filtered, "1"));
         let filtered = dir.path().join(format!("filtered-{width}.safetensors"));
         let checkpoint = filter.join("checkpoint.safetensors");
         run(trainer().arg("export").arg("--checkpoint").arg(checkpoint).arg("--data").arg(&data).arg("--out").arg(&filtered));
@@ -102,10 +100,8 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     }
     // A model file does in place of a checkpoint, and training may round as the codec does.
     let again = dir.path().join("again");
-    let mut command = trainer();
-    command.args("train detail --steps 1 --batch 1 --crop 64 --unroll 2:1 --lpips 0 --texture 0 --device cpu".split(' '));
-    command.arg("--simulate-integers").arg("--init").arg(&exported).arg("--data").arg(&data).arg("--out").arg(&again);
-    run(&mut command);
+    let lines = "precision = \"integers\"\nclip.unroll = \"2:1\"\nlosses = { lpips = 0, texture = 0 }";
+    run(&mut train("detail", lines, &data, &again, &exported, "1"));
     let mut command = trainer();
     let model = dir.path().join("again.safetensors");
     command.arg("export").arg("--checkpoint").arg(again.join("checkpoint.safetensors")).arg("--out").arg(&model);

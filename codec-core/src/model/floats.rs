@@ -10,7 +10,7 @@ use super::file::{CHECKSUM, FORMAT, Model, ModelSource, data_of, digest, parse, 
 use super::quantise::{self, Integers};
 use crate::architecture::{ModelConfig, Profile};
 use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor, Tables};
-use crate::nn::{Networks, ParamStore, Precision};
+use crate::nn::{Form, Networks, ParamStore, Precision};
 use crate::{Error, Result};
 
 /// The configuration and all parameters of a model file as floats: where training goes on from a model.
@@ -80,11 +80,11 @@ pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Network
     }
     // The paper profile's parameters have no fractional bits, and stay as they are.
     let Integers { mut tensors, replaced } = quantise::to_integers(params)?;
-    for (name, tensor) in params.iter() {
+    for (name, tensor, role) in params.taken() {
         if entropy::is_integer_layer(name) || replaced.contains(name) {
             continue;
         }
-        let keep = name.ends_with("knots");
+        let keep = role.form == Form::Knots;
         let (kind, dtype, width) = if keep { (Kind::Float, RawDtype::F32, 4) } else { (Kind::Half, RawDtype::F16, 2) };
         let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
         let mut data = vec![0u8; host.numel() * width];

@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 use super::fixed::{Samples, Site};
 use super::params::{Init, Precision, Scope};
 use super::paths::{self, Depthwise, Pointwise};
+use super::role::Form;
 use crate::Result;
 use crate::entropy::QUALITIES;
 
@@ -46,11 +47,20 @@ pub struct ConvConfig {
     pub inner: bool,
     /// Which end of it holds samples of frames.
     pub samples: Samples,
+    /// What the weights are, where the shape of the layer does not say it.
+    pub form: Option<Form>,
+}
+
+impl ConvConfig {
+    fn form(&self) -> Form {
+        let plain = if self.kernel == 1 && self.groups == 1 { Form::Matrix } else { Form::Kernel };
+        self.form.unwrap_or(plain)
+    }
 }
 
 impl Default for ConvConfig {
     fn default() -> Self {
-        Self { kernel: 1, stride: 1, dilation: 1, groups: 1, gain: 1.0, inner: false, samples: Samples::None }
+        Self { kernel: 1, stride: 1, dilation: 1, groups: 1, gain: 1.0, inner: false, samples: Samples::None, form: None }
     }
 }
 
@@ -69,7 +79,7 @@ impl ConvConfig {
 impl Conv {
     /// Takes the parameters below `p`.
     pub fn new(mut p: Scope, cin: i64, cout: i64, config: ConvConfig) -> Result<Self> {
-        let ConvConfig { kernel, stride, dilation, groups, gain, inner, samples } = config;
+        let ConvConfig { kernel, stride, dilation, groups, gain, inner, samples, form: _ } = config;
         let kind = match p.precision() {
             Precision::Mixed if inner => Kind::BFloat16,
             Precision::Exact => Kind::Double,
@@ -79,8 +89,8 @@ impl Conv {
         // A layer that starts silent has a silent bias too.
         let bias_gain = if gain == 0.0 { 0.0 } else { 1.0 };
         Ok(Self {
-            weight: p.param("weight", &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?,
-            bias: p.param("bias", &[cout], Init::Uniform { fan_in, gain: bias_gain })?,
+            weight: p.param("weight", config.form(), &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?,
+            bias: p.param("bias", Form::Channels, &[cout], Init::Uniform { fan_in, gain: bias_gain })?,
             stride,
             padding: dilation * (kernel / 2),
             dilation,
@@ -212,7 +222,7 @@ pub struct QualityKnots {
 impl QualityKnots {
     /// Fresh knots run from `start` at quality 0 to `start + slope` at quality 63.
     pub fn new(mut p: Scope, name: &str, channels: i64, start: f64, slope: f64) -> Result<Self> {
-        let knots = p.param_with(name, &[KNOTS as i64, channels], || {
+        let knots = p.param_with(name, Form::Knots, &[KNOTS as i64, channels], || {
             let ramp = Tensor::linspace(start, start + slope, KNOTS as i64, (tch::Kind::Float, tch::Device::Cpu));
             ramp.unsqueeze(1).repeat([1, channels])
         })?;

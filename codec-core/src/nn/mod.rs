@@ -17,6 +17,7 @@ mod paper;
 pub mod params;
 pub mod paths;
 mod postfilter;
+pub mod role;
 pub mod transfer;
 pub mod transform;
 pub mod uflow;
@@ -25,6 +26,7 @@ pub use crate::architecture::{FlowConfig, ModelConfig, PostfilterConfig, Profile
 pub use codec::Networks;
 pub use params::{ParamStore, Precision};
 pub use postfilter::Postfilter;
+pub use role::{Form, Network, Part, Role};
 
 impl From<tch::TchError> for crate::Error {
     fn from(error: tch::TchError) -> Self {

@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 use super::layers::{Conv, ConvConfig, QualityKnots};
 use super::ops::{Planes, channels_last, pack, unpack};
 use super::params::{Init, Scope};
+use super::role::Form;
 use crate::Result;
 use crate::architecture::{PACKED_CHANNELS, TransformConfig};
 
@@ -24,7 +25,10 @@ struct ChannelNorm {
 impl ChannelNorm {
     fn new(mut p: Scope, channels: i64) -> Result<Self> {
         let shape = [1, channels, 1, 1];
-        Ok(Self { gain: p.param("gain", &shape, Init::Const(1.0))?, offset: p.param("offset", &shape, Init::Const(0.0))? })
+        Ok(Self {
+            gain: p.param("gain", Form::Channels, &shape, Init::Const(1.0))?,
+            offset: p.param("offset", Form::Channels, &shape, Init::Const(0.0))?,
+        })
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {

@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::fixed::{Fractions, Samples, Site};
+use super::role::{Form, Network, Part, Role};
 use crate::{Error, Result};
 
 /// Named tensors of a model. Names are dotted paths such as `intra.analysis.blocks.0.depthwise.weight`.
 #[derive(Debug, Default)]
 pub struct ParamStore {
     tensors: BTreeMap<String, Tensor>,
+    /// Of those that a network has taken.
+    roles: BTreeMap<String, Role>,
     /// Fractional bits of the integer engine's layers, where they have been calibrated.
     pub fractions: Fractions,
     /// Gains of all quality indices as a model file holds them, `[64, C]`, 64-bit floats: what [`Precision::Exact`] takes in place of
@@ -25,7 +28,17 @@ impl ParamStore {
         Self::default()
     }
 
-    /// Takes a tensor, in place of one of the same name.
+    /// What the parameter `name` is for; `None` if no network has taken it from here.
+    pub fn role(&self, name: &str) -> Option<Role> {
+        self.roles.get(name).copied()
+    }
+
+    /// Parameters that networks have taken, with what they are for, in the order of their names.
+    pub fn taken(&self) -> impl Iterator<Item = (&str, &Tensor, Role)> {
+        self.iter().filter_map(|(name, tensor)| Some((name, tensor, self.role(name)?)))
+    }
+
+    /// Takes a tensor, in place of one of the same name, whose role it plays.
     pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) {
         self.tensors.insert(name.into(), tensor);
     }
@@ -37,6 +50,7 @@ impl ParamStore {
 
     /// Gives a tensor away.
     pub fn remove(&mut self, name: &str) -> Option<Tensor> {
+        self.roles.remove(name);
         self.tensors.remove(name)
     }
 
@@ -59,13 +73,13 @@ impl ParamStore {
     pub fn replica(&self) -> Self {
         let tensors =
             self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().set_requires_grad(t.requires_grad()))).collect();
-        Self { tensors, fractions: self.fractions.clone(), tables: BTreeMap::new() }
+        Self { tensors, roles: self.roles.clone(), fractions: self.fractions.clone(), tables: BTreeMap::new() }
     }
 
     /// A copy with storage of its own and no gradients.
     pub fn deep_copy(&self) -> Self {
         let tensors = tch::no_grad(|| self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().copy())).collect());
-        Self { tensors, fractions: self.fractions.clone(), tables: BTreeMap::new() }
+        Self { tensors, roles: self.roles.clone(), fractions: self.fractions.clone(), tables: BTreeMap::new() }
     }
 }
 
@@ -130,23 +144,40 @@ impl<'a> Builder<'a> {
         Self { precision, ..self }
     }
 
-    /// The path from which all others start.
-    pub fn root(&mut self) -> Scope<'_, 'a> {
-        Scope { builder: self, prefix: String::new() }
+    /// Where the parameters of a network lie.
+    pub fn network(&mut self, network: Network) -> Scope<'_, 'a> {
+        Scope { builder: self, prefix: network.path().to_owned(), network, part: Part::Whole }
+    }
+
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Whether any layer has been calibrated for the integer engine.
+    pub(super) fn is_calibrated(&self) -> bool {
+        !self.store.fractions.is_empty()
     }
 }
 
-/// A builder at a dotted path.
+/// A builder at a dotted path. It knows what network, and what part of it, it makes parameters for.
 pub struct Scope<'b, 'a> {
     builder: &'b mut Builder<'a>,
     prefix: String,
+    network: Network,
+    part: Part,
 }
 
 impl<'a> Scope<'_, 'a> {
     /// The path one level down.
     pub fn sub(&mut self, name: impl std::fmt::Display) -> Scope<'_, 'a> {
-        let prefix = if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) };
-        Scope { builder: self.builder, prefix }
+        let prefix = format!("{}.{name}", self.prefix);
+        Scope { builder: self.builder, prefix, network: self.network, part: self.part }
+    }
+
+    /// The same path, whose parameters belong to `part`.
+    #[must_use]
+    pub fn part(self, part: Part) -> Self {
+        Self { part, ..self }
     }
 
     /// Where the parameters lie.
@@ -170,16 +201,11 @@ impl<'a> Scope<'_, 'a> {
         Ok(table.map(|table| table.f_to_device(self.device())).transpose()?)
     }
 
-    /// Whether any layer has been calibrated for the integer engine.
-    pub(super) fn is_calibrated(&self) -> bool {
-        !self.builder.store.fractions.is_empty()
-    }
-
-    /// The parameter `name` of this path, with the given shape.
+    /// The parameter `name` of this path, with the given shape. `form`: what it does in its layer.
     ///
     /// # Errors
     /// [`Error::ModelMismatch`] if the store lacks the tensor (and must not create it) or holds one of another shape.
-    pub fn param(&mut self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
+    pub fn param(&mut self, name: &str, form: Form, shape: &[i64], init: Init) -> Result<Tensor> {
         let full = format!("{}.{name}", self.prefix);
         let device = self.builder.device;
         if let Some(tensor) = self.builder.store.get(&full) {
@@ -208,16 +234,19 @@ impl<'a> Scope<'_, 'a> {
                 "tensor {full} of shape {shape:?} is missing: the model file does not fit its configuration"
             )));
         }
-        Ok(self.builder.store.get(&full).expect("inserted above").shallow_clone())
+        let role = Role { network: self.network, part: self.part, form };
+        let tensor = self.builder.store.get(&full).expect("inserted above").shallow_clone();
+        self.builder.store.roles.insert(full, role);
+        Ok(tensor)
     }
 
     /// As [`Self::param`], with a value computed by the caller when the parameter is fresh.
-    pub fn param_with(&mut self, name: &str, shape: &[i64], value: impl FnOnce() -> Tensor) -> Result<Tensor> {
+    pub fn param_with(&mut self, name: &str, form: Form, shape: &[i64], value: impl FnOnce() -> Tensor) -> Result<Tensor> {
         let full = format!("{}.{name}", self.prefix);
         if self.builder.create && self.builder.store.get(&full).is_none() {
             let tensor = value().f_to_device(self.builder.device)?.f_to_kind(Kind::Float)?;
             self.builder.store.insert(&full, tensor.set_requires_grad(true));
         }
-        self.param(name, shape, Init::Const(0.0))
+        self.param(name, form, shape, Init::Const(0.0))
     }
 }

@@ -6,6 +6,7 @@ use super::fixed::Samples;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
 use super::ops::{Planes, add_detail, pack, sharpen};
 use super::params::Scope;
+use super::role::Form;
 use crate::Result;
 use crate::architecture::{CARRY_START, PACKED_CHANNELS, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
 
@@ -121,7 +122,8 @@ impl Recurrence {
         let silent = ConvConfig { gain: 0.0, ..ConvConfig::default() };
         Ok(Self {
             input: Conv::new(p.sub("input"), PACKED_CHANNELS, width, ConvConfig { samples: Samples::Read, ..silent })?,
-            carry: Conv::new(p.sub("carry"), width, BANDS, silent)?,
+            // Too few outputs for a matrix whose steps are orthogonal.
+            carry: Conv::new(p.sub("carry"), width, BANDS, ConvConfig { form: Some(Form::Kernel), ..silent })?,
         })
     }
 }

@@ -7,6 +7,7 @@ use super::fixed::Samples;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Init, Scope};
+use super::role::Form;
 use crate::Result;
 use crate::architecture::{PACKED_CHANNELS, TransformConfig};
 
@@ -167,10 +168,10 @@ fn linear_layer(p: &mut Scope, linear: i64, side: Side) -> Result<Option<Conv>> 
         oriented.view(shape)
     };
     let mut p = p.sub("linear");
-    let _ = p.param_with("weight", &shape, start)?;
-    let _ = p.param("bias", &[bias], Init::Const(0.0))?;
+    let _ = p.param_with("weight", Form::Basis, &shape, start)?;
+    let _ = p.param("bias", Form::Channels, &[bias], Init::Const(0.0))?;
     let samples = if matches!(side, Side::Analysis) { Samples::Read } else { Samples::Written };
-    Ok(Some(Conv::new(p, shape[1], shape[0], ConvConfig { samples, ..Default::default() })?))
+    Ok(Some(Conv::new(p, shape[1], shape[0], ConvConfig { samples, form: Some(Form::Basis), ..Default::default() })?))
 }
 
 /// A latent at 1/16 to `cout` channels at 1/8.

@@ -7,6 +7,7 @@ use super::activation::act;
 use super::layers::{Conv, ConvConfig};
 use super::ops::warp;
 use super::params::{Builder, ParamStore, Scope};
+use super::role::Network;
 use crate::flow::{FlowEstimator, FlowField};
 use crate::frame::Plane;
 use crate::{Error, Result};
@@ -115,12 +116,12 @@ impl UFlow {
 
     /// The network on the parameters of `store` (names below `uflow.`), which must hold them all.
     pub fn load(store: &mut ParamStore, device: Device) -> Result<Self> {
-        Self::new(Builder::load(store, device).root().sub("uflow"))
+        Self::new(Builder::load(store, device).network(Network::FlowEstimator))
     }
 
     /// As [`Self::load`], creating the parameters that `store` lacks.
     pub fn init(store: &mut ParamStore, device: Device) -> Result<Self> {
-        Self::new(Builder::init(store, device).root().sub("uflow"))
+        Self::new(Builder::init(store, device).network(Network::FlowEstimator))
     }
 
     /// Backward flow `[N, 2, H/4, W/4]` in full-resolution pixels: current(p) is like previous(p + flow). Images are

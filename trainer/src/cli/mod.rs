@@ -9,10 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use codec_core::training::nn::{ModelConfig, Networks, ParamStore};
 use tch::Device;
 
-use crate::data::{PackOptions, pack};
 #[cfg(feature = "gstreamer")]
-use crate::data::{PrepareOptions, prepare};
-use crate::schedule_file::{self, Folders, Schedule};
+use crate::data::{Kind, PrepareOptions, plain, prepare, read_manifest};
+use crate::data::{PackOptions, pack};
+use crate::schedule_file::{self, Schedule};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::{load_start, starting_point};
 use crate::{bench, export};
@@ -42,7 +42,7 @@ enum Command {
     Init(InitArgs),
     /// Run all stages of a TOML schedule, continuing where they stopped.
     Schedule(ScheduleArgs),
-    /// Run a training stage, or continue the one in --out.
+    /// Run the training stage of a TOML file, or continue the one in --out.
     Train(Box<train::TrainArgs>),
     /// Compare a device with the CPU, and time it: steps of training from a checkpoint or model file, as JSON lines.
     CheckDevice(train::CheckDeviceArgs),
@@ -84,10 +84,13 @@ fn absent(name: &str) -> Result<()> {
 #[cfg(feature = "gstreamer")]
 #[derive(Args)]
 struct PrepareArgs {
-    /// Photo files or folders.
+    /// What the files of a data set are, in TOML; trainer/manifest.toml is a template.
+    #[arg(long)]
+    manifest: Option<PathBuf>,
+    /// Photo files or folders, of which nothing more is known.
     #[arg(long, num_args = 0..)]
     photos: Vec<PathBuf>,
-    /// Clip files or folders; anything that GStreamer can decode.
+    /// Clip files or folders, of which nothing more is known; anything that GStreamer can decode.
     #[arg(long, num_args = 0..)]
     clips: Vec<PathBuf>,
     /// Folder of the shards.
@@ -166,12 +169,8 @@ struct InitArgs {
 struct ScheduleArgs {
     /// The schedule, such as trainer/schedules/rt.toml.
     file: PathBuf,
-    /// Shards made by `prepare`.
-    #[arg(long)]
-    data: PathBuf,
-    /// Folder of the runs, one below it for each stage.
-    #[arg(long)]
-    out: PathBuf,
+    #[command(flatten)]
+    run: train::RunArgs,
     /// Factor on all lengths; 1 is the schedule as it stands.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
@@ -232,7 +231,7 @@ impl Cli {
             Command::Data(DataCommand::Pack(args)) => run_pack(args),
             Command::Init(args) => init(&args),
             Command::Schedule(args) => run_schedule(&args),
-            Command::Train(args) => train::run(*args),
+            Command::Train(args) => train::run(&args),
             Command::CheckDevice(args) => train::check_device(&args),
             Command::Slim(args) => {
                 let mut checkpoint = Checkpoint::load(&args.checkpoint)?;
@@ -263,12 +262,14 @@ impl Cli {
 
 #[cfg(feature = "gstreamer")]
 fn run_prepare(args: PrepareArgs) -> Result<()> {
-    if args.photos.is_empty() && args.clips.is_empty() {
-        bail!("nothing to prepare: give --photos or --clips");
+    let mut sources = args.manifest.as_deref().map(read_manifest).transpose()?.unwrap_or_default();
+    sources.extend(plain(&args.clips, Kind::Clip)?);
+    sources.extend(plain(&args.photos, Kind::Photo)?);
+    if sources.is_empty() {
+        bail!("nothing to prepare: give --manifest, --photos or --clips");
     }
     let options = PrepareOptions {
-        photos: args.photos,
-        clips: args.clips,
+        sources,
         out: args.out,
         short_side: args.short_side,
         max_frames_per_clip: args.max_frames,
@@ -316,8 +317,11 @@ fn run_schedule(args: &ScheduleArgs) -> Result<()> {
         bail!("--scale {}: a positive factor is needed", args.scale);
     }
     let schedule = Schedule::read(&args.file)?;
-    std::fs::create_dir_all(&args.out).with_context(|| args.out.display().to_string())?;
-    let start = args.init.clone().unwrap_or_else(|| args.out.join("start.safetensors"));
+    let out = &args.run.out;
+    // A stage at fault is found before the first one runs.
+    let start = args.init.clone().unwrap_or_else(|| out.join("start.safetensors"));
+    let stages = schedule.stages(out, &start, args.scale).with_context(|| format!("schedule {}", args.file.display()))?;
+    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     if args.init.is_none() && !start.exists() {
         let profile = match schedule.profile {
             codec_core::bitstream::Profile::Rt => ProfileName::Rt,
@@ -325,16 +329,14 @@ fn run_schedule(args: &ScheduleArgs) -> Result<()> {
         };
         init(&InitArgs { profile, out: start.clone(), seed: 1, no_free_latent: false, context: false, width: 96 })?;
     }
-    let folders = Folders { data: &args.data, out: &args.out, start: &start };
-    for stage in schedule.commands(&folders, args.scale)? {
-        let path = schedule_file::checkpoint(&args.out, &stage.name);
+    for stage in stages {
+        let path = schedule_file::checkpoint(out, &stage.name);
         if path.exists() && Checkpoint::load(&path)?.is_finished() {
             println!("{}: done before", stage.name);
             continue;
         }
-        let in_stage = || format!("stage {} of {}", stage.name, args.file.display());
-        let cli = Cli::try_parse_from(std::iter::once("ngc-trainer".to_owned()).chain(stage.arguments)).with_context(in_stage)?;
-        cli.run().with_context(in_stage)?;
+        train::run_stage(&stage.file, stage.budget, &args.run, &out.join(&stage.name), Some(&stage.start))
+            .with_context(|| format!("stage {} of {}", stage.name, args.file.display()))?;
     }
     Ok(())
 }

@@ -10,6 +10,8 @@ mod compact;
 mod decode;
 mod error;
 mod i420;
+#[cfg(feature = "gstreamer")]
+mod manifest;
 mod motion;
 mod pack;
 #[cfg(feature = "gstreamer")]
@@ -29,8 +31,10 @@ mod thumbnail;
 #[cfg(feature = "gstreamer")]
 pub use decode::{ScalePolicy, decode_clip};
 pub use error::DataError;
+#[cfg(feature = "gstreamer")]
+pub use manifest::{plain, read_manifest};
 pub use pack::{PackOptions, pack};
 #[cfg(feature = "gstreamer")]
 pub use prepare::{PrepareOptions, prepare};
 pub use sampler::{ClipBatch, Sampler, SamplerOptions};
-pub use shard::Split;
+pub use shard::{Kind, Split};

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::error::DataError;
 use super::i420::{Plane, Size};
 use super::rng::name_hash;
-use super::shard::{Entry, Kind, ShardSet, Split};
+use super::shard::{self, Entry, Kind, ShardSet, Split};
 
 const MAGIC: &[u8; 8] = b"NGCPACK1";
 const HEADER: usize = 16;
@@ -45,6 +45,8 @@ struct PackedItem {
     split: Split,
     width: usize,
     height: usize,
+    #[serde(default = "shard::usual", skip_serializing_if = "shard::is_usual")]
+    weight: f32,
     /// Bytes of each frame's three pictures.
     pictures: Vec<[u32; 3]>,
 }
@@ -260,6 +262,7 @@ fn write(set: &ShardSet, items: &[Encoded], options: &PackOptions) -> Result<usi
                 split: entry.split,
                 width: entry.width,
                 height: entry.height,
+                weight: entry.weight,
                 pictures: encoded.frames.iter().map(|f| [0, 1, 2].map(|i| f[i].len() as u32)).collect(),
             });
         }
@@ -334,6 +337,7 @@ fn decode_item(number: usize, item: &PackedItem, mut bytes: &[u8]) -> Result<(En
         shard: number,
         offset: 0,
         crc32c: 0,
+        weight: item.weight,
     };
     let total = entry.bytes().ok_or("an impossible size")?;
     let size = Size::new(item.width, item.height);

@@ -8,6 +8,7 @@ use super::compact::Budget;
 use super::decode::{ScalePolicy, decode_clip};
 use super::error::DataError;
 use super::i420::{self, Size};
+use super::manifest::{Source, Terms, licences};
 use super::photo::load_photo;
 use super::rng::{Rng, name_hash};
 use super::scenes::{find_scenes, picture_area};
@@ -17,18 +18,14 @@ use super::shard::{Entry, Kind, ShardWriter, Split};
 const MIN_SCENE: usize = 4;
 /// Smaller pictures cannot hold a crop.
 const MIN_SIDE: usize = 128;
-/// Part of the clips (and of the photos, where none is marked) held out for validation.
+/// Part of the clips and of the photos held out for validation, where none is marked.
 const VALIDATION_SHARE: f64 = 0.05;
-/// Photos of this prefix are held out.
-const VALIDATION_PHOTOS: &str = "cid22val_";
-/// Clips of this prefix are clean at their own size; all others are web video.
-const CLEAN_CLIPS: &str = "davis_";
+/// File of the data folder that lists the licences of the sources.
+const LICENCES: &str = "licences.txt";
 
 #[derive(Clone, Debug)]
 pub struct PrepareOptions {
-    /// Files, or folders whose files are taken.
-    pub photos: Vec<PathBuf>,
-    pub clips: Vec<PathBuf>,
+    pub sources: Vec<Source>,
     /// Data folder to write; an older one in the same place is replaced.
     pub out: PathBuf,
     /// Clips are shrunk to this short side, in pixels.
@@ -43,8 +40,7 @@ pub struct PrepareOptions {
 impl Default for PrepareOptions {
     fn default() -> Self {
         PrepareOptions {
-            photos: Vec::new(),
-            clips: Vec::new(),
+            sources: Vec::new(),
             out: PathBuf::from("data"),
             short_side: 360,
             max_frames_per_clip: 240,
@@ -99,8 +95,7 @@ pub fn prepare(options: &PrepareOptions, progress: &mut dyn FnMut(&str)) -> Resu
             reason: format!("{} is too small for training crops; use {MIN_SIDE} or more", options.short_side),
         });
     }
-    let clips = list_files(&options.clips)?;
-    let photos = list_files(&options.photos)?;
+    let (clips, photos): (Vec<&Source>, Vec<&Source>) = options.sources.iter().partition(|source| source.kind == Kind::Clip);
     let budgets = options.max_size.map(|max| Budget::split(max, clips.len(), photos.len()));
     let (clip_budget, photo_budget) = budgets.unzip();
     let mut job = Job { writer: ShardWriter::create(&options.out)?, failed: Vec::new(), options, progress };
@@ -114,6 +109,7 @@ pub fn prepare(options: &PrepareOptions, progress: &mut dyn FnMut(&str)) -> Resu
             reason: "no source could be stored; check the given folders and the size limit".into(),
         });
     }
+    write_licences(options)?;
     Ok(Summary { train: count(&items, Split::Train), validation: count(&items, Split::Validation), bytes, failed })
 }
 
@@ -125,18 +121,21 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn clips(&mut self, paths: Vec<PathBuf>, mut budget: Option<Budget>) -> Result<(), DataError> {
-        let held_out = held_out_clips(&paths, self.options.seed);
-        for path in paths {
-            let name = stem(&path);
-            let policy = scale_policy(&name, self.options.short_side);
-            let clip = match decode_clip(&path, policy, self.options.max_frames_per_clip) {
+    fn clips(&mut self, sources: Vec<&Source>, mut budget: Option<Budget>) -> Result<(), DataError> {
+        let held_out = held_out(&sources, self.options.seed);
+        for Source { path, terms, .. } in sources {
+            let name = stem(path);
+            let policy = ScalePolicy { short_side: self.options.short_side, halve: !terms.native, floor: terms.floor };
+            let (first, last) = frames_of(terms, self.options.max_frames_per_clip);
+            self.writer.weigh(terms.weight);
+            let mut clip = match decode_clip(path, policy, last) {
                 Ok(clip) => clip,
                 Err(error) => {
                     self.skip(error)?;
                     continue;
                 }
             };
+            clip.frames.drain(..first.min(clip.frames.len()));
             let area = picture_area(clip.size, &clip.frames).shrink_to_multiple(16, 8);
             if area.size.short_side() < MIN_SIDE {
                 (self.progress)(&format!("{name}: picture too small, left out"));
@@ -200,12 +199,13 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn photos(&mut self, paths: Vec<PathBuf>, mut budget: Option<Budget>) -> Result<(), DataError> {
-        let held_out = held_out_photos(&paths, self.options.seed);
-        let total = paths.len();
-        for (done, path) in paths.into_iter().enumerate() {
-            let name = stem(&path);
-            let versions = match load_photo(&path) {
+    fn photos(&mut self, sources: Vec<&Source>, mut budget: Option<Budget>) -> Result<(), DataError> {
+        let held_out = held_out(&sources, self.options.seed);
+        let total = sources.len();
+        for (done, Source { path, terms, .. }) in sources.into_iter().enumerate() {
+            let name = stem(path);
+            self.writer.weigh(terms.weight);
+            let versions = match load_photo(path) {
                 Ok(versions) => versions,
                 Err(error) => {
                     self.skip(error)?;
@@ -246,59 +246,40 @@ impl Job<'_> {
     }
 }
 
-fn scale_policy(name: &str, short_side: usize) -> ScalePolicy {
-    ScalePolicy {
-        short_side,
-        halve: !name.starts_with(CLEAN_CLIPS),
-        // Small talking-head clips are halved almost fully: at their own size they show MPEG-1 blocks.
-        floor: if name.starts_with("grid_") { 160 } else { 240 },
-    }
+/// The first frame of a clip that is used, and the one after the last, of `most` at most.
+fn frames_of(terms: &Terms, most: usize) -> (usize, usize) {
+    let (first, end) = terms.cut.unwrap_or((0, usize::MAX));
+    (first, end.min(first.saturating_add(most)))
 }
 
-/// All files named or contained (not recursively), hidden ones excepted, sorted by name.
-fn list_files(sources: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = Vec::new();
-    for source in sources {
-        if !source.is_dir() {
-            fs::metadata(source).map_err(DataError::io(source))?;
-            files.push(source.clone());
-            continue;
-        }
-        for file in fs::read_dir(source).map_err(DataError::io(source))? {
-            let path = file.map_err(DataError::io(source))?.path();
-            let hidden = path.file_name().is_none_or(|n| n.as_encoded_bytes().starts_with(b"."));
-            if path.is_file() && !hidden {
-                files.push(path);
-            }
-        }
+/// Lists the licences of the sources beside the data, so that they stay with what is made of them.
+fn write_licences(options: &PrepareOptions) -> Result<(), DataError> {
+    let path = options.out.join(LICENCES);
+    let lines: String = licences(&options.sources).into_iter().map(|(licence, files)| format!("{licence}: {files}\n")).collect();
+    if lines.is_empty() {
+        return match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(DataError::io(&path)(error)),
+            _ => Ok(()),
+        };
     }
-    files.sort();
-    files.dedup();
-    Ok(files)
+    fs::write(&path, lines).map_err(DataError::io(&path))
 }
 
 fn stem(path: &Path) -> String {
     path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// Held-out clips: the lowest ranks by name hash among those that the sampler does not weigh down.
-fn held_out_clips(paths: &[PathBuf], seed: u64) -> HashSet<String> {
-    let mut names: Vec<String> = paths.iter().map(|p| stem(p)).collect();
-    let count = validation_count(names.len());
-    let varied = |n: &String| !super::sampler::is_uniform_family(n);
-    if names.iter().filter(|n| varied(n)).count() > count {
-        names.retain(varied);
+/// Names of the held-out sources of one kind: those that are marked, or else the lowest ranks by name hash, among those that are
+/// drawn as often as others where there are enough.
+fn held_out(sources: &[&Source], seed: u64) -> HashSet<String> {
+    let marked = |wanted: bool| sources.iter().filter(move |s| s.terms.held_out == Some(wanted));
+    if marked(true).next().is_some() {
+        return marked(true).map(|s| stem(&s.path)).collect();
     }
-    lowest_ranks(names, count, seed)
-}
-
-fn held_out_photos(paths: &[PathBuf], seed: u64) -> HashSet<String> {
-    let names: Vec<String> = paths.iter().map(|p| stem(p)).collect();
-    if names.iter().any(|n| n.starts_with(VALIDATION_PHOTOS)) {
-        let marked = names.into_iter().filter(|n| n.starts_with(VALIDATION_PHOTOS));
-        return marked.collect();
-    }
-    let count = validation_count(names.len());
+    let count = validation_count(sources.len());
+    let free = || sources.iter().filter(|s| s.terms.held_out.is_none());
+    let varied: Vec<String> = free().filter(|s| s.terms.weight >= 1.0).map(|s| stem(&s.path)).collect();
+    let names = if varied.len() > count { varied } else { free().map(|s| stem(&s.path)).collect() };
     lowest_ranks(names, count, seed)
 }
 
@@ -328,4 +309,46 @@ fn count(items: &[Entry], split: Split) -> Counts {
         }
     }
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str, terms: Terms) -> Source {
+        Source { path: name.into(), kind: Kind::Clip, terms }
+    }
+
+    fn names(sources: &[Source]) -> HashSet<String> {
+        held_out(&sources.iter().collect::<Vec<_>>(), 1)
+    }
+
+    #[test]
+    fn what_is_held_out_follows_from_what_is_said() {
+        let plain = |terms: &Terms| (0..40).map(|i| source(&format!("{i}.mp4"), terms.clone())).collect::<Vec<_>>();
+        let usual = Terms::default();
+        assert_eq!(names(&plain(&usual)).len(), 2);
+        assert_eq!(names(&plain(&usual)[..3]).len(), 0);
+        assert_eq!(names(&plain(&Terms { held_out: Some(false), ..usual.clone() })).len(), 0);
+
+        let mut marked = plain(&usual);
+        marked[7].terms.held_out = Some(true);
+        assert_eq!(names(&marked), HashSet::from(["7".to_owned()]));
+
+        let mut alike = plain(&Terms { weight: 0.1, ..usual.clone() });
+        [3, 4, 5].into_iter().for_each(|i: usize| alike[i].terms.weight = 1.0);
+        assert!(names(&alike).iter().all(|name| ["3", "4", "5"].contains(&name.as_str())));
+        assert_eq!(names(&alike).len(), 2);
+
+        let mut not = plain(&usual);
+        let chosen = names(&not);
+        not.iter_mut().filter(|s| chosen.contains(&stem(&s.path))).for_each(|s| s.terms.held_out = Some(false));
+        assert!(names(&not).len() == 2 && names(&not).is_disjoint(&chosen));
+    }
+
+    #[test]
+    fn a_cut_limits_what_is_decoded() {
+        let cut = |cut| frames_of(&Terms { cut, ..Terms::default() }, 100);
+        assert_eq!([cut(None), cut(Some((10, 50))), cut(Some((10, 500)))], [(0, 100), (10, 50), (10, 110)]);
+    }
 }

@@ -18,14 +18,6 @@ const SHRINK_CHANCE: f32 = 0.5;
 const SHRINK: f32 = 4.0 / 3.0;
 /// More frames than this do not make a clip more likely to be drawn.
 const WEIGHT_FRAMES: usize = 60;
-/// Families of clips that all show nearly the same, and their weight.
-const UNIFORM_FAMILIES: [&str; 2] = ["asl_", "grid_"];
-const UNIFORM_WEIGHT: f32 = 0.12;
-
-/// Whether a source of this name belongs to a family of nearly equal clips.
-pub(super) fn is_uniform_family(name: &str) -> bool {
-    UNIFORM_FAMILIES.iter().any(|family| name.starts_with(family))
-}
 
 #[derive(Clone, Copy, Debug)]
 pub struct SamplerOptions {
@@ -91,8 +83,7 @@ impl Sampler {
                 Kind::Photo => photos.push(item),
                 Kind::Clip => {
                     let usual = (entry.frames.min(WEIGHT_FRAMES) as f32).sqrt();
-                    let uniform = is_uniform_family(&entry.name);
-                    clips.push((item, if uniform { UNIFORM_WEIGHT * usual } else { usual }));
+                    clips.push((item, entry.weight * usual));
                 }
             }
         }

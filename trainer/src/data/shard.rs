@@ -55,8 +55,17 @@ pub enum Split {
     Validation,
 }
 
+/// Weight of a usual item.
+pub(super) fn usual() -> f32 {
+    1.0
+}
+
+pub(super) fn is_usual(weight: &f32) -> bool {
+    *weight == usual()
+}
+
 /// One item's line in the index.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Source file's stem, then what was taken of it.
     pub name: String,
@@ -71,6 +80,9 @@ pub struct Entry {
     pub offset: u64,
     /// CRC-32C of all frames.
     pub crc32c: u32,
+    /// How likely it is drawn in comparison with others.
+    #[serde(default = "usual", skip_serializing_if = "is_usual")]
+    pub weight: f32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +130,7 @@ pub struct ShardWriter {
     file: Option<BufWriter<File>>,
     shards: Vec<u64>,
     items: Vec<Entry>,
+    weight: f32,
 }
 
 impl ShardWriter {
@@ -135,7 +148,12 @@ impl ShardWriter {
                 fs::remove_file(&path).map_err(DataError::io(&path))?;
             }
         }
-        Ok(ShardWriter { dir: dir.to_owned(), file: None, shards: Vec::new(), items: Vec::new() })
+        Ok(ShardWriter { dir: dir.to_owned(), file: None, shards: Vec::new(), items: Vec::new(), weight: usual() })
+    }
+
+    /// Weight of the items that are pushed from now on; 1 is usual.
+    pub fn weigh(&mut self, weight: f32) {
+        self.weight = weight;
     }
 
     /// Appends an item. Every frame has `size.bytes()` bytes.
@@ -161,6 +179,7 @@ impl ShardWriter {
             shard: 0,
             offset: 0,
             crc32c,
+            weight: self.weight,
         };
         let header = entry.header();
         let bytes = (header.len() + size.bytes() * frames.len()) as u64;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use codec_core::training::nn::fixed::Fractions;
-use codec_core::training::nn::{ModelConfig, ParamStore};
+use codec_core::training::nn::{ModelConfig, Network, Networks, ParamStore};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -67,6 +67,35 @@ impl Checkpoint {
         let progress = &mut self.progress;
         progress.earlier_seconds += std::mem::take(&mut progress.seconds);
         (progress.train, progress.step) = (None, 0);
+    }
+
+    /// Drops a network of `model`, the configuration that the parameters belong to: a stage starts with a fresh one.
+    ///
+    /// # Errors
+    /// If the parameters do not fit the configuration.
+    pub fn forget(&mut self, network: Network, model: &ModelConfig) -> Result<()> {
+        let mut params = self.raw_params();
+        Networks::load(&mut params, model, Device::Cpu)?;
+        let belongs = |name: &str| params.role(name).is_some_and(|role| role.network == network);
+        self.tensors.retain(|key, _| !key.split_once('/').is_some_and(|(_, name)| belongs(name)));
+        Ok(())
+    }
+
+    /// Makes the residual branch start from the I-branch.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub fn residual_from_intra(&mut self) -> Result<()> {
+        let mut params = self.averaged_params();
+        Networks::init(&mut params, &self.progress.model, Device::Cpu)?;
+        Networks::init_residual_from_intra(&mut params)?;
+        for (name, tensor) in params.iter() {
+            self.tensors.insert(format!("param/{name}"), tensor.shallow_clone());
+            if params.role(name).is_some_and(|role| role.network == Network::Residual) {
+                self.tensors.remove(&format!("ema/{name}"));
+            }
+        }
+        Ok(())
     }
 
     /// Whether its stage has run its whole length.

@@ -36,9 +36,7 @@ pub fn setup_of(model: ModelConfig, stage: &Stage, losses: &GanLosses) -> Setup 
     let mut params = ParamStore::new();
     let networks = Networks::init(&mut params, &model, Device::Cpu).unwrap();
     let adversary = Adversary::new(&mut params, &model, losses, Device::Cpu).unwrap();
-    for (name, tensor) in params.iter() {
-        let _ = tensor.set_requires_grad(stage.trains(name));
-    }
+    stage.set_learning(&params);
     Setup { params, networks, adversary }
 }
 

@@ -16,7 +16,7 @@ const LAMBDA_PIVOT: f64 = 300.0;
 const LAMBDA_EXPONENT: f64 = 0.4;
 
 /// How reconstruction error is measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Distortion {
     #[default]

@@ -25,7 +25,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use codec_core::training::nn::{ModelConfig, ParamStore, Precision};
+use codec_core::training::nn::{ModelConfig, Network, ParamStore, Part, Precision, Role};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -72,16 +72,26 @@ impl Stage {
         }
     }
 
-    /// Whether the parameter `name` learns in this stage.
-    fn trains(&self, name: &str) -> bool {
-        let prefixes: &[&str] = match self {
-            Self::Intra => &["intra.", "discriminator.intra."],
-            Self::Inter { .. } => &["flow.", "residual.", "discriminator.inter."],
-            Self::Detail { .. } => &["intra.synthesis.", "residual.synthesis.", gan::PREFIX],
-            Self::Postfilter { .. } => &["postfilter.", gan::PREFIX],
-            Self::Flow => &["uflow."],
-        };
-        prefixes.iter().any(|prefix| name.starts_with(prefix))
+    /// Whether what plays this role learns in this stage.
+    fn trains(&self, role: Role) -> bool {
+        let network = role.network;
+        match self {
+            Self::Intra => matches!(network, Network::Intra | Network::IntraDiscriminator),
+            Self::Inter { .. } => matches!(network, Network::Flow | Network::Residual | Network::InterDiscriminator),
+            Self::Detail { .. } => {
+                let shown = matches!(network, Network::Intra | Network::Residual) && role.part == Part::Synthesis;
+                shown || network.is_discriminator()
+            }
+            Self::Postfilter { .. } => network == Network::Postfilter || network.is_discriminator(),
+            Self::Flow => network == Network::FlowEstimator,
+        }
+    }
+
+    /// Lets the parameters that this stage trains have gradients, and no others.
+    fn set_learning(&self, params: &ParamStore) {
+        for (name, tensor) in params.iter() {
+            let _ = tensor.set_requires_grad(params.role(name).is_some_and(|role| self.trains(role)));
+        }
     }
 
     fn frames(&self, fraction: f64) -> usize {
@@ -139,9 +149,9 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
-    /// Whether the parameter `name` learns.
-    fn trains(&self, name: &str) -> bool {
-        self.stage.trains(name) && (!self.entropy_alone || name.contains(".coder.entropy."))
+    /// Whether what plays this role learns.
+    fn trains(&self, role: Role) -> bool {
+        self.stage.trains(role) && (!self.entropy_alone || role.part == Part::Entropy)
     }
 }
 
@@ -187,9 +197,6 @@ pub fn train(config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, d
 
 fn train_in(group: &Group, config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, device: Device) -> Result<()> {
     std::fs::create_dir_all(&paths.out).with_context(|| paths.out.display().to_string())?;
-    if !config.crop.is_multiple_of(64) || config.crop == 0 {
-        bail!("--crop {}: a multiple of 64 is needed", config.crop);
-    }
     let path = paths.checkpoint();
     let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
     let mut run = match (&resumed, start) {

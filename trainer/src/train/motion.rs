@@ -34,11 +34,10 @@ pub enum FlowSource {
     UFlow(PathBuf),
 }
 
-impl std::str::FromStr for FlowSource {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(if text == "dis" { Self::Dis } else { Self::UFlow(text.into()) })
+impl From<&str> for FlowSource {
+    /// `dis`, or the path of a checkpoint.
+    fn from(text: &str) -> Self {
+        if text == "dis" { Self::Dis } else { Self::UFlow(text.into()) }
     }
 }
 

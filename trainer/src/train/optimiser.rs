@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use anyhow::Result;
+use codec_core::training::nn::{Form, Role};
 use tch::{Device, Kind, Tensor};
-
-use super::gan;
 
 const MOMENTUM: f64 = 0.95;
 const BETAS: (f64, f64) = (0.9, 0.99);
@@ -30,16 +29,26 @@ enum Rule {
 }
 
 impl Rule {
-    fn of(name: &str, size: &[i64], rates: Rates) -> Self {
-        let part = if is_transform(name) { rates.transforms } else { 1.0 };
-        if name.starts_with(gan::PREFIX) {
-            Self::Adam { rate: rates.discriminators, betas: DISCRIMINATOR_BETAS }
-        } else if is_matrix(size) {
-            Self::Muon { rate: MATRIX_RATE * if name.ends_with(BASIS) { BASIS_RATE } else { part } }
-        } else {
-            Self::Adam { rate: part * if name.ends_with("knots") { GAIN_RATE } else { 1.0 }, betas: BETAS }
+    fn of(role: Role, rates: Rates) -> Self {
+        let part = if role.part.is_transform() { rates.transforms } else { 1.0 };
+        if role.network.is_discriminator() {
+            return Self::Adam { rate: rates.discriminators, betas: DISCRIMINATOR_BETAS };
+        }
+        match role.form {
+            Form::Basis => Self::Muon { rate: MATRIX_RATE * BASIS_RATE },
+            Form::Matrix => Self::Muon { rate: MATRIX_RATE * part },
+            Form::Knots => Self::Adam { rate: part * GAIN_RATE, betas: BETAS },
+            Form::Kernel | Form::Channels => Self::Adam { rate: part, betas: BETAS },
         }
     }
+}
+
+/// What an optimiser moves.
+#[derive(Debug)]
+pub struct Parameter {
+    pub name: String,
+    pub role: Role,
+    pub tensor: Tensor,
 }
 
 /// A parameter's place in the flat tensors.
@@ -69,14 +78,6 @@ pub struct Rates {
     pub transforms: f64,
 }
 
-/// How the names of the linear channels' bases end.
-const BASIS: &str = ".linear.weight";
-
-/// Whether the parameter belongs to an analysis or synthesis transform's networks.
-fn is_transform(name: &str) -> bool {
-    name.contains(".analysis.") || name.contains(".synthesis.")
-}
-
 /// Optimiser and moving average of one share of the parameters.
 ///
 /// The parameters lie in one flat tensor, those of equal rules side by side, and so does what belongs to each of them: a step is
@@ -95,27 +96,20 @@ pub struct Optimiser {
 }
 
 /// Cost of one Muon step on a parameter, for sharing the parameters out evenly.
-fn cost(param: &Tensor) -> i64 {
-    let size = param.size();
-    if is_matrix(&size) {
-        let (rows, cols) = (size[0], size[1]);
-        rows.min(cols) * param.numel() as i64
-    } else {
-        param.numel() as i64 / 8
+fn cost(Parameter { role, tensor, .. }: &Parameter) -> i64 {
+    match (role.form, &tensor.size()[..]) {
+        (Form::Matrix | Form::Basis, [rows, cols, ..]) => rows.min(cols) * tensor.numel() as i64,
+        _ => tensor.numel() as i64 / 8,
     }
 }
 
-fn is_matrix(size: &[i64]) -> bool {
-    size.len() == 4 && size[2] == 1 && size[3] == 1 && size[0].min(size[1]) >= 8
-}
-
 /// Splits parameters over `shares` optimisers of about equal cost.
-pub fn share_out(mut params: Vec<(String, Tensor)>, shares: usize) -> Vec<Vec<(String, Tensor)>> {
-    params.sort_by_key(|(_, t)| -cost(t));
-    let mut parts: Vec<(i64, Vec<(String, Tensor)>)> = (0..shares).map(|_| (0, Vec::new())).collect();
+pub fn share_out(mut params: Vec<Parameter>, shares: usize) -> Vec<Vec<Parameter>> {
+    params.sort_by_key(|param| -cost(param));
+    let mut parts: Vec<(i64, Vec<Parameter>)> = (0..shares).map(|_| (0, Vec::new())).collect();
     for item in params {
         let lightest = parts.iter_mut().min_by_key(|(load, _)| *load).expect("at least one share");
-        lightest.0 += cost(&item.1);
+        lightest.0 += cost(&item);
         lightest.1.push(item);
     }
     parts.into_iter().map(|(_, items)| items).collect()
@@ -124,15 +118,14 @@ pub fn share_out(mut params: Vec<(String, Tensor)>, shares: usize) -> Vec<Vec<(S
 impl Optimiser {
     /// A fresh optimiser; the moving average starts at the parameters' values. Gives back the parameters where they lie from
     /// now on, in the order of [`Self::names`]: views that take the place of the given ones.
-    pub fn new(params: Vec<(String, Tensor)>, ema_decay: f64, rates: Rates) -> Result<(Self, Vec<(String, Tensor)>)> {
-        let mut params: Vec<(Rule, Vec<i64>, String, Tensor)> =
-            params.into_iter().map(|(name, t)| (Rule::of(&name, &t.size(), rates), t.size(), name, t)).collect();
-        params.sort_by(|a, b| {
-            let rules = a.0.partial_cmp(&b.0).unwrap_or(std::cmp::Ordering::Equal);
-            rules.then_with(|| a.1.cmp(&b.1)).then_with(|| a.2.cmp(&b.2))
+    pub fn new(params: Vec<Parameter>, ema_decay: f64, rates: Rates) -> Result<(Self, Vec<Parameter>)> {
+        let mut params: Vec<(Rule, Parameter)> = params.into_iter().map(|param| (Rule::of(param.role, rates), param)).collect();
+        params.sort_by(|(rule_a, a), (rule_b, b)| {
+            let rules = rule_a.partial_cmp(rule_b).unwrap_or(std::cmp::Ordering::Equal);
+            rules.then_with(|| a.tensor.size().cmp(&b.tensor.size())).then_with(|| a.name.cmp(&b.name))
         });
         tch::no_grad(|| {
-            let flat = params.iter().map(|(.., t)| Ok(t.f_detach()?.f_reshape([-1])?)).collect::<Result<Vec<_>>>()?;
+            let flat = params.iter().map(|(_, p)| Ok(p.tensor.f_detach()?.f_reshape([-1])?)).collect::<Result<Vec<_>>>()?;
             let param = match flat.is_empty() {
                 true => Tensor::f_zeros([0], (Kind::Float, Device::Cpu))?,
                 false => Tensor::f_cat(&flat, 0)?,
@@ -140,10 +133,11 @@ impl Optimiser {
             let mut start = 0;
             let mut slots = Vec::with_capacity(params.len());
             let mut views = Vec::with_capacity(params.len());
-            for (rule, size, name, old) in params {
-                let slot = Slot { name, size, start, rule };
+            for (rule, Parameter { name, role, tensor: old }) in params {
+                let slot = Slot { name: name.clone(), size: old.size(), start, rule };
                 start += slot.length();
-                views.push((slot.name.clone(), slot.of(&param)?.set_requires_grad(old.requires_grad())));
+                let tensor = slot.of(&param)?.set_requires_grad(old.requires_grad());
+                views.push(Parameter { name, role, tensor });
                 slots.push(slot);
             }
             let zeros = || param.f_zeros_like();
@@ -301,31 +295,34 @@ fn orthogonalised(stack: &Tensor) -> Result<Tensor> {
 }
 
 #[cfg(test)]
+mod roles;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use codec_core::training::nn::{Network, Part};
 
     const EVEN: Rates = Rates { discriminators: 1.0, transforms: 1.0 };
 
     #[test]
     fn transforms_learn_at_a_rate_of_their_own() {
-        let names = [
-            "residual.synthesis.up.weight",
-            "residual.synthesis.up.bias",
-            "residual.coder.entropy.h1.weight",
-            "residual.coder.entropy.h1.bias",
-        ];
+        let role = |part, form| Role { network: Network::Residual, part, form };
+        let roles = [Part::Synthesis, Part::Entropy].map(|part| [Form::Matrix, Form::Channels].map(|form| role(part, form)));
+        let names = ["a", "b", "c", "d"];
         let moved = |rates| {
             let params: Vec<_> = names
                 .iter()
-                .map(|name| {
-                    let shape: &[i64] = if name.ends_with("weight") { &[16, 16, 1, 1] } else { &[16] };
-                    ((*name).to_owned(), Tensor::ones(shape, (Kind::Float, Device::Cpu)))
+                .zip(roles.concat())
+                .map(|(name, role)| {
+                    let shape: &[i64] = if role.form == Form::Matrix { &[16, 16, 1, 1] } else { &[16] };
+                    let tensor = Tensor::ones(shape, (Kind::Float, Device::Cpu));
+                    Parameter { name: (*name).to_owned(), role, tensor }
                 })
                 .collect();
             let (mut optimiser, views) = Optimiser::new(params, 0.9, rates).unwrap();
             let gradient = Tensor::ones([optimiser.length()], (Kind::Float, Device::Cpu));
             optimiser.step(&gradient, &[true; 4], 1e-3, None).unwrap();
-            let value = |name: &str| &views.iter().find(|(n, _)| n == name).unwrap().1;
+            let value = |name: &str| &views.iter().find(|p| p.name == name).unwrap().tensor;
             names.map(|name| (value(name) - 1.0).abs().max().double_value(&[]))
         };
         let (even, slow) = (moved(EVEN), moved(Rates { transforms: 0.1, ..EVEN }));
@@ -351,11 +348,15 @@ mod tests {
     /// A matrix and gains, and the optimiser that they lie in.
     fn quadratic() -> (Optimiser, Tensor, Tensor) {
         let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
-        let params = vec![("w".to_owned(), zeros(&[64, 8, 1, 1])), ("a.knots".to_owned(), zeros(&[8, 4]))];
+        let parameter = |name: &str, form, size: &[i64]| {
+            let role = Role { network: Network::Intra, part: Part::Entropy, form };
+            Parameter { name: name.to_owned(), role, tensor: zeros(size) }
+        };
+        let params = vec![parameter("w", Form::Matrix, &[64, 8, 1, 1]), parameter("gain", Form::Knots, &[8, 4])];
         let (optimiser, views) = Optimiser::new(params, 0.9, EVEN).unwrap();
-        let value = |name: &str| views.iter().find(|(n, _)| n == name).unwrap().1.shallow_clone();
-        assert!(optimiser.names().eq(["a.knots", "w"]));
-        (optimiser, value("w"), value("a.knots"))
+        let value = |name: &str| views.iter().find(|p| p.name == name).unwrap().tensor.shallow_clone();
+        assert!(optimiser.names().eq(["gain", "w"]));
+        (optimiser, value("w"), value("gain"))
     }
 
     fn target() -> Tensor {
@@ -401,7 +402,7 @@ mod tests {
         assert_eq!((snapshot(&optimiser), w.copy(), gain.copy()), before);
         optimiser.step(&gradient(&w, &gain), &[false, true], 1e-2, Some(&scalar(1.0))).unwrap();
         assert!(gain == before.2 && w != before.1);
-        let moment = |state: &[(String, Tensor)]| state.iter().find(|(n, _)| n == "first/a.knots").unwrap().1.copy();
+        let moment = |state: &[(String, Tensor)]| state.iter().find(|(n, _)| n == "first/gain").unwrap().1.copy();
         assert_eq!(moment(&snapshot(&optimiser)), moment(&before.0));
     }
 }

@@ -11,12 +11,12 @@ use tch::{Device, Kind, Tensor};
 
 use super::batch::{BatchSource, SamplingPool};
 use super::checkpoint::{Checkpoint, Progress};
-use super::gan::{self, Adversary, DivergenceWatch};
+use super::gan::{Adversary, DivergenceWatch};
 use super::group::Group;
 use super::log::RunLog;
 use super::motion::MotionFinder;
 use super::noise::NoisePool;
-use super::optimiser::{Optimiser, Rates, share_out};
+use super::optimiser::{Optimiser, Parameter, Rates, share_out};
 use super::readings::{GRADIENT_NORM, Reading, Readings};
 use super::schedule::rate_factor;
 use super::worker::{StepOrder, StepReport, Update, Worker, WorkerSetup};
@@ -105,14 +105,17 @@ impl<'g> Run<'g> {
         }
         let mut learning = Vec::new();
         for (name, tensor) in params.iter() {
-            let learns = config.trains(name);
-            let _ = tensor.set_requires_grad(learns);
-            if learns {
-                learning.push((name.to_owned(), tensor.shallow_clone()));
+            // What no network has taken plays no role here.
+            let role = params.role(name).filter(|role| config.trains(*role));
+            let _ = tensor.set_requires_grad(role.is_some());
+            if let Some(role) = role {
+                learning.push(Parameter { name: name.to_owned(), role, tensor: tensor.shallow_clone() });
             }
         }
         if learning.is_empty() {
-            bail!("nothing learns: entropy models learn in the stages intra and inter; leave --entropy-alone out in others");
+            bail!(
+                "nothing learns: entropy models learn in the stages intra and inter; leave optimiser.entropy-alone out in others"
+            );
         }
         let options = SamplerOptions { photo_share: config.photo_share, seed: config.seed, split: Split::Train };
         let sampler = Sampler::open(&paths.data, options)?;
@@ -127,7 +130,7 @@ impl<'g> Run<'g> {
             if let Some(checkpoint) = state {
                 optimiser.restore(progress.step, &|name| checkpoint.tensors.get(name).map(Tensor::shallow_clone))?;
             }
-            views.into_iter().for_each(|(name, view)| params.insert(name, view));
+            views.into_iter().for_each(|Parameter { name, tensor, .. }| params.insert(name, tensor));
             optimisers.push(optimiser);
         }
         optimisers.resize_with(config.workers, Optimiser::empty);
@@ -286,7 +289,7 @@ impl<'g> Run<'g> {
             self.bad_steps = if norm.is_finite() { 0 } else { self.bad_steps + 1 };
             if self.bad_steps >= MAX_BAD_STEPS {
                 bail!(
-                    "step {step}: the gradient has not been finite for {MAX_BAD_STEPS} steps; {} is from before, go on from it with a lower --lr",
+                    "step {step}: the gradient has not been finite for {MAX_BAD_STEPS} steps; {} is from before, go on from it with a lower optimiser.learning-rate",
                     paths.checkpoint().display()
                 );
             }
@@ -360,7 +363,8 @@ struct Average {
 fn pieces(trainable: &[String], params: &ParamStore) -> Vec<(i64, bool)> {
     let mut out: Vec<(i64, bool)> = Vec::new();
     for name in trainable {
-        let (length, of_discriminator) = (params.get(name).map_or(0, Tensor::numel) as i64, name.starts_with(gan::PREFIX));
+        let length = params.get(name).map_or(0, Tensor::numel) as i64;
+        let of_discriminator = params.role(name).is_some_and(|role| role.network.is_discriminator());
         match out.last_mut() {
             Some(last) if last.1 == of_discriminator => last.0 += length,
             _ => out.push((length, of_discriminator)),

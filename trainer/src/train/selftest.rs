@@ -70,9 +70,7 @@ impl Side {
     fn new(start: &Checkpoint, stage: &Stage, precision: Precision, device: Device) -> Result<Self> {
         let mut params = start.averaged_params();
         Networks::init(&mut params, &start.progress.model, device)?;
-        for (name, tensor) in params.iter() {
-            let _ = tensor.set_requires_grad(stage.trains(name));
-        }
+        stage.set_learning(&params);
         let networks = Networks::load_for_training(&mut params, &start.progress.model, device, precision)?;
         let motion = MotionFinder::open(&start.progress.model, &FlowSource::Dis, device)?;
         Ok(Self { params, networks, motion, device })

@@ -33,3 +33,14 @@ pub fn prepare(out: &Path) {
 pub fn model() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/rt.safetensors")
 }
+
+/// A stage of one worker that sees one small clip a step, with more lines in its file.
+pub fn train(kind: &str, lines: &str, data: &Path, out: &Path, init: &Path, steps: &str) -> Command {
+    let file = out.with_extension("toml");
+    let text = format!("kind = \"{kind}\"\nbatch = {{ clips = 1, crop = 64 }}\n{lines}\n");
+    std::fs::write(&file, text).unwrap();
+    let mut command = trainer();
+    command.arg("train").arg(file).args(["--workers", "1", "--device", "cpu", "--steps", steps]);
+    command.arg("--data").arg(data).arg("--out").arg(out).arg("--init").arg(init);
+    command
+}

@@ -9,6 +9,7 @@ use crate::nn::entropy::{Coded, EntropyNet, Prepared, Quantiser};
 use crate::nn::layers::QualityKnots;
 use crate::nn::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use crate::nn::params::Scope;
+use crate::nn::role::Part;
 use crate::nn::transform::{Analysis, RtAnalysis, RtSynthesis, Synthesis};
 
 /// Input channels of E_flow: flow at 1/4 unshuffled, current frame, reference.
@@ -18,7 +19,7 @@ const FLOW_OUTPUT: i64 = 3;
 
 /// What a branch codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum Content {
     Intra,
     /// Of the `paper` profile.
     Flow,
@@ -28,7 +29,7 @@ pub(super) enum Role {
     },
 }
 
-impl Role {
+impl Content {
     /// Channels that the analysis reads.
     fn analysed(self) -> i64 {
         match self {
@@ -98,7 +99,7 @@ impl LatentCoder {
             bit_prices: prices.to_vec(),
             encoder_gain: QualityKnots::new(p.sub("encoder_gain"), "knots", c, start.best, start.change)?,
             decoder_gain: QualityKnots::new(p.sub("decoder_gain"), "knots", c, -start.best, -start.change)?,
-            entropy: EntropyNet::new(p.sub("entropy"), config)?,
+            entropy: EntropyNet::new(p.sub("entropy").part(Part::Entropy), config)?,
         })
     }
 
@@ -144,33 +145,33 @@ pub struct Branch {
 impl Branch {
     pub(super) fn new(
         mut p: Scope,
-        role: Role,
+        content: Content,
         profile: Profile,
         (transform, entropy): (&TransformConfig, &EntropyConfig),
         prices: BitPrices,
     ) -> Result<Self> {
-        let start = role.start();
+        let start = content.start();
         Ok(Self {
-            analysis: analysis(p.sub("analysis"), role, profile, transform, start.transforms)?,
-            synthesis: synthesis(p.sub("synthesis"), role, profile, transform, start.transforms)?,
-            coder: LatentCoder::new(p.sub("coder"), entropy, &prices.of_channels(transform), &start)?,
+            analysis: analysis(p.sub("analysis").part(Part::Analysis), content, profile, transform, start.transforms)?,
+            synthesis: synthesis(p.sub("synthesis").part(Part::Synthesis), content, profile, transform, start.transforms)?,
+            coder: LatentCoder::new(p.sub("coder").part(Part::Quantiser), entropy, &prices.of_channels(transform), &start)?,
         })
     }
 }
 
-fn analysis(p: Scope, role: Role, profile: Profile, config: &TransformConfig, gain: f64) -> Result<Analysis> {
-    Ok(match (profile, role) {
-        (Profile::Rt, _) => Analysis::Rt(Box::new(RtAnalysis::new(p, role.analysed(), config, gain)?)),
-        (Profile::Paper, Role::Flow) => Analysis::PaperFlow(PaperFlowAnalysis::new(p, config)?),
-        (Profile::Paper, _) => Analysis::Paper(PaperAnalysis::new(p, role.analysed() / PACKED_CHANNELS, config)?),
+fn analysis(p: Scope, content: Content, profile: Profile, config: &TransformConfig, gain: f64) -> Result<Analysis> {
+    Ok(match (profile, content) {
+        (Profile::Rt, _) => Analysis::Rt(Box::new(RtAnalysis::new(p, content.analysed(), config, gain)?)),
+        (Profile::Paper, Content::Flow) => Analysis::PaperFlow(PaperFlowAnalysis::new(p, config)?),
+        (Profile::Paper, _) => Analysis::Paper(PaperAnalysis::new(p, content.analysed() / PACKED_CHANNELS, config)?),
     })
 }
 
-fn synthesis(p: Scope, role: Role, profile: Profile, config: &TransformConfig, gain: f64) -> Result<Synthesis> {
-    let read = role.read(config.latent);
-    Ok(match (profile, role) {
-        (Profile::Rt, _) => Synthesis::Rt(Box::new(RtSynthesis::new(p, read, role.made(), config.width, config, gain)?)),
-        (Profile::Paper, Role::Flow) => Synthesis::PaperFlow(PaperFlowSynthesis::new(p, config)?),
+fn synthesis(p: Scope, content: Content, profile: Profile, config: &TransformConfig, gain: f64) -> Result<Synthesis> {
+    let read = content.read(config.latent);
+    Ok(match (profile, content) {
+        (Profile::Rt, _) => Synthesis::Rt(Box::new(RtSynthesis::new(p, read, content.made(), config.width, config, gain)?)),
+        (Profile::Paper, Content::Flow) => Synthesis::PaperFlow(PaperFlowSynthesis::new(p, config)?),
         (Profile::Paper, _) => Synthesis::Paper(Box::new(PaperSynthesis::new(p, read, config)?)),
     })
 }

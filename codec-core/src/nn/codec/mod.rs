@@ -9,12 +9,13 @@ use tch::{Device, Kind, Tensor};
 
 use super::entropy::{Arithmetic, Prepared, Quantiser};
 use super::ops::{Planes, Prediction, pack, predict_full, unpack};
-use super::params::{Builder, ParamStore, Precision, Scope};
+use super::params::{Builder, ParamStore, Precision};
 use super::postfilter::Postfilter;
+use super::role::{Form, Network, Part};
 use crate::Result;
 use crate::architecture::{ModelConfig, NO_BIT_PRICES, Profile, RESIDUAL_BIT_PRICES, TransformConfig};
 use crate::entropy::EntropyConfig;
-use branch::Role;
+use branch::Content;
 
 pub use branch::{Branch, FLOW_INPUT, LatentCoder};
 pub use inter::{FlowState, InterState, Motion, MotionState};
@@ -54,29 +55,34 @@ pub struct Networks {
 }
 
 impl Networks {
-    fn new(mut p: Scope, config: &ModelConfig) -> Result<Self> {
+    fn new(mut builder: Builder, config: &ModelConfig) -> Result<Self> {
         config.validate()?;
-        if p.precision().is_fixed() && config.profile == Profile::Rt && !p.is_calibrated() {
+        if builder.precision().is_fixed() && config.profile == Profile::Rt && !builder.is_calibrated() {
             return Err(crate::Error::ModelMismatch(
                 "the model has not been calibrated for integers: export it first, and start from the exported model".into(),
             ));
         }
         let c = config;
         let free = if c.free_latent { c.intra.nonlinear() } else { 0 };
-        let role = Role::Residual { free };
-        let mut residual =
-            Branch::new(p.sub("residual"), role, c.profile, (&c.residual, &c.residual_entropy), RESIDUAL_BIT_PRICES)?;
+        let of_residual = (&c.residual, &c.residual_entropy);
+        let scope = builder.network(Network::Residual);
+        let mut residual = Branch::new(scope, Content::Residual { free }, c.profile, of_residual, RESIDUAL_BIT_PRICES)?;
         if c.context {
-            residual.synthesis.add_context(p.sub("residual").sub("synthesis"), c.residual.width)?;
+            let mut scope = builder.network(Network::Residual);
+            residual.synthesis.add_context(scope.sub("synthesis").part(Part::Synthesis), c.residual.width)?;
         }
-        let mut other = |name: &str, role: Role, transform: &TransformConfig, entropy: &EntropyConfig| {
-            Branch::new(p.sub(name), role, c.profile, (transform, entropy), NO_BIT_PRICES)
+        let mut other = |network: Network, content: Content, transform: &TransformConfig, entropy: &EntropyConfig| {
+            Branch::new(builder.network(network), content, c.profile, (transform, entropy), NO_BIT_PRICES)
         };
         Ok(Self {
-            intra: other("intra", Role::Intra, &c.intra, &c.intra_entropy)?,
-            flow: c.flow.as_ref().map(|flow| other("flow", Role::Flow, &flow.transform, &flow.entropy)).transpose()?,
+            intra: other(Network::Intra, Content::Intra, &c.intra, &c.intra_entropy)?,
+            flow: c.flow.as_ref().map(|flow| other(Network::Flow, Content::Flow, &flow.transform, &flow.entropy)).transpose()?,
             residual,
-            postfilter: config.postfilter.as_ref().map(|c| Postfilter::new(p.sub("postfilter"), c)).transpose()?,
+            postfilter: config
+                .postfilter
+                .as_ref()
+                .map(|c| Postfilter::new(builder.network(Network::Postfilter), c))
+                .transpose()?,
             config: config.clone(),
         })
     }
@@ -86,17 +92,17 @@ impl Networks {
     /// # Errors
     /// [`ModelMismatch`](crate::Error::ModelMismatch) naming the tensor that is missing or has another shape.
     pub fn load(store: &mut ParamStore, config: &ModelConfig, device: Device) -> Result<Self> {
-        Self::new(Builder::load(store, device).root(), config)
+        Self::new(Builder::load(store, device), config)
     }
 
     /// As [`Self::load`], for training at another precision than the codec's.
     pub fn load_for_training(store: &mut ParamStore, config: &ModelConfig, device: Device, precision: Precision) -> Result<Self> {
-        Self::new(Builder::load(store, device).with_precision(precision).root(), config)
+        Self::new(Builder::load(store, device).with_precision(precision), config)
     }
 
     /// As [`Self::load`], creating the parameters that `store` lacks.
     pub fn init(store: &mut ParamStore, config: &ModelConfig, device: Device) -> Result<Self> {
-        Self::new(Builder::init(store, device).root(), config)
+        Self::new(Builder::init(store, device), config)
     }
 
     /// Rounds the entropy models' weights for all frames of a step.
@@ -164,23 +170,21 @@ impl Networks {
         synthesis.forward_in(&Tensor::f_cat(&[latent.shallow_clone(), free], 1)?, Some(packed_prediction), q)
     }
 
-    /// Starts the residual branch as the I-branch acting on the residual (the article initialises E_res and G_res so).
+    /// Starts the residual branch as the I-branch acting on the residual (the article initialises E_res and G_res so). Networks must
+    /// have taken the parameters of `store`.
     pub fn init_residual_from_intra(store: &mut ParamStore) -> Result<()> {
-        let source: Vec<(String, Tensor)> = store
-            .iter()
-            .filter_map(|(name, t)| name.strip_prefix("intra.").map(|rest| (format!("residual.{rest}"), t.shallow_clone())))
-            .collect();
+        let (from, to) = (Network::Intra.path(), Network::Residual.path());
         tch::no_grad(|| {
-            for (name, value) in source {
-                let Some(target) = store.get(&name) else { continue };
+            for (name, value, role) in store.taken().filter(|(_, _, role)| role.network == Network::Intra) {
+                let Some(target) = store.get(&name.replacen(from, to, 1)) else { continue };
                 let mut target = target.shallow_clone();
                 if target.size() == value.size() {
-                    target.f_copy_(&value)?;
-                } else if name.ends_with("input.weight") {
+                    target.f_copy_(value)?;
+                } else if role.part.is_transform() && matches!(role.form, Form::Matrix | Form::Kernel) {
                     // The inputs that the I-branch does not have start without effect.
                     let shared = value.size()[1];
                     let _ = target.f_zero_()?;
-                    target.f_narrow(1, 0, shared)?.f_copy_(&value)?;
+                    target.f_narrow(1, 0, shared)?.f_copy_(value)?;
                 }
             }
             Ok(())

@@ -2,6 +2,7 @@
 //! the detached latent, spectral norm on every convolution (Miyato et al., ICLR 2018).
 
 use anyhow::Result;
+use codec_core::training::nn::Form;
 use codec_core::training::nn::params::{Init, Scope};
 use tch::{Kind, Tensor};
 
@@ -24,8 +25,8 @@ impl SpectralConv {
     fn new(mut p: Scope, cin: i64, cout: i64, kernel: i64, stride: i64) -> Result<Self> {
         let fan_in = cin * kernel * kernel;
         Ok(Self {
-            weight: p.param("weight", &[cout, cin, kernel, kernel], Init::Uniform { fan_in, gain: 1.0 })?,
-            bias: p.param("bias", &[cout], Init::Const(0.0))?,
+            weight: p.param("weight", Form::Kernel, &[cout, cin, kernel, kernel], Init::Uniform { fan_in, gain: 1.0 })?,
+            bias: p.param("bias", Form::Channels, &[cout], Init::Const(0.0))?,
             stride,
             padding: (kernel - 1) / 2,
         })
@@ -110,8 +111,8 @@ impl Discriminator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use codec_core::training::nn::ParamStore;
     use codec_core::training::nn::params::Builder;
+    use codec_core::training::nn::{Network, ParamStore};
     use tch::Device;
 
     #[test]
@@ -128,7 +129,8 @@ mod tests {
     fn a_frozen_discriminator_passes_gradients_to_the_image_alone() {
         let _generator = crate::testing::seeded(6);
         let mut store = ParamStore::new();
-        let net = Discriminator::new(Builder::init(&mut store, Device::Cpu).root().sub("d"), Some(8), 8).unwrap();
+        let net =
+            Discriminator::new(Builder::init(&mut store, Device::Cpu).network(Network::IntraDiscriminator), Some(8), 8).unwrap();
         let rgb = Tensor::rand([1, 3, 64, 64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let latent = Tensor::rand([1, 8, 4, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let verdict = net.forward(&rgb, &latent, true).unwrap();
@@ -147,7 +149,8 @@ mod tests {
         let rgb = Tensor::rand([1, 3, 64, 64], (Kind::Float, Device::Cpu));
         for latent in [Some(8), None] {
             let mut store = ParamStore::new();
-            let net = Discriminator::new(Builder::init(&mut store, Device::Cpu).root().sub("d"), latent, 8).unwrap();
+            let net = Discriminator::new(Builder::init(&mut store, Device::Cpu).network(Network::IntraDiscriminator), latent, 8)
+                .unwrap();
             let logits =
                 |v: f64| net.forward(&rgb, &Tensor::full([1, 8, 4, 4], v, (Kind::Float, Device::Cpu)), true).unwrap().logits;
             let change = (logits(0.0) - logits(1.0)).abs().max().double_value(&[]);

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 use codec_core::training::nn::ops::Planes;
 use codec_core::training::nn::params::Builder;
-use codec_core::training::nn::{ModelConfig, ParamStore};
+use codec_core::training::nn::{ModelConfig, Network, ParamStore};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -21,9 +21,6 @@ pub use watch::DivergenceWatch;
 
 use super::step::Metrics;
 use crate::perceptual::{Dists, Lpips, to_rgb};
-
-/// Names of all discriminator parameters start so.
-pub const PREFIX: &str = "discriminator.";
 
 /// Weights of the losses beside rate and distortion. A weight of 0 switches a loss off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,15 +130,14 @@ impl Adversary {
         let features = shared.then(|| load(&losses.lpips_weights)).transpose()?;
         let of_texture = if own_texture { Some(load(&losses.texture_weights)?) } else { features.clone() };
         let mut builder = Builder::init(store, device);
-        let mut discriminator = |name: &str, latent: i64| -> Result<Option<Discriminator>> {
+        let mut discriminator = |network: Network, latent: i64| -> Result<Option<Discriminator>> {
             let condition = losses.conditional.then_some(latent);
-            let mut root = builder.root();
-            let mut scope = root.sub(PREFIX.trim_end_matches('.'));
-            losses.has_discriminators().then(|| Discriminator::new(scope.sub(name), condition, losses.width)).transpose()
+            let make = || Discriminator::new(builder.network(network), condition, losses.width);
+            losses.has_discriminators().then(make).transpose()
         };
         Ok(Some(Self {
-            intra: discriminator("intra", model.intra.latent)?,
-            inter: discriminator("inter", model.residual.latent)?,
+            intra: discriminator(Network::IntraDiscriminator, model.intra.latent)?,
+            inter: discriminator(Network::InterDiscriminator, model.residual.latent)?,
             texture: match &of_texture {
                 Some(network) if losses.texture > 0.0 => Some(texture_loss(network, losses, device)?),
                 _ => None,
@@ -224,7 +220,9 @@ fn texture_loss(network: &Rc<Lpips>, losses: &GanLosses, device: Device) -> Resu
 }
 
 fn load_lpips(path: Option<&Path>, half: bool, device: Device) -> Result<Rc<Lpips>> {
-    let path = path.context("the losses on deep features need weights: give --lpips-weights FILE, or --lpips 0 --texture 0")?;
+    let path = path.context(
+        "the losses on deep features need weights: set features.lpips-weights, or losses.lpips = 0 and losses.texture = 0",
+    )?;
     let network = Lpips::load(path, device)?;
     Ok(Rc::new(if half { network.in_bfloat16()? } else { network }))
 }

@@ -217,7 +217,7 @@ fn losses_on_deep_features_without_weights_are_refused_with_the_cure() {
     let off = GanLosses::default;
     for losses in [GanLosses { lpips: 1.0, ..off() }, GanLosses { texture: 1.0, ..off() }] {
         let error = Adversary::new(&mut ParamStore::new(), &ModelConfig::rt(), &losses, Device::Cpu).err().unwrap();
-        assert!(error.to_string().contains("--lpips-weights"), "{error}");
+        assert!(error.to_string().contains("features.lpips-weights"), "{error}");
     }
 }
 
@@ -229,9 +229,7 @@ fn the_full_width_of_the_article_takes_a_step() {
         Networks::init(&mut params, &ModelConfig::paper(), Device::Cpu).unwrap()
     };
     for (stage, part) in [(Stage::Intra, "intra.synthesis."), (inter(InterLosses::default()), "residual.synthesis.")] {
-        for (name, tensor) in params.iter() {
-            let _ = tensor.set_requires_grad(stage.trains(name));
-        }
+        stage.set_learning(&params);
         in_context(&networks, None, |context| step(context, &stage, 2)).loss.backward();
         let reached = params.iter().filter(|(name, t)| name.starts_with(part) && t.grad().defined()).count();
         assert!(reached > 20, "{part}: {reached} parameters reached");

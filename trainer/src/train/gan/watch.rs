@@ -40,7 +40,7 @@ impl DivergenceWatch {
             );
         }
         if self.mean > LOST {
-            bail!("the discriminator has diverged (loss {:.2}): lower --lr or --discriminator-rate", self.mean);
+            bail!("the discriminator has diverged (loss {:.2}): lower optimiser.learning-rate or discriminators.rate", self.mean);
         }
         Ok(())
     }
