@@ -34,16 +34,17 @@ pub fn lose(pad: &gst::Pad, share: f64, seed: u64, counts: &std::sync::Arc<Count
         counts.bytes.fetch_add(size as u64, Ordering::Relaxed);
         true
     };
+    // Handled, not dropped: for a buffer that a probe drops, GStreamer 1.22 logs a critical error under these bindings.
     pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
         match &mut info.data {
-            Some(gst::PadProbeData::Buffer(buffer)) if !keep(buffer.size()) => return gst::PadProbeReturn::Drop,
+            Some(gst::PadProbeData::Buffer(buffer)) if !keep(buffer.size()) => return gst::PadProbeReturn::Handled,
             Some(gst::PadProbeData::BufferList(list)) => {
                 let mut kept = gst::BufferList::new();
                 if let Some(kept) = kept.get_mut() {
                     list.iter_owned().filter(|buffer| keep(buffer.size())).for_each(|buffer| kept.add(buffer));
                 }
                 if kept.is_empty() {
-                    return gst::PadProbeReturn::Drop;
+                    return gst::PadProbeReturn::Handled;
                 }
                 *list = kept;
             }

@@ -138,7 +138,7 @@ fn what_cannot_be_read_is_named_and_the_rest_is_done() {
     let output = folders.batch("in", "out");
     let text = text(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("1 done, 0 done before, 2 failed") && text.contains("bad.mp4 cannot be read: "), "{text}");
+    assert!(text.contains("1 done, 0 done before, 2 failed") && text.contains("bad.mp4: cannot be read: "), "{text}");
     assert_eq!(folders.files("out"), ["good.mp4.mkv"]);
 }
 
@@ -176,6 +176,30 @@ fn options_that_are_wrong_stop_it_before_the_first_file() {
         assert!(output.status.code() == Some(2) && text.contains(named) && text.contains("gst-inspect-1.0"), "{text}");
     }
     assert!(folders.files("out").is_empty());
+}
+
+#[test]
+fn a_driver_or_target_that_does_not_work_is_a_failure() {
+    use std::os::unix::fs::PermissionsExt;
+    let folders = Folders::new();
+    std::fs::create_dir_all(folders.path("in")).unwrap();
+    std::fs::write(folders.path("in/a.mp4"), []).unwrap();
+    // GNU parallel by its word, but it starts nothing; as sbatch does where its cluster does not answer.
+    let driver = folders.path("bin/parallel");
+    std::fs::create_dir_all(folders.path("bin")).unwrap();
+    std::fs::write(&driver, "#!/bin/sh\ncase $1 in --version) echo GNU parallel;; *) cat > /dev/null; exit 3;; esac\n").unwrap();
+    std::fs::set_permissions(&driver, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folders.path("bin").display(), std::env::var("PATH").unwrap());
+    let output = folders.program(&["run", "--no-thumbnails", "%/in", "%/out"]).env("PATH", path).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.code() == Some(1) && said.contains("1 not done by this run"), "{said}");
+    assert!(said.contains("the driver ended with status 3"), "{said}");
+    for arguments in [&["run", "%/in", "%/in/a.mp4"][..], &["run", "--jobs", "-3", "%/in", "%/new"], &["run", "%/in", "%/new", "--", "-q", "99"]] {
+        let output = folders.program(arguments).output().unwrap();
+        let said = text(&output);
+        assert!(output.status.code() == Some(2) && !said.contains("Traceback"), "{said}");
+        assert!(!folders.path("new").exists(), "{arguments:?}");
+    }
 }
 
 #[test]

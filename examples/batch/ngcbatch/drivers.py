@@ -80,12 +80,14 @@ def summary(planned, before, run_id, status):
             failed.append(f"{source}: {record['reason']}")
         else:
             elsewhere += 1
+    # A driver that fails without a failed file has not done its work: what it left is not in anybody's hands.
+    broken = status != 0 and not failed
     text = f"ngc-batch: {now} done, {len(before)} done before, {len(failed)} failed"
-    print(text + (f", {elsewhere} in work elsewhere" if elsewhere else ""))
+    print(text + (f", {elsewhere} {'not done by this run' if broken else 'done or in work elsewhere'}" if elsewhere else ""))
     for line in failed:
         print(f"failed: {line}")
     print(f"report: {planned.state / 'index.html'}")
-    if not failed and status and not elsewhere:
+    if broken:
         say(f"the driver ended with status {status}")
         return 1
     return 1 if failed else 0

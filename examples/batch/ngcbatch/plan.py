@@ -1,5 +1,6 @@
 """The list of work: which file becomes which, and with what options."""
 
+import contextlib
 import glob
 import json
 import os
@@ -57,8 +58,17 @@ def make(sources, target, container, options, segment=0):
     target = Path(target).absolute()
     found = [pair for source in sources for pair in search(source, target)]
     # A source without videos is done; a folder that does not exist is a mistake, and nothing is made for it.
+    new = not target.exists()
     (target / STATE).mkdir(parents=True, exist_ok=True)
-    check_options(target, container, options)
+    try:
+        check_options(target, container, options)
+    except Problem:
+        if new:
+            # Only while they are empty: another run may have begun there.
+            with contextlib.suppress(OSError):
+                (target / STATE).rmdir()
+                target.rmdir()
+        raise
     with lock(target / STATE / "plan.lock", wait=True):
         before = read_json(target / STATE / "plan.json") or {"options": options, "units": []}
         if before["options"] != options:

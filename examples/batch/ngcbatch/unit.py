@@ -130,7 +130,8 @@ def transcode(planned, record, stale):
         raise KeyboardInterrupt
     else:
         last = messages.splitlines()[-1] if messages else f"ngc-transcode ended with status {child.returncode}"
-        record["reason"] = answer.get("error") or last
+        # Wherever a reason is shown, the name of the input stands before it already.
+        record["reason"] = (answer.get("error") or last).removeprefix(source).lstrip(": ")
         record["code"] = child.returncode
 
 
