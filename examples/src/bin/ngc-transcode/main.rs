@@ -36,20 +36,24 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     let result = transcode(&args, &mut report);
     for warning in &report.warnings {
-        eprintln!("ngc-transcode: warning: {warning}");
+        ngc_examples::say(format_args!("ngc-transcode: warning: {warning}"));
     }
-    match &result {
-        Ok(()) if args.json => println!("{}", report.json(&args.input, &args.output)),
-        Ok(()) if !args.quiet => println!("{}", report.line(&args.output)),
-        Ok(()) => {}
-        Err(failure) => {
-            eprintln!("ngc-transcode: {failure}");
-            if args.json {
-                println!("{}", report::failure(failure, &args.input, &args.output, &report.warnings));
-            }
+    let result = match result {
+        // What asked for a line and does not get it has to know, though the output is there.
+        Ok(()) if args.json => ngc_examples::print(report.json(&args.input, &args.output)),
+        Ok(()) if !args.quiet => {
+            let _ = ngc_examples::print(report.line(&args.output));
+            Ok(())
         }
-    }
-    ExitCode::from(result.err().map_or(0, |failure| failure.kind as u8))
+        Err(failure) if args.json => {
+            let _ = ngc_examples::print(report::failure(&failure, &args.input, &args.output, &report.warnings));
+            Err(failure)
+        }
+        other => other,
+    };
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    ngc_examples::say(format_args!("ngc-transcode: {failure}"));
+    ExitCode::from(failure.kind as u8)
 }
 
 fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
@@ -92,6 +96,8 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     report.seconds = counters.seconds();
     let start = args.start.map_or(0, |start| start.nseconds());
     report.first_frame = (start + counters.first.load(Ordering::Relaxed)) as f64 / 1e9;
+    let last = gst::ClockTime::from_nseconds(counters.last.load(Ordering::Relaxed));
+    report.warnings.extend(args.length(source.duration).and_then(|length| report.ends_early(last, length)));
     report.audio_tracks = plan.count(Media::Audio);
     report.subtitle_tracks = plan.count(Media::Text);
     report.chapters = plan.chapters.as_ref().map_or(0, |toc| count_chapters(&toc.entries()));
