@@ -374,6 +374,11 @@ fn what_the_user_has_to_know_is_told_without_a_panic() {
     let output = transcode(&folder, "half.mkv", "nowhere/a.mkv", &[]);
     assert!(output.status.code() == Some(5) && text(&output).contains("nowhere: there is no such folder"), "{}", text(&output));
 
+    for (start, stop, code, said) in [("2", "1", 2, "before --stop"), ("50", "60", 3, "no frames in this part")] {
+        let output = transcode(&folder, "whole.mkv", "part.mkv", &["--start", start, "--stop", stop]);
+        assert!(output.status.code() == Some(code) && text(&output).contains(said), "{}", text(&output));
+    }
+
     // Nobody takes the line: an error where it was asked for, and never a panic. The result is there all the same.
     for (options, code) in [(&["--json"][..], 5), (&[], 0)] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

@@ -62,6 +62,11 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let container = Container::of(&args.output)?;
     // What is wrong with the settings is wrong before the input is looked at.
     rate::check(args)?;
+    if let (Some(start), Some(stop)) = (args.start, args.stop)
+        && start >= stop
+    {
+        return Err(Failure::new(Kind::Usage, "--start has to be before --stop"));
+    }
     if same_file(args) {
         return Err(Failure::new(Kind::Usage, "input and output are the same file"));
     }
@@ -89,7 +94,8 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let counters = &transcoder.counters;
     report.frames = counters.frames.load(Ordering::Relaxed);
     if report.frames == 0 {
-        return Err(Failure::new(Kind::Input, format!("{}: there are no frames that can be decoded", args.input.display())));
+        let part = if args.start.or(args.stop).is_some() { "in this part" } else { "that can be decoded" };
+        return Err(Failure::new(Kind::Input, format!("{}: there are no frames {part}", args.input.display())));
     }
     report.keyframes = counters.keyframes.load(Ordering::Relaxed);
     report.bytes = output.size();
