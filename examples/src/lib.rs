@@ -30,6 +30,21 @@ pub fn init() -> Result<(), Failure> {
     if found() { Ok(()) } else { Err(missing("ngcenc", "install the NGC plugin, or set GST_PLUGIN_PATH to its folder")) }
 }
 
+/// Prints a line to standard output.
+///
+/// # Errors
+/// [`Kind::Encode`] if nobody can read it: the reader has gone, or the disk is full. `println!` would panic.
+pub fn print(line: impl std::fmt::Display) -> Result<(), Failure> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{line}").map_err(|e| Failure::new(Kind::Encode, format!("standard output: {e}")))
+}
+
+/// Prints a line to standard error, if anybody reads it. `eprintln!` would panic where nobody does.
+pub fn say(line: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// That an element is missing, and what to do.
 pub fn missing(element: &str, cure: &str) -> Failure {
     Failure::new(Kind::Plugin, format!("the GStreamer element {element} is missing: {cure}"))

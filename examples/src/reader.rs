@@ -1,6 +1,6 @@
 //! Decoded frames of a file, one after the other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gst::prelude::*;
 use gst_video::VideoFrameExt;
@@ -14,6 +14,7 @@ const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 /// Decodes the first video stream of a file to I420, with whatever decoder GStreamer has for it.
 #[derive(Debug)]
 pub struct Reader {
+    path: PathBuf,
     pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
     interrupt: Interrupt,
@@ -79,7 +80,7 @@ impl Reader {
         });
         // An error says more than the change of state.
         let _ = pipeline.set_state(gst::State::Playing);
-        Ok(Self { pipeline, sink, interrupt: interrupt.clone() })
+        Ok(Self { path: path.into(), pipeline, sink, interrupt: interrupt.clone() })
     }
 
     /// The next frame; `None` after the last.
@@ -94,9 +95,19 @@ impl Reader {
             if let Some(sample) = self.sink.try_pull_sample(slice) {
                 return Frame::of(&sample).map(Some);
             }
-            let message = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
-            if let Some(gst::MessageView::Error(error)) = message.as_ref().map(|m| m.view()) {
-                return Err(Failure::from_message(error, Kind::Input));
+            let wanted = [gst::MessageType::Error, gst::MessageType::StreamCollection];
+            let message = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&wanted));
+            let failed = |kind, text: &str| Err(Failure::new(kind, format!("{}: {text}", self.path.display())));
+            match message.as_ref().map(|m| m.view()) {
+                Some(gst::MessageView::Error(error)) => {
+                    let failure = Failure::from_message(error, Kind::Input);
+                    return failed(failure.kind, &failure.text);
+                }
+                // Then nothing would ever come, and no element would say so.
+                Some(gst::MessageView::StreamCollection(streams)) if only_sound_or_text(&streams.stream_collection()) => {
+                    return failed(Kind::Input, "it holds no video");
+                }
+                _ => {}
             }
             if self.sink.is_eos() {
                 return Ok(None);
@@ -107,6 +118,12 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether a file that has streams has none with pictures.
+fn only_sound_or_text(streams: &gst::StreamCollection) -> bool {
+    let other = |stream: &gst::Stream| !stream.stream_type().intersects(gst::StreamType::AUDIO | gst::StreamType::TEXT);
+    !streams.is_empty() && !streams.iter().any(|stream| other(&stream))
 }
 
 impl Drop for Reader {

@@ -194,7 +194,11 @@ fn a_driver_or_target_that_does_not_work_is_a_failure() {
     let said = text(&output);
     assert!(output.status.code() == Some(1) && said.contains("1 not done by this run"), "{said}");
     assert!(said.contains("the driver ended with status 3"), "{said}");
-    for arguments in [&["run", "%/in", "%/in/a.mp4"][..], &["run", "--jobs", "-3", "%/in", "%/new"], &["run", "%/in", "%/new", "--", "-q", "99"]] {
+    for arguments in [
+        &["run", "%/in", "%/in/a.mp4"][..],
+        &["run", "--jobs", "-3", "%/in", "%/new"],
+        &["run", "%/in", "%/new", "--", "-q", "99"],
+    ] {
         let output = folders.program(arguments).output().unwrap();
         let said = text(&output);
         assert!(output.status.code() == Some(2) && !said.contains("Traceback"), "{said}");

@@ -45,6 +45,17 @@ fn without_a_display_there_are_pictures() {
 }
 
 #[test]
+fn without_video_or_input_it_says_so_and_ends() {
+    let folder = Folder::new();
+    clips(&folder);
+    folder.clip("sound.mkv", "audiotestsrc num-buffers=20 ! audioconvert ! opusenc ! matroskamux ! {out}");
+    for (input, said) in [("sound.mkv", "it holds no video"), ("nothing.mkv", "nothing.mkv: ")] {
+        let (code, text) = player(&folder, &["--contact-sheet", &folder.name("sheet.png"), "--beside", &folder.name(input)]);
+        assert!(code == Some(3) && text.contains(said), "{text}");
+    }
+}
+
+#[test]
 fn two_videos_play_side_by_side_with_statistics() {
     let folder = Folder::new();
     clips(&folder);

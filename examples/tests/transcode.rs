@@ -359,3 +359,33 @@ fn parts_are_put_together_without_loss() {
     let ran = transcode(&folder, "in.mp4", "not.mkv", &["--part", "0=/nowhere.mkv"]);
     assert_eq!(ran.status.code(), Some(3), "{}", text(&ran));
 }
+
+#[test]
+fn what_the_user_has_to_know_is_told_without_a_panic() {
+    let folder = Folder::new();
+    let source = "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=64,height=48,framerate=25/1";
+    folder.clip("whole.mkv", &format!("{source} ! x264enc key-int-max=10 ! matroskamux ! {{out}}"));
+    let whole = std::fs::read(folder.path("whole.mkv")).unwrap();
+    std::fs::write(folder.path("half.mkv"), &whole[..whole.len() / 2]).unwrap();
+    let warnings = |input, output| result(&folder, input, output, &["-q", "50"])["warnings"].to_string();
+    assert_eq!(warnings("whole.mkv", "whole.mp4"), "[]");
+    assert!(warnings("half.mkv", "half.mp4").contains("the input says that it lasts 4.0 s"));
+
+    let output = transcode(&folder, "half.mkv", "nowhere/a.mkv", &[]);
+    assert!(output.status.code() == Some(5) && text(&output).contains("nowhere: there is no such folder"), "{}", text(&output));
+
+    for (start, stop, code, said) in [("2", "1", 2, "before --stop"), ("50", "60", 3, "no frames in this part")] {
+        let output = transcode(&folder, "whole.mkv", "part.mkv", &["--start", start, "--stop", stop]);
+        assert!(output.status.code() == Some(code) && text(&output).contains(said), "{}", text(&output));
+    }
+
+    // Nobody takes the line: an error where it was asked for, and never a panic. The result is there all the same.
+    for (options, code) in [(&["--json"][..], 5), (&[], 0)] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = program(env!("CARGO_BIN_EXE_ngc-transcode"));
+        command.args([folder.name("half.mkv"), folder.name("full.mkv")]).arg("--force").args(options);
+        let output = command.stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        assert!(!text(&output).contains("panicked") && folder.path("full.mkv").exists(), "{}", text(&output));
+    }
+}

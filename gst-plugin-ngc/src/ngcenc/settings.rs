@@ -56,7 +56,7 @@ impl Settings {
         let mut specs = vec![
             glib::ParamSpecEnum::builder_with_default("rate-control", RateControl::default())
                 .nick("Rate control")
-                .blurb("What the encoder keeps to: a quality, an average bitrate, or a constant bitrate")
+                .blurb("What the encoder aims at: a constant quality, an average bitrate, or a constant bitrate")
                 .mutable_playing()
                 .build(),
             glib::ParamSpecUInt::builder("quality")

@@ -48,11 +48,11 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match play(&args) {
         Ok(line) => {
-            println!("ngc-player: {line}");
+            let _ = ngc_examples::print(format_args!("ngc-player: {line}"));
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            eprintln!("ngc-player: {failure}");
+            ngc_examples::say(format_args!("ngc-player: {failure}"));
             ExitCode::from(failure.kind as u8)
         }
     }

@@ -36,20 +36,24 @@ fn main() -> ExitCode {
     let mut report = Report::default();
     let result = transcode(&args, &mut report);
     for warning in &report.warnings {
-        eprintln!("ngc-transcode: warning: {warning}");
+        ngc_examples::say(format_args!("ngc-transcode: warning: {warning}"));
     }
-    match &result {
-        Ok(()) if args.json => println!("{}", report.json(&args.input, &args.output)),
-        Ok(()) if !args.quiet => println!("{}", report.line(&args.output)),
-        Ok(()) => {}
-        Err(failure) => {
-            eprintln!("ngc-transcode: {failure}");
-            if args.json {
-                println!("{}", report::failure(failure, &args.input, &args.output, &report.warnings));
-            }
+    let result = match result {
+        // What asked for a line and does not get it has to know, though the output is there.
+        Ok(()) if args.json => ngc_examples::print(report.json(&args.input, &args.output)),
+        Ok(()) if !args.quiet => {
+            let _ = ngc_examples::print(report.line(&args.output));
+            Ok(())
         }
-    }
-    ExitCode::from(result.err().map_or(0, |failure| failure.kind as u8))
+        Err(failure) if args.json => {
+            let _ = ngc_examples::print(report::failure(&failure, &args.input, &args.output, &report.warnings));
+            Err(failure)
+        }
+        other => other,
+    };
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    ngc_examples::say(format_args!("ngc-transcode: {failure}"));
+    ExitCode::from(failure.kind as u8)
 }
 
 fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
@@ -58,6 +62,11 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let container = Container::of(&args.output)?;
     // What is wrong with the settings is wrong before the input is looked at.
     rate::check(args)?;
+    if let (Some(start), Some(stop)) = (args.start, args.stop)
+        && start >= stop
+    {
+        return Err(Failure::new(Kind::Usage, "--start has to be before --stop"));
+    }
     if same_file(args) {
         return Err(Failure::new(Kind::Usage, "input and output are the same file"));
     }
@@ -85,13 +94,16 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let counters = &transcoder.counters;
     report.frames = counters.frames.load(Ordering::Relaxed);
     if report.frames == 0 {
-        return Err(Failure::new(Kind::Input, format!("{}: there are no frames that can be decoded", args.input.display())));
+        let part = if args.start.or(args.stop).is_some() { "in this part" } else { "that can be decoded" };
+        return Err(Failure::new(Kind::Input, format!("{}: there are no frames {part}", args.input.display())));
     }
     report.keyframes = counters.keyframes.load(Ordering::Relaxed);
     report.bytes = output.size();
     report.seconds = counters.seconds();
     let start = args.start.map_or(0, |start| start.nseconds());
     report.first_frame = (start + counters.first.load(Ordering::Relaxed)) as f64 / 1e9;
+    let last = gst::ClockTime::from_nseconds(counters.last.load(Ordering::Relaxed));
+    report.warnings.extend(args.length(source.duration).and_then(|length| report.ends_early(last, length)));
     report.audio_tracks = plan.count(Media::Audio);
     report.subtitle_tracks = plan.count(Media::Text);
     report.chapters = plan.chapters.as_ref().map_or(0, |toc| count_chapters(&toc.entries()));

@@ -27,6 +27,10 @@ impl Output {
         let mut part = std::ffi::OsString::from(".");
         part.push(name);
         part.push(".part");
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(Failure::new(Kind::Encode, format!("{}: there is no such folder", folder.display())));
+        }
         let part = path.with_file_name(part);
         // Another process may finish between opening and locking: then what is locked is its result.
         for _ in 0..100 {
