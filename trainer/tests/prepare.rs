@@ -43,8 +43,8 @@ fn a_manifest_says_what_becomes_of_clips() {
         items.iter().find(|item| item["name"].as_str().unwrap().starts_with(name)).unwrap_or_else(|| panic!("{name}: {index}"))
     };
     let (native, halved, kept) = (item("native"), item("halved"), item("kept"));
-    assert_eq!((&native["height"], &native["frames"], &native["weight"]), (&176.into(), &12.into(), &0.25.into()));
-    assert_eq!((&halved["height"], &halved["frames"]), (&128.into(), &20.into()));
+    assert_eq!((&native["height"], &native["frames"], &native["weight"]), (&360.into(), &12.into(), &0.25.into()));
+    assert_eq!((&halved["height"], &halved["frames"]), (&176.into(), &20.into()));
     assert!(halved.get("weight").is_none(), "a usual weight is not written: {halved}");
     let splits = [native, halved, kept].map(|item| item["split"].as_str().unwrap());
     assert_eq!(splits, ["train", "train", "validation"]);
