@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import re
+import sys
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,12 @@ def make(sources, target, container, options, segment=0):
     if segment and "--target-size" in " ".join(options):
         raise Problem("--target-size is that of a whole file, and does not go with --segment")
     target = Path(target).absolute()
-    found = [pair for source in sources for pair in search(source, target)]
+    found = []
+    for source in sources:
+        pairs = search(source, target)
+        if not pairs:
+            print(f"ngc-batch: {source}: no videos there", file=sys.stderr)
+        found += pairs
     # A source without videos is done; a folder that does not exist is a mistake, and nothing is made for it.
     new = not target.exists()
     (target / STATE).mkdir(parents=True, exist_ok=True)
