@@ -5,8 +5,8 @@ import glob
 import json
 import os
 import re
-import sys
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
