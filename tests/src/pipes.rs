@@ -7,6 +7,9 @@ use gst::prelude::*;
 /// Longest that anything here may take.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
+/// What [`finish`] says where a pipeline does not end in time.
+const NO_END: &str = "no end";
+
 /// GStreamer with the plugin.
 pub fn init() {
     // Registering a plugin again frees the factories of elements that live.
@@ -35,7 +38,7 @@ pub fn finish(pipeline: &gst::Pipeline) -> Result<(), String> {
     match message {
         Some(message) if message.type_() == gst::MessageType::Eos => Ok(()),
         Some(message) => Err(text_of(&message)),
-        None => Err("no end".into()),
+        None => Err(NO_END.into()),
     }
 }
 
@@ -51,9 +54,19 @@ fn text_of(message: &gst::Message) -> String {
 /// # Errors
 /// As [`finish`].
 pub fn run(text: &str) -> Result<(), String> {
-    let pipeline = launch(text);
-    let _ = pipeline.set_state(gst::State::Playing);
-    finish(&pipeline)
+    let attempt = || {
+        let pipeline = launch(text);
+        let _ = pipeline.set_state(gst::State::Playing);
+        finish(&pipeline)
+    };
+    let mut result = attempt();
+    // GStreamer 1.22's splitmuxsink at times does not tell that it has ended, whatever the encoder.
+    for _ in 0..3 {
+        if text.contains("splitmuxsink") && result.as_ref().is_err_and(|error| error == NO_END) {
+            result = attempt();
+        }
+    }
+    result
 }
 
 /// Encodes 64x48 frames with the given presentation times (`None`: without) at a frame rate, and passes them on to `tail`.
