@@ -347,7 +347,7 @@ fn killed_three_times_it_ends_complete() {
         let wanted = seen.len() + 1 + (chance / 1000 % 4) as usize;
         let start = std::time::Instant::now();
         while identities(&folders).len() < wanted {
-            assert!(start.elapsed().as_secs() < 100 && run.try_wait().unwrap().is_none(), "it makes no progress");
+            assert!(start.elapsed().as_secs() < 300 && run.try_wait().unwrap().is_none(), "it makes no progress");
             std::thread::sleep(Duration::from_millis(5));
         }
         std::thread::sleep(Duration::from_millis(chance / 7_000_000 % 300));
@@ -394,7 +394,7 @@ fn a_transcoder_whose_driver_is_killed_leaves_nothing_behind() {
     let wait = |what: &str, holds: &dyn Fn() -> bool| {
         let start = std::time::Instant::now();
         while !holds() {
-            assert!(start.elapsed().as_secs() < 20, "{what}");
+            assert!(start.elapsed().as_secs() < 120, "{what}");
             std::thread::sleep(Duration::from_millis(10));
         }
     };
