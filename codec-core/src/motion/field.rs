@@ -138,6 +138,12 @@ impl BlockField {
         Motion { vector: self.vector(row, col), golden: self.golden(row, col) }
     }
 
+    /// The same where there may be no golden frame: without one, leaves move as their vectors to the last frame say.
+    pub(super) fn motion_with(&self, golden: bool, row: usize, col: usize) -> Motion {
+        let motion = self.motion(row, col);
+        if golden { motion } else { Motion { golden: Golden::Unused, ..motion } }
+    }
+
     /// Whether any leaf uses the golden frame.
     pub fn uses_golden(&self) -> bool {
         self.golden.iter().any(|&golden| golden != Golden::Unused)

@@ -237,16 +237,7 @@ impl Encoder {
         self.motion.reset(display);
         self.filter_coder = FilterCoder::new(display);
         self.code_filter(quality);
-        if model.flow_entropy.is_none() {
-            self.set_golden();
-        }
         self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
-    }
-
-    /// Makes the last reconstruction the golden frame of the motion search.
-    fn set_golden(&mut self) {
-        let (last, times) = self.reconstructor.last_and_times();
-        self.motion.set_golden(last.frame, last.display, times);
     }
 
     /// Searches motion for a P-frame; `None` if a new scene starts. `since`: frames since the last keyframe.
@@ -265,14 +256,12 @@ impl Encoder {
 
     fn encode_inter(&mut self, found: Found, quality: u8, bound: Option<Bound>) -> Result<Packet> {
         let model = Arc::clone(&self.model);
-        let mut renews_golden = false;
         let quality = match &model.flow_entropy {
             Some(entropy) => self.code_flow(entropy, quality, bound)?,
             None => {
                 let (last, times) = self.reconstructor.last_and_times();
                 let pair = Pair { current: &self.current, reference: last.frame, display: last.display };
                 let field = self.motion.code(found, pair, bound, &mut self.symbols.writer, times);
-                renews_golden = field.renews_golden;
                 self.reconstructor.predict_blocks(field)?;
                 quality
             }
@@ -288,9 +277,6 @@ impl Encoder {
         let (latent, residual_quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
         self.reconstructor.residual(latent, residual_quality, shift)?;
         self.code_filter(residual_quality);
-        if renews_golden {
-            self.set_golden();
-        }
         // Blocks have no quality of their own.
         let quality = if model.flow_entropy.is_some() { quality } else { residual_quality };
         self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, quality, self.frame_number) })

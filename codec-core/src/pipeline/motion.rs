@@ -51,13 +51,6 @@ impl MotionEncoder {
         self.coder = MotionCoder::new(width, height);
     }
 
-    /// Takes the reconstruction of the frame that is the golden frame from now on.
-    pub fn set_golden(&mut self, frame: &Frame, display: (usize, usize), times: &mut StageTimes) {
-        self.golden_share = FIRST_SHARE;
-        let (search, threads) = (&mut self.search, self.threads);
-        times.measure("motion search", || search.set_golden(frame.plane(0), display, threads));
-    }
-
     /// Motion between a frame and the reconstruction of the last one. Between originals, what the coded motion misses would never
     /// be made good, and the errors of all frames would add up.
     pub fn search(&mut self, pair: Pair, quality: u8, times: &mut StageTimes) -> Found {
@@ -65,6 +58,10 @@ impl MotionEncoder {
         let (current, reference) = (pair.current.plane(0), pair.reference.plane(0));
         let (search, coder, threads) = (&mut self.search, &self.coder, self.threads);
         times.measure("motion search", || {
+            // The last frame is the golden frame: the next search but one wants it. Streams of keyframes alone never get here.
+            if !coder.track().is_apart() {
+                search.set_golden(reference, pair.display, threads);
+            }
             search.search(current, reference, pair.display, coder, lambda(f64::from(quality)), threads)
         })
     }
@@ -101,9 +98,10 @@ impl MotionEncoder {
 
     /// Counts a frame in, and says whether the golden frame has not been of much use in the last ones.
     fn golden_is_useless(&mut self, field: &BlockField) -> bool {
-        if self.coder.track().is_apart() {
-            self.golden_share += (field.golden_share() - self.golden_share) / MEMORY;
-        }
+        self.golden_share = match self.coder.track().is_apart() {
+            true => self.golden_share + (field.golden_share() - self.golden_share) / MEMORY,
+            false => FIRST_SHARE,
+        };
         self.golden_share < USEFUL_SHARE
     }
 

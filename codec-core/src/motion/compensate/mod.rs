@@ -1,6 +1,7 @@
 //! Block prediction: interpolation along each leaf's vector, and overlapped blending of neighbours' vectors.
 //!
-//! In: the reference and a field of vectors. Out: the prediction. Integers throughout, defined by `docs/bitstream.md`, "Block prediction". Roots are independent of each other: one is predicted
+//! In: the last frame, the golden frame and a field. Out: the prediction. Integers throughout, defined by `docs/bitstream.md`,
+//! "Block prediction". Roots are independent of each other: one is predicted
 //! in a small buffer, blended and rounded before the next one.
 
 #[cfg(target_arch = "x86_64")]
@@ -78,8 +79,7 @@ impl BlockCompensator {
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] if the sides of the last frame are no positive multiples of [`ROOT`], if `field` or `out` has another
-    /// size, or if `display` is empty, larger, or not the golden
-    /// frame's.
+    /// size, or if `display` is empty, larger, or not the golden frame's.
     pub fn predict(
         &mut self,
         references: References,

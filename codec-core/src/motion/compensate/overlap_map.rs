@@ -2,7 +2,7 @@
 
 use super::strips::{CELLS, Cells, Pass, ramp};
 use crate::motion::overlap::{Mixture, SQUARE};
-use crate::motion::{BlockField, CELL, Golden, Motion};
+use crate::motion::{BlockField, CELL, Motion};
 
 /// The motion of up to three leaves for each luma sample, and the weights of their predictions, in row order.
 ///
@@ -50,14 +50,10 @@ impl OverlapMap {
 
     /// `S`: luma samples to one of the map, along each side.
     fn with_scale<const S: usize>(field: &BlockField, golden: bool) -> Self {
-        let motion = |row, col| match golden {
-            true => field.motion(row, col),
-            false => Motion { vector: field.vector(row, col), golden: Golden::Unused },
-        };
         let (width, height) = (field.cols() * CELL / S, field.rows() * CELL / S);
         let mut own = Vec::with_capacity(width * height);
         for row in 0..field.rows() {
-            let line = (0..field.cols()).flat_map(|col| std::iter::repeat_n(motion(row, col), CELL / S));
+            let line = (0..field.cols()).flat_map(|col| std::iter::repeat_n(field.motion_with(golden, row, col), CELL / S));
             own.extend(line);
             let first = own.len() - width;
             for _ in 1..CELL / S {

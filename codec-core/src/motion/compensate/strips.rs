@@ -49,8 +49,7 @@ impl Cells {
             let row = inside(row, i, field.rows());
             for j in 0..CELLS + 2 {
                 let col = inside(col, j, field.cols());
-                let golden = if golden { field.golden(row, col) } else { Golden::Unused };
-                let (motion, log2) = (pack(Motion { vector: field.vector(row, col), golden }), field.log2(row, col));
+                let (motion, log2) = (pack(field.motion_with(golden, row, col)), field.log2(row, col));
                 (cells.motion[0][i][j], cells.motion[1][j][i]) = (motion, motion);
                 (cells.log2[0][i][j], cells.log2[1][j][i]) = (log2, log2);
             }

@@ -51,11 +51,11 @@ use wavefront::Wavefront;
 /// How much time a search takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SearchEffort {
-    /// About 3 ms for 640x360 on one AVX2 core.
+    /// Least time.
     Fast,
-    /// About 8 ms.
+    /// About twice as long.
     Medium,
-    /// About 30 ms.
+    /// About five times as long.
     Slow,
 }
 
