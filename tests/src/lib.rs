@@ -49,6 +49,12 @@ pub fn encode(config: EncoderConfig, frames: &[Frame]) -> Vec<Packet> {
         .collect()
 }
 
+/// Bytes of a unit around its payload.
+pub fn framing(unit: &Packet) -> usize {
+    let parsed = codec_core::bitstream::parse_unit(&unit.data, &codec_core::Limits::default()).expect("the encoder's own unit");
+    unit.data.len() - parsed.payload.len()
+}
+
 /// A decoded picture, copied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodedFrame {

@@ -6,7 +6,7 @@ use codec_core::frame::Frame;
 use codec_core::training::entropy::MEAN_OVERHEAD_BYTES;
 use codec_core::{Concealment, Encoder, Error, FrameOptions};
 use ngc_tests::{
-    DecodedFrame, decode, decode_with, decoder, encode, encoder_config, psnr, real_frames, repository, synthetic_frame,
+    DecodedFrame, decode, decode_with, decoder, encode, encoder_config, framing, psnr, real_frames, repository, synthetic_frame,
 };
 
 #[test]
@@ -54,8 +54,7 @@ fn what_lies_beyond_the_display_size_costs_next_to_nothing() {
 fn estimated_and_real_size_agree() {
     let frames = real_frames(&repository("examples/media/flower.mp4"), 320, 192, 40);
     let units = encode(encoder_config(320, 192), &frames);
-    // The framing of units is known beforehand: 10 bytes, and the sequence header of keyframes.
-    let framing: usize = units.iter().map(|u| if u.keyframe { 56 } else { 10 }).sum();
+    let framing: usize = units.iter().map(framing).sum();
     let real: usize = units.iter().map(|u| u.data.len()).sum();
     let estimated = framing as f64 + units.iter().map(|u| u.estimated_bits as f64 / 8.0 + MEAN_OVERHEAD_BYTES).sum::<f64>();
     let ratio = real as f64 / estimated;
