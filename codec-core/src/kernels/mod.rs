@@ -10,6 +10,7 @@ pub mod pack;
 pub mod parallel;
 pub mod sharpen;
 pub(crate) mod simd;
+pub(crate) mod texture;
 pub mod unpack;
 mod upsample;
 

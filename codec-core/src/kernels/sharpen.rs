@@ -3,6 +3,7 @@
 
 use super::check_len;
 use super::simd::{multiversion, whole_to_u32};
+use super::texture::{CELL, Texture};
 use super::upsample::{Component, UpsampledRow};
 use crate::frame::Plane;
 use crate::{Error, Result};
@@ -11,14 +12,12 @@ use crate::{Error, Result};
 const TAPS: usize = 5;
 /// Bands of detail.
 pub const BANDS: usize = 2;
-/// Side of a cell of the map.
-const CELL: usize = 8;
 /// Channels of the map: strengths of the bands, and what is added to each sample of a cell.
 pub const CHANNELS: usize = BANDS + CELL * CELL;
 
-/// out = luma + a * fine(luma) + b * coarse(luma) + texture + c * fine(past - luma) + d * coarse(past - luma), rounded to 8
-/// bits. Here fine(x) is x - blur3(x), and coarse(x) is blur3(x) - blur5(x). The blurs are binomial, 3x3 and 5x5, with the
-/// border repeated.
+/// out = luma + a * fine(luma) + b * coarse(luma) + smooth(texture) + c * fine(past - luma) + d * coarse(past - luma), rounded to 8
+/// bits. Here fine(x) is x - blur3(x), and coarse(x) is blur3(x) - blur5(x). The blurs are binomial, 3x3 and 5x5, and smooth has
+/// [`SMOOTHING`](super::texture::SMOOTHING); all repeat the border.
 ///
 /// `map` is NHWC `[H/8][W/8][66]`: a and b, upsampled bilinearly (pixel centres aligned), and the texture of each cell row by
 /// row, 1 for the range of the samples. With a `past`, `[H/8][W/8][68]`: c and d follow. What is no number counts as 0. Sides
@@ -38,12 +37,13 @@ pub fn sharpen(luma: &Plane, past: Option<&Plane>, map: &[f32], out: &mut Plane)
     let channels = CHANNELS + if past.is_some() { BANDS } else { 0 };
     check_len("map of sharpening", map.len(), rows, cols, channels)?;
     let map = Map { values: map, channels, rows, cols };
+    let mut texture = Texture::new(width, height);
     let mut own = Detail::new(width, height, map.bands(0));
     let mut carried = past.map(|past| (past, Detail::new(width, height, map.bands(CHANNELS))));
     let mut line = vec![0.0; width];
     for row in 0..height {
         to_floats(luma.row(row), &mut line);
-        map.add_texture(row, &mut line);
+        texture.add(row, |row, line| map.texture(row, line), &mut line);
         own.add(row, |row, guide| to_floats(luma.row(row), guide), &mut line);
         if let Some((past, detail)) = &mut carried {
             let difference = |row: usize, guide: &mut [f32]| {
@@ -75,12 +75,12 @@ impl Map<'_> {
         })
     }
 
-    /// Adds the texture of a row of luma.
-    fn add_texture(&self, row: usize, line: &mut [f32]) {
+    /// Texture of a row of luma.
+    fn texture(&self, row: usize, line: &mut [f32]) {
         let (cells, inner) = (&self.values[row / CELL * self.cols * self.channels..], row % CELL);
         for (samples, cell) in line.chunks_exact_mut(CELL).zip(cells.chunks_exact(self.channels)) {
             for (sample, &value) in samples.iter_mut().zip(&cell[BANDS + inner * CELL..][..CELL]) {
-                *sample += number(value);
+                *sample = number(value);
             }
         }
     }
@@ -262,10 +262,15 @@ mod tests {
         plane.data.fill(100);
         let mut map = flat([0.0; BANDS], 4 * 2);
         // Row 1, column 2 of the cell in row 1, column 3.
-        map[(4 + 3) * CHANNELS + BANDS + 8 + 2] = -10.0 / 255.0;
+        map[(4 + 3) * CHANNELS + BANDS + 8 + 2] = -64.0 / 255.0;
         let mut out = Plane::new(32, 16);
         sharpen(&plane, None, &map, &mut out).unwrap();
-        plane.row_mut(9)[26] = 90;
+        for (row, tap) in [-1_i32, 4, 10, 4, -1].into_iter().enumerate() {
+            for (col, other) in [-1, 4, 10, 4, -1].into_iter().enumerate() {
+                // A quarter of the product, halves upwards.
+                plane.row_mut(7 + row)[24 + col] = (100 + (2 - tap * other).div_euclid(4)) as u8;
+            }
+        }
         assert_eq!(out.data, plane.data);
     }
 

@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use crate::Result;
+use crate::kernels::texture::SMOOTHING;
 
 /// A 4:2:0 frame: luma `[N, 1, H, W]` and chroma `[N, 2, H/2, W/2]`, value/255 - 0.5.
 #[derive(Debug)]
@@ -126,9 +127,10 @@ pub fn add_detail(plane: &Tensor, guide: &Tensor, strength: &Tensor) -> Result<T
 }
 
 /// A frame whose luma has its own detail amplified by `strength` `[N, 2, H/8, W/8]`, see [`add_detail`], and `texture`
-/// `[N, 64, H/8, W/8]` added, a sample to a channel.
+/// `[N, 64, H/8, W/8]` added, a sample to a channel, smoothed by [`SMOOTHING`].
 pub fn sharpen(frame: &Planes, strength: &Tensor, texture: &Tensor) -> Result<Planes> {
-    let y = add_detail(&frame.y, &frame.y, strength)?.f_add(&texture.f_pixel_shuffle(8)?)?;
+    let texture = blur(&texture.f_pixel_shuffle(8)?, &SMOOTHING)?;
+    let y = add_detail(&frame.y, &frame.y, strength)?.f_add(&texture)?;
     Ok(Planes { y, uv: frame.uv.shallow_clone() })
 }
 
