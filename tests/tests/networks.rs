@@ -63,7 +63,7 @@ fn fused_sharpening_equals_the_tensors() {
         }
         let wanted = wanted.rounded().unwrap();
         let mut found = Plane::new(192, 128);
-        kernels::sharpen::sharpen(frame.plane(0), (carry > 0).then_some(other.plane(0)), &map, &mut found).unwrap();
+        kernels::sharpen::sharpen(frame.plane(0), (carry > 0).then_some(other.plane(0)), &map, &mut found, 2).unwrap();
         let found: Vec<f32> = found.data.iter().map(|&v| f32::from(v) / 255.0 - 0.5).collect();
         // Single samples round the other way.
         assert!(largest_difference(&wanted.y, &found) < 1.5 / 255.0);

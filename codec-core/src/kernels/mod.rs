@@ -5,6 +5,7 @@
 //! `threads` says how many threads of the current rayon pool may work on a call, the caller included; 1 stays on the
 //! calling thread. Results do not depend on it.
 
+mod detail;
 pub mod flow;
 pub mod pack;
 pub mod parallel;

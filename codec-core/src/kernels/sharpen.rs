@@ -1,17 +1,18 @@
 //! The postfilter's work on the samples: luma is sharpened by a coarse map of strengths, gets texture, and keeps detail that was shown
 //! before.
 
+use std::ops::Range;
+
 use super::check_len;
+pub use super::detail::BANDS;
+use super::detail::Detail;
+use super::parallel::{for_bands, split_rows, take_front};
 use super::simd::{multiversion, whole_to_u32};
 use super::texture::{CELL, Texture};
-use super::upsample::{Component, UpsampledRow};
+use super::upsample::Component;
 use crate::frame::Plane;
 use crate::{Error, Result};
 
-/// Rows that a row depends on.
-const TAPS: usize = 5;
-/// Bands of detail.
-pub const BANDS: usize = 2;
 /// Channels of the map: strengths of the bands, and what is added to each sample of a cell.
 pub const CHANNELS: usize = BANDS + CELL * CELL;
 
@@ -21,14 +22,14 @@ pub const CHANNELS: usize = BANDS + CELL * CELL;
 ///
 /// `map` is NHWC `[H/8][W/8][66]`: a and b, upsampled bilinearly (pixel centres aligned), and the texture of each cell row by
 /// row, 1 for the range of the samples. With a `past`, `[H/8][W/8][68]`: c and d follow. What is no number counts as 0. Sides
-/// are multiples of 8.
+/// are multiples of 8. Up to `threads` threads work on bands of rows; the result does not depend on how many.
 ///
 /// # Errors
 /// [`crate::Error::InvalidConfig`] if `map` or `past` has another size.
 ///
 /// # Panics
 /// If `out` is smaller than `luma`.
-pub fn sharpen(luma: &Plane, past: Option<&Plane>, map: &[f32], out: &mut Plane) -> Result<()> {
+pub fn sharpen(luma: &Plane, past: Option<&Plane>, map: &[f32], out: &mut Plane, threads: usize) -> Result<()> {
     let (width, height) = (luma.width, luma.height);
     if let Some(past) = past.filter(|past| (past.width, past.height) != (width, height)) {
         return Err(Error::InvalidConfig(format!("luma of {width}x{height} and a past of {}x{}", past.width, past.height)));
@@ -37,28 +38,52 @@ pub fn sharpen(luma: &Plane, past: Option<&Plane>, map: &[f32], out: &mut Plane)
     let channels = CHANNELS + if past.is_some() { BANDS } else { 0 };
     check_len("map of sharpening", map.len(), rows, cols, channels)?;
     let map = Map { values: map, channels, rows, cols };
-    let mut texture = Texture::new(width, height);
-    let mut own = Detail::new(width, height, map.bands(0));
-    let mut carried = past.map(|past| (past, Detail::new(width, height, map.bands(CHANNELS))));
-    let mut line = vec![0.0; width];
-    for row in 0..height {
-        to_floats(luma.row(row), &mut line);
-        texture.add(row, |row, line| map.texture(row, line), &mut line);
-        own.add(row, |row, guide| to_floats(luma.row(row), guide), &mut line);
-        if let Some((past, detail)) = &mut carried {
-            let difference = |row: usize, guide: &mut [f32]| {
-                to_floats(luma.row(row), guide);
-                guide.iter_mut().zip(past.row(row)).for_each(|(sample, &past)| *sample = to_float(past) - *sample);
-            };
-            detail.add(row, difference, &mut line);
-        }
-        for (sample, &value) in out.row_mut(row).iter_mut().zip(&line) {
-            *sample = to_byte(value);
-        }
-    }
+    let job = Job { luma, map, own: map.bands(0), past: past.map(|past| (past, map.bands(CHANNELS))) };
+    let mut rest = &mut out.data[..width * height];
+    let bands = split_rows(height, CELL, BANDS_PER_THREAD * threads);
+    for_bands(threads, bands.map(|rows| (take_front(&mut rest, rows.len() * width), rows)), |(out, rows)| job.run(rows, out));
     Ok(())
 }
 
+/// Work is split finer than there are threads, so that none waits long for another.
+const BANDS_PER_THREAD: usize = 2;
+
+/// What all rows have in common.
+struct Job<'a> {
+    luma: &'a Plane,
+    map: Map<'a>,
+    own: [Component; BANDS],
+    /// With the strengths of what is carried on.
+    past: Option<(&'a Plane, [Component; BANDS])>,
+}
+
+impl Job<'_> {
+    /// Makes some rows of the output.
+    fn run(&self, rows: Range<usize>, out: &mut [u8]) {
+        let (luma, width, height) = (self.luma, self.luma.width, self.luma.height);
+        let mut texture = Texture::new(width, height, rows.start);
+        let mut own = Detail::new(width, height, rows.start, &self.own);
+        let mut carried = self.past.as_ref().map(|(past, strengths)| (*past, Detail::new(width, height, rows.start, strengths)));
+        let mut line = vec![0.0; width];
+        for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+            to_floats(luma.row(row), &mut line);
+            texture.add(row, |row, line| self.map.texture(row, line), &mut line);
+            own.add(row, |row, guide| to_floats(luma.row(row), guide), &mut line);
+            if let Some((past, detail)) = &mut carried {
+                let difference = |row: usize, guide: &mut [f32]| {
+                    to_floats(luma.row(row), guide);
+                    guide.iter_mut().zip(past.row(row)).for_each(|(sample, &past)| *sample = to_float(past) - *sample);
+                };
+                detail.add(row, difference, &mut line);
+            }
+            for (sample, &value) in out.iter_mut().zip(&line) {
+                *sample = to_byte(value);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Map<'a> {
     values: &'a [f32],
     channels: usize,
@@ -116,82 +141,6 @@ fn number(value: f32) -> f32 {
     if value.is_nan() { 0.0 } else { value }
 }
 
-/// Bands of a guide times their strengths, row after row.
-struct Detail {
-    width: usize,
-    height: usize,
-    strengths: [Component; BANDS],
-    weights: [UpsampledRow; BANDS],
-    /// The last rows of the guide, row r at r modulo [`TAPS`].
-    ring: Vec<f32>,
-    sums: [Vec<f32>; BANDS],
-    /// Rows of the guide that have been read.
-    read: usize,
-}
-
-impl Detail {
-    fn new(width: usize, height: usize, strengths: [Component; BANDS]) -> Self {
-        Self {
-            width,
-            height,
-            strengths,
-            weights: [(); BANDS].map(|()| UpsampledRow::new(width)),
-            ring: vec![0.0; TAPS * width],
-            sums: [(); BANDS].map(|()| vec![0.0; width + TAPS - 1]),
-            read: 0,
-        }
-    }
-
-    /// Adds the next row to `line`. `guide` writes a row; it is asked for each once, in order.
-    fn add(&mut self, row: usize, mut guide: impl FnMut(usize, &mut [f32]), line: &mut [f32]) {
-        let (width, height) = (self.width, self.height);
-        let end = (row + TAPS / 2 + 1).min(height);
-        for source in self.read..end {
-            guide(source, &mut self.ring[source % TAPS * width..][..width]);
-        }
-        self.read = end;
-        for (weight, strength) in self.weights.iter_mut().zip(&self.strengths) {
-            weight.sample(strength, row);
-        }
-        let around = |offset: usize| {
-            let row = (row + offset).saturating_sub(TAPS / 2).min(height - 1);
-            &self.ring[row % TAPS * width..][..width]
-        };
-        let weights = self.weights.each_ref().map(UpsampledRow::values);
-        add_bands([0, 1, 2, 3, 4].map(around), weights, &mut self.sums, line);
-    }
-}
-
-multiversion! {
-    fn add_bands(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) = amplify
-}
-
-/// `sums` have room for the line and two more at each end.
-#[inline(always)]
-fn amplify(lines: [&[f32]; TAPS], weights: [&[f32]; BANDS], sums: &mut [Vec<f32>; BANDS], out: &mut [f32]) {
-    let width = out.len();
-    let [a, b, c, d, e] = lines.map(|line| &line[..width]);
-    let [narrow, wide] = sums;
-    let (inner3, inner5) = (&mut narrow[2..][..width], &mut wide[2..][..width]);
-    for i in 0..width {
-        inner3[i] = (b[i] + d[i]) + 2.0 * c[i];
-        inner5[i] = (a[i] + e[i]) + 4.0 * (b[i] + d[i]) + 6.0 * c[i];
-    }
-    for sums in [&mut *narrow, &mut *wide] {
-        let (first, last) = (sums[2], sums[width + 1]);
-        sums[..2].fill(first);
-        sums[width + 2..].fill(last);
-    }
-    let [na, nb, nc] = [1, 2, 3].map(|k| &narrow[k..][..width]);
-    let [wa, wb, wc, wd, we] = [0, 1, 2, 3, 4].map(|k| &wide[k..][..width]);
-    let [fine, coarse] = weights.map(|w| &w[..width]);
-    for i in 0..width {
-        let blur3 = ((na[i] + nc[i]) + 2.0 * nb[i]) * (1.0 / 16.0);
-        let blur5 = ((wa[i] + we[i]) + 4.0 * (wb[i] + wd[i]) + 6.0 * wc[i]) * (1.0 / 256.0);
-        out[i] += fine[i] * (c[i] - blur3) + coarse[i] * (blur3 - blur5);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::pack::tests::noise_frame;
@@ -226,7 +175,10 @@ mod tests {
         let plane = frame.plane(0);
         let mut out = Plane::new(64, 32);
         for strength in [[0.0, 0.0], [0.5, 1.0], [3.0, 0.0], [0.0, 3.0], [-1.0, -1.0]] {
-            sharpen(plane, None, &flat(strength, 8 * 4), &mut out).unwrap();
+            sharpen(plane, None, &flat(strength, 8 * 4), &mut out, 1).unwrap();
+            let mut on_threads = Plane::new(64, 32);
+            sharpen(plane, None, &flat(strength, 8 * 4), &mut on_threads, 3).unwrap();
+            assert_eq!(on_threads.data, out.data);
             for row in 0..32 {
                 for col in 0..64 {
                     let (found, wanted) = (out.row(row)[col], expected(plane, strength, row, col));
@@ -234,7 +186,7 @@ mod tests {
                 }
             }
         }
-        sharpen(plane, None, &[f32::NAN; CHANNELS * 8 * 4], &mut out).unwrap();
+        sharpen(plane, None, &[f32::NAN; CHANNELS * 8 * 4], &mut out, 1).unwrap();
         assert_eq!(out.data, plane.data);
     }
 
@@ -245,7 +197,7 @@ mod tests {
         let mut map = flat([0.0; BANDS], 8 * 8);
         map[0] = 2.0;
         let mut out = Plane::new(64, 64);
-        sharpen(plane, None, &map, &mut out).unwrap();
+        sharpen(plane, None, &map, &mut out, 1).unwrap();
         // A strength fades out over the cell beside its own.
         let changed = |rows: std::ops::Range<usize>, cols: std::ops::Range<usize>| {
             rows.flat_map(|row| cols.clone().map(move |col| (row, col)))
@@ -264,7 +216,7 @@ mod tests {
         // Row 1, column 2 of the cell in row 1, column 3.
         map[(4 + 3) * CHANNELS + BANDS + 8 + 2] = -64.0 / 255.0;
         let mut out = Plane::new(32, 16);
-        sharpen(&plane, None, &map, &mut out).unwrap();
+        sharpen(&plane, None, &map, &mut out, 1).unwrap();
         for (row, tap) in [-1_i32, 4, 10, 4, -1].into_iter().enumerate() {
             for (col, other) in [-1, 4, 10, 4, -1].into_iter().enumerate() {
                 // A quarter of the product, halves upwards.
@@ -287,7 +239,7 @@ mod tests {
         let mut show = |carry: [f32; BANDS]| {
             let mut map = vec![0.0; (CHANNELS + BANDS) * 64];
             map.chunks_exact_mut(CHANNELS + BANDS).for_each(|cell| cell[CHANNELS..].copy_from_slice(&carry));
-            sharpen(&plane, Some(&past), &map, &mut out).unwrap();
+            sharpen(&plane, Some(&past), &map, &mut out, 1).unwrap();
             out.row(30)[17..24].to_vec()
         };
         // What is flat is no detail. Of the line, 3x3 leaves 16, 32, 16, and 5x5 leaves 4, 16, 24, 16, 4.
@@ -295,13 +247,13 @@ mod tests {
         assert_eq!(show([0.0, 0.5]), [100, 98, 100, 104, 100, 98, 100]);
         assert_eq!(show([f32::NAN; BANDS]), [100; 7]);
         let small = Plane::new(64, 32);
-        assert!(sharpen(&plane, Some(&small), &[0.0; (CHANNELS + BANDS) * 64], &mut out).is_err());
+        assert!(sharpen(&plane, Some(&small), &[0.0; (CHANNELS + BANDS) * 64], &mut out, 1).is_err());
     }
 
     #[test]
     fn another_number_of_strengths_is_refused() {
         let plane = Plane::new(64, 64);
-        let result = sharpen(&plane, None, &[0.0; 64], &mut plane.clone());
+        let result = sharpen(&plane, None, &[0.0; 64], &mut plane.clone(), 1);
         assert!(matches!(result, Err(Error::InvalidConfig(m)) if m.contains("64 values")));
     }
 }

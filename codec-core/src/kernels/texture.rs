@@ -19,13 +19,15 @@ pub(super) struct Texture {
     /// A row of the map with two more samples at each end.
     line: Vec<f32>,
     width: usize,
-    /// Rows of the map that have been read.
+    /// The next row of the map to be read.
     read: usize,
 }
 
 impl Texture {
-    pub fn new(width: usize, height: usize) -> Self {
-        Self { height, ring: vec![0.0; TAPS * width], line: vec![0.0; width + TAPS - 1], width, read: 0 }
+    /// Of a plane of the given size, from row `first` on.
+    pub fn new(width: usize, height: usize, first: usize) -> Self {
+        let read = first.saturating_sub(TAPS / 2);
+        Self { height, ring: vec![0.0; TAPS * width], line: vec![0.0; width + TAPS - 1], width, read }
     }
 
     /// Adds the next row to `out`. `source` writes a row of the map; it is asked for each once, in order.
@@ -71,7 +73,7 @@ mod tests {
     /// Texture of a map that is `value` at each sample.
     fn smoothed(value: impl Fn(usize, usize) -> f32) -> Vec<f32> {
         let (width, height) = (24, 16);
-        let mut texture = Texture::new(width, height);
+        let mut texture = Texture::new(width, height, 0);
         let mut out = vec![0.0; width * height];
         for (row, line) in out.chunks_exact_mut(width).enumerate() {
             texture.add(row, |row, line| line.iter_mut().enumerate().for_each(|(col, v)| *v = value(row, col)), line);

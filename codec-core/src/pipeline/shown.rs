@@ -45,7 +45,7 @@ impl Shown {
             for chroma in [1, 2] {
                 self.frame.plane_mut(chroma).clone_from(decoded.plane(chroma));
             }
-            sharpen(decoded.plane(0), past.map(|past| past.plane(0)), &self.map, self.frame.plane_mut(0))
+            sharpen(decoded.plane(0), past.map(|past| past.plane(0)), &self.map, self.frame.plane_mut(0), threads)
         })?;
         self.number = number;
         Ok(())
