@@ -77,7 +77,7 @@ fn quality_holds_over_600_frames_after_one_keyframe() {
     let real = looped(&real_frames(&repository("examples/media/flower.mp4"), 256, 128, 51), 600);
     let synthetic = looped(&(0..51).map(|i| synthetic_frame(256, 128, i)).collect::<Vec<_>>(), 600);
     for (name, frames) in [("real", real), ("synthetic", synthetic)] {
-        let config = codec_core::EncoderConfig { key_int_max: 0, detail: 1.0, ..encoder_config(256, 128) };
+        let config = codec_core::EncoderConfig { key_int_max: 0, detail: Some(1.0), ..encoder_config(256, 128) };
         let units = encode(config, &frames);
         assert_eq!(units.iter().filter(|u| u.keyframe).count(), 1);
         for postfilter in [false, true] {
@@ -115,7 +115,8 @@ fn contrast(frame: &Frame) -> f64 {
 #[test]
 fn detail_is_shown_at_the_same_rate_and_never_predicted_from() {
     let frames = real_frames(&repository("examples/media/flower.mp4"), 320, 192, 8);
-    let stream = |detail| encode(codec_core::EncoderConfig { detail, quality: 40, ..encoder_config(320, 192) }, &frames);
+    let stream =
+        |detail| encode(codec_core::EncoderConfig { detail: Some(detail), quality: 40, ..encoder_config(320, 192) }, &frames);
     let streams = [0.0, 0.5, 1.0].map(stream);
     for detailed in &streams[1..] {
         assert_eq!(detailed[0].data.len(), streams[0][0].data.len() + 3, "the sequence header says so");
@@ -136,7 +137,7 @@ fn detail_is_shown_at_the_same_rate_and_never_predicted_from() {
 #[test]
 fn a_decoder_can_leave_out_the_postfilter_of_any_frame() {
     let frames = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 4);
-    let stream = |detail| encode(codec_core::EncoderConfig { detail, ..encoder_config(192, 128) }, &frames);
+    let stream = |detail| encode(codec_core::EncoderConfig { detail: Some(detail), ..encoder_config(192, 128) }, &frames);
     let units = stream(1.0);
     let [detailed, faithful] = [&units, &stream(0.0)].map(|units| decode(1, units.iter().map(|u| u.data.as_slice())));
     let mut decoder = decoder(1);
@@ -159,7 +160,7 @@ fn nearer(frame: &Frame, one: &Frame, other: &Frame) -> bool {
 #[test]
 fn stand_ins_and_frames_after_skipped_ones_have_their_detail() {
     let frames = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 4);
-    let stream = |detail| encode(codec_core::EncoderConfig { detail, ..encoder_config(192, 128) }, &frames);
+    let stream = |detail| encode(codec_core::EncoderConfig { detail: Some(detail), ..encoder_config(192, 128) }, &frames);
     let units = stream(1.0);
     let [whole, faithful] = [&units, &stream(0.0)].map(|units| decode(1, units.iter().map(|u| u.data.as_slice())));
     let mut decoder = decoder(1);

@@ -162,7 +162,7 @@ fn detail_is_what_the_tensors_make_of_it() {
     tch::set_num_threads(1);
     let frames = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 6);
     let (units, references) =
-        encode_with_references(codec_core::EncoderConfig { detail: 1.0, quality: 40, ..encoder_config(192, 128) }, &frames);
+        encode_with_references(codec_core::EncoderConfig { detail: Some(1.0), quality: 40, ..encoder_config(192, 128) }, &frames);
     let decoded = decode(1, units.iter().map(|unit| unit.data.as_slice()));
     let model = Model::load(&ModelSource::Embedded).unwrap();
     let networks = load_networks(&model, Device::Cpu, Precision::Simulated).unwrap();

@@ -26,9 +26,9 @@ pub struct BenchArgs {
     frames: usize,
     #[arg(long, default_value_t = 32)]
     quality: u8,
-    /// Detail, 0 to 1, where the model has such.
-    #[arg(long, default_value_t = 0.0)]
-    detail: f32,
+    /// Strength of the postfilter, 0 to 1; by default what the model recommends.
+    #[arg(long)]
+    detail: Option<f32>,
     #[arg(long, default_value = "auto")]
     device: DeviceSpec,
     /// Model file; the built-in model by default.

@@ -79,6 +79,9 @@ pub struct ModelConfig {
     pub random_shift: bool,
     /// Quality steps by which I-frames are better than the P-frames that follow.
     pub intra_quality_offset: u8,
+    /// Strength of the postfilter that encoders ask for unless they are told otherwise, in 255ths; 0 in models that do not say.
+    #[serde(default)]
+    pub default_detail: u8,
 }
 
 /// Least and most strength of the postfilter: -1 takes a band of detail out, 0 leaves it as it is.
@@ -144,6 +147,7 @@ impl ModelConfig {
             postfilter: None,
             random_shift: true,
             intra_quality_offset: 6,
+            default_detail: 0,
         }
     }
 
@@ -184,6 +188,7 @@ impl ModelConfig {
             postfilter: None,
             random_shift: true,
             intra_quality_offset: 6,
+            default_detail: 0,
         }
     }
 
@@ -237,6 +242,9 @@ impl ModelConfig {
             return Err(Error::ModelMismatch(
                 "postfilter.recurrent must be false: the paper profile has no motion in blocks".into(),
             ));
+        }
+        if self.default_detail > 0 && self.postfilter.is_none() {
+            return Err(Error::ModelMismatch(format!("default_detail is {}, but there is no postfilter", self.default_detail)));
         }
         if self.intra_entropy.temporal {
             return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));

@@ -35,9 +35,9 @@ pub struct EncoderConfig {
     pub quality: u8,
     /// What rate control holds.
     pub rate: RateMode,
-    /// From the faithful picture (0) to the model's most detailed (1): its postfilter's strength, and its detailed synthesis
-    /// transforms if it has such.
-    pub detail: f32,
+    /// Strength of the postfilter that the stream asks for, from the picture with the smallest error (0) to the most detailed one
+    /// (1); `None`: what the model recommends.
+    pub detail: Option<f32>,
     /// How much time to take for a frame.
     pub speed: Speed,
     /// Make the first frame of a new scene a keyframe.
@@ -64,7 +64,7 @@ impl EncoderConfig {
             video,
             quality: 32,
             rate: RateMode::Quality,
-            detail: 0.0,
+            detail: None,
             speed: Speed::Medium,
             scene_cut: true,
             max_memory: None,
@@ -108,8 +108,8 @@ impl EncoderConfig {
     pub(super) fn validate(&self) -> Result<()> {
         check_quality(self.quality)?;
         self.rate.validate()?;
-        if !(0.0..=1.0).contains(&self.detail) {
-            return Err(Error::InvalidConfig(format!("the detail is {}, it must be in 0..=1", self.detail)));
+        if let Some(detail) = self.detail.filter(|detail| !(0.0..=1.0).contains(detail)) {
+            return Err(Error::InvalidConfig(format!("the detail is {detail}, it must be in 0..=1")));
         }
         check_video(&self.video, self.max_memory)
     }

@@ -66,7 +66,7 @@ impl Encoder {
         let threads = threads::count(config.threads);
         let model = Model::load(&config.model)?;
         let mut engine = engine::open(&model, &config.device, threads)?;
-        let detail = (config.detail * 255.0).round() as u8;
+        let detail = config.detail.map_or(model.config.default_detail, |detail| (detail * 255.0).round() as u8);
         engine.set_detail(detail)?;
         let display = config.video.display_size();
         let (width, height) = coded_size(display.0, display.1);

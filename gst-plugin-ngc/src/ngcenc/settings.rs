@@ -12,6 +12,8 @@ const DEFAULT_KEY_INT_MAX: u32 = 250;
 const DEFAULT_KEY_INT_MIN: u32 = 12;
 const DEFAULT_BITRATE: u32 = 500;
 const DEFAULT_BUFFER: u32 = 1000;
+/// Detail as the model recommends it.
+const MODELS_DETAIL: f64 = -1.0;
 /// In kbit/s; the product with 1000 still is exact in every type used.
 const MAX_BITRATE: u32 = 10_000_000;
 
@@ -43,7 +45,7 @@ impl Default for Settings {
             key_int_max: DEFAULT_KEY_INT_MAX,
             key_int_min: DEFAULT_KEY_INT_MIN,
             scene_cut: true,
-            detail: 0.0,
+            detail: MODELS_DETAIL,
             speed_preset: SpeedPreset::default(),
             max_memory: 0,
             common: CommonSettings::default(),
@@ -108,9 +110,10 @@ impl Settings {
                 .build(),
             glib::ParamSpecDouble::builder("detail")
                 .nick("Detail")
-                .blurb("Strength of the postfilter that the stream asks for: 0 (smallest error) to 1 (texture about as strong as in the original), at the same bitrate")
-                .minimum(0.0)
+                .blurb("Strength of the postfilter that the stream asks for: 0 (smallest error) to 1 (texture about as strong as in the original), at the same bitrate; -1 = what the model recommends")
+                .minimum(MODELS_DETAIL)
                 .maximum(1.0)
+                .default_value(MODELS_DETAIL)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder_with_default("speed-preset", SpeedPreset::default())
@@ -192,7 +195,7 @@ impl Settings {
             video,
             quality: self.quality as u8,
             rate: self.rate(),
-            detail: self.detail as f32,
+            detail: (self.detail >= 0.0).then_some(self.detail as f32),
             speed: match self.speed_preset {
                 SpeedPreset::Fast => Speed::Fast,
                 SpeedPreset::Medium => Speed::Medium,
@@ -247,7 +250,7 @@ mod tests {
             ("model-file", Some("/a/model").to_value()),
         ]);
         assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (40, 77, 5, false));
-        assert_eq!((config.detail, config.max_memory, config.threads), (0.5, Some(3 << 20), 2));
+        assert_eq!((config.detail, config.max_memory, config.threads), (Some(0.5), Some(3 << 20), 2));
         assert!(matches!(config.speed, Speed::Slow) && matches!(config.rate, RateMode::Quality));
         assert!(matches!(config.device, DeviceSpec::Cuda(1)));
         assert!(matches!(&config.model, ModelSource::File(path) if path.to_str() == Some("/a/model")));
@@ -257,7 +260,7 @@ mod tests {
     fn unset_properties_mean_the_documented_defaults() {
         let config = config(&[]);
         assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (32, 250, 12, true));
-        assert_eq!((config.detail, config.max_memory, config.threads), (0.0, None, 0));
+        assert_eq!((config.detail, config.max_memory, config.threads), (None, None, 0));
         assert!(matches!(config.speed, Speed::Medium) && matches!(config.model, ModelSource::Embedded));
         let fast = [("speed-preset", SpeedPreset::Fast.to_value()), ("model-file", Some("").to_value())];
         let config = settings(&fast).encoder_config(VideoInfo::default()).unwrap();

@@ -216,9 +216,20 @@ struct ExportArgs {
     /// Quality steps by which I-frames are better than the P-frames after them; by default as in the checkpoint.
     #[arg(long, value_parser = clap::value_parser!(u8).range(..=63))]
     intra_offset: Option<u8>,
+    /// Strength of the postfilter that encoders ask for by default, 0 to 1; by default as in the checkpoint.
+    #[arg(long, value_parser = detail)]
+    detail: Option<u8>,
     /// A line for the file's metadata, such as the data's licences.
     #[arg(long, default_value = "")]
     notes: String,
+}
+
+/// A strength from 0 to 1, in 255ths.
+fn detail(text: &str) -> Result<u8, String> {
+    match text.parse::<f32>() {
+        Ok(detail) if (0.0..=1.0).contains(&detail) => Ok((detail * 255.0).round() as u8),
+        _ => Err("a number from 0 to 1 is needed".into()),
+    }
 }
 
 impl Cli {
@@ -242,6 +253,7 @@ impl Cli {
                 let mut checkpoint = load_start(&args.checkpoint)?;
                 let model = &mut checkpoint.progress.model;
                 model.intra_quality_offset = args.intra_offset.unwrap_or(model.intra_quality_offset);
+                model.default_detail = args.detail.unwrap_or(model.default_detail);
                 if args.recalibrate {
                     checkpoint.progress.fractions.clear();
                 }

@@ -11,7 +11,7 @@ use super::{Clip, Coded};
 /// How to encode.
 pub struct Settings {
     pub quality: u8,
-    pub detail: f32,
+    pub detail: Option<f32>,
     pub threads: usize,
     pub device: DeviceSpec,
 }

@@ -40,8 +40,8 @@ pub struct EvalArgs {
     /// Model files to compare; the built-in model by default.
     #[arg(long)]
     model: Vec<PathBuf>,
-    /// Synthesised detail, 0 to 1; several values are compared with each other.
-    #[arg(long, value_delimiter = ',', default_value = "0")]
+    /// Strength of the postfilter, 0 to 1; several values are compared with each other. By default what the model recommends.
+    #[arg(long, value_delimiter = ',')]
     detail: Vec<f32>,
     #[arg(long, default_value = "cpu")]
     device: DeviceSpec,
@@ -146,7 +146,7 @@ fn available(anchor: Anchor) -> bool {
 struct Contestant {
     name: String,
     source: ModelSource,
-    detail: f32,
+    detail: Option<f32>,
 }
 
 fn models(files: &[PathBuf], details: &[f32]) -> Vec<Contestant> {
@@ -157,9 +157,12 @@ fn models(files: &[PathBuf], details: &[f32]) -> Vec<Contestant> {
     }
     let mut out = Vec::new();
     for (name, source) in models {
+        if details.is_empty() {
+            out.push(Contestant { name: name.clone(), source: source.clone(), detail: None });
+        }
         for &detail in details {
             let name = if details.len() > 1 { format!("{name} detail {detail}") } else { name.clone() };
-            out.push(Contestant { name, source: source.clone(), detail });
+            out.push(Contestant { name, source: source.clone(), detail: Some(detail) });
         }
     }
     out
