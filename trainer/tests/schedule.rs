@@ -134,7 +134,13 @@ fn code(path: &Path, detail: f32) -> (Vec<Vec<u8>>, Vec<Frame>, Vec<Frame>) {
     let model = ModelSource::File(path.to_owned());
     let video = VideoInfo { width: 96, height: 80, ..VideoInfo::default() };
     let device = DeviceSpec::Cpu;
-    let config = EncoderConfig { detail, model: model.clone(), device: device.clone(), threads: 1, ..EncoderConfig::new(video) };
+    let config = EncoderConfig {
+        detail: Some(detail),
+        model: model.clone(),
+        device: device.clone(),
+        threads: 1,
+        ..EncoderConfig::new(video)
+    };
     let mut encoder = Encoder::new(config).unwrap();
     let mut decoder = Decoder::new(DecoderConfig { model, device, threads: 1, ..DecoderConfig::default() }).unwrap();
     let (mut units, mut shown, mut reconstructions) = (Vec::new(), Vec::new(), Vec::new());
@@ -164,7 +170,7 @@ fn a_postfilter_is_shown_and_never_predicted_from(path: &Path) {
 
 fn detail_needs_a_postfilter(path: &Path) {
     let video = VideoInfo { width: 96, height: 80, ..VideoInfo::default() };
-    let config = EncoderConfig { detail: 1.0, model: ModelSource::File(path.to_owned()), ..EncoderConfig::new(video) };
+    let config = EncoderConfig { detail: Some(1.0), model: ModelSource::File(path.to_owned()), ..EncoderConfig::new(video) };
     let error = Encoder::new(config).err().expect("a model without a postfilter").to_string();
     assert!(error.contains("postfilter"), "{error}");
 }
