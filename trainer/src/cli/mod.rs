@@ -196,6 +196,9 @@ fn parse_size(text: &str) -> Result<u64, String> {
 struct SlimArgs {
     #[arg(long)]
     checkpoint: PathBuf,
+    /// Checkpoint of a run of stage `postfilter` whose filter it gets.
+    #[arg(long)]
+    postfilter: Option<PathBuf>,
     #[arg(long)]
     out: PathBuf,
 }
@@ -246,6 +249,9 @@ impl Cli {
             Command::CheckDevice(args) => train::check_device(&args),
             Command::Slim(args) => {
                 let mut checkpoint = Checkpoint::load(&args.checkpoint)?;
+                if let Some(path) = &args.postfilter {
+                    checkpoint.take_postfilter(&Checkpoint::load(path)?).with_context(|| path.display().to_string())?;
+                }
                 checkpoint.drop_optimiser();
                 checkpoint.save(&args.out)
             }

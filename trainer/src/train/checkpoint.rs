@@ -81,6 +81,28 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Takes the postfilter of another run, in place of its own if it has one: such a run may go on beside another stage, as nothing is
+    /// predicted from what the filter shows.
+    ///
+    /// # Errors
+    /// If the other run has no postfilter, or its parameters do not fit its configuration.
+    pub fn take_postfilter(&mut self, from: &Self) -> Result<()> {
+        let Some(config) = from.progress.model.postfilter.clone() else { bail!("the other checkpoint has no postfilter") };
+        if self.progress.model.postfilter.is_some() {
+            self.forget(Network::Postfilter, &self.progress.model.clone())?;
+        }
+        let mut params = from.raw_params();
+        Networks::load(&mut params, &from.progress.model, Device::Cpu)?;
+        let belongs = |name: &str| params.role(name).is_some_and(|role| role.network == Network::Postfilter);
+        let parts = from.tensors.iter().filter(|(key, _)| key.split_once('/').is_some_and(|(_, name)| belongs(name)));
+        self.tensors.extend(parts.map(|(key, tensor)| (key.clone(), tensor.shallow_clone())));
+        self.progress.model.postfilter = Some(config);
+        // Calibrated for the layers that go.
+        self.progress.fractions.clear();
+        self.progress.earlier_seconds += from.progress.seconds;
+        Ok(())
+    }
+
     /// Makes the residual branch start from the I-branch.
     ///
     /// # Errors
@@ -168,5 +190,45 @@ impl Checkpoint {
             })
             .collect::<Result<_>>()?;
         Ok(Self { progress, tensors })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use codec_core::training::nn::PostfilterConfig;
+
+    use super::*;
+    use crate::train::starting_point;
+
+    fn start(seed: i64, postfilter: Option<PostfilterConfig>) -> Checkpoint {
+        let _generator = crate::testing::seeded(seed);
+        let model = ModelConfig { postfilter, ..ModelConfig::rt_with(8, 4) };
+        let mut params = ParamStore::new();
+        Networks::init(&mut params, &model, Device::Cpu).unwrap();
+        starting_point(model, &params)
+    }
+
+    #[test]
+    fn a_postfilter_is_taken_from_another_run() {
+        let small = PostfilterConfig { width: 8, blocks: 1, recurrent: true };
+        let mut other = start(2, Some(small.clone()));
+        other.progress.seconds = 60.0;
+        other.tensors.insert("ema/postfilter.input.weight".into(), other.tensors["param/postfilter.input.weight"].copy() * 0.5);
+        for own in [None, Some(PostfilterConfig { blocks: 2, ..small.clone() })] {
+            let before = start(1, own);
+            let mut joined = start(1, before.progress.model.postfilter.clone());
+            joined.take_postfilter(&other).unwrap();
+            assert_eq!((joined.progress.model.postfilter.as_ref(), joined.progress.total_seconds()), (Some(&small), 60.0));
+            let of_filter = |name: &String| name.contains("/postfilter.");
+            let names =
+                |c: &Checkpoint, filter: bool| c.tensors.keys().filter(|k| of_filter(k) == filter).cloned().collect::<Vec<_>>();
+            assert_eq!((names(&joined, true), names(&joined, false)), (names(&other, true), names(&before, false)));
+            for (name, tensor) in &joined.tensors {
+                let source = if of_filter(name) { &other } else { &before };
+                assert!(tensor.equal(&source.tensors[name]), "{name}");
+            }
+        }
+        let error = start(1, None).take_postfilter(&start(2, None)).unwrap_err();
+        assert!(error.to_string().contains("no postfilter"), "{error}");
     }
 }
