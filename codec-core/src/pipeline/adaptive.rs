@@ -12,8 +12,8 @@ const BLOCK: usize = 8;
 const FLOOR: f32 = 1.0;
 /// The largest change, in steps of a map.
 const LARGEST: f32 = 3.0;
-/// A cell keeps its value while what it should have is at most so many steps away.
-const INERTIA: f32 = 0.75;
+/// Between keyframes, which code the whole map anyway, a cell keeps its value while what it should have is at most so many steps away.
+const INERTIA: f32 = 1.0;
 
 /// Makes the map of each frame of a stream.
 #[derive(Clone, Debug, Default)]
@@ -38,14 +38,21 @@ impl AdaptiveQuality {
         self.strength = strength;
     }
 
-    /// The map of a frame of coded size, of which `display` is seen, added to the `wanted` one.
-    pub fn add_to(&mut self, wanted: Option<QualityMap>, luma: &Plane, display: (usize, usize)) -> Option<QualityMap> {
+    /// The map of a frame of coded size, of which `display` is seen, added to the `wanted` one. `keyframe`: nothing is to be gained by keeping to
+    /// the last map.
+    pub fn add_to(
+        &mut self,
+        wanted: Option<QualityMap>,
+        luma: &Plane,
+        display: (usize, usize),
+        keyframe: bool,
+    ) -> Option<QualityMap> {
         if self.strength == 0.0 {
             return wanted;
         }
         let map = wanted.unwrap_or_else(|| QualityMap::zero(display.0 as u32, display.1 as u32));
         let seen = [display.1, display.0].map(|length| length.div_ceil(QualityMap::CELL));
-        self.update(luma, (seen[0], seen[1]), display);
+        self.update(luma, (seen[0], seen[1]), display, if keyframe { 0.0 } else { INERTIA });
         let cols = map.size().1;
         // What nobody sees goes on as its neighbour, so that it costs nothing.
         let value = |cell: usize| self.values[(cell / cols).min(seen[0] - 1) * seen[1] + (cell % cols).min(seen[1] - 1)];
@@ -54,7 +61,7 @@ impl AdaptiveQuality {
     }
 
     /// Values of all cells that are seen.
-    fn update(&mut self, luma: &Plane, (rows, cols): (usize, usize), display: (usize, usize)) {
+    fn update(&mut self, luma: &Plane, (rows, cols): (usize, usize), display: (usize, usize), inertia: f32) {
         let cells = (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
         self.activity.clear();
         self.activity.extend(cells.map(|(row, col)| (activity(luma, row, col, display) + FLOOR).log2()));
@@ -64,7 +71,7 @@ impl AdaptiveQuality {
         }
         for (value, activity) in self.values.iter_mut().zip(&self.activity) {
             let target = (self.strength * (activity - mean) / QualityMap::STEP as f32).clamp(-LARGEST, LARGEST);
-            if (target - *value).abs() > INERTIA {
+            if (target - *value).abs() > inertia {
                 *value = target.round();
             }
         }
@@ -115,7 +122,11 @@ mod tests {
     }
 
     fn values(adaptive: &mut AdaptiveQuality, plane: &Plane) -> Vec<i8> {
-        adaptive.add_to(None, plane, (128, 64)).map_or(vec![0; 8], |map| map.values().to_vec())
+        frame(adaptive, plane, true)
+    }
+
+    fn frame(adaptive: &mut AdaptiveQuality, plane: &Plane, keyframe: bool) -> Vec<i8> {
+        adaptive.add_to(None, plane, (128, 64), keyframe).map_or(vec![0; 8], |map| map.values().to_vec())
     }
 
     #[test]
@@ -138,31 +149,32 @@ mod tests {
     fn small_changes_leave_the_map_as_it_is() {
         let mut adaptive = AdaptiveQuality::new(1.5);
         let map = values(&mut adaptive, &picture(40));
-        // Half a doubling more and less.
-        for contrast in [48, 33, 40] {
-            assert_eq!(values(&mut adaptive, &picture(contrast)), map, "{contrast}");
+        // A doubling more and two less.
+        for contrast in [56, 20, 40] {
+            assert_eq!(frame(&mut adaptive, &picture(contrast), false), map, "{contrast}");
         }
-        // Far less, and slowly all the way back.
-        assert_ne!(values(&mut adaptive, &picture(4)), map);
-        for contrast in 4..=40 {
-            values(&mut adaptive, &picture(contrast));
+        // Far less, and slowly all the way back; at the next keyframe it is right again.
+        assert_ne!(frame(&mut adaptive, &picture(2), false), map);
+        for contrast in 2..=40 {
+            frame(&mut adaptive, &picture(contrast), false);
         }
-        let settled = values(&mut adaptive, &picture(40));
+        let settled = frame(&mut adaptive, &picture(40), false);
         assert!(settled.iter().zip(&map).all(|(a, b)| (a - b).abs() <= 1), "{settled:?}");
+        assert_eq!(frame(&mut adaptive, &picture(40), true), map);
     }
 
     #[test]
     fn a_wanted_map_counts_on_top() {
         let wanted = QualityMap::new(128, 64, vec![-15, 0, 0, 5, 0, 0, 15, 0]).unwrap();
-        let sum = AdaptiveQuality::new(1.5).add_to(Some(wanted.clone()), &picture(40), (128, 64)).unwrap();
+        let sum = AdaptiveQuality::new(1.5).add_to(Some(wanted.clone()), &picture(40), (128, 64), false).unwrap();
         assert_eq!(sum.values(), [-15, -2, 2, 7, -2, -2, 15, 2]);
-        let same = AdaptiveQuality::new(0.0).add_to(Some(wanted.clone()), &picture(40), (128, 64));
+        let same = AdaptiveQuality::new(0.0).add_to(Some(wanted.clone()), &picture(40), (128, 64), false);
         assert_eq!(same, Some(wanted));
     }
 
     #[test]
     fn what_nobody_sees_is_like_its_neighbour() {
-        let map = AdaptiveQuality::new(1.5).add_to(None, &picture(40), (90, 20)).unwrap();
+        let map = AdaptiveQuality::new(1.5).add_to(None, &picture(40), (90, 20), true).unwrap();
         assert_eq!(map.values()[..4], map.values()[4..]);
         assert_eq!(map.values()[2], map.values()[3]);
     }

@@ -133,14 +133,15 @@ impl Encoder {
         }
         pad_into(frame, &mut self.current)?;
         let since = self.since_keyframe.take();
-        let map = self.maps.plan(options.quality_map, self.current.plane(0), video.display_size())?;
         let wanted = options.force_keyframe || since.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
         let found = if wanted { None } else { self.look_ahead(since) };
         let keyframe = found.is_none();
         self.symbols.writer = SymbolWriter::new();
         let (quality, bound) = self.plan(keyframe, options.time);
+        let display = self.sequence.video.display_size();
+        let map = self.maps.plan(options.quality_map, self.current.plane(0), display, keyframe)?;
         if keyframe {
-            self.maps.reset(self.sequence.video.display_size());
+            self.maps.reset(display);
         }
         let map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
         let quality = FrameQuality { index: quality, map };

@@ -44,7 +44,13 @@ impl MapEncoder {
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] if the given one has another size, or if the profile has no maps.
-    pub fn plan(&mut self, given: Option<QualityMap>, luma: &Plane, display: (usize, usize)) -> Result<Option<QualityMap>> {
+    pub fn plan(
+        &mut self,
+        given: Option<QualityMap>,
+        luma: &Plane,
+        display: (usize, usize),
+        keyframe: bool,
+    ) -> Result<Option<QualityMap>> {
         let (rows, cols) = QualityMap::grid(display.0 as u32, display.1 as u32);
         match given.as_ref().map(QualityMap::size) {
             Some(_) if self.coder.is_none() => return Err(no_maps("a quality map")),
@@ -57,7 +63,7 @@ impl MapEncoder {
             }
             _ => {}
         }
-        Ok(self.adaptive.add_to(given, luma, display))
+        Ok(self.adaptive.add_to(given, luma, display, keyframe))
     }
 
     /// Forgets the past: a keyframe comes, of the given display size.
@@ -118,6 +124,19 @@ mod tests {
         for (quality, wanted) in [(20, [-15, -3, 0, 15]), (51, [-6, -3, 0, 15]), (60, [-1, -1, 0, 15]), (63, [0, 0, 0, 15])] {
             assert_eq!(affordable(&map, quality).values(), wanted, "{quality}");
         }
+    }
+
+    #[test]
+    fn streams_of_paper_have_no_maps() {
+        let refused = |error: Error| assert!(matches!(&error, Error::InvalidConfig(m) if m.contains("rt profile")), "{error}");
+        refused(MapEncoder::new(Profile::Paper, (64, 64), 1.5).err().unwrap());
+        let mut maps = MapEncoder::new(Profile::Paper, (64, 64), 0.0).unwrap();
+        refused(maps.set_strength(0.5).unwrap_err());
+        let luma = Plane::new(64, 64);
+        refused(maps.plan(Some(QualityMap::zero(64, 64)), &luma, (64, 64), true).unwrap_err());
+        let planned = maps.plan(None, &luma, (64, 64), true).unwrap();
+        let mut writer = SymbolWriter::new();
+        assert!(maps.code(planned, 20, None, &mut writer).is_none() && writer.bits() == 0.0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The engine beside a plain reading of the specification (docs/bitstream.md, section 12), sample by sample.
+//! The engine beside a plain reading of the specification (docs/bitstream.md, section 13), sample by sample.
 
 use std::sync::Arc;
 
