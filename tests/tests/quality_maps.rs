@@ -48,7 +48,6 @@ fn config() -> EncoderConfig {
 /// None, one that stays, one that moves, others without order, and a keyframe among them.
 fn changing(t: usize) -> Option<QualityMap> {
     match t {
-        0 => None,
         1..=3 => Some(region(0, -12)),
         4 => Some(rough(4)),
         5 => Some(rough(5)),

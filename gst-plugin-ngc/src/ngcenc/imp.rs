@@ -6,6 +6,9 @@
 //! to start, so headers never have to be asked for. With `rate-control=cbr` or `vbr` a frame that would overrun the rate
 //! buffer is quantised again, without running the networks again.
 //!
+//! Regions of interest (`GstVideoRegionOfInterestMeta`) get another quality than the rest of their frame: by the integer `delta-quality` of
+//! a parameter `roi/ngc`, by the `delta-qp` of those for other encoders, or by the property `roi-quality`.
+//!
 //! ```shell
 //! gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! ngcenc quality=32 ! ngcparse ! mp4mux ! filesink location=out.mp4
 //! gst-launch-1.0 videotestsrc num-buffers=100 ! ngcenc quality=40 ! filesink location=test.ngc
