@@ -4,6 +4,7 @@ use codec_core::training::entropy::{
     Backend, EntropyConfig, EntropyModel, EntropyParams, IntLayer, LatentContext, LatentInput, Scratch, SymbolReader,
     SymbolWriter, Tables,
 };
+use codec_core::training::quality::QualityGrid;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const ROWS: usize = 24;
@@ -39,7 +40,8 @@ fn decoding(c: &mut Criterion) {
         let model = model().with_backend(backend).expect("available");
         let mut scratch = Scratch::default();
         let mut writer = SymbolWriter::new();
-        let context = LatentContext { model: &model, tables: &tables, quality: 30, rows: ROWS, cols: COLS, prior: None };
+        let quality = QualityGrid::uniform(30);
+        let context = LatentContext { model: &model, tables: &tables, quality, rows: ROWS, cols: COLS, prior: None };
         context.encode(&input, &mut writer, &mut scratch).expect("sizes fit");
         let payload = writer.finish();
         c.bench_function(&format!("residual latent, 640x384, {backend:?}"), |b| {

@@ -137,5 +137,6 @@ pub use model::{Model, ModelId, ModelSource};
 pub use pipeline::{
     Concealment, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameOptions, Packet, Picture, Speed, estimated_memory,
 };
+pub use quality::{QualityMap, QualityRegion};
 pub use rate::RateMode;
 pub use threads::{MAX_THREADS, ThreadShortage};

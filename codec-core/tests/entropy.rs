@@ -7,6 +7,7 @@ use codec_core::training::entropy::{
     Backend, EntropyConfig, EntropyModel, EntropyParams, LatentContext, LatentGrid, LatentInput, RawTensor, Scratch,
     SymbolReader, SymbolWriter, Tables, frugal, quantise, sigma,
 };
+use codec_core::training::quality::{FrameQuality, QualityGrid, QualityMap};
 use common::{Lcg, config, configs, model, params};
 use proptest::prelude::*;
 
@@ -32,7 +33,7 @@ const ROWS: usize = 8;
 const COLS: usize = 12;
 
 fn context<'a>(model: &'a EntropyModel, tables: &'a Tables, prior: Option<&'a LatentGrid>) -> LatentContext<'a> {
-    LatentContext { model, tables, quality: 20, rows: ROWS, cols: COLS, prior }
+    LatentContext { model, tables, quality: QualityGrid::uniform(20), rows: ROWS, cols: COLS, prior }
 }
 
 fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
@@ -47,6 +48,11 @@ fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
     let latent = context(model, &Tables::gaussian(), prior).encode(&input, &mut writer, &mut Scratch::default()).unwrap();
     let bits = writer.bits();
     Case { payload: writer.finish(), latent, bits }
+}
+
+fn encode_values(model: &EntropyModel, z: &[f32], y: &[f32]) -> LatentGrid {
+    let input = LatentInput { z, y, prices: &[] };
+    context(model, &Tables::gaussian(), None).encode(&input, &mut SymbolWriter::new(), &mut Scratch::default()).unwrap()
 }
 
 fn decode(model: &EntropyModel, payload: &[u8], prior: Option<&LatentGrid>) -> codec_core::Result<(LatentGrid, u32)> {
@@ -89,6 +95,49 @@ fn a_prior_of_another_size_is_refused() {
     for other in [prior(&config, COLS, ROWS), prior(&config, ROWS, COLS - 4), LatentGrid::new(ROWS, COLS, config.channels - 1)] {
         let error = decode(&model, &payload, Some(&other)).unwrap_err();
         assert!(matches!(&error, codec_core::Error::InvalidConfig(m) if m.contains("prior")), "{error}");
+    }
+}
+
+#[test]
+fn each_cell_has_the_gain_of_its_own_index() {
+    let config = config(7, 3, 5, false, true);
+    let (model, tables) = (model(&config), Tables::gaussian());
+    let z = values(ROWS * COLS / 16 * config.hyper_channels, 1);
+    let y = values(ROWS * COLS * config.channels, 2);
+    let latent = |map: [i8; 6]| {
+        let values = (0..ROWS / 2).flat_map(|_| map).collect();
+        let map = QualityMap::new(16 * COLS as u32, 16 * ROWS as u32, values).unwrap();
+        let cells = FrameQuality { index: 20, map: Some(map) }.cells((0, 0));
+        let context = LatentContext { quality: cells.grid(), ..context(&model, &tables, None) };
+        let (mut writer, input) = (SymbolWriter::new(), LatentInput { z: &z, y: &y, prices: &[] });
+        let written = context.encode(&input, &mut writer, &mut Scratch::default()).unwrap();
+        let payload = writer.finish();
+        let mut reader = SymbolReader::new(&payload).unwrap();
+        assert!(context.decode(&mut reader, &mut Scratch::default()).unwrap() == written);
+        reader.finish().unwrap();
+        written
+    };
+    let [same, worse, both] = [[0; 6], [9; 6], [0, 0, 0, 9, 9, 9]].map(latent);
+    assert!(same == encode_values(&model, &z, &y), "a map of zeros");
+    // Layers reach two cells far, and a third has an index between both.
+    let columns = |grid: &LatentGrid, range: std::ops::Range<usize>| -> Vec<i32> {
+        let width = grid.channels;
+        (0..ROWS)
+            .flat_map(|row| grid.data[(row * COLS + range.start) * width..(row * COLS + range.end) * width].to_vec())
+            .collect()
+    };
+    assert!(columns(&both, 0..3) == columns(&same, 0..3) && columns(&both, 9..COLS) == columns(&worse, 9..COLS));
+    assert!(columns(&same, 0..3) != columns(&worse, 0..3) && columns(&same, 9..COLS) != columns(&worse, 9..COLS));
+}
+
+#[test]
+fn a_map_of_another_size_is_refused() {
+    let (model, tables) = (model(&config(7, 3, 5, false, true)), Tables::gaussian());
+    for (width, height) in [(16 * COLS as u32, 64), (64, 16 * ROWS as u32), (16 * ROWS as u32, 16 * COLS as u32)] {
+        let cells = FrameQuality { index: 20, map: Some(QualityMap::zero(width, height)) }.cells((0, 0));
+        let context = LatentContext { quality: cells.grid(), ..context(&model, &tables, None) };
+        let error = context.encode_silence(&mut SymbolWriter::new(), &mut Scratch::default()).unwrap_err();
+        assert!(matches!(&error, Error::InvalidConfig(message) if message.contains("quality map")), "{error}");
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use codec_core::bitstream::{FrameHeader, FrameType, Profile, Scan, SequenceHeader, VideoInfo, parse_unit, scan, write_unit};
 use codec_core::training::entropy::{EntropyModel, LatentContext, LatentInput, Scratch, SymbolReader, SymbolWriter, Tables};
+use codec_core::training::quality::QualityGrid;
 use codec_core::{Error, Limits};
 use common::{Lcg, config, model};
 
@@ -56,7 +57,7 @@ fn payload(model: &EntropyModel, tables: &Tables, seed: u32) -> Vec<u8> {
     let (z, y) = (values(config.hyper_channels), values(16 * config.channels));
     let input = LatentInput { z: &z, y: &y, prices: &[] };
     let mut writer = SymbolWriter::new();
-    let context = LatentContext { model, tables, quality: 20, rows: 4, cols: 4, prior: None };
+    let context = LatentContext { model, tables, quality: QualityGrid::uniform(20), rows: 4, cols: 4, prior: None };
     context.encode(&input, &mut writer, &mut Scratch::default()).unwrap();
     writer.finish()
 }
@@ -148,7 +149,7 @@ impl Fuzzer {
         let (rows, cols) = (height as usize / 16, width as usize / 16);
         let mut reader = SymbolReader::new(parsed.payload)?;
         let (model, tables, scratch) = (&self.model, &self.tables, &mut self.scratch);
-        let quality = parsed.header.residual_quality;
+        let quality = QualityGrid::uniform(parsed.header.residual_quality);
         LatentContext { model, tables, quality, rows, cols, prior: None }.decode(&mut reader, scratch)?;
         reader.finish().map(|_| ())
     }

@@ -75,6 +75,12 @@ fn the_python_example_takes_and_gives_numpy_frames() {
                 frames = np.full((3, 43, 61, 3), (200, 60, 60), np.uint8)\n\
                 again = decode(encode(frames, quality=20, speed_preset='fast'))\n\
                 assert again.shape == frames.shape and psnr(frames, again) > 30, (again.shape, psnr(frames, again))\n\
+                y, x = np.mgrid[0:64, 0:128]\n\
+                waves = (120 + 50 * np.sin(x * 0.9) * np.cos(y * 0.7 + x * 0.2)).astype(np.uint8)\n\
+                waves = np.stack([waves] * 3)[..., None].repeat(3, axis=3)\n\
+                left = decode(encode(waves, quality=50, regions=lambda number: [(0, 0, 64, 64, -24)]))\n\
+                better, rest = (psnr(waves[:, :, half], left[:, :, half]) for half in (slice(0, 48), slice(80, 128)))\n\
+                assert better > rest + 0.7, (better, rest)\n\
                 try:\n    decode('/nowhere')\n    assert False\n\
                 except NgcError as error:\n    print('refused:', error)\n";
     assert!(run(&["-c", cell]).contains("refused: "));

@@ -28,7 +28,7 @@ fn decoder_holds_the_encoders_reconstruction() {
     let mut encoder = Encoder::new(encoder_config(130, 70)).unwrap();
     let mut decoder = decoder(1);
     for i in 0..8 {
-        let options = FrameOptions { force_keyframe: i == 5, quality: Some(8 * i as u8), time: None };
+        let options = FrameOptions { force_keyframe: i == 5, quality: Some(8 * i as u8), ..FrameOptions::default() };
         let unit = encoder.encode(&synthetic_frame(130, 70, i).view(), options).unwrap();
         assert_eq!(unit.keyframe, i == 0 || i == 5);
         let out = decoder.decode(&unit.data).unwrap().to_frame();

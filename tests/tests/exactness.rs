@@ -1,7 +1,7 @@
 //! The same bits and the same pictures whatever computes them.
 
 use codec_core::frame::Frame;
-use codec_core::{Decoder, DecoderConfig, DeviceSpec, EncoderConfig, Packet};
+use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, Packet, QualityMap};
 use ngc_tests::{DecodedFrame, decode_with, encode, encoder_config, real_frames, repository};
 
 const SIZE: (usize, usize) = (176, 144);
@@ -13,6 +13,21 @@ fn clip() -> Vec<Frame> {
 /// With a keyframe in the middle.
 fn coded(device: DeviceSpec, threads: usize, quality: u8, frames: &[Frame]) -> Vec<Packet> {
     encode(EncoderConfig { device, threads, quality, key_int_max: 4, ..encoder_config(SIZE.0, SIZE.1) }, frames)
+}
+
+/// The same with quality maps that change, over the keyframe too.
+fn coded_with_maps(threads: usize, frames: &[Frame]) -> Vec<Packet> {
+    let mut encoder =
+        Encoder::new(EncoderConfig { threads, quality: 34, detail: Some(1.0), key_int_max: 4, ..encoder_config(SIZE.0, SIZE.1) })
+            .unwrap();
+    let (width, height) = (SIZE.0 as u32, SIZE.1 as u32);
+    let (rows, cols) = QualityMap::grid(width, height);
+    let mut code = |(t, frame): (usize, &Frame)| {
+        let values = (0..rows * cols).map(|cell| ((cell * 7 + cell / cols * 5 + t / 2 * 11) % 31) as i8 - 15).collect();
+        let quality_map = Some(QualityMap::new(width, height, values).unwrap());
+        encoder.encode(&frame.view(), FrameOptions { quality_map, ..FrameOptions::default() }).unwrap()
+    };
+    frames.iter().enumerate().map(&mut code).collect()
 }
 
 fn decoded(device: DeviceSpec, threads: usize, units: &[Packet]) -> Vec<DecodedFrame> {
@@ -37,6 +52,12 @@ fn any_number_of_threads_gives_the_same() {
         assert!(coded(DeviceSpec::Cpu, threads, 24, &frames) == units, "{threads} threads encode something else");
         assert_equal(&decoded(DeviceSpec::Cpu, threads, &units), &pictures, &format!("{threads} threads"));
     }
+    let units = coded_with_maps(1, &frames);
+    let pictures = decoded(DeviceSpec::Cpu, 1, &units);
+    for threads in [2, 5] {
+        assert!(coded_with_maps(threads, &frames) == units, "{threads} threads encode something else with maps");
+        assert_equal(&decoded(DeviceSpec::Cpu, threads, &units), &pictures, &format!("{threads} threads with maps"));
+    }
 }
 
 #[test]
@@ -48,6 +69,8 @@ fn libtorch_computes_the_same_integers() {
         let pictures = decoded(DeviceSpec::Cpu, 1, &units);
         assert_equal(&decoded(DeviceSpec::CpuTorch, 1, &units), &pictures, "libtorch");
     }
+    let units = coded_with_maps(1, &frames);
+    assert_equal(&decoded(DeviceSpec::CpuTorch, 1, &units), &decoded(DeviceSpec::Cpu, 1, &units), "libtorch with maps");
 }
 
 #[test]

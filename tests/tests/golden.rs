@@ -7,7 +7,8 @@ use std::process::Command;
 use codec_core::Limits;
 use codec_core::bitstream::{Scan, scan};
 use codec_core::frame::Frame;
-use ngc_tests::{decode, encode, encoder_config, repository, synthetic_frame};
+use codec_core::{Encoder, FrameOptions, QualityMap};
+use ngc_tests::{decode, encoder_config, repository, synthetic_frame};
 
 const FRAMES: usize = 60;
 const WIDTH: usize = 150;
@@ -40,12 +41,29 @@ fn expected() -> String {
     std::fs::read_to_string(repository("tests/golden/checksums.txt")).expect("the golden checksums")
 }
 
+/// Maps in some of the frames, across a keyframe: a region that moves, and slopes that reach both ends of the range.
+fn quality_map(frame: usize) -> Option<QualityMap> {
+    let (rows, cols) = QualityMap::grid(WIDTH as u32, HEIGHT as u32);
+    let cells = (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
+    let values = match frame {
+        15..25 => cells.map(|(row, col)| if row == 1 && col == frame % 5 { -4 } else { 0 }).collect(),
+        35..50 => cells.map(|(row, col)| 8 * row as i8 - 15 + 3 * ((col + frame / 3) % 2) as i8).collect(),
+        _ => return None,
+    };
+    Some(QualityMap::new(WIDTH as u32, HEIGHT as u32, values).unwrap())
+}
+
 #[test]
 #[ignore = "writes what the other tests compare with"]
 fn write_the_golden_stream() {
     let frames: Vec<_> = (0..FRAMES).map(|i| synthetic_frame(WIDTH, HEIGHT, i)).collect();
     let config = codec_core::EncoderConfig { key_int_max: 40, ..encoder_config(WIDTH, HEIGHT) };
-    let units = encode(config, &frames);
+    let mut encoder = Encoder::new(config).unwrap();
+    let mut encode = |(i, frame): (usize, &Frame)| {
+        let options = FrameOptions { quality_map: quality_map(i), ..FrameOptions::default() };
+        encoder.encode(&frame.view(), options).unwrap()
+    };
+    let units: Vec<_> = frames.iter().enumerate().map(&mut encode).collect();
     let bytes: Vec<u8> = units.iter().flat_map(|u| u.data.iter().copied()).collect();
     std::fs::write(repository("tests/golden/stream.ngc"), bytes).unwrap();
     std::fs::write(repository("tests/golden/checksums.txt"), checksums(1)).unwrap();

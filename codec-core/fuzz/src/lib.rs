@@ -2,7 +2,7 @@
 
 use codec_core::bitstream::{SequenceHeader, VideoInfo, parse_unit};
 use codec_core::frame::Frame;
-use codec_core::{Encoder, EncoderConfig, FrameOptions, Limits};
+use codec_core::{Encoder, EncoderConfig, FrameOptions, Limits, QualityMap};
 
 /// Side of all frames in samples.
 const SIDE: usize = 64;
@@ -30,7 +30,9 @@ pub fn stream() -> Stream {
                     *sample = (40 + (i % stride * 5 + i / stride * 3 + number * 7) % 160) as u8;
                 }
             }
-            encoder.encode(&frame.view(), FrameOptions::default()).expect("a frame of the right size").data
+            let quality_map = (number >= 1).then(|| QualityMap::new(SIDE as u32, SIDE as u32, vec![-3, 0, 7, 2]).expect("four cells"));
+            let options = FrameOptions { quality_map, ..FrameOptions::default() };
+            encoder.encode(&frame.view(), options).expect("a frame of the right size").data
         })
         .collect();
     let limits = Limits::default();

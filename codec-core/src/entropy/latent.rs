@@ -6,6 +6,7 @@ use super::model::EntropyModel;
 use super::networks::Scratch;
 use super::symbols::{MAX_SYMBOL, SymbolReader, SymbolWriter};
 use super::tables::Tables;
+use crate::quality::QualityGrid;
 use crate::{Error, Result};
 
 /// A latent that the analysis transform made, in quantiser steps.
@@ -97,8 +98,8 @@ pub struct LatentContext<'a> {
     pub model: &'a EntropyModel,
     /// Probabilities by scale.
     pub tables: &'a Tables,
-    /// Quality index, 0..=63.
-    pub quality: u8,
+    /// Quality indices, 0..=63, of the frame and of the cells of y.
+    pub quality: QualityGrid<'a>,
     /// Rows of y, a multiple of 4.
     pub rows: usize,
     /// Columns of y, a multiple of 4.
@@ -157,8 +158,8 @@ impl LatentContext<'_> {
 
     /// Checks sizes that both directions rely on.
     fn check(&self) -> Result<()> {
-        let Self { quality, rows, cols, .. } = *self;
-        let channels = self.model.config.channels;
+        let Self { rows, cols, .. } = *self;
+        let (quality, channels) = (self.quality.frame(), self.model.config.channels);
         if !rows.is_multiple_of(4)
             || !cols.is_multiple_of(4)
             || rows == 0
@@ -168,6 +169,9 @@ impl LatentContext<'_> {
             return Err(Error::InvalidConfig(format!(
                 "latent of {rows}x{cols} at quality {quality}: sides are multiples of 4, quality below 64"
             )));
+        }
+        if self.quality.cells().is_some_and(|cells| cells.len() != rows * cols || self.quality.cols() != cols) {
+            return Err(Error::InvalidConfig(format!("the quality map does not fit a latent of {rows}x{cols}")));
         }
         if self.prior.is_some_and(|p| (p.rows, p.cols, p.channels) != (rows, cols, channels)) {
             return Err(Error::InvalidConfig(format!("the temporal prior is not {rows}x{cols}x{channels}")));
@@ -179,7 +183,7 @@ impl LatentContext<'_> {
         let model = self.model;
         let channels = model.config.hyper_channels;
         let mut z = LatentGrid::new(self.rows / 4, self.cols / 4, channels);
-        let first = usize::from(self.quality) * channels;
+        let first = usize::from(self.quality.frame()) * channels;
         let (means, scales) = (&model.z_mean[first..][..channels], &model.z_scale[first..][..channels]);
         for (index, value) in z.data.iter_mut().enumerate() {
             let (mean, k) = (means[index % channels], usize::from(scales[index % channels]));

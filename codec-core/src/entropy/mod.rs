@@ -14,6 +14,7 @@
 //! the second. A frame has one payload; a P-frame's holds the flow latent followed by the residual latent.
 
 mod adaptive;
+mod both_ways;
 mod checksum;
 mod config;
 mod conv;
@@ -28,6 +29,7 @@ mod tables;
 
 pub use crate::integer::Backend;
 pub use adaptive::AdaptiveBit;
+pub(crate) use both_ways::{Decoding, Encoding, Symbols};
 pub use config::{EntropyConfig, LayerShape, Layers, ParameterLayers};
 pub use grid::LatentGrid;
 pub use latent::{LatentContext, LatentInput, frugal, quantise};

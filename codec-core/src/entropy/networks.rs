@@ -6,6 +6,7 @@ use super::conv::Layer;
 use super::grid::LatentGrid;
 use super::model::EntropyModel;
 use crate::integer::{Backend, Machine};
+use crate::quality::QualityGrid;
 
 /// Memory of the networks, kept between frames.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +73,13 @@ impl Scratch {
 impl EntropyModel {
     /// Parameters of all elements (or of the first half) from z and the temporal prior. `z` is at a quarter of `rows` x
     /// `cols`.
-    pub(super) fn first_parameters(&self, z: &LatentGrid, quality: u8, prior: Option<&LatentGrid>, scratch: &mut Scratch) {
+    pub(super) fn first_parameters(
+        &self,
+        z: &LatentGrid,
+        quality: QualityGrid,
+        prior: Option<&LatentGrid>,
+        scratch: &mut Scratch,
+    ) {
         let (rows, cols) = (z.rows * 4, z.cols * 4);
         let width = self.config.width;
         let machine = scratch.machine(self.backend);
@@ -85,8 +92,8 @@ impl EntropyModel {
         smooth.run(machine, a, rows / 2, cols / 2, b);
         expand_again.run(machine, b, rows / 2, cols / 2, a);
         shuffle(a, rows / 2, cols / 2, width, b);
-        let gain = &self.gain[usize::from(quality) * width..][..width];
-        for position in b.chunks_exact_mut(width) {
+        for (cell, position) in b.chunks_exact_mut(width).enumerate() {
+            let gain = &self.gain[usize::from(quality.at(cell)) * width..][..width];
             for (value, &g) in position.iter_mut().zip(gain) {
                 // In 64 bits: an int16 times a uint16 does not fit 32 with its rounding term.
                 let product = i64::from(*value) * i64::from(g) + (1 << (GAIN_FRACTION_BITS - 1));

@@ -3,8 +3,7 @@
 use super::classes::CLASSES;
 use super::diamond::{CHROMA_PAIRS, LUMA_PAIRS};
 use super::params::{FilterParams, PlaneFilter, Set, area_grid};
-use super::symbols::{Decoding, Encoding, Symbols};
-use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
+use crate::entropy::{AdaptiveBit, Decoding, Encoding, SymbolReader, SymbolWriter, Symbols};
 use crate::frame::chroma_size;
 use crate::{Error, Result};
 

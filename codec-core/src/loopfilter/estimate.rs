@@ -7,8 +7,7 @@ use super::moments::{Gatherer, Moments, Subject};
 use super::params::{PlaneFilter, Set};
 use super::samples::Samples;
 use super::solve::{least_squares, quantised, refined};
-use super::symbols::Encoding;
-use crate::entropy::SymbolWriter;
+use crate::entropy::{Encoding, SymbolWriter};
 use crate::frame::Plane;
 
 /// What a coefficient's bits count for in the choice of sets: later frames use them, too, and are predicted from this one. Over 20 frames

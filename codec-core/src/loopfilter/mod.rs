@@ -13,7 +13,6 @@ mod moments;
 mod params;
 mod samples;
 mod solve;
-mod symbols;
 #[cfg(test)]
 mod tests;
 

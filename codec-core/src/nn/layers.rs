@@ -208,6 +208,21 @@ pub fn knot_weights() -> Tensor {
     Tensor::from_slice(&weights).view([QUALITIES as i64, KNOTS as i64])
 }
 
+/// Rows of values, one for each of the quality indices `q`, as `[N, C, 1, 1]` or `[N, C, h, w]`.
+fn by_channel(values: &Tensor, q: &Tensor) -> Result<Tensor> {
+    let (n, rows, cols) = if q.dim() == 1 { (q.size1()?, 1, 1) } else { q.size3()? };
+    Ok(values.f_view([n, rows, cols, -1])?.f_permute([0, 3, 1, 2])?)
+}
+
+/// Quality indices of cells on the finer grid of `x`, `[N, C, h, w]`, each repeated; those of frames as they are.
+pub fn spread(q: &Tensor, x: &Tensor) -> Result<Tensor> {
+    if q.dim() == 1 {
+        return Ok(q.shallow_clone());
+    }
+    let times = x.size4()?.2 / q.size3()?.1;
+    Ok(q.f_repeat_interleave_self_int(times, 1, None)?.f_repeat_interleave_self_int(times, 2, None)?)
+}
+
 /// A value per channel, interpolated linearly over the quality axis between learned knots `[8, C]`.
 #[derive(Debug)]
 pub struct QualityKnots {
@@ -229,23 +244,22 @@ impl QualityKnots {
         Ok(Self { weights: knot_weights().f_to_device(knots.device())?, knots, table: p.table()?, site: p.site(Samples::None) })
     }
 
-    /// Values `[N, C, 1, 1]` at the quality indices `q` (int64 `[N]`, 0..=63).
+    /// Values `[N, C, 1, 1]` at the quality indices `q` (int64 `[N]`, 0..=63), or `[N, C, h, w]` at those of cells (`[N, h, w]`).
     pub fn at(&self, q: &Tensor) -> Result<Tensor> {
-        let values = self.weights.f_index_select(0, q)?.f_matmul(&self.knots)?;
-        Ok(values.f_unsqueeze(-1)?.f_unsqueeze(-1)?)
+        by_channel(&self.weights.f_index_select(0, &q.f_flatten(0, -1)?)?.f_matmul(&self.knots)?, q)
     }
 
     /// exp of [`Self::at`]: a positive gain.
     pub fn gain(&self, q: &Tensor) -> Result<Tensor> {
         match &self.table {
-            Some(table) => Ok(table.f_index_select(0, q)?.f_unsqueeze(-1)?.f_unsqueeze(-1)?),
+            Some(table) => by_channel(&table.f_index_select(0, &q.f_flatten(0, -1)?)?, q),
             None => Ok(self.at(q)?.f_exp()?),
         }
     }
 
-    /// Features times their gains.
+    /// Features times their gains. Indices of cells may be on a coarser grid than `x`.
     pub fn apply(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
-        self.site.gained(x, &self.gain(q)?)
+        self.site.gained(x, &self.gain(&spread(q, x)?)?)
     }
 
     /// A decoded latent times its gains.

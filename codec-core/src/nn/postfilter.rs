@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::fixed::Samples;
-use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
+use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks, spread};
 use super::ops::{Planes, add_detail, pack, sharpen};
 use super::params::Scope;
 use super::role::Form;
@@ -83,7 +83,8 @@ impl Postfilter {
         }
         let x = run_blocks(&self.blocks, self.gain.apply(&self.input.site.activated(&x)?, q)?)?;
         let of_luma = self.output.forward(&x)?;
-        let strength = of_luma.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(q)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
+        let strength =
+            of_luma.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(&spread(q, &of_luma)?)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
         let carry = |layers: &Recurrence| -> Result<Tensor> {
             Ok(layers.carry.forward(&x)?.f_add_scalar(CARRY_START)?.f_clamp(0.0, 1.0)?.f_mul_scalar(share)?)
         };

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::maps::check_strength;
 use crate::bitstream::{QUALITY_MAX, VideoInfo};
 use crate::device::DeviceSpec;
 use crate::frame::pad::coded_size;
 use crate::model::ModelSource;
+use crate::quality::QualityMap;
 use crate::rate::RateMode;
 use crate::{Error, Limits, Result};
 
@@ -38,6 +40,9 @@ pub struct EncoderConfig {
     /// Strength of the postfilter that the stream asks for, from the picture with the smallest error (0) to the most detailed one
     /// (1); `None`: what the model recommends.
     pub detail: Option<f32>,
+    /// How much the quality index varies with the activity of luma: indices for each doubling of its local variance beside the picture's
+    /// mean, 0 (none) to 8. Smooth places get a better quality, busy ones a worse. 1.5 is moderate. Only in the `rt` profile.
+    pub adaptive_quality: f32,
     /// How much time to take for a frame.
     pub speed: Speed,
     /// Make the first frame of a new scene a keyframe.
@@ -65,6 +70,7 @@ impl EncoderConfig {
             quality: 32,
             rate: RateMode::Quality,
             detail: None,
+            adaptive_quality: 0.0,
             speed: Speed::Medium,
             scene_cut: true,
             max_memory: None,
@@ -78,12 +84,15 @@ impl EncoderConfig {
 }
 
 /// What differs from frame to frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameOptions {
     /// Make this frame a keyframe.
     pub force_keyframe: bool,
     /// Quality index of this frame and all later ones.
     pub quality: Option<u8>,
+    /// How the quality varies over this frame; without it, not at all. Frames that share a map cost next to nothing for it after the first.
+    /// Only in the `rt` profile.
+    pub quality_map: Option<QualityMap>,
     /// Presentation time from any origin, for rate control; without it frames count as equally spaced.
     pub time: Option<Duration>,
 }
@@ -111,6 +120,7 @@ impl EncoderConfig {
         if let Some(detail) = self.detail.filter(|detail| !(0.0..=1.0).contains(detail)) {
             return Err(Error::InvalidConfig(format!("the detail is {detail}, it must be in 0..=1")));
         }
+        check_strength(self.adaptive_quality)?;
         check_video(&self.video, self.max_memory)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::engine;
-use super::reconstruct::Reconstructor;
+use super::reconstruct::{Reconstructor, UNSHIFTED};
 use super::shown::Shown;
 use super::stream::{Adaptive, InterFrame, MAX_PENDING, ParsedMotion, Stream};
 #[cfg(feature = "training")]
@@ -15,9 +15,8 @@ use crate::device::DeviceSpec;
 use crate::entropy::{LatentContext, Scratch, SymbolReader};
 use crate::frame::Frame;
 use crate::kernels::parallel::beside;
-use crate::loopfilter::FilterCoder;
 use crate::model::{Model, ModelId, ModelSource};
-use crate::motion::MotionCoder;
+use crate::quality::QualityGrid;
 use crate::{Error, Limits, Result, threads};
 
 /// How to decode a stream.
@@ -228,20 +227,21 @@ impl Decoder {
         self.check_model(&sequence)?;
         let (width, height) = sequence.video.coded_size();
         let (width, height) = (width as usize, height as usize);
-        let quality = unit.header.quality;
+        let display = sequence.video.display_size();
+        let mut adaptive = Adaptive::new(self.model.config.profile, display);
         let mut reader = SymbolReader::new(unit.payload)?;
         // Parsed and checked before anything of the last picture is given up.
+        let quality = adaptive.decode_quality(unit.header.quality, &mut reader)?;
+        let cells = quality.cells(UNSHIFTED);
         let context = LatentContext {
             model: &self.model.intra_entropy,
             tables: &self.model.tables,
-            quality,
+            quality: cells.grid(),
             rows: height / 16,
             cols: width / 16,
             prior: None,
         };
         let latent = context.decode(&mut reader, &mut self.scratch)?;
-        let display = sequence.video.display_size();
-        let mut adaptive = Adaptive { motion: MotionCoder::new(display.0, display.1), filter: FilterCoder::new(display) };
         let filter = adaptive.filter.decode(&mut reader)?;
         let checksum = Some(reader.finish()?);
         self.reconstructor.engine.set_detail(sequence.detail)?;
@@ -257,25 +257,28 @@ impl Decoder {
     fn decode_inter(&mut self, unit: &ParsedUnit, number: u32, lazily: bool) -> Result<()> {
         let stream = self.stream.as_mut().expect("checked by the caller");
         let shift = stream.sequence.shift_of(number);
-        let (quality, residual_quality) = (unit.header.quality, unit.header.residual_quality);
         let (rows, cols) = self.reconstructor.grid(16);
         let (flow_prior, residual_prior) = stream.priors(&self.reconstructor, shift);
         let (model, scratch, adaptive) = (&self.model, &mut self.scratch, &mut stream.adaptive);
         let start = Instant::now();
         let mut reader = SymbolReader::new(unit.payload)?;
+        let residual_quality = adaptive.decode_quality(unit.header.residual_quality, &mut reader)?;
+        let cells = residual_quality.cells(shift);
+        let grid = cells.grid();
         // Everything is parsed and checked before anything is reconstructed. The prediction, which damage in what follows it leaves
         // unused, may be made meanwhile.
         let motion = match &model.flow_entropy {
             Some(entropy) => {
-                let prior = flow_prior.as_ref();
+                let (index, prior) = (unit.header.quality, flow_prior.as_ref());
+                let quality = QualityGrid::uniform(index);
                 let context = LatentContext { model: entropy, tables: &model.tables, quality, rows, cols, prior };
-                ParsedMotion::Flow(context.decode(&mut reader, scratch)?, quality)
+                ParsedMotion::Flow(context.decode(&mut reader, scratch)?, index)
             }
             None => ParsedMotion::Blocks(adaptive.motion.decode(&mut reader)?),
         };
         let filter_coder = &mut adaptive.filter;
         let parse = move || -> Result<_> {
-            let (quality, prior) = (residual_quality, residual_prior.as_ref());
+            let (quality, prior) = (grid, residual_prior.as_ref());
             let context = LatentContext { model: &model.residual_entropy, tables: &model.tables, quality, rows, cols, prior };
             let residual = context.decode(&mut reader, scratch)?;
             let filter = filter_coder.decode(&mut reader)?;
@@ -285,7 +288,7 @@ impl Decoder {
         let (parsed, prepared) = match &motion {
             ParsedMotion::Blocks(field) if early => {
                 let reconstructor = &mut self.reconstructor;
-                let (prepared, parsed) = beside(|| reconstructor.prepare(field, shift, residual_quality), parse);
+                let (prepared, parsed) = beside(|| reconstructor.prepare(field, shift, grid), parse);
                 (parsed, Some(prepared))
             }
             _ => (parse(), None),

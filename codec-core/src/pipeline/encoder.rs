@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::config::{EncoderConfig, FrameOptions, Packet, Speed, check_quality, check_video};
 use super::engine::{self, Part};
+use super::maps::MapEncoder;
 use super::motion::{MotionEncoder, Pair};
-use super::reconstruct::Reconstructor;
+use super::reconstruct::{Reconstructor, UNSHIFTED};
 use super::symbols::{Bound, FrameSymbols, LatentJob};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
@@ -17,7 +18,7 @@ use crate::frame::{Frame, FrameView};
 use crate::loopfilter::FilterCoder;
 use crate::model::Model;
 use crate::motion::{Found, SearchEffort};
-use crate::quality::lambda;
+use crate::quality::{FrameQuality, lambda};
 use crate::rate::{RateController, RateMode};
 use crate::scene;
 use crate::threads;
@@ -41,6 +42,7 @@ pub struct Encoder {
     max_memory: Option<u64>,
     key_int_min: u32,
     reconstructor: Reconstructor,
+    maps: MapEncoder,
     motion: MotionEncoder,
     /// Estimates the flow that the `paper` profile codes.
     estimator: DisFlow,
@@ -85,6 +87,7 @@ impl Encoder {
             Speed::Slow => (SearchEffort::Slow, DisFlow::medium()),
         };
         Ok(Self {
+            maps: MapEncoder::new(model.config.profile, display, config.adaptive_quality)?,
             motion: MotionEncoder::new(effort, threads, display),
             estimator,
             filter_coder: FilterCoder::new(display),
@@ -109,8 +112,8 @@ impl Encoder {
     /// Encodes a frame of the configured size.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] for a frame of another size or a quality beyond 63. After any error the next frame becomes
-    /// a keyframe.
+    /// [`Error::InvalidConfig`] for a frame or a quality map of another size, or a quality beyond 63. After any error the next frame
+    /// becomes a keyframe.
     pub fn encode(&mut self, frame: &FrameView, options: FrameOptions) -> Result<Packet> {
         threads::inside(self.threads, || self.encode_here(frame, options))
     }
@@ -135,6 +138,13 @@ impl Encoder {
         let keyframe = found.is_none();
         self.symbols.writer = SymbolWriter::new();
         let (quality, bound) = self.plan(keyframe, options.time);
+        let display = self.sequence.video.display_size();
+        let map = self.maps.plan(options.quality_map, self.current.plane(0), display, keyframe)?;
+        if keyframe {
+            self.maps.reset(display);
+        }
+        let map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
+        let quality = FrameQuality { index: quality, map };
         let packet = match found {
             Some(found) => self.encode_inter(found, quality, bound),
             None => self.encode_intra(quality, bound),
@@ -190,6 +200,14 @@ impl Encoder {
         self.key_int_min = frames;
     }
 
+    /// Another strength of [`EncoderConfig::adaptive_quality`] from the next frame on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] naming the value and its range, or if the model's profile has no quality maps.
+    pub fn set_adaptive_quality(&mut self, strength: f32) -> Result<()> {
+        self.maps.set_strength(strength)
+    }
+
     /// Turns keyframes at scene cuts on or off.
     pub fn set_scene_cut(&mut self, on: bool) {
         self.scene_cut = on;
@@ -227,17 +245,24 @@ impl Encoder {
         (plan.quality, Some(Bound { wanted: less(plan.wanted_bits), most: less(plan.max_bits) }))
     }
 
-    fn encode_intra(&mut self, quality: u8, bound: Option<Bound>) -> Result<Packet> {
+    fn encode_intra(&mut self, quality: FrameQuality, bound: Option<Bound>) -> Result<Packet> {
         let model = Arc::clone(&self.model);
-        self.reconstructor.analyse_intra(&self.current, quality)?;
-        let job = LatentJob { part: Part::Intra, entropy: &model.intra_entropy, tables: &model.tables, prior: None };
-        let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
-        self.reconstructor.intra(&latent, quality)?;
+        self.reconstructor.analyse_intra(&self.current, &quality)?;
+        let job = LatentJob {
+            part: Part::Intra,
+            entropy: &model.intra_entropy,
+            tables: &model.tables,
+            prior: None,
+            map: quality.map.as_ref(),
+            shift: UNSHIFTED,
+        };
+        let (latent, index) = self.symbols.code(job, quality.index, bound, &mut self.reconstructor)?;
+        self.reconstructor.intra(&latent, FrameQuality { index, ..quality })?;
         let display = self.sequence.video.display_size();
         self.motion.reset(display);
         self.filter_coder = FilterCoder::new(display);
-        self.code_filter(quality);
-        self.finish_unit(FrameHeader::new(FrameType::I, quality, self.frame_number))
+        self.code_filter(index);
+        self.finish_unit(FrameHeader::new(FrameType::I, index, self.frame_number))
     }
 
     /// Searches motion for a P-frame; `None` if a new scene starts. `since`: frames since the last keyframe.
@@ -254,32 +279,37 @@ impl Encoder {
         (!cut).then_some(found)
     }
 
-    fn encode_inter(&mut self, found: Found, quality: u8, bound: Option<Bound>) -> Result<Packet> {
+    fn encode_inter(&mut self, found: Found, mut quality: FrameQuality, bound: Option<Bound>) -> Result<Packet> {
         let model = Arc::clone(&self.model);
-        let quality = match &model.flow_entropy {
-            Some(entropy) => self.code_flow(entropy, quality, bound)?,
+        match &model.flow_entropy {
+            Some(entropy) => quality.index = self.code_flow(entropy, quality.index, bound)?,
             None => {
                 let (last, times) = self.reconstructor.last_and_times();
                 let pair = Pair { current: &self.current, reference: last.frame, display: last.display };
                 let field = self.motion.code(found, pair, bound, &mut self.symbols.writer, times);
                 self.reconstructor.predict_blocks(field)?;
-                quality
             }
-        };
+        }
 
         // Nothing is left to code beyond the visible part.
         copy_padding(self.reconstructor.prediction(), self.sequence.video.display_size(), &mut self.current);
         let shift = self.sequence.shift_of(self.frame_number);
-        self.reconstructor.analyse_residual(&self.current, shift, quality)?;
+        self.reconstructor.analyse_residual(&self.current, shift, &quality)?;
         let prior = self.reconstructor.residual_prior(shift);
-        let job =
-            LatentJob { part: Part::Residual, entropy: &model.residual_entropy, tables: &model.tables, prior: prior.as_ref() };
-        let (latent, residual_quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
-        self.reconstructor.residual(latent, residual_quality, shift)?;
-        self.code_filter(residual_quality);
+        let job = LatentJob {
+            part: Part::Residual,
+            entropy: &model.residual_entropy,
+            tables: &model.tables,
+            prior: prior.as_ref(),
+            map: quality.map.as_ref(),
+            shift,
+        };
+        let (latent, residual_quality) = self.symbols.code(job, quality.index, bound, &mut self.reconstructor)?;
         // Blocks have no quality of their own.
-        let quality = if model.flow_entropy.is_some() { quality } else { residual_quality };
-        self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, quality, self.frame_number) })
+        let index = if model.flow_entropy.is_some() { quality.index } else { residual_quality };
+        self.reconstructor.residual(latent, FrameQuality { index: residual_quality, ..quality }, shift)?;
+        self.code_filter(residual_quality);
+        self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, index, self.frame_number) })
     }
 
     /// Estimates and codes the flow of the `paper` profile, and predicts with it. Gives back the quality that it took.
@@ -288,7 +318,8 @@ impl Encoder {
         let flow = self.estimate_flow(quality)?;
         self.reconstructor.analyse_flow(&flow, &self.current, quality)?;
         let prior = self.reconstructor.flow_prior().cloned();
-        let job = LatentJob { part: Part::Flow, entropy, tables: &model.tables, prior: prior.as_ref() };
+        let (tables, prior) = (&model.tables, prior.as_ref());
+        let job = LatentJob { part: Part::Flow, entropy, tables, prior, map: None, shift: UNSHIFTED };
         let bound = bound.map(|bound| bound.part(FLOW_SHARE));
         let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
         self.reconstructor.predict_flow(latent, quality)?;

@@ -4,10 +4,12 @@
 //! Both hold a [`reconstruct::Reconstructor`], which turns integers into the picture that the next frame is predicted from; its networks
 //! run in an [`engine`].
 
+mod adaptive;
 mod config;
 mod decoder;
 mod encoder;
 pub(crate) mod engine;
+mod maps;
 mod motion;
 mod reconstruct;
 mod shown;

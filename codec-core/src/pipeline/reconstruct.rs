@@ -10,6 +10,10 @@ use crate::frame::Frame;
 use crate::frame::pad::coded_size;
 use crate::loopfilter::{FilterCoder, FilterParams, LoopFilter};
 use crate::motion::{BlockCompensator, BlockField, PaddedFrame, References};
+use crate::quality::{FrameQuality, QualityGrid};
+
+/// The grid of an I-frame's latent, and of what is shown.
+pub const UNSHIFTED: (i32, i32) = (0, 0);
 
 /// The last reconstruction, and what made it.
 pub struct Reconstruction<'a> {
@@ -22,8 +26,8 @@ pub struct Reconstruction<'a> {
     pub compensator: &'a mut BlockCompensator,
     /// Visible size.
     pub display: (usize, usize),
-    /// Quality index: of a P-frame's residual.
-    pub quality: u8,
+    /// Of a P-frame's residual.
+    pub quality: &'a FrameQuality,
     /// Counts reconstructions from 1.
     pub number: u64,
 }
@@ -46,8 +50,8 @@ pub struct Reconstructor {
     /// Temporal priors of the next frame.
     flow_prior: Option<LatentGrid>,
     residual_prior: Option<(LatentGrid, (i32, i32))>,
-    /// Quality index of the last frame's picture.
-    quality: u8,
+    /// Of the last frame's picture.
+    quality: FrameQuality,
     /// Motion of the last P-frame.
     motion: Option<BlockField>,
     /// Reconstructions made.
@@ -71,7 +75,7 @@ impl Reconstructor {
             prediction: Frame::new(width, height),
             flow_prior: None,
             residual_prior: None,
-            quality: 0,
+            quality: FrameQuality::default(),
             motion: None,
             number: 0,
             times: StageTimes::default(),
@@ -103,7 +107,7 @@ impl Reconstructor {
             motion: self.motion.as_ref(),
             compensator: &mut self.compensator,
             display: self.display,
-            quality: self.quality,
+            quality: &self.quality,
             number: self.number,
         };
         (last, &mut self.times)
@@ -137,14 +141,15 @@ impl Reconstructor {
     }
 
     /// E_I of a frame, kept in the engine.
-    pub fn analyse_intra(&mut self, frame: &Frame, quality: u8) -> Result<()> {
-        self.times.measure("analysis", || self.engine.analyse_intra(frame, quality))
+    pub fn analyse_intra(&mut self, frame: &Frame, quality: &FrameQuality) -> Result<()> {
+        let cells = quality.cells(UNSHIFTED);
+        self.times.measure("analysis", || self.engine.analyse_intra(frame, cells.grid()))
     }
 
     /// E_res of a frame and its prediction, kept in the engine.
-    pub fn analyse_residual(&mut self, frame: &Frame, shift: (i32, i32), quality: u8) -> Result<()> {
-        let (engine, prediction) = (&mut self.engine, &self.prediction);
-        self.times.measure("analysis", || engine.analyse_residual(frame, prediction, shift, quality))
+    pub fn analyse_residual(&mut self, frame: &Frame, shift: (i32, i32), quality: &FrameQuality) -> Result<()> {
+        let (engine, prediction, cells) = (&mut self.engine, &self.prediction, quality.cells(shift));
+        self.times.measure("analysis", || engine.analyse_residual(frame, prediction, shift, cells.grid()))
     }
 
     /// E_flow of a frame and its reference, kept in the engine (`paper` profile).
@@ -154,9 +159,9 @@ impl Reconstructor {
     }
 
     /// Decodes an I-frame into the reference and forgets the past.
-    pub fn intra(&mut self, latent: &LatentGrid, quality: u8) -> Result<()> {
-        let (engine, reference) = (&mut self.engine, &mut self.reference);
-        self.times.measure("synthesis", || engine.synthesise_intra(latent, quality, reference))?;
+    pub fn intra(&mut self, latent: &LatentGrid, quality: FrameQuality) -> Result<()> {
+        let (engine, reference, cells) = (&mut self.engine, &mut self.reference, quality.cells(UNSHIFTED));
+        self.times.measure("synthesis", || engine.synthesise_intra(latent, cells.grid(), reference))?;
         self.flow_prior = None;
         self.residual_prior = None;
         self.quality = quality;
@@ -182,7 +187,7 @@ impl Reconstructor {
 
     /// As [`Self::predict_blocks`], and what the synthesis can do before the residual is known; the reference and its motion stay, in case
     /// that the frame is damaged. [`Self::accept`] follows if it is not.
-    pub fn prepare(&mut self, field: &BlockField, shift: (i32, i32), quality: u8) -> Result<()> {
+    pub fn prepare(&mut self, field: &BlockField, shift: (i32, i32), quality: QualityGrid) -> Result<()> {
         self.predict(field)?;
         let (engine, prediction) = (&mut self.engine, &self.prediction);
         self.times.measure("synthesis", || engine.prepare_residual(prediction, shift, quality))
@@ -208,9 +213,10 @@ impl Reconstructor {
     }
 
     /// Adds the residual of a P-frame to its prediction: the new reference.
-    pub fn residual(&mut self, latent: LatentGrid, quality: u8, shift: (i32, i32)) -> Result<()> {
+    pub fn residual(&mut self, latent: LatentGrid, quality: FrameQuality, shift: (i32, i32)) -> Result<()> {
         let (engine, prediction, reference) = (&mut self.engine, &self.prediction, &mut self.reference);
-        self.times.measure("synthesis", || engine.synthesise_residual(&latent, prediction, shift, quality, reference))?;
+        let cells = quality.cells(shift);
+        self.times.measure("synthesis", || engine.synthesise_residual(&latent, prediction, shift, cells.grid(), reference))?;
         self.residual_prior = Some((latent, shift));
         self.quality = quality;
         self.number += 1;

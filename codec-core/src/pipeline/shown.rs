@@ -1,7 +1,7 @@
 //! What a decoder shows: the reconstruction, or the postfilter's work on it.
 
 use super::engine::LooksBack;
-use super::reconstruct::{Reconstruction, Reconstructor};
+use super::reconstruct::{Reconstruction, Reconstructor, UNSHIFTED};
 use crate::Result;
 use crate::frame::Frame;
 use crate::kernels::sharpen::sharpen;
@@ -41,7 +41,7 @@ impl Shown {
                 compensator.predict(references, display, motion, threads, &mut self.past)?;
             }
             let past = motion.map(|_| &self.past);
-            engine.postfilter_map(decoded, past, quality, &mut self.map)?;
+            engine.postfilter_map(decoded, past, quality.cells(UNSHIFTED).grid(), &mut self.map)?;
             for chroma in [1, 2] {
                 self.frame.plane_mut(chroma).clone_from(decoded.plane(chroma));
             }

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use super::reconstruct::Reconstructor;
 use super::shown::Shown;
 use crate::Result;
-use crate::bitstream::{SequenceHeader, prior_cells};
-use crate::entropy::LatentGrid;
+use crate::bitstream::{Profile, SequenceHeader, prior_cells};
+use crate::entropy::{LatentGrid, SymbolReader};
 use crate::loopfilter::{FilterCoder, FilterParams};
 use crate::motion::{BlockField, MotionCoder};
+use crate::quality::{FrameQuality, MapCoder};
 
 /// Frames whose synthesis is put off at most; each holds its latents.
 pub(super) const MAX_PENDING: usize = 64;
@@ -24,7 +25,7 @@ pub(super) enum ParsedMotion {
 pub(super) struct InterFrame {
     pub motion: ParsedMotion,
     pub residual: LatentGrid,
-    pub residual_quality: u8,
+    pub residual_quality: FrameQuality,
     pub shift: (i32, i32),
     pub filter: Option<FilterParams>,
     /// Its prediction has been made.
@@ -33,8 +34,32 @@ pub(super) struct InterFrame {
 
 /// What parsing carries from frame to frame besides latents: adaptive models, reset by keyframes.
 pub(super) struct Adaptive {
+    /// Quality maps; none in the `paper` profile.
+    pub maps: Option<MapCoder>,
     pub motion: MotionCoder,
     pub filter: FilterCoder,
+}
+
+impl Adaptive {
+    /// At a keyframe of a stream of the given profile and display size.
+    pub fn new(profile: Profile, display: (usize, usize)) -> Self {
+        Self {
+            maps: (profile == Profile::Rt).then(|| MapCoder::new(display)),
+            motion: MotionCoder::new(display.0, display.1),
+            filter: FilterCoder::new(display),
+        }
+    }
+
+    /// Reads the quality map of a frame, whose quality index is given.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt).
+    pub fn decode_quality(&mut self, index: u8, reader: &mut SymbolReader) -> Result<FrameQuality> {
+        if let Some(maps) = &mut self.maps {
+            maps.decode(reader)?;
+        }
+        Ok(FrameQuality { index, map: self.maps.as_ref().and_then(MapCoder::map).cloned() })
+    }
 }
 
 /// What a decoded keyframe leaves for the frames after it.

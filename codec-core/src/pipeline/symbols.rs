@@ -5,6 +5,7 @@ use super::reconstruct::Reconstructor;
 use crate::Result;
 use crate::bitstream::QUALITY_MAX;
 use crate::entropy::{EntropyModel, LatentContext, LatentGrid, LatentInput, Scratch, SymbolWriter, Tables};
+use crate::quality::{CellQualities, FrameQuality, QualityGrid, QualityMap};
 use crate::rate::LOG_SIZE_PER_STEP;
 
 /// After so many attempts the worst quality is taken.
@@ -33,10 +34,18 @@ pub(super) struct LatentJob<'a> {
     pub entropy: &'a EntropyModel,
     pub tables: &'a Tables,
     pub prior: Option<&'a LatentGrid>,
+    /// `None`: zero everywhere.
+    pub map: Option<&'a QualityMap>,
+    /// How the grid is rotated (rows, columns, in luma samples).
+    pub shift: (i32, i32),
 }
 
 impl<'a> LatentJob<'a> {
-    fn context(self, quality: u8, (rows, cols): (usize, usize)) -> LatentContext<'a> {
+    fn cells(self, index: u8) -> CellQualities {
+        FrameQuality { index, map: self.map.cloned() }.cells(self.shift)
+    }
+
+    fn context(self, quality: QualityGrid<'a>, (rows, cols): (usize, usize)) -> LatentContext<'a> {
         LatentContext { model: self.entropy, tables: self.tables, quality, rows, cols, prior: self.prior }
     }
 }
@@ -87,16 +96,18 @@ impl FrameSymbols {
                 _ => (f64::from(quality) + steps.max(1.0)).min(QUALITY_MAX.into()) as u8,
             };
         }
-        let context = job.context(QUALITY_MAX, reconstructor.grid(16));
+        let cells = job.cells(QUALITY_MAX);
+        let context = job.context(cells.grid(), reconstructor.grid(16));
         let (writer, scratch) = (&mut self.writer, &mut self.scratch);
         let latent = reconstructor.times.measure("entropy", || context.encode_silence(writer, scratch))?;
         Ok((latent, QUALITY_MAX))
     }
 
     fn quantise(&mut self, job: LatentJob, quality: u8, reconstructor: &mut Reconstructor) -> Result<LatentGrid> {
-        let context = job.context(quality, reconstructor.grid(16));
+        let cells = job.cells(quality);
+        let context = job.context(cells.grid(), reconstructor.grid(16));
         let (engine, times) = (&mut reconstructor.engine, &mut reconstructor.times);
-        times.measure("hyper analysis", || engine.scale(job.part, quality, &mut self.scaled))?;
+        times.measure("hyper analysis", || engine.scale(job.part, cells.grid(), &mut self.scaled))?;
         let input = LatentInput { z: &self.scaled.z, y: &self.scaled.y, prices: engine.bit_prices(job.part) };
         let (writer, scratch) = (&mut self.writer, &mut self.scratch);
         times.measure("entropy", || context.encode(&input, writer, scratch))

@@ -8,6 +8,7 @@ use crate::architecture::TransformConfig;
 use crate::integer::Machine;
 use crate::integer::{Activation, Block, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
+use crate::quality::QualityGrid;
 
 /// Packed samples at 1/8 to a latent at 1/16.
 #[derive(Clone, Debug)]
@@ -70,10 +71,17 @@ impl Analysis {
     }
 
     /// `x` `[rows][cols][channels]` to the latent of the networks' channels, in `scratch`.
-    pub fn run_nonlinear(&self, machine: Machine, x: &[i16], size: (usize, usize), quality: u8, scratch: &mut AnalysisScratch) {
+    pub fn run_nonlinear(
+        &self,
+        machine: Machine,
+        x: &[i16],
+        size: (usize, usize),
+        quality: QualityGrid,
+        scratch: &mut AnalysisScratch,
+    ) {
         let AnalysisScratch { a, b, cells, nonlinear, .. } = scratch;
         machine.run(&self.input, x, a);
-        self.gain.at(quality).apply_all(machine, a);
+        self.gain.apply(machine, a, quality);
         machine.blocks(&self.blocks, a, size, b);
         gather(machine, a, size, self.width, self.width, cells);
         machine.run(&self.down, cells, a);
@@ -82,7 +90,7 @@ impl Analysis {
     }
 
     /// As [`Self::run_nonlinear`], and the linear channels, of the first packed channels alone.
-    pub fn run(&self, machine: Machine, x: &[i16], size: (usize, usize), quality: u8, scratch: &mut AnalysisScratch) {
+    pub fn run(&self, machine: Machine, x: &[i16], size: (usize, usize), quality: QualityGrid, scratch: &mut AnalysisScratch) {
         self.run_nonlinear(machine, x, size, quality, scratch);
         if let Some(linear) = &self.linear {
             gather(machine, x, size, self.channels, PACKED_CHANNELS, &mut scratch.cells);

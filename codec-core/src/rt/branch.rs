@@ -9,6 +9,7 @@ use crate::Result;
 use crate::architecture::{BitPrices, TransformConfig};
 use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, LatentGrid, QUALITIES, RawDtype};
 use crate::integer::{Machine, resize};
+use crate::quality::QualityGrid;
 
 /// The I-branch or the residual branch.
 #[derive(Clone, Debug)]
@@ -74,9 +75,13 @@ impl LatentGains {
     }
 
     /// The latent that an analysis made, in quantiser steps, NHWC.
-    pub fn quantiser_domain(&self, machine: Machine, made: &AnalysisScratch, quality: u8, out: &mut Vec<f32>) {
-        let table = &self.encoder[usize::from(quality) * self.channels..][..self.channels];
+    pub fn quantiser_domain(&self, machine: Machine, made: &AnalysisScratch, quality: QualityGrid, out: &mut Vec<f32>) {
         let unit = (-f32::from(self.fractions.0) - LATENT_GAIN_BITS as f32).exp2();
+        // Of one index, or of all of them.
+        let (first_index, table) = match quality.cells() {
+            Some(_) => (0, &self.encoder[..]),
+            None => (quality.frame(), &self.encoder[usize::from(quality.frame()) * self.channels..][..self.channels]),
+        };
         let gains: Vec<f32> = table.iter().map(|&gain| gain as f32 * unit).collect();
         let (n, m) = (self.channels - self.linear, self.linear);
         out.resize(made.nonlinear.len() / n * self.channels, 0.0);
@@ -85,7 +90,8 @@ impl LatentGains {
                 let networks = &made.nonlinear[(first + i) * n..][..n];
                 let linear = if m > 0 { &made.linear[(first + i) * m..][..m] } else { &[] };
                 let (lower, upper) = (networks.split_at(n / 2), linear.split_at(m / 2));
-                let mut rest = (out, &gains[..]);
+                let index = usize::from(quality.at(first + i) - first_index);
+                let mut rest = (out, &gains[index * self.channels..][..self.channels]);
                 for part in [lower.0, upper.0, lower.1, upper.1] {
                     let (values, after) = std::mem::take(&mut rest.0).split_at_mut(part.len());
                     let (gains, others) = rest.1.split_at(part.len());
@@ -97,8 +103,7 @@ impl LatentGains {
     }
 
     /// Scales a decoded latent: sat16((y gain + 2^(shift-1)) >> shift). `free`, `[rows][cols][free]`, goes behind it.
-    pub fn dequantise(&self, machine: Machine, latent: &LatentGrid, free: &[i16], quality: u8, out: &mut Dequantised) {
-        let gains = &self.decoder[usize::from(quality) * self.channels..][..self.channels];
+    pub fn dequantise(&self, machine: Machine, latent: &LatentGrid, free: &[i16], quality: QualityGrid, out: &mut Dequantised) {
         let shift = ACTIVATION_FRACTION_BITS + LATENT_GAIN_BITS - u32::from(self.fractions.1);
         let positions = latent.rows * latent.cols;
         out.size = (latent.rows, latent.cols);
@@ -108,6 +113,7 @@ impl LatentGains {
         resize(&mut out.linear, positions * self.linear);
         machine.for_positions(&mut out.full, total, |first, full| {
             for (i, full) in full.chunks_exact_mut(total).enumerate() {
+                let gains = &self.decoder[usize::from(quality.at(first + i)) * self.channels..][..self.channels];
                 let (coded, behind) = full.split_at_mut(self.channels);
                 behind.copy_from_slice(&free[(first + i) * free_channels..][..free_channels]);
                 for ((out, &y), &gain) in coded.iter_mut().zip(&latent.data[(first + i) * self.channels..]).zip(gains) {

@@ -4,6 +4,7 @@ use super::reader::Reader;
 use crate::entropy::{QUALITIES, RawDtype};
 use crate::integer::Machine;
 use crate::kernels::simd::multiversion;
+use crate::quality::QualityGrid;
 use crate::{Error, Result};
 
 /// Fractional bits of the gains of features.
@@ -42,6 +43,18 @@ impl Gain {
         let gains = &self.table[usize::from(quality) * self.channels..][..self.channels];
         Scaling { gains, shift: self.shift }
     }
+
+    /// Gains at all positions of `x`, which are cells at 1/8, in place.
+    pub(super) fn apply(&self, machine: Machine, x: &mut [i16], quality: QualityGrid) {
+        let Some(_) = quality.cells() else { return self.at(quality.frame()).apply_all(machine, x) };
+        machine.for_positions(x, self.channels, |first, x| {
+            let mut line = vec![0; self.channels];
+            for (i, position) in x.chunks_exact_mut(self.channels).enumerate() {
+                line.copy_from_slice(position);
+                self.at(quality.at_eighth(first + i)).apply(&line, position);
+            }
+        });
+    }
 }
 
 /// Gains at one quality index.
@@ -58,7 +71,7 @@ impl Scaling<'_> {
     }
 
     /// As [`Self::apply`], in place, at all positions.
-    pub fn apply_all(self, machine: Machine, x: &mut [i16]) {
+    fn apply_all(self, machine: Machine, x: &mut [i16]) {
         let channels = self.gains.len();
         machine.for_positions(x, channels, |_, x| {
             let mut line = vec![0; channels];

@@ -54,26 +54,28 @@ pub(super) fn gather(
     });
 }
 
-/// Spreads cells: `[rows][cols][4 * channels]` to `[2 rows][2 cols][channels]`, each as `write(from, to)` copies it.
+/// Spreads cells: `[rows][cols][4 * channels]` to `[2 rows][2 cols][channels]`, each as `write(cell, from, to)` copies it; `cell` is the
+/// number of the cell that holds it.
 pub(super) fn scatter(
     machine: Machine,
     x: &[i16],
     (rows, cols): (usize, usize),
     channels: usize,
     out: &mut Vec<i16>,
-    write: impl Fn(&[i16], &mut [i16]) + Sync,
+    write: impl Fn(usize, &[i16], &mut [i16]) + Sync,
 ) {
     resize(out, rows * cols * 4 * channels);
     let line = cols * 4 * channels;
     machine.for_positions(out, line, |first, out| {
-        for (x, out) in x[first * line..].chunks_exact(line).zip(out.chunks_exact_mut(line)) {
+        for (row, (x, out)) in x[first * line..].chunks_exact(line).zip(out.chunks_exact_mut(line)).enumerate() {
             let (upper, lower) = out.split_at_mut(2 * cols * channels);
             for (i, cells) in x.chunks_exact(4 * channels).enumerate() {
-                let (first, second) = cells.split_at(2 * channels);
+                let cell = (first + row) * cols + i;
+                let (above, below) = cells.split_at(2 * channels);
                 let at = 2 * i * channels;
-                for (from, to) in [(first, &mut upper[at..]), (second, &mut lower[at..])] {
-                    write(&from[..channels], &mut to[..channels]);
-                    write(&from[channels..], &mut to[channels..2 * channels]);
+                for (from, to) in [(above, &mut upper[at..]), (below, &mut lower[at..])] {
+                    write(cell, &from[..channels], &mut to[..channels]);
+                    write(cell, &from[channels..], &mut to[channels..2 * channels]);
                 }
             }
         }
@@ -94,7 +96,10 @@ mod tests {
         // Row 1, column 2 at 1/16: its last cell is row 3, column 5 at 1/8.
         assert_eq!(cells[(3 + 2) * 12 + 9..][..3], x[(3 * cols + 5) * stride..][..3]);
         let mut back = Vec::new();
-        scatter(machine, &cells, (2, 3), 3, &mut back, |from, to| to.copy_from_slice(from));
+        scatter(machine, &cells, (2, 3), 3, &mut back, |cell, from, to| {
+            assert!(cells[cell * 12..][..12].chunks_exact(3).any(|part| part == from), "cell {cell}");
+            to.copy_from_slice(from);
+        });
         let wanted: Vec<i16> = x.chunks_exact(stride).flat_map(|cell| cell[..3].to_vec()).collect();
         assert_eq!(back, wanted);
     }

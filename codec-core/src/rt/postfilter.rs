@@ -8,6 +8,7 @@ use crate::entropy::{QUALITIES, RawDtype};
 use crate::integer::{Activation, Block, Machine, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
 use crate::kernels::sharpen::{BANDS, CHANNELS};
+use crate::quality::QualityGrid;
 
 /// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, and what texture is to be added.
 ///
@@ -50,8 +51,8 @@ pub struct PostfilterInput<'a> {
     pub news: Option<&'a [i16]>,
     /// Rows and columns at 1/8.
     pub size: (usize, usize),
-    /// Quality index of the frame, 0..=63.
-    pub quality: u8,
+    /// Quality indices of the frame, 0..=63.
+    pub quality: QualityGrid<'a>,
     /// Share of the full strength, 0 to 1.
     pub strength: f32,
 }
@@ -97,16 +98,16 @@ impl Postfilter {
             std::mem::swap(a, b);
         }
         a.iter_mut().for_each(|x| *x = leaky(*x));
-        self.gain.at(quality).apply_all(machine, a);
+        self.gain.apply(machine, a, quality);
         machine.blocks(&self.blocks, a, size, b);
         machine.run(&self.output, a, of_luma);
         if let Some((layers, _)) = recurrence {
             machine.run(&layers.carry, a, carry);
         }
-        let start = &self.start[usize::from(quality) * BANDS..][..BANDS];
         let unit = (-f32::from(self.output_fraction)).exp2();
         map.clear();
         for (position, values) in of_luma.chunks_exact(CHANNELS).enumerate() {
+            let start = &self.start[usize::from(quality.at_eighth(position)) * BANDS..][..BANDS];
             let (strengths, texture) = values.split_at(BANDS);
             let strength =
                 |(&v, start): (&i16, &f32)| share * (f32::from(v) * unit + start).clamp(STRENGTHS.0 as f32, STRENGTHS.1 as f32);

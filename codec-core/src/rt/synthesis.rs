@@ -7,6 +7,7 @@ use crate::Result;
 use crate::architecture::TransformConfig;
 use crate::integer::{Activation, Block, Machine, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
+use crate::quality::QualityGrid;
 
 /// A latent at 1/16 to packed samples at 1/8.
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ impl Synthesis {
         machine: Machine,
         latent: &Dequantised,
         context: Option<&[i16]>,
-        quality: u8,
+        quality: QualityGrid,
         scratch: &mut SynthesisScratch,
         out: &mut Vec<i16>,
     ) {
@@ -83,8 +84,12 @@ impl Synthesis {
         machine.run(&self.input, &latent.full, a);
         machine.blocks(&self.deep, a, size, b);
         machine.run(&self.up, a, b);
-        let gain = self.gain.at(quality);
-        scatter(machine, b, size, self.width, a, |from, to| gain.apply(from, to));
+        if quality.cells().is_some() {
+            scatter(machine, b, size, self.width, a, |cell, from, to| self.gain.at(quality.at(cell)).apply(from, to));
+        } else {
+            let gain = self.gain.at(quality.frame());
+            scatter(machine, b, size, self.width, a, |_, from, to| gain.apply(from, to));
+        }
         if let (Some(layer), Some(context)) = (&self.context, context) {
             machine.run_adding(layer, context, a, b);
             std::mem::swap(a, b);
@@ -93,7 +98,7 @@ impl Synthesis {
         match &self.linear {
             Some(layer) => {
                 machine.run(layer, &latent.linear, b);
-                scatter(machine, b, size, PACKED_CHANNELS, base, |from, to| to.copy_from_slice(from));
+                scatter(machine, b, size, PACKED_CHANNELS, base, |_, from, to| to.copy_from_slice(from));
                 machine.run_adding(&self.output, a, base, out);
             }
             None => machine.run(&self.output, a, out),

@@ -1,4 +1,4 @@
-//! The engine beside a plain reading of the specification (docs/bitstream.md, section 12), sample by sample.
+//! The engine beside a plain reading of the specification (docs/bitstream.md, section 13), sample by sample.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use crate::frame::Frame;
 use crate::integer::LayerParams;
 use crate::model::{Model, ModelSource};
 use crate::pipeline::engine::{Engine, IntegerEngine, Part, Scaled};
+use crate::quality::{FrameQuality, QualityMap};
 
 /// `[channel][row][column]`.
 #[derive(Clone)]
@@ -101,23 +102,50 @@ impl Layers<'_> {
         })
     }
 
-    fn gain(&self, name: &str, q: usize, x: &Map) -> Map {
+    /// Of cells at 1/8.
+    fn gain(&self, name: &str, q: &Indices, x: &Map) -> Map {
         let gain = self.reader.sub(name);
         let table = gain.values("table", RawDtype::U16, 64 * x.channels, u16::from_le_bytes).unwrap();
         let f = gain.values("fractions", RawDtype::U8, 2, |[b]: [u8; 1]| b).unwrap();
         let s = 12 + i64::from(f[0]) - i64::from(f[1]);
         Map::new(x.channels, x.rows, x.cols, |c, row, col| {
-            sat16((x.at(c, row, col) * i64::from(table[q * x.channels + c]) + (1 << (s - 1))) >> s)
+            sat16((x.at(c, row, col) * i64::from(table[q.at(row / 2, col / 2) * x.channels + c]) + (1 << (s - 1))) >> s)
         })
     }
 
-    fn dequantise(&self, branch: &str, q: usize, y: &Map) -> Map {
+    fn dequantise(&self, branch: &str, q: &Indices, y: &Map) -> Map {
         let gain = self.reader.sub(format!("{branch}.coder.decoder_gain"));
         let table = gain.values("table", RawDtype::U32, 64 * y.channels, u32::from_le_bytes).unwrap();
         let f = gain.values("fractions", RawDtype::U8, 2, |[b]: [u8; 1]| b).unwrap()[1];
         Map::new(y.channels, y.rows, y.cols, |c, row, col| {
-            sat16((y.at(c, row, col) * i64::from(table[q * y.channels + c]) + (1 << (23 - f))) >> (24 - f))
+            sat16((y.at(c, row, col) * i64::from(table[q.at(row, col) * y.channels + c]) + (1 << (23 - f))) >> (24 - f))
         })
+    }
+}
+
+/// Quality indices of the cells at 1/16 of a frame of 64x128.
+struct Indices(Vec<usize>);
+
+impl Indices {
+    /// By a map of four rows of two cells, on a rotated grid. Fractions of powers of two are exact in floats.
+    fn new(quality: i32, map: [[i8; 2]; 4], (dy, dx): (usize, usize)) -> Self {
+        let between = |centre: usize, cells: usize| ((centre as f64 - 16.0) / 32.0).clamp(0.0, cells as f64 - 1.0);
+        let index = |cell: usize| {
+            let (y, x) = (between((16 * (cell / 4) + 8 + 128 - dy) % 128, 4), between((16 * (cell % 4) + 8 + 64 - dx) % 64, 2));
+            let mut value = 0.0;
+            for (row, values) in map.iter().enumerate() {
+                for (col, &v) in values.iter().enumerate() {
+                    let near = |distance: f64| (1.0 - distance.abs()).max(0.0);
+                    value += f64::from(v) * near(y - row as f64) * near(x - col as f64);
+                }
+            }
+            (quality + (4.0 * value + 0.5).floor() as i32).clamp(0, 63) as usize
+        };
+        Self((0..32).map(index).collect())
+    }
+
+    fn at(&self, row: usize, col: usize) -> usize {
+        self.0[row * 4 + col]
     }
 }
 
@@ -180,25 +208,35 @@ fn map_of(grid: &LatentGrid) -> Map {
 
 #[test]
 fn the_engine_does_what_the_specification_says() {
-    const Q: u8 = 29;
+    check(29, [[0; 2]; 4]);
+}
+
+#[test]
+fn the_engine_follows_a_quality_map() {
+    check(34, [[-3, 2], [15, -15], [0, 5], [1, -1]]);
+}
+
+fn check(quality: u8, map: [[i8; 2]; 4]) {
+    let shared = QualityMap::new(64, 128, map.concat()).unwrap();
+    let quality_of = |shift| FrameQuality { index: quality, map: (!shared.is_zero()).then(|| shared.clone()) }.cells(shift);
+    let indices = |(dy, dx): (usize, usize)| Indices::new(quality.into(), map, (dy, dx));
     let model: Arc<Model> = Model::load(&ModelSource::Embedded).unwrap();
     let tensors = model.tensors().unwrap();
     let lookup = |name: &str| tensors.get(name).cloned();
     let layers = Layers { reader: Reader::new(&lookup) };
-    let q = usize::from(Q);
     let config = model.config.clone();
     let (c, d) = (config.intra.width as usize, config.intra.deep_width as usize);
     let (n, m) = (config.intra.nonlinear() as usize, config.intra.linear as usize);
     let linear: Vec<usize> = (n / 2..n / 2 + m / 2).chain(n + m / 2..n + m).collect();
 
-    let analysis = |branch: &str, x: &Map| -> Map {
+    let analysis = |branch: &str, q: &Indices, x: &Map| -> Map {
         let at = |part: &str| format!("{branch}.analysis.{part}");
         let x = layers.gain(&at("gain"), q, &layers.point(&at("input"), c, x));
         let x = layers.blocks(&at("blocks"), config.intra.analysis_blocks, x).unshuffle();
         let x = layers.blocks(&at("deep"), config.intra.deep_blocks, layers.point(&at("down"), d, &x));
         layers.point(&at("output"), n, &x)
     };
-    let synthesis = |branch: &str, y: &Map, context: Option<&Map>| -> Map {
+    let synthesis = |branch: &str, q: &Indices, y: &Map, context: Option<&Map>| -> Map {
         let at = |part: &str| format!("{branch}.synthesis.{part}");
         let x = layers.blocks(&at("deep"), config.intra.deep_blocks, layers.point(&at("input"), d, y));
         let mut x = layers.gain(&at("gain"), q, &layers.point(&at("up"), 4 * c, &x).shuffle());
@@ -214,28 +252,31 @@ fn the_engine_does_what_the_specification_says() {
     let mut engine = IntegerEngine::new(&model, 2).unwrap();
     let mut found = Frame::new(64, 128);
     let grid = latent(1, n + m);
-    engine.synthesise_intra(&grid, Q, &mut found).unwrap();
-    let wanted = output(&synthesis("intra", &layers.dequantise("intra", q, &map_of(&grid)), None), None, (0, 0));
+    engine.synthesise_intra(&grid, quality_of((0, 0)).grid(), &mut found).unwrap();
+    let q = &indices((0, 0));
+    let wanted = output(&synthesis("intra", q, &layers.dequantise("intra", q, &map_of(&grid)), None), None, (0, 0));
     assert!(found == wanted, "an I-frame");
 
     // A P-frame with free latent, context and shift.
     let (prediction, shift) = (noise_frame(5), (6usize, 10usize));
     let grid = latent(2, n + m);
-    engine.synthesise_residual(&grid, &prediction, (6, 10), Q, &mut found).unwrap();
+    engine.synthesise_residual(&grid, &prediction, (6, 10), quality_of((6, 10)).grid(), &mut found).unwrap();
+    let q = &indices(shift);
     let context = packed(&prediction, shift);
     let mut y = layers.dequantise("residual", q, &map_of(&grid));
     if config.free_latent {
-        y.data.extend(analysis("intra", &context).data);
+        y.data.extend(analysis("intra", q, &context).data);
         y.channels += n;
     }
-    let wanted = output(&synthesis("residual", &y, Some(&context)), Some(&prediction), shift);
+    let wanted = output(&synthesis("residual", q, &y, Some(&context)), Some(&prediction), shift);
     assert!(found == wanted, "a P-frame");
 
     // The encoder's side, in quantiser steps.
     let (frame, mut scaled) = (noise_frame(7), Scaled::default());
-    engine.analyse_intra(&frame, Q).unwrap();
-    engine.scale(Part::Intra, Q, &mut scaled).unwrap();
-    let wanted = analysis("intra", &packed(&frame, (0, 0)));
+    engine.analyse_intra(&frame, quality_of((0, 0)).grid()).unwrap();
+    engine.scale(Part::Intra, quality_of((0, 0)).grid(), &mut scaled).unwrap();
+    let q = &indices((0, 0));
+    let wanted = analysis("intra", q, &packed(&frame, (0, 0)));
     let gain = layers.reader.sub("intra.coder.encoder_gain");
     let table = gain.values("table", RawDtype::U32, 64 * (n + m), u32::from_le_bytes).unwrap();
     let output = layers.reader.sub("intra.analysis.output");
@@ -244,8 +285,9 @@ fn the_engine_does_what_the_specification_says() {
         let (channel, position) = (i % (n + m), i / (n + m));
         // The first half of the networks' channels leads the latent.
         if channel < n / 2 {
-            let y = wanted.at(channel, position / wanted.cols, position % wanted.cols) as f64;
-            let wanted = y * f64::from(table[q * (n + m) + channel]) * (-16.0 - f64::from(bits)).exp2();
+            let (row, col) = (position / wanted.cols, position % wanted.cols);
+            let y = wanted.at(channel, row, col) as f64;
+            let wanted = y * f64::from(table[q.at(row, col) * (n + m) + channel]) * (-16.0 - f64::from(bits)).exp2();
             assert!((f64::from(found) - wanted).abs() <= wanted.abs() * 1e-6, "latent {i}: {found}, not {wanted}");
         }
     }

@@ -18,6 +18,19 @@ pub enum RateControl {
     Cbr,
 }
 
+/// How the quality follows the picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstNgcEncAdaptiveQuality")]
+pub enum AdaptiveQuality {
+    /// Not at all.
+    #[default]
+    #[enum_value(name = "One quality for the whole picture", nick = "none")]
+    None,
+    /// By the variance of luma.
+    #[enum_value(name = "Better where the picture is smooth, worse where it is busy", nick = "variance")]
+    Variance,
+}
+
 /// How much time the encoder takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstNgcEncSpeedPreset")]

@@ -6,6 +6,9 @@
 //! to start, so headers never have to be asked for. With `rate-control=cbr` or `vbr` a frame that would overrun the rate
 //! buffer is quantised again, without running the networks again.
 //!
+//! Regions of interest (`GstVideoRegionOfInterestMeta`) get another quality than the rest of their frame: by the integer `delta-quality` of
+//! a parameter `roi/ngc`, by the `delta-qp` of those for other encoders, or by the property `roi-quality`.
+//!
 //! ```shell
 //! gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! ngcenc quality=32 ! ngcparse ! mp4mux ! filesink location=out.mp4
 //! gst-launch-1.0 videotestsrc num-buffers=100 ! ngcenc quality=40 ! filesink location=test.ngc
@@ -14,7 +17,7 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use codec_core::bitstream::{FieldFlags, Interlacing};
+use codec_core::bitstream::{FieldFlags, Interlacing, Profile};
 use codec_core::{Encoder, FrameOptions, Limits, Packet, estimated_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
@@ -24,6 +27,7 @@ use gst_video::{VideoCodecFrame, VideoCodecFrameFlags, VideoCodecState, VideoInf
 use once_cell::sync::Lazy;
 
 use super::RateControl;
+use super::regions;
 use super::settings::Settings;
 use super::stats::Stats;
 use crate::{caps, colorimetry, error, frame, hdr, interlacing, memory};
@@ -166,6 +170,7 @@ impl VideoEncoderImpl for NgcEnc {
 
     fn propose_allocation(&self, query: &mut gst::query::Allocation) -> Result<(), gst::LoggableError> {
         query.add_allocation_meta::<gst_video::VideoMeta>(None);
+        query.add_allocation_meta::<gst_video::VideoRegionOfInterestMeta>(None);
         self.parent_propose_allocation(query)
     }
 
@@ -294,13 +299,18 @@ fn encode(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> co
     encoder.set_key_int_max(settings.key_int_max);
     encoder.set_key_int_min(settings.key_int_min);
     encoder.set_scene_cut(settings.scene_cut);
+    encoder.set_adaptive_quality(settings.adaptive_quality())?;
+    let unmapped = |what: &str| codec_core::Error::InvalidConfig(format!("{what}: the buffer is smaller than its caps say"));
+    let buffer = frame.input_buffer().ok_or_else(|| unmapped("a frame without a buffer"))?;
+    // Streams of the other profile have one quality for a whole frame, which is no reason to fail.
+    let has_maps = encoder.model().profile() == Profile::Rt;
+    let size = (state.video.width, state.video.height);
     let options = FrameOptions {
         force_keyframe: frame.flags().contains(VideoCodecFrameFlags::FORCE_KEYFRAME),
         quality: Some(settings.quality as u8),
+        quality_map: if has_maps { regions::map(buffer, size, settings.roi_quality) } else { None },
         time: frame.pts().map(Into::into),
     };
-    let unmapped = |what: &str| codec_core::Error::InvalidConfig(format!("{what}: the buffer is smaller than its caps say"));
-    let buffer = frame.input_buffer().ok_or_else(|| unmapped("a frame without a buffer"))?;
     let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
         .map_err(|_| unmapped("a frame cannot be mapped"))?;
     let view = frame::view(&mapped, &state.neutral)?;

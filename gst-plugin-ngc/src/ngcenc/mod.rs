@@ -2,13 +2,14 @@
 
 mod enums;
 mod imp;
+mod regions;
 mod settings;
 mod stats;
 
 use gst::glib;
 use gst::prelude::*;
 
-pub use enums::{RateControl, SpeedPreset};
+pub use enums::{AdaptiveQuality, RateControl, SpeedPreset};
 
 glib::wrapper! {
     pub struct NgcEnc(ObjectSubclass<imp::NgcEnc>) @extends gst_video::VideoEncoder, gst::Element, gst::Object, @implements gst::Preset;

@@ -4,7 +4,7 @@ use codec_core::{EncoderConfig, RateMode, Speed};
 use gst::glib;
 use gst::prelude::*;
 
-use super::{RateControl, SpeedPreset};
+use super::{AdaptiveQuality, RateControl, SpeedPreset};
 use crate::settings::CommonSettings;
 
 const DEFAULT_QUALITY: u32 = 32;
@@ -14,6 +14,12 @@ const DEFAULT_BITRATE: u32 = 500;
 const DEFAULT_BUFFER: u32 = 1000;
 /// Detail as the model recommends it.
 const MODELS_DETAIL: f64 = -1.0;
+/// About 1.6 times the bits that the region would have.
+const DEFAULT_ROI_QUALITY: i32 = -8;
+/// What a quality map can hold.
+const MAX_ROI_QUALITY: i32 = 60;
+const DEFAULT_ADAPTIVE_STRENGTH: f64 = 1.5;
+const MAX_ADAPTIVE_STRENGTH: f64 = 8.0;
 /// In kbit/s; the product with 1000 still is exact in every type used.
 const MAX_BITRATE: u32 = 10_000_000;
 
@@ -28,6 +34,9 @@ pub struct Settings {
     pub key_int_max: u32,
     pub key_int_min: u32,
     pub scene_cut: bool,
+    pub roi_quality: i32,
+    pub adaptive_quality: AdaptiveQuality,
+    pub adaptive_quality_strength: f64,
     pub detail: f64,
     pub speed_preset: SpeedPreset,
     pub max_memory: u32,
@@ -46,6 +55,9 @@ impl Default for Settings {
             key_int_min: DEFAULT_KEY_INT_MIN,
             scene_cut: true,
             detail: MODELS_DETAIL,
+            roi_quality: DEFAULT_ROI_QUALITY,
+            adaptive_quality: AdaptiveQuality::default(),
+            adaptive_quality_strength: DEFAULT_ADAPTIVE_STRENGTH,
             speed_preset: SpeedPreset::default(),
             max_memory: 0,
             common: CommonSettings::default(),
@@ -108,6 +120,27 @@ impl Settings {
                 .default_value(true)
                 .mutable_playing()
                 .build(),
+            glib::ParamSpecInt::builder("roi-quality")
+                .nick("Quality of regions")
+                .blurb("What is added to the quality index in regions of interest (GstVideoRegionOfInterestMeta) that do not say it themselves; negative is better, 0 = such regions change nothing")
+                .minimum(-MAX_ROI_QUALITY)
+                .maximum(MAX_ROI_QUALITY)
+                .default_value(DEFAULT_ROI_QUALITY)
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("adaptive-quality", AdaptiveQuality::default())
+                .nick("Adaptive quality")
+                .blurb("How the quality varies over the picture besides regions of interest")
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecDouble::builder("adaptive-quality-strength")
+                .nick("Strength of adaptive quality")
+                .blurb("Quality indices for each doubling of the local variance beside the picture's mean; used with adaptive-quality=variance")
+                .minimum(0.0)
+                .maximum(MAX_ADAPTIVE_STRENGTH)
+                .default_value(DEFAULT_ADAPTIVE_STRENGTH)
+                .mutable_playing()
+                .build(),
             glib::ParamSpecDouble::builder("detail")
                 .nick("Detail")
                 .blurb("Strength of the postfilter that the stream asks for: 0 (smallest error) to 1 (texture about as strong as in the original), at the same bitrate; -1 = what the model recommends")
@@ -147,6 +180,9 @@ impl Settings {
             "key-int-max" => self.key_int_max = number(),
             "key-int-min" => self.key_int_min = number(),
             "scene-cut" => self.scene_cut = value.get().expect("type checked by GObject"),
+            "roi-quality" => self.roi_quality = value.get().expect("type checked by GObject"),
+            "adaptive-quality" => self.adaptive_quality = value.get().expect("type checked by GObject"),
+            "adaptive-quality-strength" => self.adaptive_quality_strength = value.get().expect("type checked by GObject"),
             "detail" => self.detail = value.get().expect("type checked by GObject"),
             "speed-preset" => self.speed_preset = value.get().expect("type checked by GObject"),
             "max-memory" => self.max_memory = number(),
@@ -164,6 +200,9 @@ impl Settings {
             "key-int-max" => self.key_int_max.to_value(),
             "key-int-min" => self.key_int_min.to_value(),
             "scene-cut" => self.scene_cut.to_value(),
+            "roi-quality" => self.roi_quality.to_value(),
+            "adaptive-quality" => self.adaptive_quality.to_value(),
+            "adaptive-quality-strength" => self.adaptive_quality_strength.to_value(),
             "detail" => self.detail.to_value(),
             "speed-preset" => self.speed_preset.to_value(),
             "max-memory" => self.max_memory.to_value(),
@@ -188,6 +227,14 @@ impl Settings {
         }
     }
 
+    /// Strength of the adaptive quality, 0 without.
+    pub fn adaptive_quality(&self) -> f32 {
+        match self.adaptive_quality {
+            AdaptiveQuality::None => 0.0,
+            AdaptiveQuality::Variance => self.adaptive_quality_strength as f32,
+        }
+    }
+
     /// # Errors
     /// If the device's name is not one.
     pub fn encoder_config(&self, video: codec_core::bitstream::VideoInfo) -> codec_core::Result<EncoderConfig> {
@@ -196,6 +243,7 @@ impl Settings {
             quality: self.quality as u8,
             rate: self.rate(),
             detail: (self.detail >= 0.0).then_some(self.detail as f32),
+            adaptive_quality: self.adaptive_quality(),
             speed: match self.speed_preset {
                 SpeedPreset::Fast => Speed::Fast,
                 SpeedPreset::Medium => Speed::Medium,
@@ -243,6 +291,9 @@ mod tests {
             ("key-int-min", 5u32.to_value()),
             ("scene-cut", false.to_value()),
             ("detail", 0.5f64.to_value()),
+            ("adaptive-quality", AdaptiveQuality::Variance.to_value()),
+            ("adaptive-quality-strength", 2.5f64.to_value()),
+            ("roi-quality", (-20i32).to_value()),
             ("speed-preset", SpeedPreset::Slow.to_value()),
             ("max-memory", 3u32.to_value()),
             ("threads", 2u32.to_value()),
@@ -251,6 +302,7 @@ mod tests {
         ]);
         assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (40, 77, 5, false));
         assert_eq!((config.detail, config.max_memory, config.threads), (Some(0.5), Some(3 << 20), 2));
+        assert_eq!(config.adaptive_quality, 2.5);
         assert!(matches!(config.speed, Speed::Slow) && matches!(config.rate, RateMode::Quality));
         assert!(matches!(config.device, DeviceSpec::Cuda(1)));
         assert!(matches!(&config.model, ModelSource::File(path) if path.to_str() == Some("/a/model")));
@@ -261,6 +313,9 @@ mod tests {
         let config = config(&[]);
         assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (32, 250, 12, true));
         assert_eq!((config.detail, config.max_memory, config.threads), (None, None, 0));
+        assert_eq!((config.adaptive_quality, settings(&[]).roi_quality), (0.0, -8));
+        // The strength by itself turns nothing on.
+        assert_eq!(settings(&[("adaptive-quality-strength", 3.0f64.to_value())]).adaptive_quality(), 0.0);
         assert!(matches!(config.speed, Speed::Medium) && matches!(config.model, ModelSource::Embedded));
         let fast = [("speed-preset", SpeedPreset::Fast.to_value()), ("model-file", Some("").to_value())];
         let config = settings(&fast).encoder_config(VideoInfo::default()).unwrap();

@@ -39,7 +39,8 @@ pub struct CodedFrame {
     pub inter: Option<InterState>,
 }
 
-/// All networks of a model. Tensors are channels-last `[N, C, H, W]`; quality indices `q` are int64 `[N]`.
+/// All networks of a model. Tensors are channels-last `[N, C, H, W]`; quality indices `q` are int64 `[N]`. Transforms and quantisers of `rt`
+/// also take those of latent cells, `[N, H/16, W/16]`; the entropy models here do not.
 #[derive(Debug)]
 pub struct Networks {
     /// What they were built by.

@@ -11,6 +11,7 @@ use crate::kernels::PACKED_CHANNELS;
 use crate::kernels::pack::{PackTarget, pack_frame, pack_residual};
 use crate::kernels::unpack::unpack_frame;
 use crate::model::Model;
+use crate::quality::QualityGrid;
 use crate::rt::{
     AnalysisScratch, Branch, Dequantised, HyperScratch, Networks, PostfilterInput, PostfilterScratch, SynthesisScratch,
 };
@@ -91,7 +92,7 @@ fn target<'a>(buffer: &'a mut Vec<i16>, frame: &Frame, channels: usize, offset: 
 }
 
 impl Engine for IntegerEngine {
-    fn analyse_intra(&mut self, frame: &Frame, quality: u8) -> Result<()> {
+    fn analyse_intra(&mut self, frame: &Frame, quality: QualityGrid) -> Result<()> {
         let machine = self.machine;
         self.size = grid(frame);
         pack_frame(frame, (0, 0), target(&mut self.packed, frame, PACKED_CHANNELS, 0), machine.threads)?;
@@ -99,7 +100,7 @@ impl Engine for IntegerEngine {
         Ok(())
     }
 
-    fn analyse_residual(&mut self, frame: &Frame, prediction: &Frame, shift: (i32, i32), quality: u8) -> Result<()> {
+    fn analyse_residual(&mut self, frame: &Frame, prediction: &Frame, shift: (i32, i32), quality: QualityGrid) -> Result<()> {
         const CHANNELS: usize = 2 * PACKED_CHANNELS;
         let machine = self.machine;
         self.size = grid(frame);
@@ -113,7 +114,7 @@ impl Engine for IntegerEngine {
         Err(no_flow())
     }
 
-    fn scale(&mut self, part: Part, quality: u8, out: &mut Scaled) -> Result<()> {
+    fn scale(&mut self, part: Part, quality: QualityGrid, out: &mut Scaled) -> Result<()> {
         let branch = Self::branch(&self.model, part)?;
         branch.gains.quantiser_domain(self.machine, &self.analysis, quality, &mut out.y);
         let size = (self.size.0 / 2, self.size.1 / 2);
@@ -125,7 +126,7 @@ impl Engine for IntegerEngine {
         Self::branch(&self.model, part).map_or(&[], |branch| &branch.bit_prices)
     }
 
-    fn synthesise_intra(&mut self, latent: &LatentGrid, quality: u8, out: &mut Frame) -> Result<()> {
+    fn synthesise_intra(&mut self, latent: &LatentGrid, quality: QualityGrid, out: &mut Frame) -> Result<()> {
         // What was prepared for a frame that turned out to be damaged.
         self.prepared = false;
         let (machine, branch) = (self.machine, &Self::networks(&self.model).intra);
@@ -134,7 +135,7 @@ impl Engine for IntegerEngine {
         unpack_frame(&self.output, None, (0, 0), out, machine.threads)
     }
 
-    fn prepare_residual(&mut self, prediction: &Frame, shift: (i32, i32), quality: u8) -> Result<()> {
+    fn prepare_residual(&mut self, prediction: &Frame, shift: (i32, i32), quality: QualityGrid) -> Result<()> {
         let (machine, networks) = (self.machine, Self::networks(&self.model));
         pack_frame(prediction, shift, target(&mut self.packed, prediction, PACKED_CHANNELS, 0), machine.threads)?;
         if networks.free_latent() {
@@ -150,7 +151,7 @@ impl Engine for IntegerEngine {
         latent: &LatentGrid,
         prediction: &Frame,
         shift: (i32, i32),
-        quality: u8,
+        quality: QualityGrid,
         out: &mut Frame,
     ) -> Result<()> {
         if !std::mem::take(&mut self.prepared) {
@@ -181,7 +182,7 @@ impl Engine for IntegerEngine {
         Some(LooksBack(postfilter.looks_back()))
     }
 
-    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: u8, map: &mut Vec<f32>) -> Result<()> {
+    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: QualityGrid, map: &mut Vec<f32>) -> Result<()> {
         let machine = self.machine;
         let Some(postfilter) = &Self::networks(&self.model).postfilter else {
             return Err(Error::ModelMismatch("the model has no postfilter".into()));

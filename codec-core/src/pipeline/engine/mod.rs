@@ -17,6 +17,7 @@ use crate::entropy::LatentGrid;
 use crate::flow::FlowField;
 use crate::frame::Frame;
 use crate::model::Model;
+use crate::quality::QualityGrid;
 use crate::{Error, Result};
 
 /// Which latent.
@@ -37,28 +38,28 @@ pub struct Scaled {
     pub z: Vec<f32>,
 }
 
-/// The networks. All frames have the coded size; `quality` is an index 0..=63.
+/// The networks. All frames have the coded size. `quality` are indices 0..=63, on the grid of the latent: a shifted one in P-frames.
 pub trait Engine: Send {
     /// E_I. What it makes is kept for [`Self::scale`].
-    fn analyse_intra(&mut self, frame: &Frame, quality: u8) -> Result<()>;
+    fn analyse_intra(&mut self, frame: &Frame, quality: QualityGrid) -> Result<()>;
 
     /// E_res, on circularly shifted frames. As [`Self::analyse_intra`].
-    fn analyse_residual(&mut self, frame: &Frame, prediction: &Frame, shift: (i32, i32), quality: u8) -> Result<()>;
+    fn analyse_residual(&mut self, frame: &Frame, prediction: &Frame, shift: (i32, i32), quality: QualityGrid) -> Result<()>;
 
     /// E_flow (`paper` profile). As [`Self::analyse_intra`].
     fn analyse_flow(&mut self, flow: &FlowField, frame: &Frame, reference: &Frame, quality: u8) -> Result<()>;
 
     /// The latent analysed last, in quantiser steps of a quality that may be another than the analysis had, and its hyper-latent.
-    fn scale(&mut self, part: Part, quality: u8, out: &mut Scaled) -> Result<()>;
+    fn scale(&mut self, part: Part, quality: QualityGrid, out: &mut Scaled) -> Result<()>;
 
     /// What a bit is worth in squared quantiser steps, for each channel; empty where bits have no price.
     fn bit_prices(&self, part: Part) -> &[f32];
 
     /// G_I.
-    fn synthesise_intra(&mut self, latent: &LatentGrid, quality: u8, out: &mut Frame) -> Result<()>;
+    fn synthesise_intra(&mut self, latent: &LatentGrid, quality: QualityGrid, out: &mut Frame) -> Result<()>;
 
     /// What [`Self::synthesise_residual`] can do before the latent is known, for the prediction that it will have next.
-    fn prepare_residual(&mut self, _prediction: &Frame, _shift: (i32, i32), _quality: u8) -> Result<()> {
+    fn prepare_residual(&mut self, _prediction: &Frame, _shift: (i32, i32), _quality: QualityGrid) -> Result<()> {
         Ok(())
     }
 
@@ -68,7 +69,7 @@ pub trait Engine: Send {
         latent: &LatentGrid,
         prediction: &Frame,
         shift: (i32, i32),
-        quality: u8,
+        quality: QualityGrid,
         out: &mut Frame,
     ) -> Result<()>;
 
@@ -84,8 +85,8 @@ pub trait Engine: Send {
     /// Whether a filter between decoded frames and the screen is at work, and whether it looks back.
     fn postfilter(&self) -> Option<LooksBack>;
 
-    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes. `past`: what was shown before, moved on.
-    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: u8, map: &mut Vec<f32>) -> Result<()>;
+    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes. `past`: what was shown before, moved on. `quality` is not shifted.
+    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: QualityGrid, map: &mut Vec<f32>) -> Result<()>;
 }
 
 /// Whether a postfilter sees the frame shown before.

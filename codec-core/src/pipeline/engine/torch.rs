@@ -17,6 +17,7 @@ use crate::nn::codec::{Branch, FLOW_INPUT, quality_tensor};
 use crate::nn::device;
 use crate::nn::ops::{Planes, pack, unpack};
 use crate::nn::{Networks, Precision};
+use crate::quality::QualityGrid;
 use crate::{Error, Result};
 
 /// The networks of one stream.
@@ -55,8 +56,12 @@ impl TorchEngine {
         if self.precision == Precision::Exact { Kind::Double } else { Kind::Float }
     }
 
-    fn quality(&self, quality: u8) -> Result<Tensor> {
-        quality_tensor(&[quality], self.device)
+    /// `[1]`, or `[1, H/16, W/16]` where cells differ.
+    fn quality(&self, quality: QualityGrid) -> Result<Tensor> {
+        match quality.cells() {
+            None => quality_tensor(&[quality.frame()], self.device),
+            Some(cells) => Ok(quality_tensor(cells, self.device)?.f_view([1, -1, quality.cols() as i64])?),
+        }
     }
 
     /// A frame as planes.
@@ -90,7 +95,7 @@ fn to_nhwc(tensor: &Tensor, out: &mut Vec<f32>) -> Result<()> {
 }
 
 impl Engine for TorchEngine {
-    fn analyse_intra(&mut self, frame: &Frame, quality: u8) -> Result<()> {
+    fn analyse_intra(&mut self, frame: &Frame, quality: QualityGrid) -> Result<()> {
         self.run(|this| {
             let packed = pack(&this.planes(frame)?)?;
             this.y = Some(this.networks.intra.analysis.forward(&packed, &this.quality(quality)?)?);
@@ -98,7 +103,7 @@ impl Engine for TorchEngine {
         })
     }
 
-    fn analyse_residual(&mut self, frame: &Frame, prediction: &Frame, shift: (i32, i32), quality: u8) -> Result<()> {
+    fn analyse_residual(&mut self, frame: &Frame, prediction: &Frame, shift: (i32, i32), quality: QualityGrid) -> Result<()> {
         self.run(|this| {
             let rolled = |frame| this.planes(frame)?.rolled(shift.0.into(), shift.1.into());
             let (frame, prediction) = (rolled(frame)?, rolled(prediction)?);
@@ -117,12 +122,12 @@ impl Engine for TorchEngine {
             let flow = Tensor::f_from_slice(&packed)?.f_view(size)?.f_to_device(this.device)?.f_permute([0, 3, 1, 2])?;
             let input = Tensor::f_cat(&[flow, pack(&this.planes(frame)?)?, pack(&this.planes(reference)?)?], 1)?;
             debug_assert_eq!(input.size()[1], FLOW_INPUT);
-            this.y = Some(this.networks.flow_codec()?.analysis.forward(&input, &this.quality(quality)?)?);
+            this.y = Some(this.networks.flow_codec()?.analysis.forward(&input, &this.quality(QualityGrid::uniform(quality))?)?);
             Ok(())
         })
     }
 
-    fn scale(&mut self, part: Part, quality: u8, out: &mut Scaled) -> Result<()> {
+    fn scale(&mut self, part: Part, quality: QualityGrid, out: &mut Scaled) -> Result<()> {
         self.run(|this| {
             let missing = || Error::InvalidConfig("no latent was analysed".into());
             let branch = this.branch(part)?;
@@ -136,7 +141,7 @@ impl Engine for TorchEngine {
         self.branch(part).map_or(&[], |branch| branch.coder.bit_prices())
     }
 
-    fn synthesise_intra(&mut self, latent: &LatentGrid, quality: u8, out: &mut Frame) -> Result<()> {
+    fn synthesise_intra(&mut self, latent: &LatentGrid, quality: QualityGrid, out: &mut Frame) -> Result<()> {
         self.run(|this| {
             let (branch, q) = (&this.networks.intra, this.quality(quality)?);
             let y = branch.coder.dequantise(&this.latent(latent)?, &q)?;
@@ -149,7 +154,7 @@ impl Engine for TorchEngine {
         latent: &LatentGrid,
         prediction: &Frame,
         shift: (i32, i32),
-        quality: u8,
+        quality: QualityGrid,
         out: &mut Frame,
     ) -> Result<()> {
         self.run(|this| {
@@ -165,7 +170,7 @@ impl Engine for TorchEngine {
 
     fn predict_flow(&mut self, latent: &LatentGrid, quality: u8, reference: &Frame, out: &mut Frame) -> Result<()> {
         self.run(|this| {
-            let q = this.quality(quality)?;
+            let q = this.quality(QualityGrid::uniform(quality))?;
             let y = this.networks.flow_codec()?.coder.dequantise(&this.latent(latent)?, &q)?;
             let (motion, sigma) = this.networks.flow_field(&y, &q)?;
             this.networks.warped(&this.planes(reference)?, &motion, &sigma)?.frame.write_to(out)
@@ -183,7 +188,7 @@ impl Engine for TorchEngine {
         Some(LooksBack(postfilter.looks_back()))
     }
 
-    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: u8, map: &mut Vec<f32>) -> Result<()> {
+    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: QualityGrid, map: &mut Vec<f32>) -> Result<()> {
         self.run(|this| {
             let missing = || Error::ModelMismatch("the model has no postfilter".into());
             let postfilter = this.networks.postfilter.as_ref().ok_or_else(missing)?;

@@ -1,16 +1,17 @@
-//! One description of the syntax for writing and reading.
+//! One description of a syntax for writing and reading.
 
-use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
+use super::{AdaptiveBit, SymbolReader, SymbolWriter};
 
 /// Where symbols go to or come from. What is given counts when writing; what is returned is what was written or read.
-pub(super) trait Symbols {
+pub(crate) trait Symbols {
     fn bit(&mut self, model: &mut AdaptiveBit, given: bool) -> bool;
     fn raw(&mut self, bits: u32, given: u32) -> u32;
     /// Takes an integer that bits have made into the checksum.
     fn check(&mut self, symbol: i32);
 }
 
-pub(super) struct Encoding<'a>(pub &'a mut SymbolWriter);
+/// Writes what is given.
+pub(crate) struct Encoding<'a>(pub &'a mut SymbolWriter);
 
 impl Symbols for Encoding<'_> {
     fn bit(&mut self, model: &mut AdaptiveBit, given: bool) -> bool {
@@ -28,7 +29,8 @@ impl Symbols for Encoding<'_> {
     }
 }
 
-pub(super) struct Decoding<'a, 'b>(pub &'a mut SymbolReader<'b>);
+/// Reads, whatever is given.
+pub(crate) struct Decoding<'a, 'b>(pub &'a mut SymbolReader<'b>);
 
 impl Symbols for Decoding<'_, '_> {
     fn bit(&mut self, model: &mut AdaptiveBit, _: bool) -> bool {

@@ -1,4 +1,17 @@
-//! Quality indices and what they stand for.
+//! Quality indices: what they stand for, and how they vary over a picture.
+//!
+//! A frame has one index. A [`QualityMap`] adds to it from place to place; what networks work with is the index of each latent cell, a
+//! [`QualityGrid`]. [`MapCoder`] codes maps.
+
+mod coding;
+mod grid;
+mod map;
+mod regions;
+
+pub use coding::MapCoder;
+pub use grid::{CellQualities, FrameQuality, QualityGrid};
+pub use map::QualityMap;
+pub use regions::QualityRegion;
 
 use crate::bitstream::QUALITY_MAX;
 
