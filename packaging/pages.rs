@@ -31,14 +31,21 @@ fn manual(command: &Command) -> Vec<u8> {
     let mut page = Vec::new();
     let rendered = clap_mangen::Man::new(command.clone()).render(&mut page);
     rendered.expect("memory takes everything");
+    subcommands(command, "", &mut page);
+    String::from_utf8_lossy(&page).replace(".SH EXTRA", ".SH NOTES").into_bytes()
+}
+
+/// Parts for the subcommands of a command, and for theirs. `above`: what comes before their names on the command line.
+fn subcommands(command: &Command, above: &str, page: &mut Vec<u8>) {
     for subcommand in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
         let man = clap_mangen::Man::new(subcommand.clone());
         let mut part = Vec::new();
         man.render_synopsis_section(&mut part).expect("memory takes everything");
         man.render_description_section(&mut part).expect("memory takes everything");
         man.render_options_section(&mut part).expect("memory takes everything");
-        page.extend_from_slice(format!(".SH {}\n", subcommand.get_name().to_uppercase()).as_bytes());
+        let name = format!("{above}{}", subcommand.get_name());
+        page.extend_from_slice(format!(".SH {}\n", name.to_uppercase()).as_bytes());
         page.extend_from_slice(String::from_utf8_lossy(&part).replace(".SH ", ".SS ").as_bytes());
+        subcommands(subcommand, &format!("{name} "), page);
     }
-    String::from_utf8_lossy(&page).replace(".SH EXTRA", ".SH NOTES").into_bytes()
 }

@@ -5,7 +5,9 @@
 /// # Errors
 /// A text for the command line.
 pub fn bytes(text: &str) -> Result<u64, String> {
-    let size = text.parse::<bytesize::ByteSize>().map_err(|_| format!("{text} is no size: use bytes, or kB, MB, GB, KiB, MiB or GiB"))?;
+    let size = text
+        .parse::<bytesize::ByteSize>()
+        .map_err(|_| format!("{text} is no size: use bytes, or kB, MB, GB, KiB, MiB or GiB"))?;
     let range = 1..=1 << 53;
     Some(size.as_u64()).filter(|bytes| range.contains(bytes)).ok_or_else(|| format!("{text} is not a size from 1 byte to 8 PiB"))
 }

@@ -16,7 +16,7 @@ use codec_core::training::model::{Model, ModelSource, load_networks};
 use codec_core::training::motion::{BlockCompensator, BlockSearch, MotionCoder, PaddedFrame, References, SearchEffort};
 use codec_core::training::nn::Precision;
 use codec_core::training::nn::blocks::{BlockHistory, BlockMotion};
-use codec_core::training::nn::codec::{CodedFrame, Motion, quality_tensor};
+use codec_core::training::nn::codec::{CodedFrame, InterInput, Motion, quality_tensor};
 use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::training::nn::ops::{Planes, add_detail, pack, sharpen};
 use codec_core::{Encoder, FrameOptions, Packet};
@@ -126,8 +126,9 @@ fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8
         let shift = (i64::from(dy), i64::from(dx));
         let blocks = motion(frame, &references[t - 1], &golden, &mut motion_coder, quality);
         let (target, reference) = (planes(frame), planes(&references[t - 1]));
-        let (state, motion) = (coded[t - 1].0.inter.as_ref(), Motion::Blocks(blocks));
-        let inter = networks.inter_frame(&prepared, &target, &reference, motion, &q, state, shift, &mut Quantiser::Hard).unwrap();
+        let (previous, motion) = (coded[t - 1].0.inter.as_ref(), Motion::Blocks(blocks));
+        let input = InterInput { frame: &target, reference: &reference, motion, previous, shift };
+        let inter = networks.inter_frame(&prepared, input, &q, &mut Quantiser::Hard).unwrap();
         let bits = filter(frame, &inter, quality);
         coded.push((inter, bits));
     }
@@ -218,9 +219,9 @@ fn the_paper_profile_learns_and_codes() {
     let intra = networks.intra_frame(&prepared, &frames[0], &q, &mut Quantiser::Hard).unwrap();
     let flow = Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu));
     let reference = frames[0].shallow_clone();
-    let inter = networks
-        .inter_frame(&prepared, &frames[1], &reference, Motion::Flow(flow), &q, None, (2, 6), &mut Quantiser::Hard)
-        .unwrap();
+    let input =
+        InterInput { frame: &frames[1], reference: &reference, motion: Motion::Flow(flow), previous: None, shift: (2, 6) };
+    let inter = networks.inter_frame(&prepared, input, &q, &mut Quantiser::Hard).unwrap();
     assert_eq!(inter.frame.y.size(), [1, 1, 64, 64]);
     let loss = inter.frame.y.square().mean(Kind::Float) + intra.frame.y.square().mean(Kind::Float) + inter.bits.mean(Kind::Float);
     loss.backward();
@@ -278,8 +279,8 @@ fn mixed_precision_and_simulated_integers_learn_nearly_the_same() {
             let intra = networks.intra_frame(&prepared, &frames[0], &q, &mut Quantiser::Hard).unwrap();
             let reference = frames[0].shallow_clone();
             let motion = still(&config, &reference);
-            let inter =
-                networks.inter_frame(&prepared, &frames[1], &reference, motion, &q, None, (0, 0), &mut Quantiser::Hard).unwrap();
+            let input = InterInput { frame: &frames[1], reference: &reference, motion, previous: None, shift: (0, 0) };
+            let inter = networks.inter_frame(&prepared, input, &q, &mut Quantiser::Hard).unwrap();
             let error = |a: &Tensor, b: &Tensor| (a - b).square().mean(Kind::Float);
             let distortion = error(&intra.frame.y, &frames[0].y) + error(&inter.frame.y, &frames[1].y);
             let loss = distortion * 100.0 + (intra.bits + inter.bits).mean(Kind::Float) / 4096.0;

@@ -7,7 +7,8 @@ use codec_core::bitstream::Profile;
 use codec_core::training::model::calibrate::{calibrate, synthetic};
 use codec_core::training::model::write_model;
 use codec_core::training::nn::fixed::Fractions;
-use codec_core::training::nn::{ModelConfig, Networks, ParamStore};
+use codec_core::training::nn::uflow::UFlow;
+use codec_core::training::nn::{Estimator, ModelConfig, Networks, ParamStore};
 use tch::Device;
 
 use crate::data::{Sampler, SamplerOptions, Split};
@@ -24,6 +25,10 @@ pub fn export(checkpoint: &Checkpoint, data: Option<&Path>, out: &Path, notes: &
     let mut params = checkpoint.averaged_params();
     let model = checkpoint.progress.model.clone();
     let networks = Networks::load(&mut params, &model, Device::Cpu)?;
+    if model.estimator() == Some(Estimator::UFlow) {
+        // So that the file holds it.
+        UFlow::load(&mut params, Device::Cpu)?;
+    }
     if params.fractions.is_empty() && model.profile == Profile::Rt {
         params.fractions = calibrated(&params, &model, data)?;
     }

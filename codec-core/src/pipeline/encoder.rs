@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::config::{EncoderConfig, FrameOptions, Packet, Speed, check_quality, check_video};
 use super::engine::{self, Part};
+use super::estimator;
 use super::motion::{MotionEncoder, Pair};
 use super::reconstruct::Reconstructor;
 use super::symbols::{Bound, FrameSymbols, LatentJob};
@@ -43,7 +44,7 @@ pub struct Encoder {
     reconstructor: Reconstructor,
     motion: MotionEncoder,
     /// Estimates the flow that the `paper` profile codes.
-    estimator: DisFlow,
+    estimator: Box<dyn FlowEstimator>,
     filter_coder: FilterCoder,
     current: Frame,
     rate: RateController,
@@ -79,14 +80,14 @@ impl Encoder {
             detail,
             video: config.video,
         };
-        let (effort, estimator) = match config.speed {
+        let (effort, dis) = match config.speed {
             Speed::Fast => (SearchEffort::Fast, DisFlow::fast()),
             Speed::Medium => (SearchEffort::Medium, DisFlow::medium()),
             Speed::Slow => (SearchEffort::Slow, DisFlow::medium()),
         };
         Ok(Self {
             motion: MotionEncoder::new(effort, threads, display),
-            estimator,
+            estimator: estimator::open(&model, &config.device, threads, dis)?,
             filter_coder: FilterCoder::new(display),
             reconstructor: Reconstructor::new(engine, threads, display),
             model,

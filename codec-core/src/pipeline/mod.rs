@@ -8,6 +8,7 @@ mod config;
 mod decoder;
 mod encoder;
 pub(crate) mod engine;
+mod estimator;
 mod motion;
 mod reconstruct;
 mod shown;

@@ -344,6 +344,13 @@ mod tests {
         assert!(["0", "5XB", "MiB", "-1KiB", "99999999999999GiB"].iter().all(|text| parse_size(text).is_err()));
     }
 
+    #[cfg(feature = "gstreamer")]
+    #[test]
+    fn manual_page_and_completion_are_current() {
+        use clap::CommandFactory;
+        crate::pages::check(Cli::command());
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;

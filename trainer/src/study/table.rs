@@ -86,7 +86,17 @@ fn count(results: &[ResultFile], allowed_failures: usize) -> (Pairs, Vec<&str>) 
 
 fn csv(pairs: &Pairs) -> Result<String> {
     let mut out = csv::Writer::from_writer(Vec::new());
-    out.write_record(["first", "second", "votes_first", "votes_second", "p_votes", "clips_first", "clips_second", "ties", "p_clips"])?;
+    out.write_record([
+        "first",
+        "second",
+        "votes_first",
+        "votes_second",
+        "p_votes",
+        "clips_first",
+        "clips_second",
+        "ties",
+        "p_clips",
+    ])?;
     for ((first, second), pair) in pairs {
         let (wins, ties) = pair.clip_wins();
         let p = |[a, b]: [u64; 2]| format!("{:.4}", p_value(a, b));
