@@ -48,6 +48,14 @@ pub(super) struct Run<'g> {
     device: Device,
 }
 
+/// Where a run goes on from.
+struct Origin<'a> {
+    params: ParamStore,
+    progress: Progress,
+    /// The optimiser's state, of a run that is resumed.
+    state: Option<&'a Checkpoint>,
+}
+
 impl<'g> Run<'g> {
     /// Starts a stage.
     pub fn begin(start: Checkpoint, config: TrainConfig, paths: &RunPaths, device: Device, group: &'g Group) -> Result<Self> {
@@ -64,7 +72,7 @@ impl<'g> Run<'g> {
             // What learns without their rounding may outgrow its integers: the next export calibrates it anew.
             fractions: if config.precision == Precision::Simulated { before.fractions.clone() } else { Fractions::new() },
         };
-        Self::assemble(params, progress, config, paths, device, None, group)
+        Self::assemble(Origin { params, progress, state: None }, config, paths, device, group)
     }
 
     /// The stage's settings come from the checkpoint; only the budget and the number of workers may change.
@@ -90,18 +98,12 @@ impl<'g> Run<'g> {
                 serde_json::to_string(stored)?
             );
         }
-        Self::assemble(checkpoint.raw_params(), checkpoint.progress.clone(), config, paths, device, Some(checkpoint), group)
+        let (params, progress) = (checkpoint.raw_params(), checkpoint.progress.clone());
+        Self::assemble(Origin { params, progress, state: Some(checkpoint) }, config, paths, device, group)
     }
 
-    fn assemble(
-        mut params: ParamStore,
-        progress: Progress,
-        config: TrainConfig,
-        paths: &RunPaths,
-        device: Device,
-        state: Option<&Checkpoint>,
-        group: &'g Group,
-    ) -> Result<Self> {
+    fn assemble(origin: Origin, config: TrainConfig, paths: &RunPaths, device: Device, group: &'g Group) -> Result<Self> {
+        let Origin { mut params, progress, state } = origin;
         tch::manual_seed(config.seed as i64);
         let model: ModelConfig = progress.model.clone();
         // The replicas build theirs on the parameters that these create.
