@@ -1,5 +1,5 @@
 //! Manual page and bash completion of a program. They lie in the repository, so that installing needs to run nothing, and a test of
-//! every program compares them with what its command line makes. `NGC_WRITE_PAGES=1 cargo test manual_page` writes them anew.
+//! every program compares them with what its command line makes. `NGC_WRITE_PAGES=1 cargo test --workspace manual_page` writes them anew.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub fn check(mut command: Command) {
             std::fs::write(&path, &wanted).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         }
         let found = std::fs::read(&path).unwrap_or_default();
-        assert!(found == wanted, "{} is out of date: NGC_WRITE_PAGES=1 cargo test manual_page", path.display());
+        assert!(found == wanted, "{} is out of date: NGC_WRITE_PAGES=1 cargo test --workspace manual_page", path.display());
     }
 }
 
