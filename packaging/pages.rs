@@ -32,7 +32,14 @@ fn manual(command: &Command) -> Vec<u8> {
     let rendered = clap_mangen::Man::new(command.clone()).render(&mut page);
     rendered.expect("memory takes everything");
     subcommands(command, "", &mut page);
-    String::from_utf8_lossy(&page).replace(".SH EXTRA", ".SH NOTES").into_bytes()
+    let mut text = String::from_utf8_lossy(&page).replace(".SH EXTRA", ".SH NOTES");
+    // The generator thinks that each subcommand has a page of its own.
+    let escaped = |name: &str| name.replace('-', "\\-");
+    for subcommand in command.get_subcommands().map(Command::get_name) {
+        let reference = format!("{}\\-{}(1)", escaped(command.get_name()), escaped(subcommand));
+        text = text.replace(&format!("\n{reference}\n"), &format!("\n{}\n", escaped(subcommand)));
+    }
+    text.into_bytes()
 }
 
 /// Parts for the subcommands of a command, and for theirs. `above`: what comes before their names on the command line.

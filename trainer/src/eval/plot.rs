@@ -4,6 +4,11 @@ use plotters::prelude::*;
 
 /// In pixels.
 const SIZE: (u32, u32) = (380, 260);
+/// Sizes of letters: plotters' pixels are a quarter larger than SVG's.
+const TITLE: u32 = 17;
+const TEXT: u32 = 14;
+/// Marks of the axis.
+const RATES: [f64; 9] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 const COLOURS: [RGBColor; 6] = [
     RGBColor(11, 110, 79),
     RGBColor(193, 18, 31),
@@ -42,15 +47,16 @@ fn label(value: &f64) -> String {
 pub fn plot(title: &str, series: &[Series]) -> anyhow::Result<String> {
     let points = || series.iter().flat_map(|s| &s.points).filter(|p| p.0 > 0.0);
     let (Some(x), Some(y)) = (range(points().map(|p| p.0.ln())), range(points().map(|p| p.1))) else { return Ok(String::new()) };
+    let rates = RATES.into_iter().filter(|rate| x.contains(&rate.ln())).collect();
     let mut out = String::new();
     {
         let area = SVGBackend::with_string(&mut out, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&area)
-            .caption(title, ("sans-serif", 14))
+            .caption(title, ("sans-serif", TITLE))
             .margin_right(10)
             .set_label_area_size(LabelAreaPosition::Left, 48)
-            .set_label_area_size(LabelAreaPosition::Bottom, 34)
-            .build_cartesian_2d((x.start.exp()..x.end.exp()).log_scale(), y)?;
+            .set_label_area_size(LabelAreaPosition::Bottom, 40)
+            .build_cartesian_2d((x.start.exp()..x.end.exp()).log_scale().with_key_points(rates), y)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
@@ -59,7 +65,7 @@ pub fn plot(title: &str, series: &[Series]) -> anyhow::Result<String> {
             .x_label_formatter(&label)
             .y_label_formatter(&label)
             .x_desc("bits per pixel")
-            .label_style(("sans-serif", 11))
+            .label_style(("sans-serif", TEXT))
             .draw()?;
         for (series, colour) in series.iter().zip(COLOURS.into_iter().cycle()) {
             let mut points: Vec<_> = series.points.iter().copied().filter(|p| p.0 > 0.0 && p.1.is_finite()).collect();
@@ -72,7 +78,7 @@ pub fn plot(title: &str, series: &[Series]) -> anyhow::Result<String> {
             .configure_series_labels()
             .position(SeriesLabelPosition::LowerRight)
             .background_style(WHITE.mix(0.8))
-            .label_font(("sans-serif", 11))
+            .label_font(("sans-serif", TEXT))
             .draw()?;
         area.present()?;
     }
@@ -88,6 +94,8 @@ mod tests {
         let series = |name: &str, points: &[(f64, f64)]| Series { name: name.into(), points: points.into() };
         let svg = plot("PSNR", &[series("a & b", &[(0.1, 30.0), (0.2, 33.0)]), series("c", &[])]).unwrap();
         assert_eq!(svg.matches("<circle").count(), 2);
+        // Round rates at the axis.
+        assert!(["\n0.1\n", "\n0.2\n"].iter().all(|mark| svg.contains(mark)), "{svg}");
         assert!(svg.contains("a &amp; b") && svg.contains("PSNR") && svg.contains("bits per pixel"), "{svg}");
         assert_eq!(plot("PSNR", &[]).unwrap(), "");
         // One point, and values without a logarithm.
