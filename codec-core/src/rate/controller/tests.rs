@@ -239,3 +239,14 @@ fn a_flush_empties_the_buffer_and_a_new_aim_the_debt() {
     aimed.set_mode(RateMode::Constant { bitrate: 600e3, buffer: 1.0 });
     assert_eq!((aimed.room(), aimed.debt), (before.0 + 300e3, 0.0), "what waits goes on waiting");
 }
+
+#[test]
+fn the_next_quality_can_be_told_from_the_last_plan() {
+    let mode = RateMode::Constant { bitrate: 400e3, buffer: 1.0 };
+    let mut controller = settled(mode);
+    assert_eq!(controller.mode(), &mode);
+    let plan = controller.plan(false, Some(0.04)).unwrap();
+    assert!((2..63).contains(&plan.quality), "{plan:?}");
+    assert_eq!(controller.expected_quality(), Some(plan.quality));
+    assert_eq!(RateController::new(RateMode::Quality, 64.0, 6).expected_quality(), None);
+}

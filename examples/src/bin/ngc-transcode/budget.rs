@@ -82,7 +82,7 @@ impl Budget {
     }
 
     /// The bitrate from `seconds` on, in kbit/s, if the video has taken `bytes` so far.
-    fn from_here(&self, seconds: f64, bytes: f64) -> u32 {
+    fn bitrate_at(&self, seconds: f64, bytes: f64) -> u32 {
         let left = (self.seconds - seconds).max(1e-3);
         let wanted = (self.bytes - bytes) * 8.0 / left / 1000.0;
         wanted.clamp(self.rate() / SWING, self.rate() * SWING).clamp(1.0, 1e7).round() as u32
@@ -103,7 +103,7 @@ impl Budget {
                 let seconds = time.nseconds() as f64 / 1e9;
                 *due = seconds + interval;
                 let bytes = encoder.property::<gst::Structure>("stats").get::<u64>("bytes").unwrap_or(0);
-                encoder.set_property("bitrate", self.from_here(seconds, bytes as f64));
+                encoder.set_property("bitrate", self.bitrate_at(seconds, bytes as f64));
             }
             gst::PadProbeReturn::Ok
         });
@@ -146,10 +146,10 @@ mod tests {
     #[test]
     fn what_is_left_goes_to_the_time_that_is_left() {
         assert_eq!(BUDGET.kilobits(), 100);
-        assert_eq!(BUDGET.from_here(4.0, 50_000.0), 100);
-        assert_eq!(BUDGET.from_here(4.0, 40_000.0), 120);
+        assert_eq!(BUDGET.bitrate_at(4.0, 50_000.0), 100);
+        assert_eq!(BUDGET.bitrate_at(4.0, 40_000.0), 120);
         // Neither the last frames nor what is spent already bring it to extremes.
-        assert_eq!((BUDGET.from_here(8.0, 90_000.0), BUDGET.from_here(7.0, 120_000.0)), (300, 33));
+        assert_eq!((BUDGET.bitrate_at(8.0, 90_000.0), BUDGET.bitrate_at(7.0, 120_000.0)), (300, 33));
     }
 
     #[test]
