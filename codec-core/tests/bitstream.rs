@@ -221,10 +221,10 @@ fn newer_syntax_is_unsupported() {
         ("unit type", long(0x83, &i_body())),
         ("unit type", long(0x82, &i_body())),
         ("unit type", short(0x81, &i_body())),
-        ("frame flags", changed(0, 17 | 0x40)),
+        ("frame flags 0x40", changed(0, 17 | 0x40)),
         ("frame flags", changed(0, 17 | 0x80)),
         ("frame flags", short(0x82, b"\xbf\x03\x00\x10")),
-        ("frame flags", short(0x82, b"\x7f\x03\x00\x40")),
+        ("frame flags 0x40", short(0x82, b"\x7f\x03\x00\x40")),
         ("version 4, this build reads version 3: update", changed(VERSION, 4)),
         ("version 2, this build reads version 3: take the release", changed(VERSION, 2)),
         ("profile 2", changed(PROFILE, 0x12)),
@@ -362,4 +362,11 @@ fn field_flags_cost_one_byte_where_there_are_any() {
     }
     let unit = write_unit(&FrameHeader { fields: all, ..header(FrameType::P, 20, 5) }, None, b"").unwrap();
     assert_eq!(unit[4..8], [20 | 0x80, 5, 0, 0x0f]);
+}
+
+#[test]
+fn detail_is_an_extension_that_must_be_understood() {
+    let unit = write_unit(&header(FrameType::I, 17, 1), Some(&SequenceHeader { detail: 5, ..sequence() }), b"").unwrap();
+    assert_eq!(unit[unit.len() - 4 - 3..unit.len() - 4], [0x81, 1, 5]);
+    assert_eq!(parse(&unit).unwrap().sequence.unwrap().detail, 5);
 }

@@ -30,6 +30,16 @@ pub fn init() -> Result<(), Failure> {
     if found() { Ok(()) } else { Err(missing("ngcenc", "install the NGC plugin, or set GST_PLUGIN_PATH to its folder")) }
 }
 
+/// Whether a file can be read. GStreamer's own error does not say which file it is about.
+///
+/// # Errors
+/// [`Kind::Input`] naming the file.
+pub fn readable(path: &std::path::Path) -> Result<(), Failure> {
+    let data = std::fs::File::open(path).and_then(|file| file.metadata());
+    let data = data.map_err(|e| Failure::new(Kind::Input, format!("{}: {e}", path.display())))?;
+    if data.is_dir() { Err(Failure::new(Kind::Input, format!("{} is a folder", path.display()))) } else { Ok(()) }
+}
+
 /// Prints a line to standard output.
 ///
 /// # Errors

@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gst::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// What passed and what was lost.
 #[derive(Debug, Default)]
@@ -13,21 +15,16 @@ pub struct Counts {
     pub lost: AtomicU64,
 }
 
-/// Drops a share of the packets that pass a pad, by a generator that starts from `seed`. The first packets pass: they say what the
+/// Drops a share of the packets that pass a pad, chosen by `seed`. `share` is within 0..=1. The first packets pass: they say what the
 /// stream is.
 pub fn lose(pad: &gst::Pad, share: f64, seed: u64, counts: &std::sync::Arc<Counts>) {
     const SPARED: u64 = 10;
-    let state = Mutex::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let random = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
     let counts = std::sync::Arc::clone(counts);
     let keep = move |size: usize| {
         let number = counts.packets.fetch_add(1, Ordering::Relaxed);
-        let Ok(mut state) = state.lock() else { return true };
-        // xorshift64*
-        *state ^= *state >> 12;
-        *state ^= *state << 25;
-        *state ^= *state >> 27;
-        let value = (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64;
-        if number >= SPARED && value < share {
+        let Ok(mut random) = random.lock() else { return true };
+        if number >= SPARED && random.random_bool(share) {
             counts.lost.fetch_add(1, Ordering::Relaxed);
             return false;
         }

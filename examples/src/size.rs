@@ -5,18 +5,11 @@
 /// # Errors
 /// A text for the command line.
 pub fn bytes(text: &str) -> Result<u64, String> {
-    let (number, unit) = split(text);
-    let factor = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1.0,
-        "k" | "kb" => 1e3,
-        "m" | "mb" => 1e6,
-        "g" | "gb" => 1e9,
-        "kib" => 1024.0,
-        "mib" => 1024f64.powi(2),
-        "gib" => 1024f64.powi(3),
-        _ => return Err(format!("{unit} is no unit of size: use kB, MB, GB, KiB, MiB or GiB")),
-    };
-    positive(number)?.checked_mul_f64(factor).ok_or_else(|| "too large".into())
+    let size = text
+        .parse::<bytesize::ByteSize>()
+        .map_err(|_| format!("{text} is no size: use bytes, or kB, MB, GB, KiB, MiB or GiB"))?;
+    let range = 1..=1 << 53;
+    Some(size.as_u64()).filter(|bytes| range.contains(bytes)).ok_or_else(|| format!("{text} is not a size from 1 byte to 8 PiB"))
 }
 
 /// kbit/s: a number, or with `k` or `M`.
@@ -24,14 +17,16 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// # Errors
 /// A text for the command line.
 pub fn kilobits(text: &str) -> Result<u32, String> {
-    let (number, unit) = split(text);
+    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = (text[..end].trim(), &text[end..]);
     let factor = match unit {
         "" | "k" => 1.0,
         "M" => 1e3,
         _ => return Err(format!("{unit} is no unit of bitrate: use k or M")),
     };
-    let value = positive(number)?.checked_mul_f64(factor).filter(|v| (1..=10_000_000).contains(v));
-    value.map(|v| v as u32).ok_or_else(|| "bitrates go from 1 kbit/s to 10000M".into())
+    let value: f64 = number.parse().map_err(|_| format!("{text} is no number"))?;
+    let value = (value * factor).round();
+    if (1.0..=1e7).contains(&value) { Ok(value as u32) } else { Err("bitrates go from 1 kbit/s to 10000M".into()) }
 }
 
 /// A time: seconds, `minutes:seconds` or `hours:minutes:seconds`, each with a fraction.
@@ -54,25 +49,6 @@ pub fn time(text: &str) -> Result<gst::ClockTime, String> {
     }
     // A thousand days.
     if nanoseconds > 8.64e16 { Err(wrong()) } else { Ok(gst::ClockTime::from_nseconds(nanoseconds.round() as u64)) }
-}
-
-fn split(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    (text[..end].trim(), &text[end..])
-}
-
-struct Positive(f64);
-
-impl Positive {
-    fn checked_mul_f64(&self, factor: f64) -> Option<u64> {
-        let value = (self.0 * factor).round();
-        (1.0..=9e15).contains(&value).then_some(value as u64)
-    }
-}
-
-fn positive(text: &str) -> Result<Positive, String> {
-    let value: f64 = text.parse().map_err(|_| format!("{text} is no number"))?;
-    if value.is_finite() && value > 0.0 { Ok(Positive(value)) } else { Err(format!("{text} is not above zero")) }
 }
 
 #[cfg(test)]

@@ -60,3 +60,11 @@ fn five_percent_loss_does_not_last() {
         assert!(lines as f64 >= f64::from(seconds) * 0.5, "{lines} lines of {name}");
     }
 }
+
+#[test]
+fn a_missing_input_is_named() {
+    let folder = Folder::new();
+    let sent = program(env!("CARGO_BIN_EXE_rtp-send")).arg(folder.name("absent.mp4")).output().unwrap();
+    assert_eq!(sent.status.code(), Some(3), "{}", text(&sent));
+    assert!(String::from_utf8_lossy(&sent.stderr).contains("absent.mp4"), "{}", text(&sent));
+}

@@ -308,12 +308,22 @@ fn a_target_size_is_met() {
         "videotestsrc num-buffers=150 pattern=smpte horizontal-speed=2 ! video/x-raw,width=96,height=64,framerate=25/1 ! x264enc ! matroskamux name=m ! {out} \
          audiotestsrc num-buffers=258 ! audioconvert ! avenc_aac ! aacparse ! m.",
     );
-    let told = result(&folder, "in.mkv", "out.mkv", &[&["--target-size", "160kB"], &FAST[..]].concat());
-    let bytes = told["bytes"].as_u64().unwrap();
-    assert_eq!(bytes, std::fs::metadata(folder.path("out.mkv")).unwrap().len());
-    assert!((130_000..=168_000).contains(&bytes), "{bytes}");
+    for (output, options, target) in [
+        ("out.mkv", &["--target-size", "160kB"][..], 160_000),
+        ("out.mp4", &["--target-size", "160kB"], 160_000),
+        // One second.
+        ("short.mp4", &["--target-size", "24kB", "--stop", "1"], 24_000),
+    ] {
+        let told = result(&folder, "in.mkv", output, &[options, &FAST[..]].concat());
+        let bytes = told["bytes"].as_u64().unwrap();
+        assert_eq!(bytes, std::fs::metadata(folder.path(output)).unwrap().len());
+        assert!((target * 95 / 100..=target).contains(&bytes), "{output}: {told}");
+    }
     // Less than sound alone takes.
     assert_eq!(transcode(&folder, "in.mkv", "no.mkv", &["--target-size", "20kB"]).status.code(), Some(2));
+    // More than the best quality takes: nothing is tried twice.
+    let told = result(&folder, "in.mkv", "large.mkv", &[&["--target-size", "50MB", "--stop", "0.4"], &FAST[..]].concat());
+    assert_eq!(told["passes"], 1, "{told}");
 }
 
 #[test]

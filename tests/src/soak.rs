@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// Sizes that the video changes between.
 const SIZES: [(i32, i32); 4] = [(160, 96), (96, 64), (65, 49), (192, 112)];
@@ -20,16 +22,6 @@ pub struct Outcome {
     pub events: u64,
 }
 
-/// Repeatable random numbers.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
 struct Soak {
     pipeline: gst::Pipeline,
     source: gst_app::AppSrc,
@@ -38,7 +30,7 @@ struct Soak {
     decoder: gst::Element,
     /// Units to damage: 1 flips a bit, 2 drops the unit.
     damage: Arc<AtomicU32>,
-    random: Random,
+    random: ChaCha8Rng,
     size: (i32, i32),
     number: u64,
     outcome: Outcome,
@@ -91,7 +83,7 @@ impl Soak {
             decoder: named("dec")?,
             pipeline,
             damage,
-            random: Random(seed),
+            random: ChaCha8Rng::seed_from_u64(seed),
             size: SIZES[0],
             number: 0,
             outcome: Outcome::default(),
@@ -120,7 +112,7 @@ impl Soak {
             } else if last_out.elapsed() > STALL {
                 return Err(format!("nothing comes out any more after {} frames", self.number));
             }
-            if self.random.below(8) == 0 {
+            if self.random.random_range(0..8) == 0 {
                 self.event()?;
                 self.outcome.events += 1;
             }
@@ -173,10 +165,10 @@ impl Soak {
     }
 
     fn event(&mut self) -> Result<(), String> {
-        let choose = |random: &mut Random, values: &[&'static str]| values[random.below(values.len() as u64) as usize];
-        match self.random.below(11) {
+        let choose = |random: &mut ChaCha8Rng, values: &[&'static str]| values[random.random_range(0..values.len())];
+        match self.random.random_range(0..11) {
             0 => {
-                self.size = SIZES[self.random.below(SIZES.len() as u64) as usize];
+                self.size = SIZES[self.random.random_range(0..SIZES.len())];
                 self.set_caps();
             }
             1 => {
@@ -188,10 +180,10 @@ impl Soak {
                 self.source.send_event(gst::event::FlushStart::new());
                 self.source.send_event(gst::event::FlushStop::builder(false).build());
             }
-            3 => self.encoder.set_property("quality", self.random.below(64) as u32),
+            3 => self.encoder.set_property("quality", self.random.random_range(0..64u32)),
             4 => self.encoder.set_property_from_str("rate-control", choose(&mut self.random, &["quality", "vbr", "cbr"])),
-            5 => self.encoder.set_property("bitrate", 20 + self.random.below(500) as u32),
-            6 => self.encoder.set_property("key-int-max", self.random.below(40) as u32),
+            5 => self.encoder.set_property("bitrate", 20 + self.random.random_range(0..500u32)),
+            6 => self.encoder.set_property("key-int-max", self.random.random_range(0..40u32)),
             7 => self.decoder.set_property_from_str("conceal", choose(&mut self.random, &["none", "freeze", "predict"])),
             8 => self.damage.store(1, Ordering::Relaxed),
             9 => self.damage.store(2, Ordering::Relaxed),

@@ -3,39 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use gst::prelude::*;
+use ngc_tests::pipes;
 
 const SOURCE: &str = "videotestsrc num-buffers=60 pattern=ball ! video/x-raw,format=I420,width=64,height=64,framerate=30/1 \
     ! ngcenc threads=1 device=cpu key-int-max=15 ! ngcparse";
 
-fn init() {
-    // Registering a plugin again frees the factories of elements that live.
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        gst::init().unwrap();
-        gstngc::plugin_register_static().unwrap();
-    });
-}
-
-fn wait(pipeline: &gst::Pipeline) {
-    let bus = pipeline.bus().unwrap();
-    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &[gst::MessageType::Eos, gst::MessageType::Error]);
-    match message.as_ref().map(|m| m.view()) {
-        Some(gst::MessageView::Eos(_)) => {}
-        Some(gst::MessageView::Error(e)) => panic!("{} {:?}", e.error(), e.debug()),
-        _ => panic!("no end"),
-    }
-}
-
-fn launch(text: &str) -> gst::Pipeline {
-    init();
-    gst::parse::launch(text).unwrap().downcast().unwrap()
-}
-
 fn write(text: &str) {
-    let pipeline = launch(text);
-    pipeline.set_state(gst::State::Playing).unwrap();
-    wait(&pipeline);
-    pipeline.set_state(gst::State::Null).unwrap();
+    pipes::run(text).unwrap();
 }
 
 /// A pipeline that plays a file into an appsink, paused.
@@ -46,7 +20,7 @@ struct Player {
 
 impl Player {
     fn open(source: &str) -> Self {
-        let pipeline = launch(&format!("{source} ! videoconvert ! appsink name=out sync=false"));
+        let pipeline = pipes::launch(&format!("{source} ! videoconvert ! appsink name=out sync=false"));
         let sink = pipeline.by_name("out").and_downcast::<gst_app::AppSink>().unwrap();
         pipeline.set_state(gst::State::Paused).unwrap();
         pipeline.state(gst::ClockTime::from_seconds(30)).0.unwrap();

@@ -3,6 +3,8 @@
 use codec_core::training::model::Model;
 use codec_core::{Error, ModelSource};
 use ngc_tests::repository;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use sha2::Digest;
 
 fn load(bytes: &[u8]) -> codec_core::Result<std::sync::Arc<Model>> {
@@ -34,11 +36,8 @@ fn with_header(find: &str, replace: &str) -> Vec<u8> {
 fn random_damage_never_panics() {
     let whole = shipped();
     let header = 8 + header_length(&whole);
-    let mut seed = 1u64;
-    let mut below = |bound: usize| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) as usize % bound
-    };
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut below = |bound: usize| random.random_range(0..bound);
     let mut refused = 0;
     for i in 0..60 {
         let mut bytes = whole.clone();

@@ -16,7 +16,7 @@ use codec_core::training::model::{Model, ModelSource, load_networks};
 use codec_core::training::motion::{BlockCompensator, BlockSearch, MotionCoder, PaddedFrame, References, SearchEffort};
 use codec_core::training::nn::Precision;
 use codec_core::training::nn::blocks::{BlockHistory, BlockMotion};
-use codec_core::training::nn::codec::{CodedFrame, Motion, quality_tensor};
+use codec_core::training::nn::codec::{CodedFrame, InterInput, Motion, quality_tensor};
 use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::training::nn::ops::{Planes, add_detail, pack, sharpen};
 use codec_core::{Encoder, FrameOptions, Packet};
@@ -126,8 +126,9 @@ fn on_tensors(model: &Model, frames: &[Frame], references: &[Frame], quality: u8
         let shift = (i64::from(dy), i64::from(dx));
         let blocks = motion(frame, &references[t - 1], &golden, &mut motion_coder, quality);
         let (target, reference) = (planes(frame), planes(&references[t - 1]));
-        let (state, motion) = (coded[t - 1].0.inter.as_ref(), Motion::Blocks(blocks));
-        let inter = networks.inter_frame(&prepared, &target, &reference, motion, &q, state, shift, &mut Quantiser::Hard).unwrap();
+        let (previous, motion) = (coded[t - 1].0.inter.as_ref(), Motion::Blocks(blocks));
+        let input = InterInput { frame: &target, reference: &reference, motion, previous, shift };
+        let inter = networks.inter_frame(&prepared, input, &q, &mut Quantiser::Hard).unwrap();
         let bits = filter(frame, &inter, quality);
         coded.push((inter, bits));
     }
@@ -218,9 +219,9 @@ fn the_paper_profile_learns_and_codes() {
     let intra = networks.intra_frame(&prepared, &frames[0], &q, &mut Quantiser::Hard).unwrap();
     let flow = Tensor::zeros([1, 2, 16, 16], (Kind::Float, Device::Cpu));
     let reference = frames[0].shallow_clone();
-    let inter = networks
-        .inter_frame(&prepared, &frames[1], &reference, Motion::Flow(flow), &q, None, (2, 6), &mut Quantiser::Hard)
-        .unwrap();
+    let input =
+        InterInput { frame: &frames[1], reference: &reference, motion: Motion::Flow(flow), previous: None, shift: (2, 6) };
+    let inter = networks.inter_frame(&prepared, input, &q, &mut Quantiser::Hard).unwrap();
     assert_eq!(inter.frame.y.size(), [1, 1, 64, 64]);
     let loss = inter.frame.y.square().mean(Kind::Float) + intra.frame.y.square().mean(Kind::Float) + inter.bits.mean(Kind::Float);
     loss.backward();
@@ -278,8 +279,8 @@ fn mixed_precision_and_simulated_integers_learn_nearly_the_same() {
             let intra = networks.intra_frame(&prepared, &frames[0], &q, &mut Quantiser::Hard).unwrap();
             let reference = frames[0].shallow_clone();
             let motion = still(&config, &reference);
-            let inter =
-                networks.inter_frame(&prepared, &frames[1], &reference, motion, &q, None, (0, 0), &mut Quantiser::Hard).unwrap();
+            let input = InterInput { frame: &frames[1], reference: &reference, motion, previous: None, shift: (0, 0) };
+            let inter = networks.inter_frame(&prepared, input, &q, &mut Quantiser::Hard).unwrap();
             let error = |a: &Tensor, b: &Tensor| (a - b).square().mean(Kind::Float);
             let distortion = error(&intra.frame.y, &frames[0].y) + error(&inter.frame.y, &frames[1].y);
             let loss = distortion * 100.0 + (intra.bits + inter.bits).mean(Kind::Float) / 4096.0;
@@ -326,4 +327,57 @@ fn uflow_estimates_through_the_same_trait_and_can_learn() {
     let field = estimator.estimate(frames[1].plane(0), frames[0].plane(0), f64::INFINITY).unwrap();
     assert_eq!((field.rows, field.cols), (16, 32));
     assert!(largest_difference(&wanted, &field.data) < 1e-4);
+}
+
+#[test]
+fn a_paper_model_brings_its_flow_estimator() {
+    use codec_core::training::flow::{DisFlow, FlowField};
+    use codec_core::training::model::{load_uflow, write_model};
+    use codec_core::training::nn::uflow::{UFlow, UFlowEstimator};
+    use codec_core::training::nn::{Estimator, Networks, ParamStore};
+    let dir = tempfile::tempdir().unwrap();
+    let frames: Vec<_> = (0..3).map(|i| synthetic_frame(64, 64, i)).collect();
+    let mut without = ParamStore::new();
+    let networks = Networks::init(&mut without, &small_paper(), Device::Cpu).unwrap();
+    // Steps so fine that a fresh flow codec does not quantise everything to nothing.
+    let _ = tch::no_grad(|| without.get("flow.coder.encoder_gain.knots").unwrap().shallow_clone().fill_(6.0));
+    let mut with = without.deep_copy();
+    UFlow::init(&mut with, Device::Cpu).unwrap();
+    let made = |estimator: Estimator, params: &ParamStore| {
+        let mut config = small_paper();
+        config.flow.as_mut().unwrap().estimator = estimator;
+        let path = dir.path().join(format!("{estimator:?}-{}.safetensors", params.len()));
+        std::fs::write(&path, tch::no_grad(|| write_model(&config, params, &networks, &[])).unwrap()).unwrap();
+        ModelSource::File(path)
+    };
+    let (dis, uflow) = (made(Estimator::Dis, &without), made(Estimator::UFlow, &with));
+    let code =
+        |model: &ModelSource| encode(codec_core::EncoderConfig { model: model.clone(), ..encoder_config(64, 64) }, &frames);
+    let units = code(&uflow);
+    // The estimator is the encoder's own affair: any decoder of the model shows the stream.
+    let config = codec_core::DecoderConfig { threads: 1, model: uflow.clone(), ..Default::default() };
+    let mut decoder = codec_core::Decoder::new(config).unwrap();
+    for unit in &units {
+        decoder.decode(&unit.data).unwrap();
+    }
+    // All other weights are the same, so what differs comes from the flow. The flow that is coded is UFlow's, not the search's.
+    let other = code(&dis);
+    assert_eq!(payload_of(&units[0]), payload_of(&other[0]), "keyframes have no flow");
+    assert!(!units[1].keyframe && payload_of(&units[1]) != payload_of(&other[1]));
+    let model = Model::load(&uflow).unwrap();
+    let mut loaded = UFlowEstimator::new(tch::no_grad(|| load_uflow(&model, Device::Cpu)).unwrap(), Device::Cpu);
+    let pair = [1, 0].map(|i: usize| padded(&frames[i].view()).unwrap());
+    let flow = |estimator: &mut dyn FlowEstimator| -> FlowField {
+        estimator.estimate(pair[0].plane(0), pair[1].plane(0), f64::INFINITY).unwrap()
+    };
+    assert_ne!(flow(&mut loaded), flow(&mut DisFlow::medium()));
+
+    let error = Encoder::new(codec_core::EncoderConfig { model: made(Estimator::UFlow, &without), ..encoder_config(64, 64) });
+    let error = error.err().expect("a model without the weights that it names");
+    assert!(matches!(&error, codec_core::Error::ModelMismatch(m) if m.contains("uflow.")), "{error}");
+}
+
+/// What a unit holds without its header, which in keyframes names the model.
+fn payload_of(packet: &Packet) -> Vec<u8> {
+    bitstream::parse_unit(&packet.data, &codec_core::Limits::default()).unwrap().payload.to_vec()
 }

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 use ngc_tests::decode;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// One packet in twenty.
 const LOSS: u32 = 20;
@@ -33,11 +35,8 @@ fn record(pad: &gst::Pad) -> Units {
 fn lose(pad: &gst::Pad) -> Arc<Mutex<u32>> {
     let lost = Arc::new(Mutex::new(0));
     let count = Arc::clone(&lost);
-    let mut seed = 1u32;
-    let mut keep = move || {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        !(seed >> 16).is_multiple_of(LOSS)
-    };
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut keep = move || !random.random_ratio(1, LOSS);
     let filter = Mutex::new(move |number: &mut u32| {
         *number += 1;
         // The first packets carry the caps and the first keyframe; a receiver that misses them has to wait.

@@ -7,7 +7,8 @@ use codec_core::bitstream::Profile;
 use codec_core::training::model::calibrate::{calibrate, synthetic};
 use codec_core::training::model::write_model;
 use codec_core::training::nn::fixed::Fractions;
-use codec_core::training::nn::{ModelConfig, Networks, ParamStore};
+use codec_core::training::nn::uflow::UFlow;
+use codec_core::training::nn::{Estimator, ModelConfig, Networks, ParamStore};
 use tch::Device;
 
 use crate::data::{Sampler, SamplerOptions, Split};
@@ -24,6 +25,10 @@ pub fn export(checkpoint: &Checkpoint, data: Option<&Path>, out: &Path, notes: &
     let mut params = checkpoint.averaged_params();
     let model = checkpoint.progress.model.clone();
     let networks = Networks::load(&mut params, &model, Device::Cpu)?;
+    if model.estimator() == Some(Estimator::UFlow) {
+        // So that the file holds it.
+        UFlow::load(&mut params, Device::Cpu)?;
+    }
     if params.fractions.is_empty() && model.profile == Profile::Rt {
         params.fractions = calibrated(&params, &model, data)?;
     }
@@ -62,4 +67,47 @@ fn calibrated(params: &ParamStore, model: &ModelConfig, data: Option<&Path>) -> 
         }
     };
     Ok(calibrate(params, model, &pairs, Device::Cpu)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use codec_core::ModelSource;
+    use codec_core::training::model::read_float_tensors;
+
+    use super::*;
+    use crate::train::fixtures::small_paper;
+    use crate::train::{FlowSource, starting_point};
+
+    #[test]
+    fn the_flow_estimator_goes_from_its_stage_into_the_model_file() {
+        let _generator = crate::testing::seeded(6);
+        let dir = tempfile::tempdir().unwrap();
+        let flow = dir.path().join("flow.safetensors");
+        let mut estimator = ParamStore::new();
+        UFlow::init(&mut estimator, Device::Cpu).unwrap();
+        starting_point(small_paper(), &estimator).save(&flow).unwrap();
+        let file = dir.path().join("model.safetensors");
+        let exported = |source: &FlowSource, start: &Checkpoint| {
+            let (mut model, mut params) = (start.progress.model.clone(), start.averaged_params());
+            source.give_to(&mut model, &mut params).unwrap();
+            export(&starting_point(model, &params), None, &file, "").unwrap();
+            read_float_tensors(&ModelSource::File(file.clone())).unwrap()
+        };
+        let mut params = ParamStore::new();
+        Networks::init(&mut params, &small_paper(), Device::Cpu).unwrap();
+        let start = starting_point(small_paper(), &params);
+
+        let (model, params) = exported(&FlowSource::UFlow(flow), &start);
+        assert_eq!(model.estimator(), Some(Estimator::UFlow));
+        for (name, wanted, _) in estimator.taken() {
+            let found = params.get(name).unwrap_or_else(|| panic!("no {name}"));
+            assert!((found - wanted).abs().max().double_value(&[]) < 1e-3, "{name}");
+        }
+        // It stays where a later stage says nothing of it, and goes where one says so.
+        let start = starting_point(model, &params);
+        assert_eq!(exported(&FlowSource::Model, &start).0.estimator(), Some(Estimator::UFlow));
+        let (model, params) = exported(&FlowSource::Dis, &start);
+        assert_eq!(model.estimator(), Some(Estimator::Dis));
+        assert!(estimator.taken().all(|(name, ..)| params.get(name).is_none()));
+    }
 }

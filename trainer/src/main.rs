@@ -9,6 +9,9 @@ mod data;
 #[cfg(feature = "gstreamer")]
 mod eval;
 mod export;
+#[cfg(all(test, feature = "gstreamer"))]
+#[path = "../../packaging/pages.rs"]
+mod pages;
 mod perceptual;
 mod schedule_file;
 mod stage_file;

@@ -264,7 +264,7 @@ impl StageFile {
             discriminator_rate: self.discriminators.rate,
             transform_rate: optimiser.transform_rate,
             gan,
-            flow: self.motion.flow.as_deref().map_or(FlowSource::Dis, FlowSource::from),
+            flow: self.motion.flow.as_deref().map_or(FlowSource::Model, FlowSource::from),
             ema_decay: optimiser.ema,
             batch: batch.clips,
             crop: batch.crop,

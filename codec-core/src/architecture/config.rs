@@ -38,6 +38,17 @@ impl TransformConfig {
     }
 }
 
+/// What finds the flow that the `paper` profile's encoder codes. Decoders do not care.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Estimator {
+    /// Dense inverse search, which needs no weights.
+    #[default]
+    Dis,
+    /// UFlow; the model file holds its weights.
+    UFlow,
+}
+
 /// The coded dense flow of the `paper` profile and its entropy model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,6 +57,9 @@ pub struct FlowConfig {
     pub transform: TransformConfig,
     /// Entropy model of the latent.
     pub entropy: EntropyConfig,
+    /// What the flow codec was trained with.
+    #[serde(default)]
+    pub estimator: Estimator,
 }
 
 /// A whole model: I-branch, motion, residual codec and their entropy models.
@@ -179,7 +193,11 @@ impl ModelConfig {
         Self {
             profile: Profile::Paper,
             intra: transform(width, latent),
-            flow: Some(FlowConfig { transform: transform(flow_width, flow_latent), entropy: entropy(flow_latent, true) }),
+            flow: Some(FlowConfig {
+                transform: transform(flow_width, flow_latent),
+                entropy: entropy(flow_latent, true),
+                estimator: Estimator::default(),
+            }),
             residual: transform(width, latent),
             intra_entropy: entropy(latent, false),
             residual_entropy: entropy(latent, true),
@@ -190,6 +208,11 @@ impl ModelConfig {
             intra_quality_offset: 6,
             default_detail: 0,
         }
+    }
+
+    /// What finds the flow of the `paper` profile; the `rt` profile has none.
+    pub fn estimator(&self) -> Option<Estimator> {
+        self.flow.as_ref().map(|flow| flow.estimator)
     }
 
     /// Whether streams of the model can be shown with more detail than the most faithful picture has.

@@ -7,6 +7,7 @@ mod config;
 mod prices;
 
 pub use config::{
-    CARRY_START, FlowConfig, ModelConfig, PACKED_CHANNELS, PostfilterConfig, Profile, STRENGTHS, TEXTURE_SCALE, TransformConfig,
+    CARRY_START, Estimator, FlowConfig, ModelConfig, PACKED_CHANNELS, PostfilterConfig, Profile, STRENGTHS, TEXTURE_SCALE,
+    TransformConfig,
 };
 pub use prices::{BitPrices, NO_BIT_PRICES, RESIDUAL_BIT_PRICES};

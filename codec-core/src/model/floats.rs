@@ -10,7 +10,8 @@ use super::file::{CHECKSUM, FORMAT, Model, ModelSource, data_of, digest, parse, 
 use super::quantise::{self, Integers};
 use crate::architecture::{ModelConfig, Profile};
 use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor, Tables};
-use crate::nn::{Form, Networks, ParamStore, Precision};
+use crate::nn::uflow::UFlow;
+use crate::nn::{Form, Network, Networks, ParamStore, Precision};
 use crate::{Error, Result};
 
 /// The configuration and all parameters of a model file as floats: where training goes on from a model.
@@ -30,9 +31,19 @@ pub fn load_networks(model: &Model, device: Device, precision: Precision) -> Res
     Networks::load_for_training(&mut params, &config, device, precision)
 }
 
+/// The flow estimator of a loaded model of the `paper` profile.
+///
+/// # Errors
+/// [`Error::ModelMismatch`] naming a tensor that is missing or has another shape.
+pub fn load_uflow(model: &Model, device: Device) -> Result<UFlow> {
+    let (_, tensors) = parse(model.bytes())?;
+    let own = format!("{}.", Network::FlowEstimator.path());
+    UFlow::load(&mut float_params(&tensors, |name| name.starts_with(&own))?, device)
+}
+
 fn read_bytes(bytes: &[u8]) -> Result<(ModelConfig, ParamStore)> {
     let (config, tensors) = parse(bytes)?;
-    let mut params = float_params(&tensors)?;
+    let mut params = float_params(&tensors, |_| true)?;
     let all: BTreeMap<String, RawTensor> =
         tensors.names().into_iter().filter_map(|name| Some((name.to_owned(), raw_tensor(&tensors, name)?))).collect();
     quantise::to_floats(&all, &mut params)?;
@@ -47,11 +58,11 @@ fn read_bytes(bytes: &[u8]) -> Result<(ModelConfig, ParamStore)> {
     Ok((config, params))
 }
 
-fn float_params(tensors: &SafeTensors) -> Result<ParamStore> {
+fn float_params(tensors: &SafeTensors, wanted: impl Fn(&str) -> bool) -> Result<ParamStore> {
     let mut params = ParamStore::new();
     for (name, view) in tensors.tensors() {
         // Tables of gains stand for knots.
-        if name.ends_with(".table") {
+        if name.ends_with(".table") || !wanted(&name) {
             continue;
         }
         let kind = match view.dtype() {
@@ -73,7 +84,8 @@ fn float_params(tensors: &SafeTensors) -> Result<ParamStore> {
 /// ([`calibrate`](super::calibrate::calibrate)). Float tensors that integer networks do not replace are stored as fp16, gains as fp32
 /// (they are exponents).
 ///
-/// `networks` must be built on `params`. `notes` are further metadata (schedule, hours, data).
+/// `networks` must be built on `params`; UFlow too, if the model is to bring its own
+/// ([`Estimator`](crate::architecture::Estimator)). `notes` are further metadata (schedule, hours, data).
 pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Networks, notes: &[(&str, String)]) -> Result<Vec<u8>> {
     if config.profile == Profile::Rt && params.fractions.is_empty() {
         return Err(Error::ModelMismatch("the model has not been calibrated for integers".into()));

@@ -16,4 +16,4 @@ pub mod quantise;
 
 pub use file::{Model, ModelId, ModelSource, read_metadata};
 #[cfg(feature = "torch")]
-pub use floats::{load_networks, read_float_tensors, write_model};
+pub use floats::{load_networks, load_uflow, read_float_tensors, write_model};

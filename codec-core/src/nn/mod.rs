@@ -22,7 +22,7 @@ pub mod transfer;
 pub mod transform;
 pub mod uflow;
 
-pub use crate::architecture::{FlowConfig, ModelConfig, PostfilterConfig, Profile, TransformConfig};
+pub use crate::architecture::{Estimator, FlowConfig, ModelConfig, PostfilterConfig, Profile, TransformConfig};
 pub use codec::Networks;
 pub use params::{ParamStore, Precision};
 pub use postfilter::Postfilter;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::config::{EncoderConfig, FrameOptions, Packet, Speed, check_quality, check_video};
 use super::engine::{self, Part};
+use super::estimator;
 use super::maps::MapEncoder;
 use super::motion::{MotionEncoder, Pair};
 use super::reconstruct::{Reconstructor, UNSHIFTED};
@@ -45,7 +46,7 @@ pub struct Encoder {
     maps: MapEncoder,
     motion: MotionEncoder,
     /// Estimates the flow that the `paper` profile codes.
-    estimator: DisFlow,
+    estimator: Box<dyn FlowEstimator>,
     filter_coder: FilterCoder,
     current: Frame,
     rate: RateController,
@@ -81,7 +82,7 @@ impl Encoder {
             detail,
             video: config.video,
         };
-        let (effort, estimator) = match config.speed {
+        let (effort, dis) = match config.speed {
             Speed::Fast => (SearchEffort::Fast, DisFlow::fast()),
             Speed::Medium => (SearchEffort::Medium, DisFlow::medium()),
             Speed::Slow => (SearchEffort::Slow, DisFlow::medium()),
@@ -89,7 +90,7 @@ impl Encoder {
         Ok(Self {
             maps: MapEncoder::new(model.config.profile, display, config.adaptive_quality)?,
             motion: MotionEncoder::new(effort, threads, display),
-            estimator,
+            estimator: estimator::open(&model, &config.device, threads, dis)?,
             filter_coder: FilterCoder::new(display),
             reconstructor: Reconstructor::new(engine, threads, display),
             model,

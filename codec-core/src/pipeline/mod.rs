@@ -9,6 +9,7 @@ mod config;
 mod decoder;
 mod encoder;
 pub(crate) mod engine;
+mod estimator;
 mod maps;
 mod motion;
 mod reconstruct;

@@ -102,7 +102,7 @@ struct PrepareArgs {
     /// Frames taken from a clip at most.
     #[arg(long, default_value_t = 240)]
     max_frames: usize,
-    /// Keep the shards below this size: 55MiB, 2GiB, or bytes.
+    /// Keep the shards below this size, such as 55MiB or 2GB; without a unit, bytes.
     #[arg(long, value_parser = parse_size)]
     max_size: Option<u64>,
     #[arg(long, default_value_t = 1)]
@@ -180,16 +180,8 @@ struct ScheduleArgs {
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
-    let shift = match unit {
-        "" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return Err(format!("{text}: the unit is one of KiB, MiB, GiB")),
-    };
-    let bytes = number.trim().parse::<u64>().ok().filter(|&n| n > 0).and_then(|n| n.checked_mul(1 << shift));
-    bytes.ok_or_else(|| format!("{text}: not a size such as 55MiB"))
+    let size = text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());
+    size.filter(|&bytes| bytes > 0 && bytes < u64::MAX).ok_or_else(|| format!("{text}: not a size such as 55MiB, 2GB or 4096"))
 }
 
 #[derive(Args)]
@@ -366,8 +358,15 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         assert_eq!(parse_size("55MiB"), Ok(55 << 20));
-        assert_eq!(parse_size("4096"), Ok(4096));
-        assert!(["0", "5MB", "MiB", "-1KiB", "99999999999999GiB"].iter().all(|text| parse_size(text).is_err()));
+        assert_eq!((parse_size("4096"), parse_size("5MB")), (Ok(4096), Ok(5_000_000)));
+        assert!(["0", "5XB", "MiB", "-1KiB", "99999999999999GiB"].iter().all(|text| parse_size(text).is_err()));
+    }
+
+    #[cfg(feature = "gstreamer")]
+    #[test]
+    fn manual_page_and_completion_are_current() {
+        use clap::CommandFactory;
+        crate::pages::check(Cli::command());
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Budget {
                 (scene, room * k / (count - 1).max(1), each)
             }));
         }
-        shuffle(&mut segments, rng);
+        rng.shuffle(&mut segments);
         let windows = windows(size, side, rng);
         let mut out = Vec::new();
         for pass in 0..windows.len() {
@@ -116,14 +116,8 @@ fn windows(size: Size, side: usize, rng: &mut Rng) -> Vec<Rect> {
     let mut out: Vec<Rect> = spread(size.height)
         .flat_map(|(y, height)| spread(size.width).map(move |(x, width)| Rect { x, y, size: Size::new(width, height) }))
         .collect();
-    shuffle(&mut out, rng);
+    rng.shuffle(&mut out);
     out
-}
-
-fn shuffle<T>(list: &mut [T], rng: &mut Rng) {
-    for i in (1..list.len()).rev() {
-        list.swap(i, rng.below(i + 1));
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ mod photo;
 #[cfg(feature = "gstreamer")]
 mod prepare;
 mod resample;
-mod rng;
+pub(crate) mod rng;
 mod sampler;
 #[cfg(feature = "gstreamer")]
 mod scenes;

@@ -153,48 +153,33 @@ impl Job<'_> {
                 frames.len(),
                 if split == Split::Validation { ", validation" } else { "" }
             ));
+            let clip = PreparedClip { name, split, size: area.size, frames, scenes };
             match &mut budget {
-                None => self.store_scenes(&name, split, area.size, &frames, &scenes)?,
-                Some(budget) => {
-                    self.store_excerpts(&name, split, area.size, &frames, &scenes, budget)?;
-                }
+                None => self.store_scenes(&clip)?,
+                Some(budget) => self.store_excerpts(&clip, budget)?,
             }
         }
         Ok(())
     }
 
-    fn store_scenes(
-        &mut self,
-        name: &str,
-        split: Split,
-        size: Size,
-        frames: &[Vec<u8>],
-        scenes: &[Vec<usize>],
-    ) -> Result<(), DataError> {
-        for (number, scene) in scenes.iter().enumerate() {
-            let list: Vec<&[u8]> = scene.iter().map(|&i| &frames[i][..]).collect();
-            let name = format!("{name}#{number}");
-            self.writer.push(&name, Kind::Clip, split, size, &list)?;
+    fn store_scenes(&mut self, clip: &PreparedClip) -> Result<(), DataError> {
+        for (number, scene) in clip.scenes.iter().enumerate() {
+            let list: Vec<&[u8]> = scene.iter().map(|&i| &clip.frames[i][..]).collect();
+            let name = format!("{}#{number}", clip.name);
+            self.writer.push(&name, Kind::Clip, clip.split, clip.size, &list)?;
         }
         Ok(())
     }
 
-    fn store_excerpts(
-        &mut self,
-        name: &str,
-        split: Split,
-        size: Size,
-        frames: &[Vec<u8>],
-        scenes: &[Vec<usize>],
-        budget: &mut Budget,
-    ) -> Result<(), DataError> {
+    fn store_excerpts(&mut self, clip: &PreparedClip, budget: &mut Budget) -> Result<(), DataError> {
+        let PreparedClip { name, split, size, frames, scenes } = clip;
         let lengths: Vec<usize> = scenes.iter().map(Vec::len).collect();
         let mut rng = Rng::new(&[name_hash(self.options.seed, name)]);
-        for e in budget.clip(size, &lengths, &mut rng) {
+        for e in budget.clip(*size, &lengths, &mut rng) {
             let list: Vec<Vec<u8>> =
-                scenes[e.scene][e.first..e.first + e.frames].iter().map(|&i| i420::crop(&frames[i], size, e.window)).collect();
+                scenes[e.scene][e.first..e.first + e.frames].iter().map(|&i| i420::crop(&frames[i], *size, e.window)).collect();
             let name = format!("{name}#{}+{}@{},{}", e.scene, e.first, e.window.x, e.window.y);
-            self.writer.push(&name, Kind::Clip, split, e.window.size, &list)?;
+            self.writer.push(&name, Kind::Clip, *split, e.window.size, &list)?;
         }
         Ok(())
     }
@@ -289,6 +274,16 @@ fn validation_count(sources: usize) -> usize {
         return 0;
     }
     (sources as f64 * VALIDATION_SHARE).ceil() as usize
+}
+
+/// A clip whose scenes are known.
+struct PreparedClip {
+    name: String,
+    split: Split,
+    size: Size,
+    frames: Vec<Vec<u8>>,
+    /// Numbers of each scene's frames.
+    scenes: Vec<Vec<usize>>,
 }
 
 fn lowest_ranks(mut names: Vec<String>, count: usize, seed: u64) -> HashSet<String> {

@@ -217,7 +217,7 @@ impl Sampler {
     }
 
     fn clip(&self, clips: &[(usize, f32)], canvas: &mut Canvas<'_>, rng: &mut Rng) {
-        let item = weighted(clips, rng);
+        let item = rng.choose_weighted(clips);
         let entry = &self.set.entries()[item];
         let count = canvas.frames;
         if count == 1 {
@@ -317,19 +317,6 @@ impl ClipBatch {
         let parts = self.y.chunks_exact_mut(luma).zip(self.uv.chunks_exact_mut(luma / 2));
         parts.map(move |(y, uv)| Canvas { frames, crop, y, uv })
     }
-}
-
-/// An item drawn in proportion to its weight. `items` is not empty.
-fn weighted(items: &[(usize, f32)], rng: &mut Rng) -> usize {
-    let total: f32 = items.iter().map(|&(_, weight)| weight).sum();
-    let mut rest = rng.unit() * total;
-    for &(item, weight) in items {
-        if rest < weight {
-            return item;
-        }
-        rest -= weight;
-    }
-    items[items.len() - 1].0
 }
 
 #[cfg(test)]

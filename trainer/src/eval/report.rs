@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use codec_core::frame::Frame;
 use image::ImageEncoder;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde::Serialize;
 
 use super::bd::{Point, bd_rate};
 use super::plot::{Series, plot};
@@ -28,9 +30,9 @@ const METRICS: [Metric; 6] = [
 ];
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1240px;margin:2em auto;padding:0 1em;color:#111}\
     h2{margin-top:2em}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:10px}\
-    svg{background:#fafafa;border:1px solid #ddd}svg text{font-size:11px}svg .t{font-size:13px;font-weight:600}\
-    svg .g{stroke:#e3e3e3}table{border-collapse:collapse}td,th{padding:3px 10px;border-bottom:1px solid #ddd;text-align:right}\
-    td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:4px}img{image-rendering:pixelated;width:320px}\
+    svg{background:#fafafa;border:1px solid #ddd}table{border-collapse:collapse}\
+    td,th{padding:3px 10px;border-bottom:1px solid #ddd;text-align:right}td:first-child,th:first-child{text-align:left}\
+    figure{display:inline-block;margin:4px}img{image-rendering:pixelated;width:320px}\
     figcaption{font-size:12px}.good{color:#0b6e4f}.bad{color:#c1121f}";
 
 struct Row {
@@ -73,41 +75,41 @@ impl Report {
     /// # Errors
     /// Naming the file that cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let files = [("results.csv", self.results()), ("bd.csv", self.bd_csv()), ("report.html", self.html())];
-        for (name, text) in files.into_iter().chain(self.comparison_csv().map(|text| ("comparison.csv", text))) {
+        let files = [("results.csv", self.results()?), ("bd.csv", self.bd_csv()?), ("report.html", self.html()?.into_string())];
+        for (name, text) in files.into_iter().chain(self.comparison_csv()?.map(|text| ("comparison.csv", text))) {
             let path = folder.join(name);
             std::fs::write(&path, text).with_context(|| path.display().to_string())?;
         }
         Ok(())
     }
 
-    fn results(&self) -> String {
-        let mut out = String::from(
-            "clip,codec,setting,bpp,psnr_y,psnr_u,psnr_v,ms_ssim,lpips_vgg,dists,statistics,flicker,liveliness,drift_y,drift_u,drift_v,encode_fps,decode_fps\n",
-        );
+    fn results(&self) -> Result<String> {
         let optional = |value: Option<f64>| value.map_or(String::new(), |v| format!("{v:.5}"));
-        for row in &self.rows {
+        table(self.rows.iter().map(|row| {
             let m = &row.measurement;
-            let [y, u, v] = m.psnr;
-            let [dy, du, dv] = m.drift;
-            let _ = writeln!(
-                out,
-                "{},{},{},{:.6},{y:.4},{u:.4},{v:.4},{},{},{},{},{:.4},{:.4},{dy:.3},{du:.3},{dv:.3},{},{}",
-                row.clip,
-                row.run.codec,
-                row.run.setting,
-                m.bpp,
-                optional(m.ms_ssim),
-                optional(m.lpips),
-                optional(m.dists),
-                optional(m.statistics),
-                m.flicker,
-                m.liveliness,
-                optional(row.speeds.0),
-                optional(row.speeds.1),
-            );
-        }
-        out
+            let [psnr_y, psnr_u, psnr_v] = m.psnr.map(|v| format!("{v:.4}"));
+            let [drift_y, drift_u, drift_v] = m.drift.map(|v| format!("{v:.3}"));
+            ResultLine {
+                clip: &row.clip,
+                codec: &row.run.codec,
+                setting: row.run.setting,
+                bpp: format!("{:.6}", m.bpp),
+                psnr_y,
+                psnr_u,
+                psnr_v,
+                ms_ssim: optional(m.ms_ssim),
+                lpips_vgg: optional(m.lpips),
+                dists: optional(m.dists),
+                statistics: optional(m.statistics),
+                flicker: format!("{:.4}", m.flicker),
+                liveliness: format!("{:.4}", m.liveliness),
+                drift_y,
+                drift_u,
+                drift_v,
+                encode_fps: optional(row.speeds.0),
+                decode_fps: optional(row.speeds.1),
+            }
+        }))
     }
 
     fn clips(&self) -> impl Iterator<Item = &str> {
@@ -163,24 +165,26 @@ impl Report {
         out
     }
 
-    fn bd_csv(&self) -> String {
-        let mut out = format!("clip,codec,against,{}\n", METRICS.map(|m| m.0).join(","));
+    fn bd_csv(&self) -> Result<String> {
+        let mut out = csv::Writer::from_writer(Vec::new());
+        out.write_record(["clip", "codec", "against"].into_iter().chain(METRICS.map(|m| m.0)))?;
         for c in self.comparisons() {
-            let rates = c.rates.map(|r| r.map_or(String::new(), |v| format!("{v:.2}")));
-            let _ = writeln!(out, "{},{},{},{}", c.clip, c.test, c.reference, rates.join(","));
+            out.write_record([c.clip, c.test, c.reference].into_iter().chain(c.rates.map(hundredths)))?;
         }
-        out
+        text(out)
     }
 
     /// Every model but the first against the first, at equal rate, clip by clip and (last) on average; `None` for one model.
-    fn comparison_csv(&self) -> Option<String> {
+    fn comparison_csv(&self) -> Result<Option<String>> {
         let codecs = self.codecs();
-        let mut models = codecs.iter().filter(|(_, anchor)| !anchor).map(|(name, _)| *name);
-        let first = models.next()?;
-        let mut models = models.peekable();
-        models.peek()?;
-        let mut out = format!("clip,codec,against,{}\n", comparison::names().join(","));
-        for test in models {
+        let models: Vec<&str> = codecs.iter().filter(|(_, anchor)| !anchor).map(|(name, _)| *name).collect();
+        let [first, others @ ..] = &models[..] else { return Ok(None) };
+        if others.is_empty() {
+            return Ok(None);
+        }
+        let mut out = csv::Writer::from_writer(Vec::new());
+        out.write_record(["clip", "codec", "against"].into_iter().chain(comparison::names()))?;
+        for test in others {
             let measured = |clip: &str, codec: &str| -> Vec<&Measurement> {
                 self.rows.iter().filter(|r| r.clip == clip && r.run.codec == codec).map(|r| &r.measurement).collect()
             };
@@ -191,11 +195,10 @@ impl Report {
                 values.map(|v| v.iter().sum::<f64>() / v.len() as f64)
             });
             for (clip, values) in found.into_iter().chain([("mean", mean)]) {
-                let values = values.map(|v| v.map_or(String::new(), |v| format!("{v:.2}")));
-                let _ = writeln!(out, "{clip},{test},{first},{}", values.join(","));
+                out.write_record([clip, test, first].map(str::to_owned).into_iter().chain(values.map(hundredths)))?;
             }
         }
-        Some(out)
+        text(out).map(Some)
     }
 
     /// A table of BD-rates for the terminal.
@@ -211,72 +214,143 @@ impl Report {
         out
     }
 
-    fn html(&self) -> String {
-        let mut out = format!(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>NGC evaluation</title><style>{STYLE}</style>\
-             <h1>NGC evaluation</h1><p>Real bytes, one keyframe, no B-frames. BD-rate: bits needed beside the reference for \
-             the same quality; negative is fewer.</p><table><tr><th>clip<th>codec<th>against"
-        );
-        METRICS.iter().for_each(|(name, _)| out.push_str(&format!("<th>{name}")));
-        for c in self.comparisons() {
-            let _ = write!(out, "<tr><td>{}<td>{}<td>{}", escape(&c.clip), escape(&c.test), escape(&c.reference));
-            for rate in c.rates {
-                let _ = match rate {
-                    Some(v) => write!(out, "<td class=\"{}\">{v:+.1} %", if v <= 0.0 { "good" } else { "bad" }),
-                    None => write!(out, "<td>n/a"),
-                };
+    fn html(&self) -> Result<Markup> {
+        let plots: Vec<Vec<String>> = self.clips().map(|clip| self.plots(clip)).collect::<Result<_>>()?;
+        Ok(html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    title { "NGC evaluation" }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    h1 { "NGC evaluation" }
+                    p {
+                        "Real bytes, one keyframe, no B-frames. BD-rate: bits needed beside the reference for the same quality; negative "
+                        "is fewer."
+                    }
+                    (self.table())
+                    @for ((clip, original), plots) in self.originals.iter().zip(plots) {
+                        h2 { (clip) }
+                        div class="plots" { @for plot in plots { div { (PreEscaped(plot)) } } }
+                        (self.crops(clip, original))
+                    }
+                }
+            }
+        })
+    }
+
+    /// BD-rates.
+    fn table(&self) -> Markup {
+        html! {
+            table {
+                tr {
+                    @for name in ["clip", "codec", "against"].into_iter().chain(METRICS.map(|m| m.0)) { th { (name) } }
+                }
+                @for c in self.comparisons() {
+                    tr {
+                        td { (c.clip) }
+                        td { (c.test) }
+                        td { (c.reference) }
+                        @for rate in c.rates {
+                            @match rate {
+                                Some(v) => td class=(if v <= 0.0 { "good" } else { "bad" }) { (format!("{v:+.1} %")) },
+                                None => td { "n/a" },
+                            }
+                        }
+                    }
+                }
             }
         }
-        out.push_str("</table>");
-        for (clip, original) in &self.originals {
-            let _ = write!(out, "<h2>{}</h2><div class=\"plots\">", escape(clip));
-            for metric in METRICS {
-                let series: Vec<Series> = self
-                    .codecs()
-                    .iter()
-                    .map(|(codec, _)| {
-                        let points = self.points(clip, codec, metric).iter().map(|p| (p.rate, p.quality)).collect();
-                        Series { name: escape(codec), points }
-                    })
-                    .collect();
-                let title = if metric.0.ends_with("VGG") || metric.0 == "DISTS" {
-                    format!("-{} (higher is better)", metric.0)
-                } else {
-                    metric.0.to_owned()
-                };
-                out.push_str(&plot(&title, &series));
-            }
-            out.push_str("</div>");
-            self.crops(clip, original, &mut out);
-        }
-        out
+    }
+
+    /// A plot of each metric.
+    fn plots(&self, clip: &str) -> Result<Vec<String>> {
+        let draw = |metric: Metric| {
+            let series: Vec<Series> = self
+                .codecs()
+                .iter()
+                .map(|(codec, _)| {
+                    let points = self.points(clip, codec, metric).iter().map(|p| (p.rate, p.quality)).collect();
+                    Series { name: (*codec).to_owned(), points }
+                })
+                .collect();
+            let negated = metric.0.ends_with("VGG") || metric.0 == "DISTS";
+            let title = if negated { format!("-{} (higher is better)", metric.0) } else { metric.0.to_owned() };
+            plot(&title, &series)
+        };
+        METRICS.into_iter().map(draw).collect()
     }
 
     /// The original beside each codec at about the rate of the model's lowest setting but one.
-    fn crops(&self, clip: &str, original: &str, out: &mut String) {
+    fn crops(&self, clip: &str, original: &str) -> Markup {
         let mut rows: Vec<&Row> = self.rows.iter().filter(|r| r.clip == clip && !r.run.anchor).collect();
         rows.sort_by(|a, b| a.measurement.bpp.total_cmp(&b.measurement.bpp));
-        let Some(wanted) = rows.get(1).or(rows.first()).map(|r| r.measurement.bpp) else { return };
-        let mut figure = |name: &str, png: &str| {
-            let _ = write!(
-                out,
-                "<figure><img alt=\"\" src=\"data:image/png;base64,{png}\"><figcaption>{}</figcaption></figure>",
-                escape(name)
-            );
-        };
-        figure("original", original);
-        for (codec, _) in self.codecs() {
+        let wanted = rows.get(1).or(rows.first()).map(|r| r.measurement.bpp);
+        let nearest = |codec: &str| {
+            let wanted = wanted?;
             let own = self.rows.iter().filter(|r| r.clip == clip && r.run.codec == codec);
             let distance = |r: &&Row| (r.measurement.bpp / wanted).ln().abs();
-            if let Some(row) = own.min_by(|a, b| distance(a).total_cmp(&distance(b))) {
-                figure(&format!("{codec} {}: {:.4} bpp", row.run.setting, row.measurement.bpp), &row.crop);
+            own.min_by(|a, b| distance(a).total_cmp(&distance(b)))
+        };
+        let figure = |name: &str, png: &str| {
+            html! {
+                figure {
+                    img alt="" src=(format!("data:image/png;base64,{png}"));
+                    figcaption { (name) }
+                }
+            }
+        };
+        html! {
+            (figure("original", original))
+            @for (codec, _) in self.codecs() {
+                @if let Some(row) = nearest(codec) {
+                    (figure(&format!("{codec} {}: {:.4} bpp", row.run.setting, row.measurement.bpp), &row.crop))
+                }
             }
         }
     }
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+/// A line of results.csv. Empty: not measured.
+#[derive(Serialize)]
+struct ResultLine<'a> {
+    clip: &'a str,
+    codec: &'a str,
+    setting: u32,
+    bpp: String,
+    psnr_y: String,
+    psnr_u: String,
+    psnr_v: String,
+    ms_ssim: String,
+    lpips_vgg: String,
+    dists: String,
+    statistics: String,
+    flicker: String,
+    liveliness: String,
+    drift_y: String,
+    drift_u: String,
+    drift_v: String,
+    encode_fps: String,
+    decode_fps: String,
+}
+
+/// Lines as CSV, with the names of their fields above.
+fn table(lines: impl Iterator<Item = impl Serialize>) -> Result<String> {
+    let mut out = csv::Writer::from_writer(Vec::new());
+    for line in lines {
+        out.serialize(line)?;
+    }
+    text(out)
+}
+
+fn text(writer: csv::Writer<Vec<u8>>) -> Result<String> {
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+fn hundredths(value: Option<f64>) -> String {
+    value.map_or(String::new(), |v| format!("{v:.2}"))
 }
 
 /// The middle of a frame as PNG in base64; empty if it cannot be made.

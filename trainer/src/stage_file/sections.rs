@@ -132,7 +132,8 @@ impl Clip {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Motion {
-    /// Flow that the flow codec learns to transmit: `dis`, or a checkpoint of a stage of kind `flow`.
+    /// What estimates the flow that the flow codec learns to transmit: `dis`, or a checkpoint of a stage of kind `flow`; `None` for
+    /// what the model has.
     pub flow: Option<String>,
 }
 

@@ -1,20 +1,10 @@
 //! The exact sign test.
 
+use statrs::distribution::{Binomial, DiscreteCDF};
+
 /// Two-sided p-value of `wins` against `losses` if both were equally likely (ties do not count). 1 without any.
 pub fn p_value(wins: u64, losses: u64) -> f64 {
-    let n = wins + losses;
-    // Probability of each count, from the middle outwards in logarithms: factorials of hundreds do not fit a float.
-    let ln_factorial: Vec<f64> = std::iter::once(0.0)
-        .chain((1..=n).scan(0.0, |sum, i| {
-            *sum += (i as f64).ln();
-            Some(*sum)
-        }))
-        .collect();
-    let probability = |k: u64| {
-        (ln_factorial[n as usize] - ln_factorial[k as usize] - ln_factorial[(n - k) as usize] - n as f64 * std::f64::consts::LN_2)
-            .exp()
-    };
-    let tail: f64 = (0..=wins.min(losses)).map(probability).sum();
+    let tail = Binomial::new(0.5, wins + losses).map_or(1.0, |binomial| binomial.cdf(wins.min(losses)));
     (2.0 * tail).min(1.0)
 }
 

@@ -1,7 +1,6 @@
 //! Answers of many raters as a table with sign tests.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -85,22 +84,28 @@ fn count(results: &[ResultFile], allowed_failures: usize) -> (Pairs, Vec<&str>) 
     (pairs, dropped)
 }
 
-fn csv(pairs: &Pairs) -> String {
-    let mut out = String::from("first,second,votes_first,votes_second,p_votes,clips_first,clips_second,ties,p_clips\n");
+fn csv(pairs: &Pairs) -> Result<String> {
+    let mut out = csv::Writer::from_writer(Vec::new());
+    out.write_record([
+        "first",
+        "second",
+        "votes_first",
+        "votes_second",
+        "p_votes",
+        "clips_first",
+        "clips_second",
+        "ties",
+        "p_clips",
+    ])?;
     for ((first, second), pair) in pairs {
         let (wins, ties) = pair.clip_wins();
-        let _ = writeln!(
-            out,
-            "{first},{second},{},{},{:.4},{},{},{ties},{:.4}",
-            pair.votes[0],
-            pair.votes[1],
-            p_value(pair.votes[0], pair.votes[1]),
-            wins[0],
-            wins[1],
-            p_value(wins[0], wins[1])
-        );
+        let p = |[a, b]: [u64; 2]| format!("{:.4}", p_value(a, b));
+        let [votes_first, votes_second] = pair.votes.map(|v| v.to_string());
+        let [clips_first, clips_second] = wins.map(|v| v.to_string());
+        let (p_votes, ties, p_clips) = (p(pair.votes), ties.to_string(), p(wins));
+        out.write_record([first, second, &votes_first, &votes_second, &p_votes, &clips_first, &clips_second, &ties, &p_clips])?;
     }
-    out
+    Ok(String::from_utf8(out.into_inner()?)?)
 }
 
 /// Prints the table.
@@ -128,7 +133,7 @@ pub fn run(args: &TableArgs) -> Result<()> {
         }
     }
     if let Some(out) = &args.out {
-        std::fs::write(out, csv(&pairs)).with_context(|| out.display().to_string())?;
+        std::fs::write(out, csv(&pairs)?).with_context(|| out.display().to_string())?;
     }
     Ok(())
 }
@@ -168,6 +173,7 @@ mod tests {
         assert_eq!(pair.votes, [4, 2]);
         assert_eq!(pair.clip_wins(), ([1, 1], 0));
         assert_eq!(count(&results, 1).0.values().next().unwrap().votes, [4, 4]);
-        assert!(csv(&pairs).contains("x,y,4,2,0.6875,1,1,0,1.0000"), "{}", csv(&pairs));
+        let table = csv(&pairs).unwrap();
+        assert!(table.contains("x,y,4,2,0.6875,1,1,0,1.0000"), "{table}");
     }
 }

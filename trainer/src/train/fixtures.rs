@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use super::Stage;
 use super::gan::{Adversary, GanLosses};
 use super::loss::{Distortion, Fidelity};
-use super::motion::{FlowSource, MotionFinder};
+use super::motion::MotionFinder;
 use super::noise::StepRng;
 use super::schedule::Unroll;
 use super::step::{Clip, InterLosses, StepContext, StepResult, detail_step, inter_step, intra_step, postfilter_step};
@@ -58,7 +58,7 @@ pub fn in_context<T>(networks: &Networks, adversary: Option<&Adversary>, work: i
     work(&StepContext {
         networks,
         adversary,
-        motion: &MotionFinder::open(&networks.config, &FlowSource::Dis, Device::Cpu).unwrap(),
+        motion: &MotionFinder::open(&networks.config, &mut ParamStore::new(), Device::Cpu).unwrap(),
         fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
         fraction: 0.5,
         rate_multiplier: &[1.0; 64],

@@ -4,7 +4,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod device;
 #[cfg(test)]
-mod fixtures;
+pub mod fixtures;
 mod flow_step;
 pub mod gan;
 mod group;

@@ -10,12 +10,12 @@ use codec_core::training::entropy::SymbolWriter;
 use codec_core::training::flow::{DisFlow, FlowEstimator};
 use codec_core::training::motion::search::{BlockSearch, SearchEffort};
 use codec_core::training::motion::{BlockCompensator, MotionCoder, PaddedFrame, References};
-use codec_core::training::nn::ModelConfig;
 use codec_core::training::nn::blocks::{BlockHistory, BlockMotion};
 use codec_core::training::nn::codec::{InterState, Motion, MotionState};
 use codec_core::training::nn::ops::Planes;
 use codec_core::training::nn::transfer::{download, upload};
 use codec_core::training::nn::uflow::{UFlow, UFlowEstimator};
+use codec_core::training::nn::{Estimator, ModelConfig, ParamStore};
 use codec_core::training::quality::lambda;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,10 @@ use super::checkpoint::Checkpoint;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FlowSource {
-    /// Dense inverse search.
+    /// What the model has: UFlow if a stage before gave it one, else dense inverse search.
     #[default]
+    Model,
+    /// Dense inverse search.
     Dis,
     /// A checkpoint of the stage `flow`.
     UFlow(PathBuf),
@@ -42,18 +44,34 @@ impl From<&str> for FlowSource {
 }
 
 impl FlowSource {
+    /// Makes it the flow estimator of a model of the `paper` profile: what it trains with and is exported with. The `rt` profile has
+    /// none, and stays as it is.
+    ///
     /// # Errors
     /// Naming the checkpoint if it holds no flow network.
-    fn open(&self, device: Device) -> Result<Box<dyn FlowEstimator>> {
-        Ok(match self {
-            Self::Dis => Box::new(DisFlow::medium()),
+    pub fn give_to(&self, model: &mut ModelConfig, params: &mut ParamStore) -> Result<()> {
+        let Some(flow) = &mut model.flow else { return Ok(()) };
+        match self {
+            Self::Model => {}
+            Self::Dis => flow.estimator = Estimator::Dis,
             Self::UFlow(path) => {
-                let mut params = Checkpoint::load(path)?.averaged_params();
-                let network = UFlow::load(&mut params, device).with_context(|| path.display().to_string())?;
-                Box::new(UFlowEstimator::new(network, device))
+                let mut trained = Checkpoint::load(path)?.averaged_params();
+                UFlow::load(&mut trained, Device::Cpu).with_context(|| path.display().to_string())?;
+                trained.taken().for_each(|(name, tensor, _)| params.insert(name, tensor.shallow_clone()));
+                flow.estimator = Estimator::UFlow;
             }
-        })
+        }
+        Ok(())
     }
+}
+
+/// The flow estimator of a model of the `paper` profile.
+fn estimator(model: &ModelConfig, params: &mut ParamStore, device: Device) -> Result<Option<Box<dyn FlowEstimator>>> {
+    Ok(match model.estimator() {
+        None => None,
+        Some(Estimator::Dis) => Some(Box::new(DisFlow::medium())),
+        Some(Estimator::UFlow) => Some(Box::new(UFlowEstimator::new(UFlow::load(params, device)?, device))),
+    })
 }
 
 /// Finds the motion of batches as a model's encoder does.
@@ -94,13 +112,12 @@ struct Searched {
 }
 
 impl MotionFinder {
+    /// `params`: the model's.
+    ///
     /// # Errors
-    /// Naming the checkpoint of `flow` if it holds no flow network.
-    pub fn open(model: &ModelConfig, flow: &FlowSource, device: Device) -> Result<Self> {
-        let method = match model.flow {
-            Some(_) => Method::Flow(RefCell::new(flow.open(device)?)),
-            None => Method::Blocks,
-        };
+    /// If the model has UFlow, but not its parameters.
+    pub fn open(model: &ModelConfig, params: &mut ParamStore, device: Device) -> Result<Self> {
+        let method = estimator(model, params, device)?.map_or(Method::Blocks, |estimator| Method::Flow(RefCell::new(estimator)));
         Ok(Self { method, device })
     }
 
@@ -224,7 +241,7 @@ mod tests {
     #[test]
     fn flow_points_from_each_frame_to_its_reference() {
         let [moved, still] = moved();
-        let finder = MotionFinder::open(&ModelConfig::paper(), &FlowSource::Dis, Device::Cpu).unwrap();
+        let finder = MotionFinder::open(&ModelConfig::paper(), &mut ParamStore::new(), Device::Cpu).unwrap();
         let Motion::Flow(flow) = finder.find(&moved, &still, &[20, 40], None).unwrap() else {
             panic!("the paper profile has a flow")
         };
@@ -237,7 +254,7 @@ mod tests {
     #[test]
     fn blocks_predict_with_gradients_where_samples_came_from() {
         let [moved, still] = moved();
-        let finder = MotionFinder::open(&ModelConfig::rt(), &FlowSource::Dis, Device::Cpu).unwrap();
+        let finder = MotionFinder::open(&ModelConfig::rt(), &mut ParamStore::new(), Device::Cpu).unwrap();
         let reference = Planes { y: still.y.copy().set_requires_grad(true), uv: still.uv.copy().set_requires_grad(true) };
         let Motion::Blocks(blocks) = finder.find(&moved, &reference, &[20, 40], None).unwrap() else { panic!("rt has blocks") };
         let prediction = blocks.predict(&reference).unwrap();

@@ -1,8 +1,8 @@
 //! Quantisation noise and random draws that depend on nothing but (seed, step, worker), so a resumed run repeats them.
 
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 use tch::{Device, Kind, Tensor};
+
+use crate::data::rng::Rng;
 
 /// Noise that a GPU keeps ready: a step takes pieces of it from places that it draws, without a launch.
 #[derive(Debug)]
@@ -29,13 +29,11 @@ impl NoisePool {
 }
 
 /// The random draws of one worker in one step.
-pub struct StepRng(SmallRng, Option<NoisePool>);
+pub struct StepRng(Rng, Option<NoisePool>);
 
 impl StepRng {
     pub fn new(seed: u64, step: u64, worker: usize) -> Self {
-        // SplitMix-style mixing keeps neighbouring steps and workers apart.
-        let mixed = seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (worker as u64 + 1).wrapping_mul(0xD1B5_4A32_D192_ED03);
-        Self(SmallRng::seed_from_u64(mixed), None)
+        Self(Rng::new(&[seed, step, worker as u64]), None)
     }
 
     /// Takes noise from `pool`.
@@ -50,20 +48,20 @@ impl StepRng {
         if let Some(NoisePool(pool)) = &self.1
             && count < pool.numel()
         {
-            let start = self.0.random_range(0..pool.numel() - count);
+            let start = self.0.below(pool.numel() - count);
             return pool.narrow(0, start as i64, count as i64).view(shape);
         }
-        let values: Vec<f32> = (0..count).map(|_| self.0.random::<f32>() - 0.5).collect();
+        let values: Vec<f32> = (0..count).map(|_| self.0.unit() - 0.5).collect();
         Tensor::from_slice(&values).view(shape).to_device(device)
     }
 
     /// A quality index for each example of a batch, uniform in 0..=63.
     pub fn qualities(&mut self, batch: usize) -> Vec<u8> {
-        (0..batch).map(|_| self.0.random_range(0..64)).collect()
+        (0..batch).map(|_| self.0.below(64) as u8).collect()
     }
 
     pub fn below(&mut self, bound: u32) -> u32 {
-        self.0.random_range(0..bound)
+        self.0.below(bound as usize) as u32
     }
 
     /// Chooses `count` of `of` things, each choice as likely as any other.
@@ -71,7 +69,7 @@ impl StepRng {
         let mut left = count;
         (0..of)
             .map(|i| {
-                let chosen = self.0.random_range(0..of - i) < left;
+                let chosen = self.0.below(of - i) < left;
                 left -= usize::from(chosen);
                 chosen
             })
@@ -79,7 +77,7 @@ impl StepRng {
     }
 
     pub fn chance(&mut self, probability: f64) -> bool {
-        self.0.random::<f64>() < probability
+        self.0.chance(probability as f32)
     }
 }
 

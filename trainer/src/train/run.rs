@@ -37,6 +37,7 @@ pub(super) struct Run<'g> {
     config: TrainConfig,
     params: ParamStore,
     networks: Networks,
+    motion: MotionFinder,
     /// Pieces of the flat gradient: values, and whether they belong to a discriminator.
     pieces: Vec<(i64, bool)>,
     workers: Vec<Worker>,
@@ -47,12 +48,22 @@ pub(super) struct Run<'g> {
     device: Device,
 }
 
+/// Where a run goes on from.
+struct Origin<'a> {
+    params: ParamStore,
+    progress: Progress,
+    /// The optimiser's state, of a run that is resumed.
+    state: Option<&'a Checkpoint>,
+}
+
 impl<'g> Run<'g> {
     /// Starts a stage.
     pub fn begin(start: Checkpoint, config: TrainConfig, paths: &RunPaths, device: Device, group: &'g Group) -> Result<Self> {
         let before = &start.progress;
+        let (mut model, mut params) = (before.model.clone(), start.averaged_params());
+        config.flow.give_to(&mut model, &mut params)?;
         let progress = Progress {
-            model: before.model.clone(),
+            model,
             train: Some(config.clone()),
             step: 0,
             seconds: 0.0,
@@ -61,7 +72,7 @@ impl<'g> Run<'g> {
             // What learns without their rounding may outgrow its integers: the next export calibrates it anew.
             fractions: if config.precision == Precision::Simulated { before.fractions.clone() } else { Fractions::new() },
         };
-        Self::assemble(start.averaged_params(), progress, config, paths, device, None, group)
+        Self::assemble(Origin { params, progress, state: None }, config, paths, device, group)
     }
 
     /// The stage's settings come from the checkpoint; only the budget and the number of workers may change.
@@ -75,7 +86,11 @@ impl<'g> Run<'g> {
         let Some(stored) = &checkpoint.progress.train else {
             bail!("{}: a starting point, not a run; give it to --init and another --out", paths.checkpoint().display());
         };
-        let config = TrainConfig { budget: wanted.budget, workers: wanted.workers, ..stored.clone() };
+        let mut config = TrainConfig { budget: wanted.budget, workers: wanted.workers, ..stored.clone() };
+        if checkpoint.progress.model.flow.is_none() {
+            // Nothing comes of it.
+            config.flow = wanted.flow.clone();
+        }
         if config != *wanted {
             bail!(
                 "{} belongs to a run with other settings ({}); give the same ones or another --out",
@@ -83,18 +98,12 @@ impl<'g> Run<'g> {
                 serde_json::to_string(stored)?
             );
         }
-        Self::assemble(checkpoint.raw_params(), checkpoint.progress.clone(), config, paths, device, Some(checkpoint), group)
+        let (params, progress) = (checkpoint.raw_params(), checkpoint.progress.clone());
+        Self::assemble(Origin { params, progress, state: Some(checkpoint) }, config, paths, device, group)
     }
 
-    fn assemble(
-        mut params: ParamStore,
-        progress: Progress,
-        config: TrainConfig,
-        paths: &RunPaths,
-        device: Device,
-        state: Option<&Checkpoint>,
-        group: &'g Group,
-    ) -> Result<Self> {
+    fn assemble(origin: Origin, config: TrainConfig, paths: &RunPaths, device: Device, group: &'g Group) -> Result<Self> {
+        let Origin { mut params, progress, state } = origin;
         tch::manual_seed(config.seed as i64);
         let model: ModelConfig = progress.model.clone();
         // The replicas build theirs on the parameters that these create.
@@ -152,13 +161,15 @@ impl<'g> Run<'g> {
                 trainable: trainable.clone(),
                 optimiser,
                 source: BatchSource::new(Arc::clone(&sampler), size, lead_in, pool.clone()),
-                motion: MotionFinder::open(&model, &config.flow, device)?,
+                motion: MotionFinder::open(&model, &mut params.replica(), device)?,
                 noise: noise.as_ref().map(NoisePool::share),
                 device,
             })?);
         }
         let networks = Networks::load(&mut params, &model, device)?;
+        let motion = MotionFinder::open(&model, &mut params, device)?;
         Ok(Self {
+            motion,
             pieces: pieces(&trainable, &params),
             readings: Readings::new(device, progress.rate.is_some() || group.size() > 1),
             group,
@@ -192,7 +203,7 @@ impl<'g> Run<'g> {
             }
             if root && validates {
                 validated = elapsed;
-                match validate::validate(&self.networks, &self.config, &paths.data, self.device)? {
+                match validate::validate(&self.networks, &self.motion, &self.config, &paths.data, self.device)? {
                     Some(report) => {
                         log.say(&report.to_string());
                         report.metrics().for_each(|(name, value)| log.add(name, value));

@@ -22,19 +22,10 @@ impl Budget {
     }
 }
 
-/// Parses a duration such as `90s`, `20m`, `4h`.
+/// Parses a duration such as `90s`, `20m`, `1h 30m`.
 pub fn parse_seconds(text: &str) -> Result<f64, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
-    let scale = match unit {
-        "s" | "" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("{text}: the unit is one of s, m, h")),
-    };
-    match number.parse::<f64>() {
-        Ok(value) if value > 0.0 && value.is_finite() => Ok(value * scale),
-        _ => Err(format!("{text}: not a positive duration such as 90s, 20m or 4h")),
-    }
+    let duration = humantime::parse_duration(text).map_err(|e| format!("{text}: {e}; write 90s, 20m or 1h 30m"))?;
+    if duration.is_zero() { Err(format!("{text}: no time at all")) } else { Ok(duration.as_secs_f64()) }
 }
 
 /// Learning rate relative to its peak: 3 % linear warm-up, then a cosine down to 2 %.
@@ -98,7 +89,8 @@ mod tests {
     fn durations_have_units() {
         assert_eq!(parse_seconds("90s"), Ok(90.0));
         assert_eq!(parse_seconds("1.5h"), Ok(5400.0));
-        assert!(parse_seconds("4d").is_err());
+        assert_eq!(parse_seconds("1h 30m"), Ok(5400.0));
+        assert!(["90", "0s", "m", "1x"].iter().all(|text| parse_seconds(text).is_err()));
         assert!(parse_seconds("-3m").is_err());
     }
 

@@ -11,7 +11,7 @@ use super::Stage;
 use super::batch::clip_on_device;
 use super::checkpoint::Checkpoint;
 use super::loss::{Distortion, Fidelity};
-use super::motion::{FlowSource, MotionFinder};
+use super::motion::MotionFinder;
 use super::noise::{NoisePool, StepRng};
 use super::schedule::Unroll;
 use super::step::{Clip, InterLosses, StepContext, StepResult, inter_step, intra_step};
@@ -72,7 +72,7 @@ impl Side {
         Networks::init(&mut params, &start.progress.model, device)?;
         stage.set_learning(&params);
         let networks = Networks::load_for_training(&mut params, &start.progress.model, device, precision)?;
-        let motion = MotionFinder::open(&start.progress.model, &FlowSource::Dis, device)?;
+        let motion = MotionFinder::open(&start.progress.model, &mut params, device)?;
         Ok(Self { params, networks, motion, device })
     }
 
@@ -136,7 +136,7 @@ pub fn compare(start: &Checkpoint, data: &Path, device: Device, sizes: Sizes) ->
 
 fn time_motion(start: &Checkpoint, batch: &ClipBatch, device: Device) -> Result<f64> {
     const REPEATS: u32 = 4;
-    let motion = MotionFinder::open(&start.progress.model, &FlowSource::Dis, device)?;
+    let motion = MotionFinder::open(&start.progress.model, &mut start.averaged_params(), device)?;
     let clip = clip_on_device(batch, device)?;
     let [reference, .., frame] = &clip.frames[..] else { return Ok(0.0) };
     let qualities: Vec<u8> = (0..batch.batch).map(|i| (i * 37 % 64) as u8).collect();

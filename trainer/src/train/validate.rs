@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use codec_core::training::nn::Networks;
-use codec_core::training::nn::codec::quality_tensor;
+use codec_core::training::nn::codec::{InterInput, quality_tensor};
 use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::training::nn::ops::Planes;
 use codec_core::training::quality::lambda;
@@ -61,7 +61,13 @@ impl std::fmt::Display for Report {
 }
 
 /// Codes the held-out clips (`None` if the data hold none): I-frames only in the I-stage, P-frames with shifts and 8-bit references in the P-stage.
-pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: Device) -> Result<Option<Report>> {
+pub fn validate(
+    networks: &Networks,
+    motion: &MotionFinder,
+    config: &TrainConfig,
+    data: &Path,
+    device: Device,
+) -> Result<Option<Report>> {
     if matches!(config.stage, Stage::Flow | Stage::Postfilter { .. }) {
         // Their own losses are all there is to see: rate and distortion of decoded frames stay as they are.
         return Ok(None);
@@ -73,11 +79,10 @@ pub fn validate(networks: &Networks, config: &TrainConfig, data: &Path, device: 
     };
     let frames = if config.stage == Stage::Intra { 1 } else { FRAMES };
     let clip = clip_on_device(&sampler.validation_clips(CLIPS, frames, CROP)?, device)?;
-    let motion = MotionFinder::open(&networks.config, &config.flow, device)?;
     tch::no_grad(|| {
         let points = QUALITIES
             .iter()
-            .map(|&q| measure(networks, &motion, &clip, q, config.fidelity.squared(), device))
+            .map(|&q| measure(networks, motion, &clip, q, config.fidelity.squared(), device))
             .collect::<Result<Vec<_>>>()?;
         let score = points.iter().map(|(score, _)| score).sum::<f64>() / points.len() as f64;
         Ok(Some(Report { score, points: points.into_iter().map(|(_, p)| p).collect() }))
@@ -118,16 +123,9 @@ fn measure(
     for (t, frame) in clip.frames.iter().enumerate().skip(1) {
         let (dy, dx) = if networks.config.random_shift { codec_core::bitstream::shift(0, t as u32) } else { (0, 0) };
         let shift = (i64::from(dy), i64::from(dx));
-        let coded = networks.inter_frame(
-            &prepared,
-            frame,
-            &previous,
-            motion.find(frame, &previous, &vec![quality; examples as usize], state.as_ref())?,
-            &q,
-            state.as_ref(),
-            shift,
-            &mut Quantiser::Hard,
-        )?;
+        let motion = motion.find(frame, &previous, &vec![quality; examples as usize], state.as_ref())?;
+        let input = InterInput { frame, reference: &previous, motion, previous: state.as_ref(), shift };
+        let coded = networks.inter_frame(&prepared, input, &q, &mut Quantiser::Hard)?;
         previous = coded.frame.rounded()?;
         tally(frame, &previous, &coded.bits)?;
         state = coded.inter;

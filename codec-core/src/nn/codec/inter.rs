@@ -16,6 +16,30 @@ pub enum Motion {
     Flow(Tensor),
 }
 
+/// A P-frame and what it is coded from.
+pub struct InterInput<'a> {
+    /// The frame itself.
+    pub frame: &'a Planes,
+    /// What it is predicted from: the frame before, as decoded.
+    pub reference: &'a Planes,
+    /// From the reference to the frame.
+    pub motion: Motion,
+    /// State of the frame before; `None` after an I-frame.
+    pub previous: Option<&'a InterState>,
+    /// Circular shift (rows, columns) of the residual branch, in luma samples.
+    pub shift: (i64, i64),
+}
+
+/// A flow to code, and what the flow codec sees beside it.
+struct FlowInput<'a> {
+    frame: &'a Planes,
+    reference: &'a Planes,
+    /// The estimator's flow.
+    estimated: Tensor,
+    /// Latent of the flow before.
+    prior: Option<&'a Tensor>,
+}
+
 /// The parts of a P-frame that losses and the next frame need.
 pub struct InterState {
     /// What the motion makes of the reference.
@@ -52,26 +76,26 @@ pub struct FlowState {
 
 impl Networks {
     /// Codes a frame from a reference. The result is neither clamped nor rounded.
-    ///
-    /// `shift`: the circular shift of the residual branch. `previous`: state of the frame before, `None` after an I-frame.
-    #[expect(clippy::too_many_arguments, reason = "one frame's inputs; a struct would only rename them")]
     pub fn inter_frame(
         &self,
         prepared: &PreparedModel,
-        frame: &Planes,
-        reference: &Planes,
-        motion: Motion,
+        input: InterInput,
         q: &Tensor,
-        previous: Option<&InterState>,
-        shift: (i64, i64),
         quantiser: &mut Quantiser,
     ) -> Result<CodedFrame> {
+        let InterInput { frame, reference, motion, previous, shift } = input;
         let (prediction, motion, motion_bits) = match motion {
             Motion::Blocks(blocks) => {
                 let (prediction, bits) = (blocks.predict(reference)?, blocks.bits.shallow_clone());
                 (prediction, MotionState::Blocks(blocks), bits)
             }
-            Motion::Flow(flow) => self.coded_flow(prepared, [frame, reference], flow, q, previous, quantiser)?,
+            Motion::Flow(estimated) => {
+                let prior = match previous.map(|p| &p.motion) {
+                    Some(MotionState::Flow(last)) => Some(&last.latent),
+                    _ => None,
+                };
+                self.coded_flow(prepared, FlowInput { frame, reference, estimated, prior }, q, quantiser)?
+            }
         };
 
         let (dy, dx) = shift;
@@ -100,30 +124,24 @@ impl Networks {
         })
     }
 
-    /// Codes the estimator's flow from `frames` (current, reference) and predicts with what is decoded: the prediction, its flow,
-    /// and its bits `[N]`.
+    /// Codes a flow and predicts with what is decoded: the prediction, its flow, and its bits `[N]`.
     fn coded_flow(
         &self,
         prepared: &PreparedModel,
-        [frame, reference]: [&Planes; 2],
-        flow: Tensor,
+        input: FlowInput,
         q: &Tensor,
-        previous: Option<&InterState>,
         quantiser: &mut Quantiser,
     ) -> Result<(Planes, MotionState, Tensor)> {
+        let FlowInput { frame, reference, estimated, prior } = input;
         let codec = self.flow_codec()?;
         let prepared = prepared.flow.as_ref().expect("made with the flow codec");
-        let flow4 = flow.f_pixel_unshuffle(2)?.f_div_scalar(8.0)?;
+        let flow4 = estimated.f_pixel_unshuffle(2)?.f_div_scalar(8.0)?;
         let input = Tensor::f_cat(&[flow4, pack(frame)?, pack(reference)?], 1)?;
         let y = codec.analysis.forward(&channels_last(&input)?, q)?;
-        let prior = match previous.map(|p| &p.motion) {
-            Some(MotionState::Flow(last)) => Some(&last.latent),
-            _ => None,
-        };
         let coded = codec.coder.code(prepared, &y, q, prior, quantiser)?;
         let (motion, sigma) = self.flow_field(&codec.coder.dequantise(&coded.y_hat, q)?, q)?;
         let prediction = self.warped(reference, &motion, &sigma)?;
-        let state = FlowState { estimated: flow, motion, sigma, latent: coded.y_hat.detach() };
+        let state = FlowState { estimated, motion, sigma, latent: coded.y_hat.detach() };
         Ok((prediction.frame, MotionState::Flow(state), coded.bits))
     }
 }

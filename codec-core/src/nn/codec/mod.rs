@@ -18,7 +18,7 @@ use crate::entropy::EntropyConfig;
 use branch::Content;
 
 pub use branch::{Branch, FLOW_INPUT, LatentCoder};
-pub use inter::{FlowState, InterState, Motion, MotionState};
+pub use inter::{FlowState, InterInput, InterState, Motion, MotionState};
 
 /// Fake-quantised entropy weights of the three branches, made once per training step.
 pub struct PreparedModel {

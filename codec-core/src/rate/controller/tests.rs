@@ -239,3 +239,59 @@ fn a_flush_empties_the_buffer_and_a_new_aim_the_debt() {
     aimed.set_mode(RateMode::Constant { bitrate: 600e3, buffer: 1.0 });
     assert_eq!((aimed.room(), aimed.debt), (before.0 + 300e3, 0.0), "what waits goes on waiting");
 }
+
+#[test]
+fn the_next_quality_can_be_told_from_the_last_plan() {
+    let mode = RateMode::Constant { bitrate: 400e3, buffer: 1.0 };
+    let mut controller = settled(mode);
+    assert_eq!(controller.mode(), &mode);
+    let plan = controller.plan(false, Some(0.04)).unwrap();
+    assert!((2..63).contains(&plan.quality), "{plan:?}");
+    assert_eq!(controller.expected_quality(), Some(plan.quality));
+    assert_eq!(RateController::new(RateMode::Quality, 64.0, 6).expected_quality(), None);
+}
+
+/// Plans a P-frame after a usual interval, in which 10 kbit are due; `debt`: what is owed then.
+fn planned(mode: RateMode, debt: f64, prepare: impl Fn(&mut RateController)) -> FramePlan {
+    let mut controller = settled(mode);
+    controller.interval = 1.0 / 30.0;
+    controller.debt = debt + 10e3;
+    prepare(&mut controller);
+    controller.plan(false, Some(1.0 / 30.0)).unwrap()
+}
+
+#[test]
+fn a_debt_is_paid_off_over_the_horizon() {
+    let variable = RateMode::Variable { bitrate: 300e3, max_bitrate: 600e3, buffer: 1.0 };
+    let constant = RateMode::Constant { bitrate: 300e3, buffer: 1.0 };
+    let wanted = |mode, debt| planned(mode, debt, |_| {}).wanted_bits / TOLERANCE;
+    let near = |found: f64, bits: f64| assert!((found - bits).abs() < 1e-3, "{found}, not {bits}");
+    // A thirtieth of a second is a thirtieth of the one horizon, and a ninetieth of the other.
+    near(wanted(constant, 60e3), 10e3 - 2e3);
+    near(wanted(variable, 60e3), 10e3 - 60e3 / 90.0);
+    // What is left over from a second is given out within one.
+    near(wanted(constant, -300e3), 20e3);
+    // Half of what is due may be taken whatever the debt.
+    near(wanted(constant, 1e9), 5e3);
+    // Nothing beyond three tenths of a second's bits is ever owed.
+    near(planned(constant, 60e3, |_| {}).max_bits, 90e3 - 60e3);
+}
+
+#[test]
+fn a_quality_comes_from_the_size_that_is_aimed_at() {
+    let constant = RateMode::Constant { bitrate: 300e3, buffer: 1.0 };
+    let at_30 = |bits: f64| bits.ln() + 30.0 * LOG_SIZE_PER_STEP;
+    let quality = |debt: f64, bits: f64, before: f64| {
+        let prepare = |controller: &mut RateController| {
+            (controller.log_size[0], controller.quality) = (at_30(bits), before);
+        };
+        planned(constant, debt, prepare).quality
+    };
+    // The aim is never below a tenth of what is due; it is reached in steps.
+    assert_eq!((quality(1e9, 1e3, 30.0), quality(0.0, 10e3, 30.0), quality(0.0, 10e3, 20.0)), (30, 30, 23));
+    // At once after a flush.
+    let mut controller = settled(constant);
+    controller.reset();
+    (controller.log_size[0], controller.quality, controller.interval) = (at_30(10e3), 0.0, 1.0 / 30.0);
+    assert_eq!(controller.plan(false, None).unwrap().quality, 30);
+}

@@ -8,7 +8,7 @@ use gst_video::VideoFormatFlags;
 use ngc_examples::span::{self, Span};
 use ngc_examples::{Failure, Kind, drop_gaps, make};
 
-use crate::rate;
+use crate::budget;
 
 /// Compressed data that a queue holds at most, in bytes. Tracks that lie far apart in a file need it.
 const QUEUE_BYTES: u32 = 64 << 20;
@@ -88,7 +88,7 @@ pub fn audio(pipeline: &gst::Pipeline, encoder: &str, caps: &gst::Caps, span: Op
     let decode = make("decodebin")?;
     let convert = make("audioconvert")?;
     let encoder = make(encoder)?;
-    encoder.set_property("bitrate", rate::recoded_bits(caps) as i32);
+    encoder.set_property("bitrate", budget::recoded_bits(caps) as i32);
     let exit = queue()?;
     link(pipeline, &[entrance.clone(), decode.clone()])?;
     link(pipeline, &[convert.clone(), make("audioresample")?, encoder, exit.clone()])?;

@@ -1,6 +1,7 @@
 //! Any video to NGC in MP4 or Matroska, with its sound, subtitles, tags and chapters. `ngc-transcode --help` tells the rest.
 
 mod args;
+mod budget;
 mod container;
 mod convert;
 mod join;
@@ -19,12 +20,14 @@ mod text;
 mod verify;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use clap::Parser;
 use ngc_examples::{Failure, Interrupt, Kind};
 
 use crate::args::Args;
+use crate::budget::Budget;
 use crate::container::Container;
 use crate::output::Output;
 use crate::probe::Media;
@@ -75,23 +78,35 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let plan = plan::plan(&source, container, args)
         .map_err(|f| Failure::new(f.kind, format!("{}: {}", args.input.display(), f.text)))?;
     report.warnings.extend(plan.warnings.iter().cloned());
-    let bitrate = match args.target_size {
-        Some(size) => Some(rate::for_size(size, &source, &plan, args.length(source.duration))?),
-        None => args.bitrate,
+    let length = args.length(source.duration);
+    let mut budget = args.target_size.map(|size| Budget::new(size, &source, &plan, length)).transpose()?;
+    let counters = loop {
+        let encoder = ngc_examples::make("ngcenc")?;
+        rate::configure(&encoder, args, budget.as_ref().map(Budget::kilobits).or(args.bitrate))?;
+        if let Some(budget) = budget {
+            budget.steer(&encoder);
+        }
+        let transcoder = pipeline::build(&args.input, output.part(), &plan, &encoder)?;
+        interrupt.check()?;
+        let progress = Progress::new(length, args.quiet);
+        let mut warnings = Vec::new();
+        let result = run::run(&transcoder, &output, &progress, &interrupt, &mut warnings);
+        report.elapsed += progress.finish();
+        report.passes += 1;
+        let next = budget.zip(args.target_size).and_then(|(budget, size)| budget.again(size, output.size(), &encoder));
+        if result.is_err() || next.is_none() {
+            report.warnings.append(&mut warnings);
+            result?;
+            break Arc::clone(&transcoder.counters);
+        }
+        budget = next;
     };
-
-    let encoder = ngc_examples::make("ngcenc")?;
-    rate::configure(&encoder, args, bitrate)?;
-    let transcoder = pipeline::build(&args.input, output.part(), &plan, &encoder)?;
-    interrupt.check()?;
-    let progress = Progress::new(args.length(source.duration), args.quiet);
-    let result = run::run(&transcoder, &output, &progress, &interrupt, &mut report.warnings);
-    report.elapsed = progress.finish();
-    result?;
+    if let Some(size) = args.target_size.filter(|size| output.size() > *size) {
+        report.warnings.push(format!("the file is larger than --target-size {size}: the video cannot be made smaller"));
+    }
     ngc_examples::stable::make(output.part())
         .map_err(|e| Failure::new(Kind::Encode, format!("{}: {e}", output.part().display())))?;
 
-    let counters = &transcoder.counters;
     report.frames = counters.frames.load(Ordering::Relaxed);
     if report.frames == 0 {
         let part = if args.start.or(args.stop).is_some() { "in this part" } else { "that can be decoded" };
@@ -103,7 +118,7 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let start = args.start.map_or(0, |start| start.nseconds());
     report.first_frame = (start + counters.first.load(Ordering::Relaxed)) as f64 / 1e9;
     let last = gst::ClockTime::from_nseconds(counters.last.load(Ordering::Relaxed));
-    report.warnings.extend(args.length(source.duration).and_then(|length| report.ends_early(last, length)));
+    report.warnings.extend(length.and_then(|length| report.ends_early(last, length)));
     report.audio_tracks = plan.count(Media::Audio);
     report.subtitle_tracks = plan.count(Media::Text);
     report.chapters = plan.chapters.as_ref().map_or(0, |toc| count_chapters(&toc.entries()));

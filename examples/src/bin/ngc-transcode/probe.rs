@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use ngc_examples::span::{Span, Zero};
-use ngc_examples::{Failure, Kind, make};
+use ngc_examples::{Failure, Kind, make, readable};
 
 /// Longest wait for the first buffers of an input, and for the next sign of life.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -139,12 +139,7 @@ type Streams = Arc<Mutex<Vec<Stream>>>;
 /// # Errors
 /// [`Kind::Input`], or [`Kind::Plugin`] where nothing reads it.
 pub fn probe(path: &Path, scan: bool) -> Result<Source, Failure> {
-    let file = std::fs::File::open(path).and_then(|f| f.metadata());
-    match file {
-        Err(e) => return Err(Failure::new(Kind::Input, format!("{}: {e}", path.display()))),
-        Ok(data) if data.is_dir() => return Err(Failure::new(Kind::Input, format!("{} is a folder", path.display()))),
-        Ok(_) => {}
-    }
+    readable(path)?;
     let pipeline = gst::Pipeline::new();
     let source = make("filesrc")?;
     source.set_property("location", path);

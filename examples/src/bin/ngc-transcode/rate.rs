@@ -5,15 +5,6 @@ use gst::prelude::*;
 use ngc_examples::{Failure, Kind};
 
 use crate::args::Args;
-use crate::plan::{Plan, Treatment};
-use crate::probe::{Media, Source};
-
-/// Bits per second of sound that is encoded anew: one channel or two, and each further one.
-const AUDIO_BITS: f64 = 96_000.0;
-
-/// What a muxer adds to a frame of any track, in bytes, and to a file.
-const FRAME_OVERHEAD: f64 = 14.0;
-const FILE_OVERHEAD: f64 = 3000.0;
 
 /// Sets up `ngcenc`.
 ///
@@ -86,38 +77,4 @@ fn range(spec: &glib::ParamSpec) -> Option<(f64, f64)> {
         return Some((s.minimum() as f64, s.maximum() as f64));
     }
     spec.downcast_ref::<glib::ParamSpecDouble>().map(|s| (s.minimum(), s.maximum()))
-}
-
-/// The video's bitrate in kbit/s that makes a file of `size` bytes.
-///
-/// # Errors
-/// [`Kind::Usage`] where the rest alone is larger, or the duration is unknown.
-pub fn for_size(size: u64, source: &Source, plan: &Plan, length: Option<gst::ClockTime>) -> Result<u32, Failure> {
-    let usage = |text: String| Failure::new(Kind::Usage, text);
-    let seconds = length.map_or(0.0, |d| d.nseconds() as f64 / 1e9);
-    // Of the whole input, this much is taken.
-    let share = source.duration.map_or(1.0, |d| (seconds * 1e9 / d.nseconds().max(1) as f64).min(1.0));
-    if seconds < 0.04 {
-        return Err(usage("--target-size needs a video whose duration is known; use --bitrate".into()));
-    }
-    let mut rest = FILE_OVERHEAD;
-    for track in &plan.tracks {
-        rest += track.stream.buffers as f64 * FRAME_OVERHEAD * share;
-        rest += match track.treatment {
-            Treatment::Recode { .. } => recoded_bits(&track.stream.caps) * seconds / 8.0,
-            _ if track.stream.media == Media::Video => 0.0,
-            _ => track.stream.bytes as f64 * share,
-        };
-    }
-    let kilobits = (size as f64 - rest) * 8.0 / seconds / 1000.0;
-    if kilobits < 1.0 {
-        return Err(usage(format!("--target-size: sound and headers alone take {rest:.0} bytes")));
-    }
-    Ok(kilobits.min(1e7) as u32)
-}
-
-/// Bits per second for sound of these caps.
-pub fn recoded_bits(caps: &gst::Caps) -> f64 {
-    let channels = caps.structure(0).and_then(|s| s.get::<i32>("channels").ok()).unwrap_or(2);
-    AUDIO_BITS * f64::from(channels.clamp(1, 8) + 1) / 3.0
 }

@@ -15,8 +15,10 @@ pub struct Report {
     pub seconds: f64,
     /// When the first frame is shown in the input.
     pub first_frame: f64,
-    /// What it took.
+    /// What it took, all passes together.
     pub elapsed: f64,
+    /// How often the video was encoded: for a target size, it may take some attempts.
+    pub passes: u32,
     pub audio_tracks: usize,
     pub subtitle_tracks: usize,
     pub chapters: usize,
@@ -67,6 +69,7 @@ impl Report {
             "seconds": self.seconds,
             "first_frame_seconds": self.first_frame,
             "elapsed_seconds": self.elapsed,
+            "passes": self.passes,
             "frames_per_second": self.speed(),
             "audio_tracks": self.audio_tracks,
             "subtitle_tracks": self.subtitle_tracks,

@@ -106,6 +106,9 @@ fn pipeline(args: &Args) -> Result<gst::Pipeline, Failure> {
 fn send(args: &Args) -> Result<(), Failure> {
     let interrupt = Interrupt::new();
     ngc_examples::init()?;
+    if let Some(input) = &args.input {
+        ngc_examples::readable(input)?;
+    }
     let pipeline = pipeline(args)?;
     let counts = Arc::new(loss::Counts::default());
     loss::lose(&rtp::pad(&pipeline, "packets", "sink")?, args.loss, args.seed, &counts);

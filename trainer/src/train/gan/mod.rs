@@ -106,6 +106,25 @@ pub enum Judge {
     Inter,
 }
 
+/// A decoded frame beside the original.
+pub struct Judged<'a> {
+    pub judge: Judge,
+    pub target: &'a Planes,
+    pub output: &'a Planes,
+    /// What a conditional discriminator sees beside them.
+    pub latent: &'a Tensor,
+    /// How often the costly losses on deep features count here, 0 to leave them out.
+    pub deep: f64,
+}
+
+impl Judged<'_> {
+    /// The losses of a frame whose residual was coded with a circular shift: the latent belongs to the shifted frame.
+    pub fn shifted(self, adversary: &Adversary, (dy, dx): (i64, i64), metrics: &mut Metrics) -> Result<Tensor> {
+        let (target, output) = (&self.target.rolled(dy, dx)?, &self.output.rolled(dy, dx)?);
+        adversary.losses(Judged { target, output, ..self }, metrics)
+    }
+}
+
 /// Discriminators and perceptual networks of one replica.
 pub struct Adversary {
     losses: GanLosses,
@@ -157,19 +176,12 @@ impl Adversary {
         if self.losses.split_deep && batch > 1 { [0..batch / 2, batch / 2..batch] } else { [0..batch, 0..batch] }
     }
 
-    /// The losses of a decoded frame. `deep`: how often the costly losses on deep features count here, 0 to leave them out.
+    /// The losses of a decoded frame.
     ///
     /// One backward pass serves both sides: the generator's part sees frozen discriminators, the discriminator's part sees
     /// detached frames.
-    pub fn losses(
-        &self,
-        judge: Judge,
-        target: &Planes,
-        output: &Planes,
-        latent: &Tensor,
-        deep: f64,
-        metrics: &mut Metrics,
-    ) -> Result<Tensor> {
+    pub fn losses(&self, judged: Judged, metrics: &mut Metrics) -> Result<Tensor> {
+        let Judged { judge, target, output, latent, deep } = judged;
         let mut total = Tensor::zeros([], (Kind::Float, target.y.device()));
         let mut add = |weight: f64, loss: &Tensor, name: &'static str, metrics: &mut Metrics| -> Result<()> {
             metrics.push((name, loss.detach()));

@@ -54,6 +54,11 @@ fn assert_reached(names: &[String], wanted: &[&str]) {
     }
 }
 
+/// A P-frame.
+fn judged<'a>(target: &'a Planes, output: &'a Planes, latent: &'a Tensor, deep: f64) -> Judged<'a> {
+    Judged { judge: Judge::Inter, target, output, latent, deep }
+}
+
 #[test]
 fn the_intra_stage_reaches_the_i_branch_and_its_discriminator() {
     let parts = ["intra.analysis.", "intra.synthesis.", "intra.coder."];
@@ -126,7 +131,7 @@ fn frame_loss(losses: &GanLosses) -> (f64, f64) {
     let output = Planes { y: (&target.y * 0.8).set_requires_grad(true), uv: target.uv.shallow_clone() };
     let latent = Tensor::zeros([2, setup.networks.config.residual.latent, 4, 4], (Kind::Float, Device::Cpu));
     let Some(adversary) = &setup.adversary else { return (0.0, 0.0) };
-    let loss = adversary.losses(Judge::Inter, target, &output, &latent, 1.0, &mut Vec::new()).unwrap();
+    let loss = adversary.losses(judged(target, &output, &latent, 1.0), &mut Vec::new()).unwrap();
     loss.backward();
     let gradient = output.y.grad();
     (loss.double_value(&[]), if gradient.defined() { gradient.abs().max().double_value(&[]) } else { 0.0 })
@@ -161,7 +166,7 @@ fn losses_on_deep_features_count_as_often_as_asked() {
     let output = Planes { y: &target.y * 0.8, uv: target.uv.shallow_clone() };
     let loss = |deep| {
         let latent = Tensor::zeros([2, 8, 4, 4], (Kind::Float, Device::Cpu));
-        let loss = adversary.losses(Judge::Inter, target, &output, &latent, deep, &mut Vec::new()).unwrap();
+        let loss = adversary.losses(judged(target, &output, &latent, deep), &mut Vec::new()).unwrap();
         loss.double_value(&[])
     };
     assert_eq!(loss(0.0), 0.0);
@@ -182,7 +187,7 @@ fn a_split_batch_shows_lpips_one_half_and_texture_the_other() {
         let adversary = deep_losses(GanLosses { lpips: 1.0, texture: 1.0, split_deep, ..GanLosses::default() });
         let latent = Tensor::zeros([2, 8, 4, 4], (Kind::Float, Device::Cpu));
         let mut metrics = Vec::new();
-        let _loss = adversary.losses(Judge::Inter, target, output, &latent, 1.0, &mut metrics).unwrap();
+        let _loss = adversary.losses(judged(target, output, &latent, 1.0), &mut metrics).unwrap();
         metrics.iter().map(|(_, value)| value.double_value(&[]) > 1e-5).collect::<Vec<bool>>()
     };
     for (split, example, wanted) in [(false, 0, [true, true]), (true, 0, [true, false]), (true, 1, [false, true])] {

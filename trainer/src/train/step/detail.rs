@@ -6,10 +6,10 @@ use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::training::nn::ops::Planes;
 use tch::{Kind, Tensor};
 
-use super::coding::{coded_on, draw_shift, reference, shifted_losses};
+use super::coding::{PFrame, coded_on, draw_shift, reference};
 use super::examples::{Examples, mean};
 use super::{Clip, Metrics, StepContext, StepResult};
-use crate::train::gan::Judge;
+use crate::train::gan::{Judge, Judged};
 use crate::train::loss::psnr;
 use crate::train::noise::StepRng;
 
@@ -44,22 +44,14 @@ pub fn detail_step(
                 (context.networks.intra_frame(&prepared, frame, &q, &mut Quantiser::Hard)?, Judge::Intra)
             }
             Some((reference, state)) if t <= lead_in => {
-                let coded = coded_on(context, &prepared, frame, reference, &examples, state.as_ref(), shift)?;
+                let coded =
+                    coded_on(context, &prepared, &examples, PFrame { frame, reference, previous: state.as_ref(), shift })?;
                 previous = Some((coded.frame, coded.inter));
                 continue;
             }
             Some((reference, state)) => {
-                let motion = context.motion.find(frame, reference, &examples.qualities, state.as_ref())?;
-                let coded = context.networks.inter_frame(
-                    &prepared,
-                    frame,
-                    reference,
-                    motion,
-                    &examples.q,
-                    state.as_ref(),
-                    shift,
-                    &mut Quantiser::Hard,
-                )?;
+                let input = PFrame { frame, reference, previous: state.as_ref(), shift }.input(context, &examples)?;
+                let coded = context.networks.inter_frame(&prepared, input, &examples.q, &mut Quantiser::Hard)?;
                 (coded, Judge::Inter)
             }
         };
@@ -69,8 +61,8 @@ pub fn detail_step(
         total = total.f_add(&price.f_mean(Kind::Float)?)?;
         if let Some(adversary) = context.adversary {
             let deep = if deep.next() == Some(true) { learned as f64 / deep_frames as f64 } else { 0.0 };
-            let pair = [frame, &coded.frame];
-            total = total.f_add(&shifted_losses(adversary, judge, pair, &coded.latent, shift, deep, &mut metrics)?)?;
+            let judged = Judged { judge, target: frame, output: &coded.frame, latent: &coded.latent, deep };
+            total = total.f_add(&judged.shifted(adversary, shift, &mut metrics)?)?;
         }
         if t == last {
             metrics.push(("psnr_y", psnr(&frame.y, &coded.frame.y)?));

@@ -7,10 +7,10 @@ use codec_core::training::nn::ops::Planes;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::coding::{coded_intra, coded_on, draw_shift, reference, shifted_losses};
+use super::coding::{PFrame, coded_intra, coded_on, draw_shift, reference};
 use super::examples::{Examples, mean};
 use super::{Clip, Metrics, StepContext, StepResult};
-use crate::train::gan::Judge;
+use crate::train::gan::{Judge, Judged};
 use crate::train::loss::{drift, psnr};
 use crate::train::noise::StepRng;
 
@@ -114,27 +114,19 @@ pub fn inter_step(
     let perceptual = first + rng.below((last - lead_in) as u32) as usize;
     for t in 1..first {
         let shift = draw_shift(context.networks, losses.shift, rng);
-        let coded = coded_on(context, &prepared, &clip.frames[t], &previous, &clip_examples, state.as_ref(), shift)?;
+        let frame = PFrame { frame: &clip.frames[t], reference: &previous, previous: state.as_ref(), shift };
+        let coded = coded_on(context, &prepared, &clip_examples, frame)?;
         (previous, state) = (coded.frame, coded.inter);
     }
     for t in first..=last {
         let frame = &clip.frames[t];
         let swung = swings.then(|| clip_examples.swung(context, frame, losses.swing, rng)).transpose()?;
         let examples = swung.as_ref().unwrap_or(&clip_examples);
-        let motion = context.motion.find(frame, &previous, &examples.qualities, state.as_ref())?;
         let shift = draw_shift(context.networks, losses.shift, rng);
         let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
         let mut quantiser = Quantiser::Noise(&mut noise);
-        let coded = context.networks.inter_frame(
-            &prepared,
-            frame,
-            &previous,
-            motion,
-            &examples.q,
-            state.as_ref(),
-            shift,
-            &mut quantiser,
-        )?;
+        let input = PFrame { frame, reference: &previous, previous: state.as_ref(), shift }.input(context, examples)?;
+        let coded = context.networks.inter_frame(&prepared, input, &examples.q, &mut quantiser)?;
         let inter = coded.inter.as_ref().expect("a P-frame has an inter state");
         let bpp = coded.bits.f_div_scalar(examples.pixels)?;
         let d = context.fidelity.distortion(frame, &coded.frame)?;
@@ -152,8 +144,8 @@ pub fn inter_step(
         }
         if let Some(adversary) = context.adversary {
             let deep = f64::from(t == perceptual);
-            let pair = [frame, &coded.frame];
-            total = total.f_add(&shifted_losses(adversary, Judge::Inter, pair, &coded.latent, shift, deep, &mut metrics)?)?;
+            let judged = Judged { judge: Judge::Inter, target: frame, output: &coded.frame, latent: &coded.latent, deep };
+            total = total.f_add(&judged.shifted(adversary, shift, &mut metrics)?)?;
         }
         if t == first {
             metrics.push(("psnr_warp", psnr(&frame.y, &inter.prediction.y)?));

@@ -5,7 +5,7 @@ use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 
 use super::examples::{Examples, mean};
 use super::{Clip, StepContext, StepResult};
-use crate::train::gan::Judge;
+use crate::train::gan::{Judge, Judged};
 use crate::train::loss::psnr;
 use crate::train::noise::StepRng;
 
@@ -27,7 +27,8 @@ pub fn intra_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) -> Resu
         ("psnr_uv", psnr(&frame.uv, &coded.frame.uv)?),
     ];
     if let Some(adversary) = context.adversary {
-        loss = loss.f_add(&adversary.losses(Judge::Intra, frame, &coded.frame, &coded.latent, 1.0, &mut metrics)?)?;
+        let judged = Judged { judge: Judge::Intra, target: frame, output: &coded.frame, latent: &coded.latent, deep: 1.0 };
+        loss = loss.f_add(&adversary.losses(judged, &mut metrics)?)?;
     }
     Ok(StepResult { loss, metrics, rates: examples.rates(&bpp)? })
 }

@@ -6,10 +6,10 @@ use codec_core::training::nn::entropy::Arithmetic;
 use codec_core::training::nn::ops::Planes;
 use tch::Kind;
 
-use super::coding::{coded_intra, coded_on, draw_shift, shifted_losses};
+use super::coding::{PFrame, coded_intra, coded_on, draw_shift};
 use super::examples::{Examples, mean};
 use super::{Clip, StepContext, StepResult};
-use crate::train::gan::Judge;
+use crate::train::gan::{Judge, Judged};
 use crate::train::loss::{pattern, psnr};
 use crate::train::noise::StepRng;
 
@@ -40,7 +40,10 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, 
         let before = || tch::no_grad(|| Ok::<_, Error>(show(&coded, past.as_ref())?.rounded()?));
         let shown = postfilter.looks_back().then(before).transpose()?;
         shift = draw_shift(context.networks, 1.0, rng);
-        coded = coded_on(context, &prepared, frame, &coded.frame, &examples, coded.inter.as_ref(), shift)?;
+        coded = {
+            let frame = PFrame { frame, reference: &coded.frame, previous: coded.inter.as_ref(), shift };
+            coded_on(context, &prepared, &examples, frame)?
+        };
         past = tch::no_grad(|| context.networks.carried(shown.as_ref(), coded.inter.as_ref()))?;
     }
     let target = &clip.frames[inter_frames];
@@ -52,8 +55,8 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, 
     let bpp = coded.bits.f_div_scalar(examples.pixels)?;
     let mut metrics = vec![("pattern", woven.detach())];
     if let Some(adversary) = context.adversary {
-        let pair = [target, &shown];
-        loss = loss.f_add(&shifted_losses(adversary, judge, pair, &coded.latent, shift, 1.0, &mut metrics)?)?;
+        let judged = Judged { judge, target, output: &shown, latent: &coded.latent, deep: 1.0 };
+        loss = loss.f_add(&judged.shifted(adversary, shift, &mut metrics)?)?;
     }
     if !intra {
         metrics.push(("bpp", mean(&bpp)?));
