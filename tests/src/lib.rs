@@ -38,7 +38,13 @@ pub fn synthetic_frame(width: usize, height: usize, number: usize) -> Frame {
 pub fn encoder_config(width: usize, height: usize) -> EncoderConfig {
     let video = VideoInfo { width: width as u32, height: height as u32, ..VideoInfo::default() };
     // Without detail, pictures are the encoder's reconstructions.
-    EncoderConfig { detail: Some(0.0), threads: 1, device: DeviceSpec::Cpu, ..EncoderConfig::new(video) }
+    EncoderConfig {
+        detail: Some(0.0),
+        adaptive_quality: Some(0.0),
+        threads: 1,
+        device: DeviceSpec::Cpu,
+        ..EncoderConfig::new(video)
+    }
 }
 
 /// Encodes frames that all have one size.

@@ -221,8 +221,9 @@ fn rates_are_held_whatever_the_map() {
 #[test]
 fn adaptive_quality_moves_bits_from_busy_places_to_smooth_ones() {
     let frames = clip(6);
-    let strengths = [0.0, 1.5].map(|adaptive_quality| {
-        let (packets, references) = encode(EncoderConfig { adaptive_quality, quality: 40, ..config() }, &frames, |_| None);
+    let strengths = [0.0, 1.5].map(|strength| {
+        let (packets, references) =
+            encode(EncoderConfig { adaptive_quality: Some(strength), quality: 40, ..config() }, &frames, |_| None);
         assert!(decode(2, units(&packets)).iter().zip(&references).all(|(found, wanted)| found.frame == *wanted));
         (packets, references)
     });
@@ -282,8 +283,8 @@ fn maps_of_other_sizes_are_refused_and_leave_the_encoder_usable() {
     let options = FrameOptions { quality_map: Some(region(0, -8)), ..FrameOptions::default() };
     assert!(encoder.encode(&frames[1].view(), options).unwrap().keyframe);
     for strength in [-1.0, 8.1, f32::NAN] {
-        let error = encoder.set_adaptive_quality(strength).unwrap_err().to_string();
+        let error = encoder.set_adaptive_quality(Some(strength)).unwrap_err().to_string();
         assert!(error.contains("0..=8"), "{error}");
-        assert!(Encoder::new(EncoderConfig { adaptive_quality: strength, ..config() }).is_err());
+        assert!(Encoder::new(EncoderConfig { adaptive_quality: Some(strength), ..config() }).is_err());
     }
 }

@@ -41,8 +41,10 @@ pub struct EncoderConfig {
     /// (1); `None`: what the model recommends.
     pub detail: Option<f32>,
     /// How much the quality index varies with the activity of luma: indices for each doubling of its local variance beside the picture's
-    /// mean, 0 (none) to 8. Smooth places get a better quality, busy ones a worse. 1.5 is moderate. Only in the `rt` profile.
-    pub adaptive_quality: f32,
+    /// mean, 0 (none) to 8. Smooth places get a better quality, busy ones a worse. `None`:
+    /// [`Self::USUAL_ADAPTIVE_QUALITY`] in the `rt` profile, which alone has it.
+    /// For the smallest squared error set this and [`Self::detail`] to 0.
+    pub adaptive_quality: Option<f32>,
     /// How much time to take for a frame.
     pub speed: Speed,
     /// Make the first frame of a new scene a keyframe.
@@ -63,6 +65,9 @@ pub struct EncoderConfig {
 }
 
 impl EncoderConfig {
+    /// What `adaptive_quality` is where it is not given: LPIPS takes 6 % fewer bits, luma's PSNR 2 % more.
+    pub const USUAL_ADAPTIVE_QUALITY: f32 = 1.5;
+
     /// Defaults for a video: quality 32, a keyframe every 250 frames and at scene cuts, best device, built-in model.
     pub fn new(video: VideoInfo) -> Self {
         Self {
@@ -70,7 +75,7 @@ impl EncoderConfig {
             quality: 32,
             rate: RateMode::Quality,
             detail: None,
-            adaptive_quality: 0.0,
+            adaptive_quality: None,
             speed: Speed::Medium,
             scene_cut: true,
             max_memory: None,
@@ -120,7 +125,7 @@ impl EncoderConfig {
         if let Some(detail) = self.detail.filter(|detail| !(0.0..=1.0).contains(detail)) {
             return Err(Error::InvalidConfig(format!("the detail is {detail}, it must be in 0..=1")));
         }
-        check_strength(self.adaptive_quality)?;
+        self.adaptive_quality.map_or(Ok(()), check_strength)?;
         check_video(&self.video, self.max_memory)
     }
 }

@@ -205,7 +205,7 @@ impl Encoder {
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] naming the value and its range, or if the model's profile has no quality maps.
-    pub fn set_adaptive_quality(&mut self, strength: f32) -> Result<()> {
+    pub fn set_adaptive_quality(&mut self, strength: Option<f32>) -> Result<()> {
         self.maps.set_strength(strength)
     }
 

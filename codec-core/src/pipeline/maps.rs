@@ -1,6 +1,7 @@
 //! Quality maps in the encoder: what they are made of, and what of them can be afforded.
 
 use super::adaptive::AdaptiveQuality;
+use super::config::EncoderConfig;
 use super::symbols::Bound;
 use crate::bitstream::{Profile, QUALITY_MAX};
 use crate::entropy::SymbolWriter;
@@ -19,11 +20,12 @@ pub(super) struct MapEncoder {
 }
 
 impl MapEncoder {
-    /// `strength`: of adaptive quality, in quality indices for each doubling of the activity.
+    /// `strength`: of adaptive quality, in quality indices for each doubling of the activity; `None`: as much as looks best, where the
+    /// profile has maps.
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] if it is out of range, or if the profile has no maps.
-    pub fn new(profile: Profile, display: (usize, usize), strength: f32) -> Result<Self> {
+    pub fn new(profile: Profile, display: (usize, usize), strength: Option<f32>) -> Result<Self> {
         let mut maps =
             Self { coder: (profile == Profile::Rt).then(|| MapCoder::new(display)), adaptive: AdaptiveQuality::new(0.0) };
         maps.set_strength(strength)?;
@@ -31,7 +33,9 @@ impl MapEncoder {
     }
 
     /// As in [`Self::new`], from the next frame on.
-    pub fn set_strength(&mut self, strength: f32) -> Result<()> {
+    pub fn set_strength(&mut self, strength: Option<f32>) -> Result<()> {
+        let usual = if self.coder.is_some() { EncoderConfig::USUAL_ADAPTIVE_QUALITY } else { 0.0 };
+        let strength = strength.unwrap_or(usual);
         check_strength(strength)?;
         if strength > 0.0 && self.coder.is_none() {
             return Err(no_maps("adaptive quality"));
@@ -129,9 +133,9 @@ mod tests {
     #[test]
     fn streams_of_paper_have_no_maps() {
         let refused = |error: Error| assert!(matches!(&error, Error::InvalidConfig(m) if m.contains("rt profile")), "{error}");
-        refused(MapEncoder::new(Profile::Paper, (64, 64), 1.5).err().unwrap());
-        let mut maps = MapEncoder::new(Profile::Paper, (64, 64), 0.0).unwrap();
-        refused(maps.set_strength(0.5).unwrap_err());
+        refused(MapEncoder::new(Profile::Paper, (64, 64), Some(1.5)).err().unwrap());
+        let mut maps = MapEncoder::new(Profile::Paper, (64, 64), None).unwrap();
+        refused(maps.set_strength(Some(0.5)).unwrap_err());
         let luma = Plane::new(64, 64);
         refused(maps.plan(Some(QualityMap::zero(64, 64)), &luma, (64, 64), true).unwrap_err());
         let planned = maps.plan(None, &luma, (64, 64), true).unwrap();
@@ -143,7 +147,7 @@ mod tests {
     fn a_map_that_costs_too_much_waits() {
         let noise: Vec<i8> = (0..60).map(|i| (i * 7 % 31) as i8 - 15).collect();
         let map = QualityMap::new(320, 192, noise).unwrap();
-        let mut maps = MapEncoder::new(Profile::Rt, (320, 192), 0.0).unwrap();
+        let mut maps = MapEncoder::new(Profile::Rt, (320, 192), Some(0.0)).unwrap();
         let mut code = |map: &QualityMap, wanted| {
             let mut writer = SymbolWriter::new();
             let found = maps.code(Some(map.clone()), 20, Some(Bound { wanted, most: wanted }), &mut writer);

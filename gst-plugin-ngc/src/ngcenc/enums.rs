@@ -22,13 +22,29 @@ pub enum RateControl {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstNgcEncAdaptiveQuality")]
 pub enum AdaptiveQuality {
-    /// Not at all.
+    /// As [`Tune`] wants it.
     #[default]
+    #[enum_value(name = "By variance with tune=visual, none with tune=psnr", nick = "auto")]
+    Auto,
+    /// Not at all.
     #[enum_value(name = "One quality for the whole picture", nick = "none")]
     None,
     /// By the variance of luma.
     #[enum_value(name = "Better where the picture is smooth, worse where it is busy", nick = "variance")]
     Variance,
+}
+
+/// Whom the stream is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstNgcEncTune")]
+pub enum Tune {
+    /// Eyes.
+    #[default]
+    #[enum_value(name = "What looks best: adaptive quality, and as much detail as the model recommends", nick = "visual")]
+    Visual,
+    /// Measurements of squared error.
+    #[enum_value(name = "The smallest squared error: one quality for the whole picture, and no detail", nick = "psnr")]
+    Psnr,
 }
 
 /// How much time the encoder takes.

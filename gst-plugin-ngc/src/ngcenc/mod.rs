@@ -9,7 +9,7 @@ mod stats;
 use gst::glib;
 use gst::prelude::*;
 
-pub use enums::{AdaptiveQuality, RateControl, SpeedPreset};
+pub use enums::{AdaptiveQuality, RateControl, SpeedPreset, Tune};
 
 glib::wrapper! {
     pub struct NgcEnc(ObjectSubclass<imp::NgcEnc>) @extends gst_video::VideoEncoder, gst::Element, gst::Object, @implements gst::Preset;

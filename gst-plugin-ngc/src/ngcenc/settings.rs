@@ -4,7 +4,7 @@ use codec_core::{EncoderConfig, RateMode, Speed};
 use gst::glib;
 use gst::prelude::*;
 
-use super::{AdaptiveQuality, RateControl, SpeedPreset};
+use super::{AdaptiveQuality, RateControl, SpeedPreset, Tune};
 use crate::settings::CommonSettings;
 
 const DEFAULT_QUALITY: u32 = 32;
@@ -18,7 +18,7 @@ const MODELS_DETAIL: f64 = -1.0;
 const DEFAULT_ROI_QUALITY: i32 = -8;
 /// What a quality map can hold.
 const MAX_ROI_QUALITY: i32 = 60;
-const DEFAULT_ADAPTIVE_STRENGTH: f64 = 1.5;
+const DEFAULT_ADAPTIVE_STRENGTH: f64 = EncoderConfig::USUAL_ADAPTIVE_QUALITY as f64;
 const MAX_ADAPTIVE_STRENGTH: f64 = 8.0;
 /// In kbit/s; the product with 1000 still is exact in every type used.
 const MAX_BITRATE: u32 = 10_000_000;
@@ -35,6 +35,7 @@ pub struct Settings {
     pub key_int_min: u32,
     pub scene_cut: bool,
     pub roi_quality: i32,
+    pub tune: Tune,
     pub adaptive_quality: AdaptiveQuality,
     pub adaptive_quality_strength: f64,
     pub detail: f64,
@@ -56,6 +57,7 @@ impl Default for Settings {
             scene_cut: true,
             detail: MODELS_DETAIL,
             roi_quality: DEFAULT_ROI_QUALITY,
+            tune: Tune::default(),
             adaptive_quality: AdaptiveQuality::default(),
             adaptive_quality_strength: DEFAULT_ADAPTIVE_STRENGTH,
             speed_preset: SpeedPreset::default(),
@@ -128,6 +130,11 @@ impl Settings {
                 .default_value(DEFAULT_ROI_QUALITY)
                 .mutable_playing()
                 .build(),
+            glib::ParamSpecEnum::builder_with_default("tune", Tune::default())
+                .nick("Tune")
+                .blurb("What the stream is made for, where adaptive-quality and detail do not say it")
+                .mutable_ready()
+                .build(),
             glib::ParamSpecEnum::builder_with_default("adaptive-quality", AdaptiveQuality::default())
                 .nick("Adaptive quality")
                 .blurb("How the quality varies over the picture besides regions of interest")
@@ -135,7 +142,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecDouble::builder("adaptive-quality-strength")
                 .nick("Strength of adaptive quality")
-                .blurb("Quality indices for each doubling of the local variance beside the picture's mean; used with adaptive-quality=variance")
+                .blurb("Quality indices for each doubling of the local variance beside the picture's mean; used where the quality adapts by variance")
                 .minimum(0.0)
                 .maximum(MAX_ADAPTIVE_STRENGTH)
                 .default_value(DEFAULT_ADAPTIVE_STRENGTH)
@@ -143,7 +150,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecDouble::builder("detail")
                 .nick("Detail")
-                .blurb("Strength of the postfilter that the stream asks for: 0 (smallest error) to 1 (texture about as strong as in the original), at the same bitrate; -1 = what the model recommends")
+                .blurb("Strength of the postfilter that the stream asks for: 0 (smallest error) to 1 (texture about as strong as in the original), at the same bitrate; -1 = what the model recommends with tune=visual, 0 with tune=psnr")
                 .minimum(MODELS_DETAIL)
                 .maximum(1.0)
                 .default_value(MODELS_DETAIL)
@@ -181,6 +188,7 @@ impl Settings {
             "key-int-min" => self.key_int_min = number(),
             "scene-cut" => self.scene_cut = value.get().expect("type checked by GObject"),
             "roi-quality" => self.roi_quality = value.get().expect("type checked by GObject"),
+            "tune" => self.tune = value.get().expect("type checked by GObject"),
             "adaptive-quality" => self.adaptive_quality = value.get().expect("type checked by GObject"),
             "adaptive-quality-strength" => self.adaptive_quality_strength = value.get().expect("type checked by GObject"),
             "detail" => self.detail = value.get().expect("type checked by GObject"),
@@ -201,6 +209,7 @@ impl Settings {
             "key-int-min" => self.key_int_min.to_value(),
             "scene-cut" => self.scene_cut.to_value(),
             "roi-quality" => self.roi_quality.to_value(),
+            "tune" => self.tune.to_value(),
             "adaptive-quality" => self.adaptive_quality.to_value(),
             "adaptive-quality-strength" => self.adaptive_quality_strength.to_value(),
             "detail" => self.detail.to_value(),
@@ -227,11 +236,21 @@ impl Settings {
         }
     }
 
-    /// Strength of the adaptive quality, 0 without.
-    pub fn adaptive_quality(&self) -> f32 {
-        match self.adaptive_quality {
-            AdaptiveQuality::None => 0.0,
-            AdaptiveQuality::Variance => self.adaptive_quality_strength as f32,
+    /// Strength of the adaptive quality, 0 without; `None`: the usual one, where the model's profile has any.
+    pub fn adaptive_quality(&self) -> Option<f32> {
+        match (self.adaptive_quality, self.tune) {
+            (AdaptiveQuality::None, _) | (AdaptiveQuality::Auto, Tune::Psnr) => Some(0.0),
+            (AdaptiveQuality::Auto, Tune::Visual) if self.adaptive_quality_strength == DEFAULT_ADAPTIVE_STRENGTH => None,
+            _ => Some(self.adaptive_quality_strength as f32),
+        }
+    }
+
+    /// Strength of the postfilter; `None`: as the model recommends.
+    fn detail(&self) -> Option<f32> {
+        match (self.detail, self.tune) {
+            (given, _) if given >= 0.0 => Some(given as f32),
+            (_, Tune::Psnr) => Some(0.0),
+            (_, Tune::Visual) => None,
         }
     }
 
@@ -242,7 +261,7 @@ impl Settings {
             video,
             quality: self.quality as u8,
             rate: self.rate(),
-            detail: (self.detail >= 0.0).then_some(self.detail as f32),
+            detail: self.detail(),
             adaptive_quality: self.adaptive_quality(),
             speed: match self.speed_preset {
                 SpeedPreset::Fast => Speed::Fast,
@@ -302,10 +321,28 @@ mod tests {
         ]);
         assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (40, 77, 5, false));
         assert_eq!((config.detail, config.max_memory, config.threads), (Some(0.5), Some(3 << 20), 2));
-        assert_eq!(config.adaptive_quality, 2.5);
+        assert_eq!(config.adaptive_quality, Some(2.5));
         assert!(matches!(config.speed, Speed::Slow) && matches!(config.rate, RateMode::Quality));
         assert!(matches!(config.device, DeviceSpec::Cuda(1)));
         assert!(matches!(&config.model, ModelSource::File(path) if path.to_str() == Some("/a/model")));
+    }
+
+    #[test]
+    fn tuning_gives_what_other_properties_leave_open() {
+        let of = |values: &[(&str, glib::Value)]| {
+            let config = config(values);
+            (config.adaptive_quality, config.detail)
+        };
+        let psnr = ("tune", Tune::Psnr.to_value());
+        let strength = ("adaptive-quality-strength", 3.0f64.to_value());
+        let by_variance = ("adaptive-quality", AdaptiveQuality::Variance.to_value());
+        assert_eq!(of(&[]), (None, None));
+        assert_eq!(of(std::slice::from_ref(&strength)), (Some(3.0), None));
+        assert_eq!(of(std::slice::from_ref(&psnr)), (Some(0.0), Some(0.0)));
+        // The strength by itself turns nothing on.
+        assert_eq!(of(&[psnr.clone(), strength]), (Some(0.0), Some(0.0)));
+        assert_eq!(of(&[psnr, by_variance, ("detail", 0.5f64.to_value())]), (Some(1.5), Some(0.5)));
+        assert_eq!(of(&[("adaptive-quality", AdaptiveQuality::None.to_value())]), (Some(0.0), None));
     }
 
     #[test]
@@ -313,9 +350,7 @@ mod tests {
         let config = config(&[]);
         assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (32, 250, 12, true));
         assert_eq!((config.detail, config.max_memory, config.threads), (None, None, 0));
-        assert_eq!((config.adaptive_quality, settings(&[]).roi_quality), (0.0, -8));
-        // The strength by itself turns nothing on.
-        assert_eq!(settings(&[("adaptive-quality-strength", 3.0f64.to_value())]).adaptive_quality(), 0.0);
+        assert_eq!((config.adaptive_quality, settings(&[]).roi_quality), (None, -8));
         assert!(matches!(config.speed, Speed::Medium) && matches!(config.model, ModelSource::Embedded));
         let fast = [("speed-preset", SpeedPreset::Fast.to_value()), ("model-file", Some("").to_value())];
         let config = settings(&fast).encoder_config(VideoInfo::default()).unwrap();
