@@ -309,10 +309,10 @@ fn a_target_size_is_met() {
          audiotestsrc num-buffers=258 ! audioconvert ! avenc_aac ! aacparse ! m.",
     );
     for (output, options, target) in [
-        ("out.mkv", &["--target-size", "160kB"][..], 160_000),
-        ("out.mp4", &["--target-size", "160kB"], 160_000),
+        ("out.mkv", &["--target-size", "120kB"][..], 120_000),
+        ("out.mp4", &["--target-size", "120kB"], 120_000),
         // One second.
-        ("short.mp4", &["--target-size", "24kB", "--stop", "1"], 24_000),
+        ("short.mp4", &["--target-size", "22kB", "--stop", "1"], 22_000),
     ] {
         let told = result(&folder, "in.mkv", output, &[options, &FAST[..]].concat());
         let bytes = told["bytes"].as_u64().unwrap();

@@ -45,7 +45,7 @@ fn properties_show_their_ranges() {
     let encoder = gst::ElementFactory::make("ngcenc").build().unwrap();
     let decoder = gst::ElementFactory::make("ngcdec").build().unwrap();
     let detail = encoder.find_property("detail").unwrap().downcast::<gst::glib::ParamSpecDouble>().unwrap();
-    assert_eq!((detail.minimum(), detail.maximum()), (0.0, 1.0));
+    assert_eq!((detail.minimum(), detail.maximum(), detail.default_value()), (-1.0, 1.0, -1.0));
     for element in [&encoder, &decoder] {
         let threads = element.find_property("threads").unwrap().downcast::<gst::glib::ParamSpecUInt>().unwrap();
         assert_eq!((threads.minimum(), threads.maximum()), (0, 64));
