@@ -93,7 +93,7 @@ pub struct ModelConfig {
     pub random_shift: bool,
     /// Quality steps by which I-frames are better than the P-frames that follow.
     pub intra_quality_offset: u8,
-    /// Strength of the postfilter that encoders ask for unless they are told otherwise, in 255ths; 0 in models that do not say.
+    /// Strength of the postfilter that encoders ask for unless they are told otherwise, in steps of 1/255; 0 in models that do not say.
     #[serde(default)]
     pub default_detail: u8,
 }

@@ -219,7 +219,7 @@ struct ExportArgs {
     notes: String,
 }
 
-/// A strength from 0 to 1, in 255ths.
+/// A strength from 0 to 1, in steps of 1/255.
 fn detail(text: &str) -> Result<u8, String> {
     match text.parse::<f32>() {
         Ok(detail) if (0.0..=1.0).contains(&detail) => Ok((detail * 255.0).round() as u8),
