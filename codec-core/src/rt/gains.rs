@@ -46,7 +46,6 @@ impl Gain {
 
     /// Gains at all positions of `x`, which are cells at 1/8, in place.
     pub(super) fn apply(&self, machine: Machine, x: &mut [i16], quality: QualityGrid) {
-        let Some(_) = quality.cells() else { return self.at(quality.frame()).apply_all(machine, x) };
         machine.for_positions(x, self.channels, |first, x| {
             let mut line = vec![0; self.channels];
             for (i, position) in x.chunks_exact_mut(self.channels).enumerate() {
@@ -68,18 +67,6 @@ impl Scaling<'_> {
     /// sat16((x gain + 2^(shift-1)) >> shift) for each channel of one position.
     pub fn apply(self, from: &[i16], to: &mut [i16]) {
         scale(from, self.gains, self.shift, to);
-    }
-
-    /// As [`Self::apply`], in place, at all positions.
-    fn apply_all(self, machine: Machine, x: &mut [i16]) {
-        let channels = self.gains.len();
-        machine.for_positions(x, channels, |_, x| {
-            let mut line = vec![0; channels];
-            for position in x.chunks_exact_mut(channels) {
-                line.copy_from_slice(position);
-                self.apply(&line, position);
-            }
-        });
     }
 }
 

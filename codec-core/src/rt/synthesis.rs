@@ -84,12 +84,7 @@ impl Synthesis {
         machine.run(&self.input, &latent.full, a);
         machine.blocks(&self.deep, a, size, b);
         machine.run(&self.up, a, b);
-        if quality.cells().is_some() {
-            scatter(machine, b, size, self.width, a, |cell, from, to| self.gain.at(quality.at(cell)).apply(from, to));
-        } else {
-            let gain = self.gain.at(quality.frame());
-            scatter(machine, b, size, self.width, a, |_, from, to| gain.apply(from, to));
-        }
+        scatter(machine, b, size, self.width, a, |cell, from, to| self.gain.at(quality.at(cell)).apply(from, to));
         if let (Some(layer), Some(context)) = (&self.context, context) {
             machine.run_adding(layer, context, a, b);
             std::mem::swap(a, b);

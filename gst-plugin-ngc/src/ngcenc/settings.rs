@@ -132,7 +132,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecEnum::builder_with_default("tune", Tune::default())
                 .nick("Tune")
-                .blurb("What the stream is made for, where adaptive-quality and detail do not say it")
+                .blurb("What the stream is made for; adaptive-quality and detail override it where they are set")
                 .mutable_ready()
                 .build(),
             glib::ParamSpecEnum::builder_with_default("adaptive-quality", AdaptiveQuality::default())
