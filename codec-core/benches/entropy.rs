@@ -27,12 +27,12 @@ fn model() -> EntropyModel {
         z_mean: vec![0; 64 * 16],
         z_scale: vec![20; 64 * 16],
         thresholds: (0..63).map(|i| i * 40).collect(),
+        tables: Tables::gaussian(),
     };
     EntropyModel::new(config, params).expect("valid parameters")
 }
 
 fn decoding(c: &mut Criterion) {
-    let tables = Tables::gaussian();
     let z = vec![0.5; ROWS * COLS];
     let y: Vec<f32> = (0..ROWS * COLS * 64).map(|i| (i % 7) as f32 - 3.0).collect();
     let input = LatentInput { z: &z, y: &y, prices: &[] };
@@ -41,7 +41,7 @@ fn decoding(c: &mut Criterion) {
         let mut scratch = Scratch::default();
         let mut writer = SymbolWriter::new();
         let quality = QualityGrid::uniform(30);
-        let context = LatentContext { model: &model, tables: &tables, quality, rows: ROWS, cols: COLS, prior: None };
+        let context = LatentContext { model: &model, quality, rows: ROWS, cols: COLS, prior: None };
         context.encode(&input, &mut writer, &mut scratch).expect("sizes fit");
         let payload = writer.finish();
         c.bench_function(&format!("residual latent, 640x384, {backend:?}"), |b| {

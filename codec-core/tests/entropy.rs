@@ -32,8 +32,8 @@ struct Case {
 const ROWS: usize = 8;
 const COLS: usize = 12;
 
-fn context<'a>(model: &'a EntropyModel, tables: &'a Tables, prior: Option<&'a LatentGrid>) -> LatentContext<'a> {
-    LatentContext { model, tables, quality: QualityGrid::uniform(20), rows: ROWS, cols: COLS, prior }
+fn context<'a>(model: &'a EntropyModel, prior: Option<&'a LatentGrid>) -> LatentContext<'a> {
+    LatentContext { model, quality: QualityGrid::uniform(20), rows: ROWS, cols: COLS, prior }
 }
 
 fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
@@ -45,19 +45,19 @@ fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
     y[7] = -1e30;
     let input = LatentInput { z: &z, y: &y, prices: &[] };
     let mut writer = SymbolWriter::new();
-    let latent = context(model, &Tables::gaussian(), prior).encode(&input, &mut writer, &mut Scratch::default()).unwrap();
+    let latent = context(model, prior).encode(&input, &mut writer, &mut Scratch::default()).unwrap();
     let bits = writer.bits();
     Case { payload: writer.finish(), latent, bits }
 }
 
 fn encode_values(model: &EntropyModel, z: &[f32], y: &[f32]) -> LatentGrid {
     let input = LatentInput { z, y, prices: &[] };
-    context(model, &Tables::gaussian(), None).encode(&input, &mut SymbolWriter::new(), &mut Scratch::default()).unwrap()
+    context(model, None).encode(&input, &mut SymbolWriter::new(), &mut Scratch::default()).unwrap()
 }
 
 fn decode(model: &EntropyModel, payload: &[u8], prior: Option<&LatentGrid>) -> codec_core::Result<(LatentGrid, u32)> {
     let mut reader = SymbolReader::new(payload)?;
-    let latent = context(model, &Tables::gaussian(), prior).decode(&mut reader, &mut Scratch::default())?;
+    let latent = context(model, prior).decode(&mut reader, &mut Scratch::default())?;
     Ok((latent, reader.finish()?))
 }
 
@@ -101,14 +101,14 @@ fn a_prior_of_another_size_is_refused() {
 #[test]
 fn each_cell_has_the_gain_of_its_own_index() {
     let config = config(7, 3, 5, false, true);
-    let (model, tables) = (model(&config), Tables::gaussian());
+    let model = model(&config);
     let z = values(ROWS * COLS / 16 * config.hyper_channels, 1);
     let y = values(ROWS * COLS * config.channels, 2);
     let latent = |map: [i8; 6]| {
         let values = (0..ROWS / 2).flat_map(|_| map).collect();
         let map = QualityMap::new(16 * COLS as u32, 16 * ROWS as u32, values).unwrap();
         let cells = FrameQuality { index: 20, map: Some(map) }.cells((0, 0));
-        let context = LatentContext { quality: cells.grid(), ..context(&model, &tables, None) };
+        let context = LatentContext { quality: cells.grid(), ..context(&model, None) };
         let (mut writer, input) = (SymbolWriter::new(), LatentInput { z: &z, y: &y, prices: &[] });
         let written = context.encode(&input, &mut writer, &mut Scratch::default()).unwrap();
         let payload = writer.finish();
@@ -132,10 +132,10 @@ fn each_cell_has_the_gain_of_its_own_index() {
 
 #[test]
 fn a_map_of_another_size_is_refused() {
-    let (model, tables) = (model(&config(7, 3, 5, false, true)), Tables::gaussian());
+    let model = model(&config(7, 3, 5, false, true));
     for (width, height) in [(16 * COLS as u32, 64), (64, 16 * ROWS as u32), (16 * ROWS as u32, 16 * COLS as u32)] {
         let cells = FrameQuality { index: 20, map: Some(QualityMap::zero(width, height)) }.cells((0, 0));
-        let context = LatentContext { quality: cells.grid(), ..context(&model, &tables, None) };
+        let context = LatentContext { quality: cells.grid(), ..context(&model, None) };
         let error = context.encode_silence(&mut SymbolWriter::new(), &mut Scratch::default()).unwrap_err();
         assert!(matches!(&error, Error::InvalidConfig(message) if message.contains("quality map")), "{error}");
     }

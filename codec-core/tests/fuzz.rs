@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use codec_core::bitstream::{FrameHeader, FrameType, Profile, Scan, SequenceHeader, VideoInfo, parse_unit, scan, write_unit};
-use codec_core::training::entropy::{EntropyModel, LatentContext, LatentInput, Scratch, SymbolReader, SymbolWriter, Tables};
+use codec_core::training::entropy::{EntropyModel, LatentContext, LatentInput, Scratch, SymbolReader, SymbolWriter};
 use codec_core::training::quality::QualityGrid;
 use codec_core::{Error, Limits};
 use common::{Lcg, config, model};
@@ -41,7 +41,6 @@ const MAX_PIXELS: u64 = 128 * 128;
 
 struct Fuzzer {
     model: EntropyModel,
-    tables: Tables,
     scratch: Scratch,
     units: Vec<Vec<u8>>,
     random: Lcg,
@@ -50,14 +49,14 @@ struct Fuzzer {
 
 const OUTCOMES: [&str; 5] = ["whole", "corrupt", "unsupported", "beyond limits", "other"];
 
-fn payload(model: &EntropyModel, tables: &Tables, seed: u32) -> Vec<u8> {
+fn payload(model: &EntropyModel, seed: u32) -> Vec<u8> {
     let config = model.config();
     let mut random = Lcg(seed.into());
     let mut values = |count: usize| -> Vec<f32> { (0..count).map(|_| (random.below(800) - 400) as f32 / 100.0).collect() };
     let (z, y) = (values(config.hyper_channels), values(16 * config.channels));
     let input = LatentInput { z: &z, y: &y, prices: &[] };
     let mut writer = SymbolWriter::new();
-    let context = LatentContext { model, tables, quality: QualityGrid::uniform(20), rows: 4, cols: 4, prior: None };
+    let context = LatentContext { model, quality: QualityGrid::uniform(20), rows: 4, cols: 4, prior: None };
     context.encode(&input, &mut writer, &mut Scratch::default()).unwrap();
     writer.finish()
 }
@@ -65,17 +64,16 @@ fn payload(model: &EntropyModel, tables: &Tables, seed: u32) -> Vec<u8> {
 impl Fuzzer {
     fn new() -> Self {
         let model = model(&config(16, 8, 32, true, true));
-        let tables = Tables::gaussian();
         let video = VideoInfo { width: 64, height: 50, framerate: (30, 1), ..VideoInfo::default() };
         let sequence = SequenceHeader { model_id: [3; 16], profile: Profile::Rt, random_shift: Some(9), detail: 0, video };
         let units = (0..6)
             .map(|i| {
                 let kind = if i % 3 == 0 { FrameType::I } else { FrameType::P };
                 let header = FrameHeader::new(kind, 20, i);
-                write_unit(&header, (i % 3 == 0).then_some(&sequence), &payload(&model, &tables, i)).unwrap()
+                write_unit(&header, (i % 3 == 0).then_some(&sequence), &payload(&model, i)).unwrap()
             })
             .collect();
-        Self { model, tables, scratch: Scratch::default(), units, random: Lcg(99), outcomes: [0; 5] }
+        Self { model, scratch: Scratch::default(), units, random: Lcg(99), outcomes: [0; 5] }
     }
 
     /// A unit with some damage; half of the time with checks that fit again, so that what lies behind them is reached.
@@ -148,9 +146,9 @@ impl Fuzzer {
         }
         let (rows, cols) = (height as usize / 16, width as usize / 16);
         let mut reader = SymbolReader::new(parsed.payload)?;
-        let (model, tables, scratch) = (&self.model, &self.tables, &mut self.scratch);
+        let (model, scratch) = (&self.model, &mut self.scratch);
         let quality = QualityGrid::uniform(parsed.header.residual_quality);
-        LatentContext { model, tables, quality, rows, cols, prior: None }.decode(&mut reader, scratch)?;
+        LatentContext { model, quality, rows, cols, prior: None }.decode(&mut reader, scratch)?;
         reader.finish().map(|_| ())
     }
 }

@@ -1,8 +1,9 @@
 //! Model files that are damaged, foreign or poisoned: a clear error, never a panic.
 
-use codec_core::training::model::Model;
-use codec_core::{Error, ModelSource};
-use ngc_tests::repository;
+use codec_core::training::entropy::{SymbolCounts, Tables};
+use codec_core::training::model::{Model, with_tables};
+use codec_core::{Encoder, EncoderConfig, Error, FrameOptions, ModelSource};
+use ngc_tests::{encoder_config, real_frames, repository};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::Digest;
@@ -63,7 +64,7 @@ fn absurd_headers_are_refused() {
         ("nothing", Vec::new()),
         ("a header without tensors", [&2u64.to_le_bytes()[..], b"{}"].concat()),
         ("another format", b"PK\x03\x04 a pickled checkpoint, perhaps".to_vec()),
-        ("a newer format", with_header("ngc-model-2", "ngc-model-9")),
+        ("a newer format", with_header("ngc-model-3", "ngc-model-9")),
         ("a width of its own", with_header("\\\"width\\\":64", "\\\"width\\\":96")),
     ] {
         match load(&bytes) {
@@ -106,4 +107,44 @@ fn a_flipped_bit_anywhere_is_refused() {
         assert!(error.contains("damaged") && error.contains("checksum"), "{error}");
     }
     load(&whole).unwrap();
+}
+
+#[test]
+fn the_shipped_probabilities_fit_and_others_take_their_place() {
+    let clip = repository("examples/media/flower.mp4");
+    let frames = real_frames(&clip, 320, 192, 8);
+    let coded_with = |model: ModelSource| {
+        let mut encoder = Encoder::new(EncoderConfig { model, ..encoder_config(320, 192) }).unwrap();
+        encoder.take_symbol_counts();
+        let mut bytes = [0; 2];
+        let mut counts = [SymbolCounts::default(), SymbolCounts::default()];
+        for frame in &frames {
+            let unit = encoder.encode(&frame.view(), FrameOptions::default()).unwrap();
+            let kind = usize::from(!unit.keyframe);
+            bytes[kind] += unit.data.len();
+            counts[kind].merge(&encoder.take_symbol_counts());
+        }
+        (bytes, counts)
+    };
+    let (shipped_bytes, [_, inter]) = coded_with(ModelSource::Embedded);
+    assert!(inter.total() > 10_000, "{} symbols", inter.total());
+
+    let shipped = Model::load(&ModelSource::Embedded).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file_with = |name: &str, tables: Tables| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, with_tables(&shipped, &[("residual", tables)]).unwrap()).unwrap();
+        ModelSource::File(path)
+    };
+    let gaussian = file_with("gaussian", Tables::gaussian());
+    assert_ne!(Model::load(&gaussian).unwrap().id(), shipped.id());
+    let (gaussian_bytes, _) = coded_with(gaussian);
+    let (fitted_bytes, _) = coded_with(file_with("fitted", inter.tables()));
+    // Keyframes have tables of their own. P-frames: Gaussians are worse, and tables of this very clip are a little better.
+    assert_eq!(gaussian_bytes[0], shipped_bytes[0]);
+    assert!(shipped_bytes[1] < gaussian_bytes[1], "{shipped_bytes:?} {gaussian_bytes:?}");
+    assert!(fitted_bytes[1] < shipped_bytes[1], "{fitted_bytes:?} {shipped_bytes:?}");
+
+    let missing = with_tables(&shipped, &[("flow", Tables::gaussian())]).unwrap_err().to_string();
+    assert!(missing.contains("flow.integer.tables"), "{missing}");
 }

@@ -14,10 +14,12 @@ use tch::Device;
 use crate::data::{Sampler, SamplerOptions, Split};
 use crate::train::TRAINING_HOURS;
 use crate::train::batch::clip_on_device;
+use crate::symbol_tables::with_counted_tables;
 use crate::train::checkpoint::Checkpoint;
 
 /// Writes the averaged weights of a checkpoint as a model file, with the integer networks made from them: what the codec's networks
-/// take, and nothing that training alone needs. `data`: what a model that has not been calibrated is calibrated with.
+/// take, and nothing that training alone needs. `data`: what a model that has not been calibrated is calibrated with, and what the
+/// probabilities of symbols are counted on; without it they are Gaussians.
 ///
 /// # Errors
 /// Naming the tensor that does not fit its integer range, or the file that cannot be written.
@@ -39,9 +41,14 @@ pub fn export(checkpoint: &Checkpoint, data: Option<&Path>, out: &Path, notes: &
     }
     let bytes = tch::no_grad(|| write_model(&model, &params, &networks, &metadata))?;
     let partial = out.with_extension("partial");
-    std::fs::write(&partial, &bytes).with_context(|| format!("cannot write {}", partial.display()))?;
+    let write = |bytes: &[u8]| std::fs::write(&partial, bytes).with_context(|| format!("cannot write {}", partial.display()));
+    write(&bytes)?;
+    if let Some(data) = data.filter(|_| model.profile == Profile::Rt) {
+        write(&with_counted_tables(&partial, data)?)?;
+    }
     std::fs::rename(&partial, out).with_context(|| format!("cannot write {}", out.display()))?;
-    println!("{}: {} bytes, {hours:.2} h of training", out.display(), bytes.len());
+    let size = std::fs::metadata(out)?.len();
+    println!("{}: {size} bytes, {hours:.2} h of training", out.display());
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod schedule_file;
 mod stage_file;
 #[cfg(feature = "gstreamer")]
 mod study;
+mod symbol_tables;
 #[cfg(test)]
 mod testing;
 mod train;

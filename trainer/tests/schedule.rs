@@ -6,7 +6,8 @@ use std::path::Path;
 
 use codec_core::bitstream::VideoInfo;
 use codec_core::frame::Frame;
-use codec_core::training::model::read_float_tensors;
+use codec_core::training::entropy::Tables;
+use codec_core::training::model::{Model, read_float_tensors};
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource};
 use common::{prepare, run, train, trainer};
 
@@ -84,6 +85,7 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     assert_ne!(shown[0], shown[1], "the stage detail taught the synthesis nothing");
     detail_needs_a_postfilter(&faithful);
     let exported = detailed;
+    probabilities_are_counted(&exported);
     assert_eq!(qualities(&exported, 32), [21, 32]);
     let filtered = dir.path().join("filtered.safetensors");
     let filter = out.join("postfilter/checkpoint.safetensors");
@@ -166,6 +168,15 @@ fn a_postfilter_is_shown_and_never_predicted_from(path: &Path) {
         assert!(shown.iter().zip(reconstructions).all(|(a, b)| a.plane(1) == b.plane(1) && a.plane(0) != b.plane(0)));
     }
     assert!(0 < distance(&half.1) && distance(&half.1) < distance(&full.1));
+}
+
+/// Symbols of I-frames and P-frames have tables of their own, and neither has the Gaussians.
+fn probabilities_are_counted(exported: &Path) {
+    let tensors = Model::load(&ModelSource::File(exported.to_owned())).unwrap().tensors().unwrap();
+    let starts = |latent| tensors[&format!("{latent}.integer.tables.starts")].data.clone();
+    let (gaussian, _) = Tables::gaussian().to_flat();
+    let gaussian: Vec<u8> = gaussian.into_iter().flat_map(u16::to_le_bytes).collect();
+    assert!(starts("intra") != gaussian && starts("residual") != gaussian && starts("intra") != starts("residual"));
 }
 
 fn detail_needs_a_postfilter(path: &Path) {

@@ -94,10 +94,8 @@ impl Coder for SymbolReader<'_> {
 /// What encoder and decoder both know of a latent before it is coded.
 #[derive(Clone, Copy, Debug)]
 pub struct LatentContext<'a> {
-    /// Networks that predict the elements.
+    /// Networks that predict the elements, and their probabilities.
     pub model: &'a EntropyModel,
-    /// Probabilities by scale.
-    pub tables: &'a Tables,
     /// Quality indices, 0..=63, of the frame and of the cells of y.
     pub quality: QualityGrid<'a>,
     /// Rows of y, a multiple of 4.
@@ -187,7 +185,7 @@ impl LatentContext<'_> {
         let (means, scales) = (&model.z_mean[first..][..channels], &model.z_scale[first..][..channels]);
         for (index, value) in z.data.iter_mut().enumerate() {
             let (mean, k) = (means[index % channels], usize::from(scales[index % channels]));
-            let symbol = if k == 0 { 0 } else { coder.code(self.tables, k, index, mean) };
+            let symbol = if k == 0 { 0 } else { coder.code(&self.model.tables, k, index, mean) };
             *value = dequantise(symbol, mean);
         }
         z
@@ -221,7 +219,7 @@ impl LatentContext<'_> {
                 let mean = i32::from(parameters[channel]);
                 let k = self.model.scale_index(parameters[channels + channel]);
                 let index = position * channels + channel;
-                let symbol = if k == 0 { 0 } else { coder.code(self.tables, k, index, mean) };
+                let symbol = if k == 0 { 0 } else { coder.code(&self.model.tables, k, index, mean) };
                 latent.data[index] = dequantise(symbol, mean);
             }
         }

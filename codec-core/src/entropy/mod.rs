@@ -18,6 +18,8 @@ mod both_ways;
 mod checksum;
 mod config;
 mod conv;
+#[cfg(feature = "training")]
+mod counts;
 mod grid;
 mod latent;
 mod model;
@@ -30,6 +32,8 @@ mod tables;
 pub use crate::integer::Backend;
 pub use adaptive::AdaptiveBit;
 pub(crate) use both_ways::{Decoding, Encoding, Symbols};
+#[cfg(feature = "training")]
+pub use counts::SymbolCounts;
 pub use config::{EntropyConfig, LayerShape, Layers, ParameterLayers};
 pub use grid::LatentGrid;
 pub use latent::{LatentContext, LatentInput, frugal, quantise};
@@ -40,6 +44,8 @@ pub(crate) use params::find;
 pub(crate) use params::raw;
 pub use params::{EntropyParams, IntLayer, Lookup, RawDtype, RawTensor};
 pub use symbols::{MAX_SYMBOL, MEAN_OVERHEAD_BYTES, Mark, SymbolReader, SymbolWriter};
+#[cfg(any(feature = "torch", feature = "training"))]
+pub use tables::SHAPE;
 pub use tables::{SCALES, Tables, sigma};
 
 /// Fractional bits of activations (i16), latents, means and thresholds (i32).

@@ -3,11 +3,12 @@
 use super::config::{EntropyConfig, Layers};
 use super::conv::Layer;
 use super::params::EntropyParams;
+use super::tables::Tables;
 use super::{QUALITIES, SCALES};
 use crate::integer::Backend;
 use crate::{Error, Result};
 
-/// Integer hyper-decoder and parameter networks of one latent.
+/// Integer hyper-decoder and parameter networks of one latent, and the probabilities of its symbols.
 #[derive(Clone, Debug)]
 pub struct EntropyModel {
     pub(super) config: EntropyConfig,
@@ -17,6 +18,7 @@ pub struct EntropyModel {
     pub(super) z_scale: Vec<u8>,
     /// Scale index of every output of the networks, which is i16, by its bits.
     scale_indices: Vec<u8>,
+    pub(super) tables: Tables,
     pub(super) backend: Backend,
 }
 
@@ -61,6 +63,7 @@ impl EntropyModel {
             z_mean: params.z_mean,
             z_scale: params.z_scale,
             scale_indices,
+            tables: params.tables,
             backend: Backend::detect(),
         })
     }

@@ -1,6 +1,7 @@
 //! Stored parameters of an entropy model: plain integers, as a model file holds them.
 
 use super::config::EntropyConfig;
+use super::tables::Tables;
 use crate::{Error, Result};
 
 /// Element type of a [`RawTensor`].
@@ -57,7 +58,7 @@ pub struct IntLayer {
 }
 
 /// All parameters of an entropy model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EntropyParams {
     /// In the order of [`EntropyConfig::layer_shapes`].
     pub layers: Vec<IntLayer>,
@@ -69,6 +70,17 @@ pub struct EntropyParams {
     pub z_scale: Vec<u8>,
     /// Ascending bounds between the 64 scale indices on the network's output, 8 fractional bits.
     pub thresholds: Vec<i32>,
+    /// Probabilities of symbols at each scale index.
+    pub tables: Tables,
+}
+
+impl Tables {
+    /// The tensors that [`EntropyParams::from_tensors`] reads them from, without prefix.
+    pub fn to_tensors(&self) -> [(&'static str, RawTensor); 2] {
+        let (starts, sizes) = self.to_flat();
+        let tensor = |values: &[u16]| raw(RawDtype::U16, vec![values.len()], values, u16::to_le_bytes);
+        [("tables.starts", tensor(&starts)), ("tables.sizes", tensor(&sizes))]
+    }
 }
 
 /// Finds a tensor by its name.
@@ -97,6 +109,17 @@ fn to_i32(data: &[u8]) -> Vec<i32> {
     data.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
+/// The values of a u16 tensor of any length.
+fn find_u16(lookup: Lookup, name: &str) -> Result<Vec<u16>> {
+    let tensor = lookup(name).filter(|t| t.dtype == RawDtype::U16);
+    let tensor = tensor.ok_or_else(|| Error::ModelMismatch(format!("tensor {name} (u16) is missing")))?;
+    Ok(to_u16(&tensor.data))
+}
+
+fn to_u16(data: &[u8]) -> Vec<u16> {
+    data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect()
+}
+
 /// Values as a tensor.
 pub fn raw<T: Copy, const N: usize>(dtype: RawDtype, shape: Vec<usize>, values: &[T], bytes: impl Fn(T) -> [u8; N]) -> RawTensor {
     RawTensor { dtype, shape, data: values.iter().flat_map(|&v| bytes(v)).collect() }
@@ -122,13 +145,18 @@ impl EntropyParams {
             })
             .collect::<Result<_>>()?;
         let name = |part: &str| format!("{prefix}.{part}");
+        let tables = Tables::from_flat(&find_u16(lookup, &name("tables.starts"))?, &find_u16(lookup, &name("tables.sizes"))?);
         let gain = find(lookup, &name("gain"), RawDtype::U16, super::QUALITIES * config.width)?;
         Ok(Self {
             layers,
-            gain: gain.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect(),
+            gain: to_u16(&gain),
             z_mean: to_i32(&find(lookup, &name("z_mean"), RawDtype::I32, super::QUALITIES * config.hyper_channels)?),
             z_scale: find(lookup, &name("z_scale"), RawDtype::U8, super::QUALITIES * config.hyper_channels)?,
             thresholds: to_i32(&find(lookup, &name("thresholds"), RawDtype::I32, super::SCALES - 1)?),
+            tables: tables.map_err(|e| match e {
+                Error::ModelMismatch(what) => Error::ModelMismatch(format!("tensor {prefix}.{what}")),
+                e => e,
+            })?,
         })
     }
 
@@ -148,6 +176,7 @@ impl EntropyParams {
         push("z_mean", raw(RawDtype::I32, table(self.z_mean.len()), &self.z_mean, i32::to_le_bytes));
         push("z_scale", raw(RawDtype::U8, table(self.z_scale.len()), &self.z_scale, u8::to_le_bytes));
         push("thresholds", raw(RawDtype::I32, vec![self.thresholds.len()], &self.thresholds, i32::to_le_bytes));
+        self.tables.to_tensors().into_iter().for_each(|(part, tensor)| push(part, tensor));
         out
     }
 }

@@ -2,6 +2,8 @@
 
 use super::adaptive::AdaptiveBit;
 use super::checksum::SymbolChecksum;
+#[cfg(feature = "training")]
+use super::counts::SymbolCounts;
 use super::rans::{Interval, RansDecoder, encode};
 use super::tables::{Place, Tables};
 use crate::{Error, Result};
@@ -32,6 +34,9 @@ pub struct SymbolWriter {
     steps: Vec<Interval>,
     bits: f64,
     checksum: SymbolChecksum,
+    /// What [`put`](Self::put) wrote, if someone wants to know.
+    #[cfg(feature = "training")]
+    counts: Option<Box<SymbolCounts>>,
 }
 
 impl SymbolWriter {
@@ -56,6 +61,17 @@ impl SymbolWriter {
         }
         self.bits += f64::from(tables.bits(k, symbol));
         self.checksum.push(symbol);
+        #[cfg(feature = "training")]
+        if let Some(counts) = &mut self.counts {
+            counts.add(k, symbol);
+        }
+    }
+
+    /// Counts of what [`put`](Self::put) wrote since the last call; the first call starts counting. [`rewind`](Self::rewind) takes
+    /// nothing out of them.
+    #[cfg(feature = "training")]
+    pub fn take_counts(&mut self) -> SymbolCounts {
+        self.counts.replace(Box::default()).map_or_else(SymbolCounts::default, |counts| *counts)
     }
 
     #[cold]
@@ -131,10 +147,15 @@ impl SymbolWriter {
     /// Codes the symbols into a payload and empties the writer, which keeps its memory.
     pub fn finish(&mut self) -> Vec<u8> {
         let payload = encode(&self.steps, self.checksum.value() as u16);
+        self.clear();
+        payload
+    }
+
+    /// Forgets the symbols so far. The writer keeps its memory.
+    pub fn clear(&mut self) {
         self.steps.clear();
         self.bits = 0.0;
         self.checksum.restore(0);
-        payload
     }
 }
 

@@ -9,8 +9,11 @@ pub const SCALES: usize = 64;
 const TOTAL: u32 = 1 << PROBABILITY_BITS;
 const SMALLEST_SIGMA: f64 = 0.11;
 const LARGEST_SIGMA: f64 = 64.0;
+/// How symbols of trained networks lie around their means: parts of Gaussians, and their standard deviations beside the predicted one.
+#[cfg(any(feature = "torch", feature = "training"))]
+pub const SHAPE: [(f64, f64); 2] = [(0.85, 0.84), (0.15, 1.5)];
 /// Largest magnitude with a probability of its own.
-const MAX_REACH: usize = 255;
+pub(super) const MAX_REACH: usize = 255;
 /// Mass beyond the reach that is left to the escape symbol.
 const TAIL_MASS: f64 = 1.0 / 8192.0;
 const LUT_BITS: u32 = 8;
@@ -62,9 +65,15 @@ impl Tables {
     /// Zero-mean Gaussians of [`sigma`] integrated over unit intervals. For model export: the result may differ in the last
     /// place between platforms, so decoders read the tables from the model file.
     pub fn gaussian() -> Self {
+        Self::from_masses(|k, n| mass(n, sigma(k)))
+    }
+
+    /// Tables of symmetric distributions: `mass` gives the probability of one symbol of magnitude n at scale index k, for
+    /// n = 0, 1, 2 and so on until what lies beyond is rare. As for [`gaussian`](Self::gaussian), the result is for a model file.
+    pub(super) fn from_masses(mass: impl Fn(usize, usize) -> f64) -> Self {
         let (mut starts, mut sizes) = (Vec::new(), Vec::new());
         for k in 0..SCALES {
-            let frequencies = gaussian_frequencies(sigma(k));
+            let frequencies = frequencies(|n| mass(k, n));
             sizes.push(frequencies.len() as u16);
             starts.extend(frequencies.iter().scan(0u32, |next, &frequency| {
                 let start = *next;
@@ -82,7 +91,7 @@ impl Tables {
     /// [`Error::ModelMismatch`] naming `tables.sizes` or `tables.starts`.
     pub fn from_flat(starts: &[u16], sizes: &[u16]) -> Result<Self> {
         let bad =
-            |tensor: &str, what: String| Error::ModelMismatch(format!("tensor tables.{tensor}: {what}; export the model again"));
+            |tensor: &str, what: String| Error::ModelMismatch(format!("tables.{tensor}: {what}; export the model again"));
         if sizes.len() != SCALES {
             let what = format!("{} tables, expected {SCALES}", sizes.len());
             return Err(bad("sizes", what));
@@ -205,11 +214,11 @@ fn escape_bits(beyond: u32) -> u32 {
 }
 
 /// Frequencies of -L..=L and of the escape symbol, each at least 1, with sum 65536.
-fn gaussian_frequencies(sigma: f64) -> Vec<u32> {
-    let mut half = vec![mass(0, sigma)];
+fn frequencies(mass: impl Fn(usize) -> f64) -> Vec<u32> {
+    let mut half = vec![mass(0)];
     let mut inside = half[0];
     while half.len() < 2 || (1.0 - inside > TAIL_MASS && half.len() <= MAX_REACH) {
-        half.push(mass(half.len(), sigma));
+        half.push(mass(half.len()));
         inside += 2.0 * half[half.len() - 1];
     }
     let mut exact: Vec<f64> = half.iter().skip(1).rev().chain(&half).copied().collect();
@@ -231,7 +240,7 @@ fn gaussian_frequencies(sigma: f64) -> Vec<u32> {
 }
 
 /// Mass of N(0, sigma) on `n` +- 1/2, by Simpson's rule with steps well below sigma.
-fn mass(n: usize, sigma: f64) -> f64 {
+pub(super) fn mass(n: usize, sigma: f64) -> f64 {
     let panels = (16.0 / sigma).ceil().max(4.0) as usize;
     let step = 0.5 / panels as f64;
     let density = |i: usize| {

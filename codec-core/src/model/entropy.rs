@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::Result;
-use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, EntropyParams, GAIN_FRACTION_BITS, IntLayer, sigma};
+use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, EntropyParams, GAIN_FRACTION_BITS, IntLayer, Tables, sigma};
 use crate::nn::ParamStore;
 use crate::nn::entropy::{EntropyNet, LAYERS, MIN_SCALE, weight_exponents};
 
@@ -53,7 +53,7 @@ pub fn integer_params(net: &EntropyNet) -> Result<EntropyParams> {
     let activation_one = f64::from(1u32 << ACTIVATION_FRACTION_BITS);
     let z_mean = to_vec(&net.z_mean.table()?)?.iter().map(|m| (f64::from(*m) * activation_one).round() as i32).collect();
     let z_scale = to_vec(&net.z_scale.table()?)?.iter().map(|s| nearest_scale(f64::from(s.exp()))).collect();
-    Ok(EntropyParams { layers, gain, z_mean, z_scale, thresholds: thresholds() })
+    Ok(EntropyParams { layers, gain, z_mean, z_scale, thresholds: thresholds(), tables: Tables::gaussian() })
 }
 
 /// Scale index whose sigma is nearest in the logarithm. Scale 0 codes nothing, so z never uses it.

@@ -9,12 +9,12 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
 use crate::architecture::{ModelConfig, Profile};
-use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor, Tables};
+use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor};
 use crate::rt;
 use crate::{Error, Result};
 
 /// Value of the metadata key `format`.
-pub(super) const FORMAT: &str = "ngc-model-2";
+pub(super) const FORMAT: &str = "ngc-model-3";
 /// Metadata key of the SHA-256 of the tensors' data.
 pub(super) const CHECKSUM: &str = "sha256";
 /// A model file is a few MB; a larger one than this is not one of ours.
@@ -64,7 +64,6 @@ pub struct Model {
     /// Of the flow codec, if the model has one.
     pub(crate) flow_entropy: Option<EntropyModel>,
     pub(crate) residual_entropy: EntropyModel,
-    pub(crate) tables: Tables,
     /// The transforms of the `rt` profile.
     pub(crate) rt: Option<rt::Networks>,
     /// The whole file.
@@ -123,9 +122,8 @@ impl Model {
             Profile::Rt => Some(rt::Networks::read(&rt::Reader::new(&lookup), &config)?),
             Profile::Paper => None,
         };
-        let tables = Tables::from_flat(&u16_tensor(&lookup, "tables.starts")?, &u16_tensor(&lookup, "tables.sizes")?)?;
         let id = ModelId(Sha256::digest(&bytes).into());
-        Ok(Self { id, tables, config, intra_entropy, flow_entropy, residual_entropy, rt, bytes })
+        Ok(Self { id, config, intra_entropy, flow_entropy, residual_entropy, rt, bytes })
     }
 
     /// What streams name it by.
@@ -156,7 +154,7 @@ impl Model {
     }
 
     /// The file that it was read from.
-    #[cfg(feature = "torch")]
+    #[cfg(any(feature = "torch", feature = "training"))]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -228,9 +226,12 @@ fn is_finite(dtype: Dtype, data: &[u8]) -> bool {
 
 /// What a model file says of itself beside its configuration, such as `training_hours`.
 pub fn read_metadata(source: &ModelSource) -> Result<HashMap<String, String>> {
-    let bytes = source_bytes(source)?;
-    parse(&bytes)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| Error::ModelMismatch(e.to_string()))?;
+    read_bytes_metadata(&source_bytes(source)?)
+}
+
+pub(super) fn read_bytes_metadata(bytes: &[u8]) -> Result<HashMap<String, String>> {
+    parse(bytes)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| Error::ModelMismatch(e.to_string()))?;
     Ok(header.metadata().clone().unwrap_or_default())
 }
 
@@ -249,10 +250,4 @@ pub(super) fn raw_tensor(tensors: &SafeTensors, name: &str) -> Option<RawTensor>
         _ => return None,
     };
     Some(RawTensor { dtype, shape: view.shape().to_vec(), data: view.data().to_vec() })
-}
-
-fn u16_tensor(lookup: &dyn Fn(&str) -> Option<RawTensor>, name: &str) -> Result<Vec<u16>> {
-    let tensor = lookup(name).filter(|t| t.dtype == RawDtype::U16);
-    let tensor = tensor.ok_or_else(|| Error::ModelMismatch(format!("tensor {name} (u16) is missing")))?;
-    Ok(tensor.data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]])).collect())
 }

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
 use super::entropy;
-use super::file::{CHECKSUM, FORMAT, Model, ModelSource, data_of, digest, parse, raw_tensor, source_bytes};
+use super::file::{FORMAT, Model, ModelSource, parse, raw_tensor, source_bytes};
 use super::quantise::{self, Integers};
+use super::write::serialise;
 use crate::architecture::{ModelConfig, Profile};
-use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor, Tables};
+use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor};
 use crate::nn::uflow::UFlow;
 use crate::nn::{Form, Network, Networks, ParamStore, Precision};
 use crate::{Error, Result};
@@ -84,6 +85,8 @@ fn float_params(tensors: &SafeTensors, wanted: impl Fn(&str) -> bool) -> Result<
 /// ([`calibrate`](super::calibrate::calibrate)). Float tensors that integer networks do not replace are stored as fp16, gains as fp32
 /// (they are exponents).
 ///
+/// Symbols are coded with Gaussian tables; [`with_tables`](super::with_tables) puts better ones in their place.
+///
 /// `networks` must be built on `params`; UFlow too, if the model is to bring its own
 /// ([`Estimator`](crate::architecture::Estimator)). `notes` are further metadata (schedule, hours, data).
 pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Networks, notes: &[(&str, String)]) -> Result<Vec<u8>> {
@@ -112,37 +115,10 @@ pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Network
         EntropyModel::new(branch.coder.entropy.config().clone(), parameters.clone())?;
         tensors.extend(parameters.to_tensors(&format!("{name}.integer"), branch.coder.entropy.config()));
     }
-    let (starts, sizes) = Tables::gaussian().to_flat();
-    for (name, values) in [("tables.starts", starts), ("tables.sizes", sizes)] {
-        let data = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        tensors.push((name.to_owned(), RawTensor { dtype: RawDtype::U16, shape: vec![values.len()], data }));
-    }
-    let views = tensors
-        .iter()
-        .map(|(name, raw)| Ok((name.as_str(), TensorView::new(file_type(raw.dtype), raw.shape.clone(), &raw.data)?)))
-        .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|e| Error::ModelMismatch(e.to_string()))?;
     let mut metadata = HashMap::from([
         ("format".to_owned(), FORMAT.to_owned()),
         ("config".to_owned(), serde_json::to_string(config).map_err(|e| Error::ModelMismatch(e.to_string()))?),
     ]);
     metadata.extend(notes.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
-    let failed = |e: safetensors::SafeTensorError| Error::ModelMismatch(e.to_string());
-    // Where the data lie does not depend on the metadata, which say what they must be.
-    let unsigned = safetensors::serialize(views.clone(), Some(metadata.clone())).map_err(failed)?;
-    metadata.insert(CHECKSUM.to_owned(), digest(data_of(&unsigned).unwrap_or_default()));
-    safetensors::serialize(views, Some(metadata)).map_err(failed)
-}
-
-fn file_type(dtype: RawDtype) -> Dtype {
-    match dtype {
-        RawDtype::I8 => Dtype::I8,
-        RawDtype::U8 => Dtype::U8,
-        RawDtype::I16 => Dtype::I16,
-        RawDtype::U16 => Dtype::U16,
-        RawDtype::I32 => Dtype::I32,
-        RawDtype::U32 => Dtype::U32,
-        RawDtype::F16 => Dtype::F16,
-        RawDtype::F32 => Dtype::F32,
-    }
+    serialise(&tensors, metadata)
 }

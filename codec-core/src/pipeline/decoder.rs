@@ -235,7 +235,6 @@ impl Decoder {
         let cells = quality.cells(UNSHIFTED);
         let context = LatentContext {
             model: &self.model.intra_entropy,
-            tables: &self.model.tables,
             quality: cells.grid(),
             rows: height / 16,
             cols: width / 16,
@@ -271,7 +270,7 @@ impl Decoder {
             Some(entropy) => {
                 let (index, prior) = (unit.header.quality, flow_prior.as_ref());
                 let quality = QualityGrid::uniform(index);
-                let context = LatentContext { model: entropy, tables: &model.tables, quality, rows, cols, prior };
+                let context = LatentContext { model: entropy, quality, rows, cols, prior };
                 ParsedMotion::Flow(context.decode(&mut reader, scratch)?, index)
             }
             None => ParsedMotion::Blocks(adaptive.motion.decode(&mut reader)?),
@@ -279,7 +278,7 @@ impl Decoder {
         let filter_coder = &mut adaptive.filter;
         let parse = move || -> Result<_> {
             let (quality, prior) = (grid, residual_prior.as_ref());
-            let context = LatentContext { model: &model.residual_entropy, tables: &model.tables, quality, rows, cols, prior };
+            let context = LatentContext { model: &model.residual_entropy, quality, rows, cols, prior };
             let residual = context.decode(&mut reader, scratch)?;
             let filter = filter_coder.decode(&mut reader)?;
             Ok(((residual, filter, reader.finish()?), start.elapsed()))

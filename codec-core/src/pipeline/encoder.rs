@@ -12,7 +12,9 @@ use super::reconstruct::{Reconstructor, UNSHIFTED};
 use super::symbols::{Bound, FrameSymbols, LatentJob};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
-use crate::entropy::{EntropyModel, MEAN_OVERHEAD_BYTES, SymbolWriter};
+#[cfg(feature = "training")]
+use crate::entropy::SymbolCounts;
+use crate::entropy::{EntropyModel, MEAN_OVERHEAD_BYTES};
 use crate::flow::{DisFlow, FlowEstimator, FlowField};
 use crate::frame::pad::{coded_size, copy_padding, pad_into};
 use crate::frame::{Frame, FrameView};
@@ -137,7 +139,7 @@ impl Encoder {
         let wanted = options.force_keyframe || since.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
         let found = if wanted { None } else { self.look_ahead(since) };
         let keyframe = found.is_none();
-        self.symbols.writer = SymbolWriter::new();
+        self.symbols.writer.clear();
         let (quality, bound) = self.plan(keyframe, options.time);
         let display = self.sequence.video.display_size();
         let map = self.maps.plan(options.quality_map, self.current.plane(0), display, keyframe)?;
@@ -224,6 +226,12 @@ impl Encoder {
         &self.model
     }
 
+    /// The symbols of frames since the last call; the first call starts counting.
+    #[cfg(feature = "training")]
+    pub fn take_symbol_counts(&mut self) -> SymbolCounts {
+        self.symbols.writer.take_counts()
+    }
+
     /// Time spent in each stage so far.
     #[cfg(feature = "training")]
     pub fn times(&mut self) -> &mut StageTimes {
@@ -252,7 +260,6 @@ impl Encoder {
         let job = LatentJob {
             part: Part::Intra,
             entropy: &model.intra_entropy,
-            tables: &model.tables,
             prior: None,
             map: quality.map.as_ref(),
             shift: UNSHIFTED,
@@ -300,7 +307,6 @@ impl Encoder {
         let job = LatentJob {
             part: Part::Residual,
             entropy: &model.residual_entropy,
-            tables: &model.tables,
             prior: prior.as_ref(),
             map: quality.map.as_ref(),
             shift,
@@ -315,12 +321,10 @@ impl Encoder {
 
     /// Estimates and codes the flow of the `paper` profile, and predicts with it. Gives back the quality that it took.
     fn code_flow(&mut self, entropy: &EntropyModel, quality: u8, bound: Option<Bound>) -> Result<u8> {
-        let model = Arc::clone(&self.model);
         let flow = self.estimate_flow(quality)?;
         self.reconstructor.analyse_flow(&flow, &self.current, quality)?;
         let prior = self.reconstructor.flow_prior().cloned();
-        let (tables, prior) = (&model.tables, prior.as_ref());
-        let job = LatentJob { part: Part::Flow, entropy, tables, prior, map: None, shift: UNSHIFTED };
+        let job = LatentJob { part: Part::Flow, entropy, prior: prior.as_ref(), map: None, shift: UNSHIFTED };
         let bound = bound.map(|bound| bound.part(FLOW_SHARE));
         let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
         self.reconstructor.predict_flow(latent, quality)?;

@@ -4,7 +4,7 @@ use super::engine::{Part, Scaled};
 use super::reconstruct::Reconstructor;
 use crate::Result;
 use crate::bitstream::QUALITY_MAX;
-use crate::entropy::{EntropyModel, LatentContext, LatentGrid, LatentInput, Scratch, SymbolWriter, Tables};
+use crate::entropy::{EntropyModel, LatentContext, LatentGrid, LatentInput, Scratch, SymbolWriter};
 use crate::quality::{CellQualities, FrameQuality, QualityGrid, QualityMap};
 use crate::rate::LOG_SIZE_PER_STEP;
 
@@ -32,7 +32,6 @@ impl Bound {
 pub(super) struct LatentJob<'a> {
     pub part: Part,
     pub entropy: &'a EntropyModel,
-    pub tables: &'a Tables,
     pub prior: Option<&'a LatentGrid>,
     /// `None`: zero everywhere.
     pub map: Option<&'a QualityMap>,
@@ -46,7 +45,7 @@ impl<'a> LatentJob<'a> {
     }
 
     fn context(self, quality: QualityGrid<'a>, (rows, cols): (usize, usize)) -> LatentContext<'a> {
-        LatentContext { model: self.entropy, tables: self.tables, quality, rows, cols, prior: self.prior }
+        LatentContext { model: self.entropy, quality, rows, cols, prior: self.prior }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Entropy models with made-up weights, the same on every machine.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use codec_core::training::entropy::{EntropyConfig, EntropyModel, EntropyParams, IntLayer};
+use codec_core::training::entropy::{EntropyConfig, EntropyModel, EntropyParams, IntLayer, Tables};
 
 /// A small generator that every machine agrees on.
 pub struct Lcg(pub u64);
@@ -46,6 +46,7 @@ pub fn params(config: &EntropyConfig, seed: u64) -> EntropyParams {
         z_mean: (0..values).map(|_| rng.below(512) - 256).collect(),
         z_scale: (0..values).map(|_| 10 + rng.below(30) as u8).collect(),
         thresholds,
+        tables: Tables::gaussian(),
     }
 }
 

@@ -200,7 +200,7 @@ struct ExportArgs {
     /// Checkpoint of a run, or a model file.
     #[arg(long)]
     checkpoint: PathBuf,
-    /// Training data: what the integer layers of a new model are calibrated with.
+    /// Training data: what the integer layers of a new model are calibrated with, and whose symbols give their probabilities; without it those are Gaussians.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Calibrate the integer layers anew where the checkpoint says how they were.

@@ -1,0 +1,58 @@
+//! Writing model files.
+
+use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::file::{CHECKSUM, data_of, digest};
+#[cfg(feature = "training")]
+use super::file::{Model, read_bytes_metadata};
+#[cfg(feature = "training")]
+use crate::entropy::Tables;
+use crate::entropy::{RawDtype, RawTensor};
+use crate::{Error, Result};
+
+/// A safetensors file of `tensors` with their checksum.
+pub(super) fn serialise(tensors: &[(String, RawTensor)], mut metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+    let failed = |e: safetensors::SafeTensorError| Error::ModelMismatch(e.to_string());
+    let views = tensors
+        .iter()
+        .map(|(name, raw)| Ok((name.as_str(), TensorView::new(file_type(raw.dtype), raw.shape.clone(), &raw.data)?)))
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    metadata.remove(CHECKSUM);
+    // Where the data lie does not depend on the metadata, which say what they must be.
+    let unsigned = safetensors::serialize(views.clone(), Some(metadata.clone())).map_err(failed)?;
+    metadata.insert(CHECKSUM.to_owned(), digest(data_of(&unsigned).unwrap_or_default()));
+    safetensors::serialize(views, Some(metadata)).map_err(failed)
+}
+
+/// The file of `model` with other probabilities of symbols: `tables` names entropy models, such as `intra`, and has their tables.
+///
+/// # Errors
+/// [`Error::ModelMismatch`] if the model has no entropy model of a name.
+#[cfg(feature = "training")]
+pub fn with_tables(model: &Model, tables: &[(&str, Tables)]) -> Result<Vec<u8>> {
+    let mut tensors = model.tensors()?;
+    for (name, tables) in tables {
+        for (part, values) in tables.to_tensors() {
+            let name = format!("{name}.integer.{part}");
+            let place = tensors.get_mut(&name).ok_or_else(|| Error::ModelMismatch(format!("tensor {name} is missing")))?;
+            *place = values;
+        }
+    }
+    serialise(&tensors.into_iter().collect::<Vec<_>>(), read_bytes_metadata(model.bytes())?)
+}
+
+fn file_type(dtype: RawDtype) -> Dtype {
+    match dtype {
+        RawDtype::I8 => Dtype::I8,
+        RawDtype::U8 => Dtype::U8,
+        RawDtype::I16 => Dtype::I16,
+        RawDtype::U16 => Dtype::U16,
+        RawDtype::I32 => Dtype::I32,
+        RawDtype::U32 => Dtype::U32,
+        RawDtype::F16 => Dtype::F16,
+        RawDtype::F32 => Dtype::F32,
+    }
+}
