@@ -12,9 +12,9 @@ use codec_core::training::nn::{Estimator, ModelConfig, Networks, ParamStore};
 use tch::Device;
 
 use crate::data::{Sampler, SamplerOptions, Split};
+use crate::symbol_tables::with_counted_tables;
 use crate::train::TRAINING_HOURS;
 use crate::train::batch::clip_on_device;
-use crate::symbol_tables::with_counted_tables;
 use crate::train::checkpoint::Checkpoint;
 
 /// Writes the averaged weights of a checkpoint as a model file, with the integer networks made from them: what the codec's networks

@@ -44,6 +44,7 @@ const ONLY_IN: &[(&str, &[Kind])] = {
         ("start.recurrent-postfilter", &[Postfilter]),
         ("optimiser.transform-rate", coded),
         ("optimiser.entropy-alone", &[Intra, Inter]),
+        ("optimiser.keep-free-latent", &[Intra]),
         ("clip.unroll", &[Inter, Detail]),
         ("clip.shift", &[Inter, Detail]),
         ("clip.lead-in", &[Inter, Detail, Postfilter]),
@@ -270,6 +271,7 @@ impl StageFile {
             crop: batch.crop,
             photo_share: batch.photo_share,
             entropy_alone: optimiser.entropy_alone && self.uses("optimiser.entropy-alone"),
+            keep_free_latent: optimiser.keep_free_latent && self.uses("optimiser.keep-free-latent"),
             precision: match self.precision {
                 FilePrecision::Full => Precision::Full,
                 FilePrecision::Mixed => Precision::Mixed,

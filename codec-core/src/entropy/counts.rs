@@ -1,9 +1,12 @@
 //! How often symbols occur, and the probabilities that follow.
 
-use super::tables::{MAX_REACH, SCALES, SHAPE, Tables, mass, sigma};
+use super::tables::{MAX_REACH, SCALES, Tables, mass, sigma};
 
 /// Magnitudes that are counted apart; larger ones count as one.
 const MAGNITUDES: usize = MAX_REACH + 1;
+/// How symbols of trained networks lie around their means: parts of Gaussians, and their standard deviations beside the predicted one.
+/// What is assumed of a scale index before anything is counted.
+const SHAPE: [(f64, f64); 2] = [(0.85, 0.84), (0.15, 1.5)];
 /// Symbols that [`SHAPE`] counts for.
 const TRUST: f64 = 100.0;
 

@@ -32,9 +32,9 @@ mod tables;
 pub use crate::integer::Backend;
 pub use adaptive::AdaptiveBit;
 pub(crate) use both_ways::{Decoding, Encoding, Symbols};
+pub use config::{EntropyConfig, LayerShape, Layers, ParameterLayers};
 #[cfg(feature = "training")]
 pub use counts::SymbolCounts;
-pub use config::{EntropyConfig, LayerShape, Layers, ParameterLayers};
 pub use grid::LatentGrid;
 pub use latent::{LatentContext, LatentInput, frugal, quantise};
 pub use model::EntropyModel;
@@ -44,8 +44,6 @@ pub(crate) use params::find;
 pub(crate) use params::raw;
 pub use params::{EntropyParams, IntLayer, Lookup, RawDtype, RawTensor};
 pub use symbols::{MAX_SYMBOL, MEAN_OVERHEAD_BYTES, Mark, SymbolReader, SymbolWriter};
-#[cfg(any(feature = "torch", feature = "training"))]
-pub use tables::SHAPE;
 pub use tables::{SCALES, Tables, sigma};
 
 /// Fractional bits of activations (i16), latents, means and thresholds (i32).

@@ -9,9 +9,6 @@ pub const SCALES: usize = 64;
 const TOTAL: u32 = 1 << PROBABILITY_BITS;
 const SMALLEST_SIGMA: f64 = 0.11;
 const LARGEST_SIGMA: f64 = 64.0;
-/// How symbols of trained networks lie around their means: parts of Gaussians, and their standard deviations beside the predicted one.
-#[cfg(any(feature = "torch", feature = "training"))]
-pub const SHAPE: [(f64, f64); 2] = [(0.85, 0.84), (0.15, 1.5)];
 /// Largest magnitude with a probability of its own.
 pub(super) const MAX_REACH: usize = 255;
 /// Mass beyond the reach that is left to the escape symbol.
@@ -90,8 +87,7 @@ impl Tables {
     /// # Errors
     /// [`Error::ModelMismatch`] naming `tables.sizes` or `tables.starts`.
     pub fn from_flat(starts: &[u16], sizes: &[u16]) -> Result<Self> {
-        let bad =
-            |tensor: &str, what: String| Error::ModelMismatch(format!("tables.{tensor}: {what}; export the model again"));
+        let bad = |tensor: &str, what: String| Error::ModelMismatch(format!("tables.{tensor}: {what}; export the model again"));
         if sizes.len() != SCALES {
             let what = format!("{} tables, expected {SCALES}", sizes.len());
             return Err(bad("sizes", what));

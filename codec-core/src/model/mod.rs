@@ -16,8 +16,8 @@ pub mod quantise;
 #[cfg(any(feature = "torch", feature = "training"))]
 mod write;
 
-#[cfg(feature = "training")]
-pub use write::with_tables;
 pub use file::{Model, ModelId, ModelSource, read_metadata};
 #[cfg(feature = "torch")]
 pub use floats::{load_networks, load_uflow, read_float_tensors, write_model};
+#[cfg(feature = "training")]
+pub use write::with_tables;

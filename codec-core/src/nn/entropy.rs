@@ -11,7 +11,7 @@ use super::layers::{Conv, ConvConfig, QualityKnots};
 use super::params::Scope;
 use super::transfer::remembered;
 use crate::Result;
-use crate::entropy::{EntropyConfig, Layers, ParameterLayers, SHAPE, sigma};
+use crate::entropy::{EntropyConfig, Layers, ParameterLayers, sigma};
 
 /// Smallest scale that a Gaussian of the entropy model can have, in quantiser steps.
 pub const MIN_SCALE: f64 = 0.11;
@@ -34,9 +34,6 @@ pub enum Quantiser<'a> {
     /// Additive uniform noise in the rate, straight-through rounding in the synthesis. The function makes noise in
     /// -0.5..0.5 of the given shape.
     Noise(&'a mut dyn FnMut(&[i64]) -> Tensor),
-    /// For entropy models that learn alone: the rate of y is that of the symbols that the codec writes, and only z, which learns too, has
-    /// noise. The function is as above.
-    Rounded(&'a mut dyn FnMut(&[i64]) -> Tensor),
     /// Rounding, as the codec does.
     Hard,
 }
@@ -69,16 +66,6 @@ pub fn gaussian_bits(v: &Tensor, sigma: &Tensor) -> Result<Tensor> {
     Ok(upper.f_sub(&lower)?.f_mul_scalar(0.5)?.f_add_scalar(LIKELIHOOD_FLOOR)?.f_log2()?.f_neg()?)
 }
 
-/// As [`gaussian_bits`], for the distribution that rounded symbols have: [`SHAPE`].
-fn symbol_bits(v: &Tensor, sigma: &Tensor) -> Result<Tensor> {
-    let mut likelihood = v.f_zeros_like()?;
-    for (part, scale) in SHAPE {
-        let bits = gaussian_bits(v, &sigma.f_mul_scalar(scale)?)?;
-        likelihood = likelihood.f_add(&bits.f_neg()?.f_exp2()?.f_mul_scalar(part)?)?;
-    }
-    Ok(likelihood.f_log2()?.f_neg()?)
-}
-
 /// The exponent e of the int8 grid of each output channel: weights are stored as round(w * 2^e), e in 0..=14.
 pub fn weight_exponents(weight: &Tensor) -> Result<Tensor> {
     let largest = weight.f_abs()?.f_amax([1, 2, 3], true)?.f_clamp_min(1e-6)?;
@@ -98,9 +85,7 @@ fn fake_quantised(weight: &Tensor) -> Result<Tensor> {
 struct Symbols {
     /// The latent after what [`saved`] takes from it, before rounding: what noise is added to.
     centred: Tensor,
-    /// Rounded, whether written or not; gradients pass straight through.
-    rounded: Tensor,
-    /// The same with zeros for what is not written.
+    /// Rounded; gradients pass straight through.
     values: Tensor,
     /// 1 where the codec writes them.
     written: Tensor,
@@ -110,17 +95,16 @@ struct Symbols {
 fn symbols(prepared: &Prepared, centred: &Tensor, scale: &Tensor, prices: Option<&Tensor>) -> Result<Symbols> {
     if prepared.arithmetic == Arithmetic::Prototype {
         let values = round_straight_through(centred)?;
-        let rounded = values.shallow_clone();
-        return Ok(Symbols { centred: centred.shallow_clone(), rounded, values, written: scale.f_ones_like()? });
+        return Ok(Symbols { centred: centred.shallow_clone(), values, written: scale.f_ones_like()? });
     }
     let centred = match prices {
         Some(prices) => centred.f_sub(&saved(centred, scale, prices)?)?,
         None => centred.shallow_clone(),
     };
-    let rounded = round_straight_through(&centred)?;
+    let values = round_straight_through(&centred)?;
     let written = scale.f_detach()?.f_ge(least_coded_scale())?.f_to_kind(scale.kind())?;
-    let missing = tch::no_grad(|| rounded.f_mul(&written.f_neg()?.f_add_scalar(1.0)?))?;
-    Ok(Symbols { values: rounded.f_sub(&missing)?, centred, rounded, written })
+    let missing = tch::no_grad(|| values.f_mul(&written.f_neg()?.f_add_scalar(1.0)?))?;
+    Ok(Symbols { centred, values: values.f_sub(&missing)?, written })
 }
 
 /// 1 (with the symbol's sign) where the next symbol towards zero costs less, 0 elsewhere; without gradient.
@@ -300,7 +284,7 @@ impl EntropyNet {
         };
         let z_scale = self.z_scale.gain(q)?.f_clamp_min(MIN_SCALE)?;
         let z_symbol = match quantiser {
-            Quantiser::Noise(noise) | Quantiser::Rounded(noise) => z_centred.f_add(&noise(&z.size()))?,
+            Quantiser::Noise(noise) => z_centred.f_add(&noise(&z.size()))?,
             Quantiser::Hard => z_hat.f_sub(&z_mean)?,
         };
         let z_bits = gaussian_bits(&z_symbol, &z_scale)?;
@@ -326,12 +310,10 @@ impl EntropyNet {
             mean = mean.f_mul(&first)?.f_add(&mean2.f_mul(&second)?)?;
             scale = scale.f_mul(&first)?.f_add(&scale2.f_mul(&second)?)?;
         }
-        let Symbols { centred, rounded, values, written } = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?;
+        let Symbols { centred, values, written } = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?;
         let y_hat = values.f_add(&mean)?;
         let y_bits = match quantiser {
             Quantiser::Noise(noise) => gaussian_bits(&centred.f_add(&noise(&y.size()))?, &scale)?,
-            // What would not be written counts too: its scale has to grow.
-            Quantiser::Rounded(_) => symbol_bits(&rounded, &scale)?,
             Quantiser::Hard => gaussian_bits(&values, &scale)?.f_mul(&written)?,
         };
         let dims: &[i64] = &[1, 2, 3];
@@ -370,36 +352,5 @@ mod tests {
         }
         // Tables have 16 bits; what lies on the edge may fall either way.
         assert!(saved_in_all > 500 && different * 200 < saved_in_all, "{different} of {saved_in_all}");
-    }
-
-    #[test]
-    fn symbols_cost_what_their_shape_says() {
-        let v = Tensor::from_slice(&[0f32, 1.0, -3.0]);
-        let sigma = v.full_like(0.8);
-        let bits = Vec::<f32>::try_from(symbol_bits(&v, &sigma).unwrap()).unwrap();
-        let total: f64 = (-20..=20).map(|n| symbol_bits(&Tensor::from(f64::from(n)), &Tensor::from(0.8f64)).unwrap())
-            .map(|bits| (-bits.double_value(&[])).exp2())
-            .sum();
-        assert!((total - 1.0).abs() < 1e-4, "{total}");
-        let gaussian = Vec::<f32>::try_from(gaussian_bits(&v, &sigma).unwrap()).unwrap();
-        assert!(bits[0] < gaussian[0] && bits[1] > gaussian[1] && bits[2] < gaussian[2], "{bits:?} {gaussian:?}");
-    }
-
-    #[test]
-    fn entropy_models_that_learn_alone_see_rounded_symbols() {
-        let config = EntropyConfig { channels: 2, hyper_channels: 1, width: 4, temporal: false, checkerboard: false };
-        let mut params = crate::nn::ParamStore::new();
-        let mut builder = crate::nn::Builder::init(&mut params, tch::Device::Cpu);
-        let net = EntropyNet::new(builder.network(crate::nn::Network::Residual), &config).unwrap();
-        let prepared = net.prepare(Arithmetic::Integer).unwrap();
-        let q = Tensor::from_slice(&[20i64]);
-        let bits = |value: f64, noise: f64| {
-            let mut noise = |shape: &[i64]| Tensor::full(shape, noise, (tch::Kind::Float, tch::Device::Cpu));
-            let y = Tensor::full([1, 2, 4, 4], value, (tch::Kind::Float, tch::Device::Cpu));
-            net.code(&prepared, &y, &q, None, None, &mut Quantiser::Rounded(&mut noise)).unwrap().bits.double_value(&[])
-        };
-        // Only the one element of z has noise: with noise, the 32 of y would cost several bits more or less.
-        assert!((bits(0.6, 0.0) - bits(0.6, 0.4)).abs() < 1.5, "{} {}", bits(0.6, 0.0), bits(0.6, 0.4));
-        assert!(bits(6.4, 0.0) > bits(0.6, 0.0) + 32.0);
     }
 }

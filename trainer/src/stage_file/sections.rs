@@ -76,11 +76,13 @@ pub struct Optimiser {
     pub ema: f64,
     /// Train the entropy models alone, to fit what transforms, motion estimation and keyframes give them by now.
     pub entropy_alone: bool,
+    /// Leave E_I's networks as they are, so that P-frames, which see their prediction through them, need no training afterwards.
+    pub keep_free_latent: bool,
 }
 
 impl Default for Optimiser {
     fn default() -> Self {
-        Self { learning_rate: 1e-3, transform_rate: 1.0, ema: 0.999, entropy_alone: false }
+        Self { learning_rate: 1e-3, transform_rate: 1.0, ema: 0.999, entropy_alone: false, keep_free_latent: false }
     }
 }
 

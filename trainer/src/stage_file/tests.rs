@@ -62,6 +62,7 @@ fn meaningless_keys_are_named_with_the_stages_that_they_are_for() {
         ("flow", "losses.adversarial = 0.1", "losses.adversarial", "only in intra, inter, detail, postfilter"),
         ("flow", "features.half = true", "features", "only in"),
         ("postfilter", "optimiser.entropy-alone = true", "optimiser.entropy-alone", "only in intra, inter:"),
+        ("inter", "optimiser.keep-free-latent = true", "optimiser.keep-free-latent", "only in intra:"),
         ("inter", "start.recurrent-postfilter = true", "start.recurrent-postfilter", "only in postfilter:"),
     ] {
         let text = error(&format!("kind = \"{kind}\"\nsteps = 1\n{line}"));

@@ -62,7 +62,6 @@ pub fn in_context<T>(networks: &Networks, adversary: Option<&Adversary>, work: i
         fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
         fraction: 0.5,
         rate_multiplier: &[1.0; 64],
-        entropy_alone: false,
         device: Device::Cpu,
     })
 }

@@ -25,7 +25,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use codec_core::training::nn::{ModelConfig, Network, ParamStore, Part, Precision, Role};
+use codec_core::training::nn::{Form, ModelConfig, Network, ParamStore, Part, Precision, Role};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -144,6 +144,9 @@ pub struct TrainConfig {
     /// Of what the stage trains, entropy models alone learn: symbols and pictures stay nearly as they are, and cost less.
     #[serde(default)]
     pub entropy_alone: bool,
+    /// E_I's networks, whose view of the prediction G_res knows as the free latent, do not learn.
+    #[serde(default)]
+    pub keep_free_latent: bool,
     pub workers: usize,
     pub seed: u64,
 }
@@ -151,7 +154,10 @@ pub struct TrainConfig {
 impl TrainConfig {
     /// Whether what plays this role learns.
     fn trains(&self, role: Role) -> bool {
-        self.stage.trains(role) && (!self.entropy_alone || role.part == Part::Entropy)
+        let of_free_latent = role.network == Network::Intra && role.part == Part::Analysis && role.form != Form::Basis;
+        self.stage.trains(role)
+            && (!self.entropy_alone || role.part == Part::Entropy)
+            && !(self.keep_free_latent && of_free_latent)
     }
 }
 

@@ -85,7 +85,6 @@ impl Side {
             fidelity: Fidelity { kind: Distortion::Mse, chroma_weight: 1.0 },
             fraction: 0.5,
             rate_multiplier: &[1.0; 64],
-            entropy_alone: false,
             device: self.device,
         };
         let StepResult { loss, .. } = match stage {

@@ -9,7 +9,6 @@ mod postfilter;
 
 use anyhow::Result;
 use codec_core::training::nn::Networks;
-use codec_core::training::nn::entropy::Quantiser;
 use codec_core::training::nn::ops::Planes;
 use tch::{Device, Kind, Tensor};
 
@@ -67,16 +66,7 @@ pub struct StepContext<'a> {
     pub fraction: f64,
     /// Factor on the rate of each quality index, from the rate controller.
     pub rate_multiplier: &'a [f64; 64],
-    /// Whether entropy models learn alone.
-    pub entropy_alone: bool,
     pub device: Device,
-}
-
-impl StepContext<'_> {
-    /// How latents become symbols while something learns from them.
-    fn quantiser<'a>(&self, noise: &'a mut dyn FnMut(&[i64]) -> Tensor) -> Quantiser<'a> {
-        if self.entropy_alone { Quantiser::Rounded(noise) } else { Quantiser::Noise(noise) }
-    }
 }
 
 #[cfg(test)]

@@ -220,7 +220,6 @@ fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Res
         fidelity: config.fidelity,
         fraction: order.fraction,
         rate_multiplier: &order.rate_multiplier,
-        entropy_alone: config.entropy_alone,
         device: setup.device,
     };
     let mut rng = StepRng::new(config.seed, order.step, setup.index).with_pool(setup.noise.as_ref());

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use codec_core::training::nn::codec::{FlowState, InterState, MotionState, PreparedModel, quality_tensor};
-use codec_core::training::nn::entropy::Arithmetic;
+use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::training::nn::ops::Planes;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -124,7 +124,7 @@ pub fn inter_step(
         let examples = swung.as_ref().unwrap_or(&clip_examples);
         let shift = draw_shift(context.networks, losses.shift, rng);
         let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
-        let mut quantiser = context.quantiser(&mut noise);
+        let mut quantiser = Quantiser::Noise(&mut noise);
         let input = PFrame { frame, reference: &previous, previous: state.as_ref(), shift }.input(context, examples)?;
         let coded = context.networks.inter_frame(&prepared, input, &examples.q, &mut quantiser)?;
         let inter = coded.inter.as_ref().expect("a P-frame has an inter state");

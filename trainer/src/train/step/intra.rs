@@ -1,7 +1,7 @@
 //! The I-stage.
 
 use anyhow::Result;
-use codec_core::training::nn::entropy::Arithmetic;
+use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 
 use super::examples::{Examples, mean};
 use super::{Clip, StepContext, StepResult};
@@ -15,7 +15,7 @@ pub fn intra_step(context: &StepContext, clip: &Clip, rng: &mut StepRng) -> Resu
     let examples = Examples::draw(context, frame, rng)?;
     let prepared = context.networks.prepare(Arithmetic::Integer)?;
     let mut noise = |shape: &[i64]| rng.noise(shape, context.device);
-    let coded = context.networks.intra_frame(&prepared, frame, &examples.q, &mut context.quantiser(&mut noise))?;
+    let coded = context.networks.intra_frame(&prepared, frame, &examples.q, &mut Quantiser::Noise(&mut noise))?;
     let bpp = coded.bits.f_div_scalar(examples.pixels)?;
     let d = context.fidelity.distortion(frame, &coded.frame)?;
     let rate_share = if context.fraction < 0.1 { 0.5 } else { 1.0 };
