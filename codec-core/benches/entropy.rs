@@ -11,7 +11,8 @@ const ROWS: usize = 24;
 const COLS: usize = 40;
 
 fn model() -> EntropyModel {
-    let config = EntropyConfig { channels: 64, hyper_channels: 16, width: 64, temporal: true, checkerboard: true };
+    let config =
+        EntropyConfig { channels: 64, hyper_channels: 16, width: 64, temporal: true, checkerboard: true, transforms: false };
     let layers = config
         .layer_shapes()
         .iter()

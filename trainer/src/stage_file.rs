@@ -39,6 +39,7 @@ const ONLY_IN: &[(&str, &[Kind])] = {
     let coded = &[Intra, Inter, Detail, Postfilter];
     &[
         ("start.residual-from-intra", &[Inter]),
+        ("start.complete-linear", &[Intra, Inter]),
         ("start.context", &[Inter, Detail]),
         ("start.fresh-postfilter", &[Postfilter]),
         ("start.recurrent-postfilter", &[Postfilter]),
@@ -141,6 +142,8 @@ pub struct Plan {
 pub struct StartPlan {
     /// Start the residual branch from the I-branch, as the article does.
     pub residual_from_intra: bool,
+    /// Give both branches all linear channels, and their blocks a choice of transforms.
+    pub complete_linear: bool,
     /// Let G_res see the packed prediction, where that of the initial model does not.
     pub context: bool,
     /// The stage needs a postfilter: a model without one gets a fresh one.
@@ -313,6 +316,7 @@ impl StageFile {
         let fresh = start.fresh_postfilter.filter(|_| self.uses("start.fresh-postfilter"));
         StartPlan {
             residual_from_intra: start.residual_from_intra && self.uses("start.residual-from-intra"),
+            complete_linear: start.complete_linear && self.uses("start.complete-linear"),
             context: start.context && self.uses("start.context"),
             needs_postfilter: self.kind == Kind::Postfilter,
             fresh_postfilter: fresh.map(sections::FreshPostfilter::config),

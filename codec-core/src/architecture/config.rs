@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::linear::COMPLETE;
 pub use crate::bitstream::Profile;
 use crate::entropy::EntropyConfig;
 use crate::{Error, Result};
@@ -129,9 +130,10 @@ impl Default for PostfilterConfig {
 pub const PACKED_CHANNELS: i64 = crate::kernels::PACKED_CHANNELS as i64;
 
 impl ModelConfig {
-    /// The `rt` profile: 96 channels at 1/8, 192 at 1/16, 64 latent channels of the networks and 128 linear ones.
+    /// The `rt` profile: 96 channels at 1/8, 192 at 1/16, 64 latent channels of the networks and 384 linear ones, as many as a block has
+    /// samples.
     pub fn rt() -> Self {
-        Self::rt_with(96, 128)
+        Self::rt_with(96, COMPLETE as i64)
     }
 
     /// The `rt` profile with so many channels at 1/8, twice as many at 1/16, and so many linear channels beside the latent's 64
@@ -147,8 +149,14 @@ impl ModelConfig {
             latent,
             linear,
         };
-        let entropy =
-            |temporal| EntropyConfig { channels: latent as usize, hyper_channels: 16, width: 64, temporal, checkerboard: true };
+        let entropy = |temporal| EntropyConfig {
+            channels: latent as usize,
+            hyper_channels: 16,
+            width: 64,
+            temporal,
+            checkerboard: true,
+            transforms: linear == COMPLETE as i64,
+        };
         Self {
             profile: Profile::Rt,
             intra: transform.clone(),
@@ -189,6 +197,7 @@ impl ModelConfig {
             width: 128,
             temporal,
             checkerboard: true,
+            transforms: false,
         };
         Self {
             profile: Profile::Paper,
@@ -242,12 +251,17 @@ impl ModelConfig {
                 return Err(Error::ModelMismatch(format!("{name}: a width lies outside 1..=4096 or a depth above 64")));
             }
         }
-        for &(name, transform, _) in &parts {
+        for &(name, transform, entropy) in &parts {
             let (latent, linear) = (transform.latent, transform.linear);
             // Each half of the checkerboard holds half of either kind.
             if linear != 0 && !((2..latent).contains(&linear) && linear % 2 == 0 && latent % 2 == 0) {
                 return Err(Error::ModelMismatch(format!(
                     "{name}.linear is {linear}: it must be 0, or even and less than the latent's {latent} channels, an even number too"
+                )));
+            }
+            if entropy.transforms && linear != COMPLETE as i64 {
+                return Err(Error::ModelMismatch(format!(
+                    "{name}.linear is {linear}: blocks can choose transforms if it is {COMPLETE}"
                 )));
             }
             if linear != 0 && self.profile == Profile::Paper {

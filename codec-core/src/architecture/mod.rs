@@ -4,6 +4,7 @@
 //! ([`rt`](crate::rt)) are built by, and constants that both share. Knows nothing of either.
 
 mod config;
+pub mod linear;
 mod prices;
 
 pub use config::{

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::linear::{COMPLETE, TRANSFORMS};
 use crate::{Error, Result};
 
 const MAX_CHANNELS: usize = 1024;
@@ -20,6 +21,9 @@ pub struct EntropyConfig {
     pub temporal: bool,
     /// Whether y is coded in two steps, the second seeing the first.
     pub checkerboard: bool,
+    /// Whether luma of each block chooses one of [`TRANSFORMS`] linear transforms. All linear channels of a block are coded then.
+    #[serde(default)]
+    pub transforms: bool,
 }
 
 /// One layer of the integer networks.
@@ -45,12 +49,23 @@ impl LayerShape {
 }
 
 impl EntropyConfig {
+    /// Inputs of the first parameter network that say which transform a block has.
+    pub fn choices(&self) -> usize {
+        if self.transforms { TRANSFORMS - 1 } else { 0 }
+    }
+
     /// Checks that every width lies within bounds that keep tensors small.
     ///
     /// # Errors
     /// [`Error::ModelMismatch`] naming the field and its range.
     pub fn validate(&self) -> Result<()> {
-        let least = if self.checkerboard { 2 } else { 1 };
+        let least = if self.transforms {
+            COMPLETE
+        } else if self.checkerboard {
+            2
+        } else {
+            1
+        };
         for (name, value, least) in
             [("channels", self.channels, least), ("hyper_channels", self.hyper_channels, 1), ("width", self.width, 1)]
         {
@@ -74,7 +89,7 @@ impl EntropyConfig {
             pointwise("hs0", self.hyper_channels, 4 * w, false),
             depthwise("hs1", w, true),
             pointwise("hs2", w, 4 * w, true),
-            pointwise("p1a", w + prior, 2 * w, true),
+            pointwise("p1a", w + prior + self.choices(), 2 * w, true),
             depthwise("p1b", 2 * w, false),
             pointwise("p1c", 2 * w, 2 * w, true),
             pointwise("h1", 2 * w, 2 * c, false),

@@ -1,11 +1,13 @@
 //! Coding of one latent: z, then y in one or two steps.
 
 use super::ACTIVATION_FRACTION_BITS;
+use super::both_ways::{Decoding, Encoding};
 use super::grid::LatentGrid;
 use super::model::EntropyModel;
-use super::networks::Scratch;
+use super::networks::{Known, Scratch};
 use super::symbols::{MAX_SYMBOL, SymbolReader, SymbolWriter};
 use super::tables::Tables;
+use super::transforms::ChoiceModels;
 use crate::quality::QualityGrid;
 use crate::{Error, Result};
 
@@ -126,8 +128,15 @@ impl LatentContext<'_> {
                 self.cols
             )));
         }
+        let Some(transforms) = &self.model.transforms else {
+            let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
+            return Ok(self.code_y(&z, &[], &mut Writing { values: input.y, prices: input.prices, writer }, scratch));
+        };
+        let mut y = input.y.to_vec();
+        let mut choices = transforms.choose(&mut y, config.channels);
+        ChoiceModels::new().code(&mut Encoding(writer), &mut choices, self.cols);
         let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
-        Ok(self.code_y(&z, &mut Writing { values: input.y, prices: input.prices, writer }, scratch))
+        Ok(self.code_y(&z, &choices, &mut Writing { values: &y, prices: input.prices, writer }, scratch))
     }
 
     /// Writes the cheapest latent, that of zeros alone, and returns what the decoder will see.
@@ -136,8 +145,10 @@ impl LatentContext<'_> {
     /// [`Error::InvalidConfig`] if sizes do not fit.
     pub fn encode_silence(&self, writer: &mut SymbolWriter, scratch: &mut Scratch) -> Result<LatentGrid> {
         self.check()?;
+        let mut choices = self.no_choices();
+        ChoiceModels::new().code(&mut Encoding(writer), &mut choices, self.cols);
         let z = self.code_z(&mut Silent { writer });
-        Ok(self.code_y(&z, &mut Silent { writer }, scratch))
+        Ok(self.code_y(&z, &choices, &mut Silent { writer }, scratch))
     }
 
     /// Reads a latent.
@@ -147,9 +158,12 @@ impl LatentContext<'_> {
     /// do not fit.
     pub fn decode(&self, reader: &mut SymbolReader, scratch: &mut Scratch) -> Result<LatentGrid> {
         self.check()?;
+        let mut choices = self.no_choices();
+        ChoiceModels::new().code(&mut Decoding(reader), &mut choices, self.cols);
+        reader.check()?;
         let z = self.code_z(reader);
         reader.check()?;
-        let latent = self.code_y(&z, reader, scratch);
+        let latent = self.code_y(&z, &choices, reader, scratch);
         reader.check()?;
         Ok(latent)
     }
@@ -177,6 +191,11 @@ impl LatentContext<'_> {
         Ok(())
     }
 
+    /// The first transform for each position; nothing for a model without a choice.
+    fn no_choices(&self) -> Vec<u8> {
+        if self.model.transforms.is_some() { vec![0; self.rows * self.cols] } else { Vec::new() }
+    }
+
     fn code_z(&self, coder: &mut impl Coder) -> LatentGrid {
         let model = self.model;
         let channels = model.config.hyper_channels;
@@ -191,15 +210,20 @@ impl LatentContext<'_> {
         z
     }
 
-    fn code_y(&self, z: &LatentGrid, coder: &mut impl Coder, scratch: &mut Scratch) -> LatentGrid {
+    /// `choices`: the transform of each position, if there is a choice.
+    fn code_y(&self, z: &LatentGrid, choices: &[u8], coder: &mut impl Coder, scratch: &mut Scratch) -> LatentGrid {
         let mut latent = LatentGrid::new(self.rows, self.cols, self.model.config.channels);
-        self.model.first_parameters(z, self.quality, self.prior, scratch);
+        let known = Known { z, prior: self.prior, choices };
+        self.model.first_parameters(known, self.quality, scratch);
         if let Some(second) = &self.model.layers.second {
             self.code_elements(Some(Half::First), &scratch.parameters, &mut latent, coder);
             self.model.second_parameters(second, &latent, scratch);
             self.code_elements(Some(Half::Second), &scratch.parameters, &mut latent, coder);
         } else {
             self.code_elements(None, &scratch.parameters, &mut latent, coder);
+        }
+        if let Some(transforms) = &self.model.transforms {
+            transforms.undo(&mut latent, choices);
         }
         latent
     }

@@ -28,6 +28,7 @@ mod params;
 mod rans;
 mod symbols;
 mod tables;
+mod transforms;
 
 pub use crate::integer::Backend;
 pub use adaptive::AdaptiveBit;
@@ -45,6 +46,8 @@ pub(crate) use params::raw;
 pub use params::{EntropyParams, IntLayer, Lookup, RawDtype, RawTensor};
 pub use symbols::{MAX_SYMBOL, MEAN_OVERHEAD_BYTES, Mark, SymbolReader, SymbolWriter};
 pub use tables::{SCALES, Tables, sigma};
+#[cfg(feature = "torch")]
+pub(crate) use transforms::{CHOICE_BIAS, CHOICE_BIT, CHOICE_PRICE, CHOICE_ROUNDING};
 
 /// Fractional bits of activations (i16), latents, means and thresholds (i32).
 pub const ACTIVATION_FRACTION_BITS: u32 = 8;

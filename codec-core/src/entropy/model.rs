@@ -4,6 +4,7 @@ use super::config::{EntropyConfig, Layers};
 use super::conv::Layer;
 use super::params::EntropyParams;
 use super::tables::Tables;
+use super::transforms::Transforms;
 use super::{QUALITIES, SCALES};
 use crate::integer::Backend;
 use crate::{Error, Result};
@@ -19,6 +20,8 @@ pub struct EntropyModel {
     /// Scale index of every output of the networks, which is i16, by its bits.
     scale_indices: Vec<u8>,
     pub(super) tables: Tables,
+    /// If blocks choose.
+    pub(super) transforms: Option<Transforms>,
     pub(super) backend: Backend,
 }
 
@@ -57,6 +60,7 @@ impl EntropyModel {
         let index = |v: u16| params.thresholds.partition_point(|&t| t <= i32::from(v as i16)) as u8;
         let scale_indices = (0..=u16::MAX).map(index).collect();
         Ok(Self {
+            transforms: config.transforms.then(|| Transforms::new(config.channels)),
             config,
             layers,
             gain: params.gain,

@@ -1,10 +1,10 @@
 //! The integer networks: from z, prior and first half to mean and scale of every element.
 
-use super::GAIN_FRACTION_BITS;
 use super::config::ParameterLayers;
 use super::conv::Layer;
 use super::grid::LatentGrid;
 use super::model::EntropyModel;
+use super::{ACTIVATION_FRACTION_BITS, GAIN_FRACTION_BITS};
 use crate::integer::{Backend, Machine};
 use crate::quality::QualityGrid;
 
@@ -59,6 +59,17 @@ fn concatenate(
     }
 }
 
+/// What is known before the first element of y.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// At a quarter of the rows and columns of y.
+    pub z: &'a LatentGrid,
+    /// The last frame's latent, if there is one.
+    pub prior: Option<&'a LatentGrid>,
+    /// The transform of each position; empty for a model without a choice.
+    pub choices: &'a [u8],
+}
+
 impl Scratch {
     /// For networks on so many threads of the current rayon pool.
     pub fn with_threads(threads: usize) -> Self {
@@ -71,15 +82,9 @@ impl Scratch {
 }
 
 impl EntropyModel {
-    /// Parameters of all elements (or of the first half) from z and the temporal prior. `z` is at a quarter of `rows` x
-    /// `cols`.
-    pub(super) fn first_parameters(
-        &self,
-        z: &LatentGrid,
-        quality: QualityGrid,
-        prior: Option<&LatentGrid>,
-        scratch: &mut Scratch,
-    ) {
+    /// Parameters of all elements (or of the first half) from what is known before.
+    pub(super) fn first_parameters(&self, known: Known, quality: QualityGrid, scratch: &mut Scratch) {
+        let Known { z, prior, choices } = known;
         let (rows, cols) = (z.rows * 4, z.cols * 4);
         let width = self.config.width;
         let machine = scratch.machine(self.backend);
@@ -100,13 +105,18 @@ impl EntropyModel {
                 *value = (product >> GAIN_FRACTION_BITS).clamp(i16::MIN.into(), i16::MAX.into()) as i16;
             }
         }
-        if self.config.temporal {
-            let channels = self.config.channels;
-            concatenate(b, width, channels, rows * cols, a, |position, target| {
+        let past = if self.config.temporal { self.config.channels } else { 0 };
+        if past + self.config.choices() > 0 {
+            concatenate(b, width, past + self.config.choices(), rows * cols, a, |position, target| {
+                let (target, chosen) = target.split_at_mut(past);
                 if let Some(prior) = prior {
-                    for (value, &v) in target.iter_mut().zip(&prior.data[position * channels..]) {
+                    for (value, &v) in target.iter_mut().zip(&prior.data[position * past..]) {
                         *value = saturate(v);
                     }
+                }
+                // 1 in the channel of the transform that a block has, none for the first.
+                if let Some(&choice) = choices.get(position).filter(|&&choice| choice > 0) {
+                    chosen[usize::from(choice) - 1] = 1 << ACTIVATION_FRACTION_BITS;
                 }
             });
         } else {

@@ -9,6 +9,7 @@ use tch::Tensor;
 use super::activation::leaky;
 use super::layers::{Conv, ConvConfig, QualityKnots};
 use super::params::Scope;
+use super::rotate;
 use super::transfer::remembered;
 use crate::Result;
 use crate::entropy::{EntropyConfig, Layers, ParameterLayers, sigma};
@@ -294,12 +295,20 @@ impl EntropyNet {
         let x = hyper(0, &z_hat)?.f_pixel_shuffle(2)?;
         let x = hyper(2, &hyper(1, &x)?)?.f_pixel_shuffle(2)?;
         let x = x.f_narrow(2, 0, h)?.f_narrow(3, 0, w)?.f_mul(&self.hyper_gain.gain(q)?)?;
-        let x = if self.config.temporal {
-            let prior = prior.map_or_else(|| y.f_zeros_like(), |p| Ok(p.shallow_clone()))?;
-            Tensor::f_cat(&[x, prior], 1)?
-        } else {
-            x
+        let mut inputs = vec![x];
+        if self.config.temporal {
+            inputs.push(prior.map_or_else(|| y.f_zeros_like(), |p| Ok(p.shallow_clone()))?);
+        }
+        let choice = if self.config.transforms { Some(rotate::choose(y)?) } else { None };
+        let rotated = match &choice {
+            Some(choice) => {
+                inputs.push(choice.0.shallow_clone());
+                rotate::rotate(y, choice)?
+            }
+            None => y.shallow_clone(),
         };
+        let y = &rotated;
+        let x = Tensor::f_cat(&inputs, 1)?;
         let shared = features(&layers.first, &weights.first, arithmetic, x)?;
         let (mut mean, mut scale) = Self::mean_scale(&layers.first.head.run(&weights.first.head, arithmetic, &shared)?)?;
         if let (Some(layers), Some(weights)) = (&layers.second, &weights.second) {
@@ -318,6 +327,7 @@ impl EntropyNet {
         };
         let dims: &[i64] = &[1, 2, 3];
         let bits = y_bits.f_sum_dim_intlist(dims, false, None)?.f_add(&z_bits.f_sum_dim_intlist(dims, false, None)?)?;
+        let y_hat = choice.as_ref().map_or(Ok(y_hat.shallow_clone()), |choice| rotate::undo(&y_hat, choice))?;
         Ok(Coded { y_hat, bits })
     }
 }

@@ -18,6 +18,7 @@ pub mod params;
 pub mod paths;
 mod postfilter;
 pub mod role;
+mod rotate;
 pub mod transfer;
 pub mod transform;
 pub mod uflow;

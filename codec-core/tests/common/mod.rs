@@ -18,7 +18,7 @@ impl Lcg {
 }
 
 pub fn config(channels: usize, hyper_channels: usize, width: usize, temporal: bool, checkerboard: bool) -> EntropyConfig {
-    EntropyConfig { channels, hyper_channels, width, temporal, checkerboard }
+    EntropyConfig { channels, hyper_channels, width, temporal, checkerboard, transforms: false }
 }
 
 /// The three models of the `rt` profile and one with odd widths.

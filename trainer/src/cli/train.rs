@@ -105,6 +105,9 @@ pub fn run_stage(file: &StageFile, budget: Budget, args: &RunArgs, out: &Path, i
 
 /// Gives the networks that a stage starts from what it wants of them.
 fn adapt(start: &mut Checkpoint, wanted: &StartPlan) -> Result<()> {
+    if wanted.complete_linear {
+        start.complete_linear()?;
+    }
     let before = start.progress.model.clone();
     let fresh = wanted.fresh_postfilter.is_some() || wanted.needs_postfilter && before.postfilter.is_none();
     if fresh {

@@ -15,6 +15,9 @@ use crate::train::loss::Distortion;
 pub struct Start {
     /// Start the residual branch from the I-branch, as the article does.
     pub residual_from_intra: bool,
+    /// Give both branches as many linear channels as a block has samples, and let blocks choose their transforms, where the initial
+    /// model does not.
+    pub complete_linear: bool,
     /// Let G_res see the packed prediction (conditional coding), where that of the initial model does not.
     pub context: bool,
     /// Start with a fresh filter in place of the model's own.

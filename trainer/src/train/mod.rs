@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod checkpoint;
+mod complete;
 pub mod device;
 #[cfg(test)]
 pub mod fixtures;
