@@ -305,10 +305,13 @@ mod tests {
     #[test]
     fn linear_channels_must_leave_some_to_the_networks() {
         let with = |linear: i64| {
-            let mut config = ModelConfig::rt();
+            let mut config = ModelConfig::rt_with(96, 128);
             config.residual.linear = linear;
             config.validate()
         };
+        let mut chosen = ModelConfig::rt();
+        chosen.residual.linear = 190;
+        assert!(chosen.validate().unwrap_err().to_string().contains("blocks can choose transforms if it is 384"));
         for fits in [0, 2, 128, 190] {
             with(fits).unwrap();
         }

@@ -223,7 +223,13 @@ fn frequencies(mass: impl Fn(usize) -> f64) -> Vec<u32> {
     let mut frequencies: Vec<u32> = scaled.iter().map(|s| (s.floor() as u32).max(1)).collect();
     let sum: u32 = frequencies.iter().sum();
     if sum > TOTAL {
-        frequencies[half.len() - 1] -= sum - TOTAL;
+        let mut excess = sum - TOTAL;
+        while excess > 0 {
+            let largest = frequencies.iter_mut().max().expect("there are symbols");
+            let share = excess.min(*largest / 2);
+            *largest -= share;
+            excess -= share;
+        }
     } else {
         let mut order: Vec<usize> = (0..scaled.len()).collect();
         let missing = |i: &usize| scaled[*i] - f64::from(frequencies[*i]);
