@@ -97,3 +97,11 @@ pub struct Role {
     /// What it does there.
     pub form: Form,
 }
+
+impl Role {
+    /// Whether it makes the free latent: E_I's networks, through which P-frames see their prediction. The bias of the linear channels, which
+    /// have no part in it, counts with them.
+    pub fn is_free_latent(self) -> bool {
+        self.network == Network::Intra && self.part == Part::Analysis && self.form != Form::Basis
+    }
+}

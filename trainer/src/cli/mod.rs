@@ -191,6 +191,9 @@ struct SlimArgs {
     /// Checkpoint of a run of stage `postfilter` whose filter it gets.
     #[arg(long)]
     postfilter: Option<PathBuf>,
+    /// Checkpoint of a run of stage `intra` with `optimiser.keep-free-latent` whose I-branch it gets.
+    #[arg(long)]
+    intra: Option<PathBuf>,
     #[arg(long)]
     out: PathBuf,
 }
@@ -243,6 +246,9 @@ impl Cli {
                 let mut checkpoint = Checkpoint::load(&args.checkpoint)?;
                 if let Some(path) = &args.postfilter {
                     checkpoint.take_postfilter(&Checkpoint::load(path)?).with_context(|| path.display().to_string())?;
+                }
+                if let Some(path) = &args.intra {
+                    checkpoint.take_intra(&Checkpoint::load(path)?).with_context(|| path.display().to_string())?;
                 }
                 checkpoint.drop_optimiser();
                 checkpoint.save(&args.out)

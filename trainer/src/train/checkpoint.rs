@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use codec_core::training::nn::fixed::Fractions;
 use codec_core::training::nn::{ModelConfig, Network, Networks, ParamStore};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -91,12 +91,38 @@ impl Checkpoint {
         if self.progress.model.postfilter.is_some() {
             self.forget(Network::Postfilter, &self.progress.model.clone())?;
         }
+        self.take(Network::Postfilter, from)?;
+        self.progress.model.postfilter = Some(config);
+        Ok(())
+    }
+
+    /// Takes the I-branch of another run, in place of its own: such a run may go on beside a stage of P-frames, if it keeps the free latent.
+    ///
+    /// # Errors
+    /// If P-frames would see another free latent, or the other's parameters do not fit its configuration.
+    pub fn take_intra(&mut self, from: &Self) -> Result<()> {
+        let (mut own, mut other) = (self.averaged_params(), from.averaged_params());
+        Networks::load(&mut own, &self.progress.model, Device::Cpu)?;
+        Networks::load(&mut other, &from.progress.model, Device::Cpu)?;
+        for (name, tensor, _) in own.taken().filter(|(_, _, role)| role.is_free_latent()) {
+            let same = other.get(name).is_some_and(|o| o.size() == tensor.size() && o.allclose(tensor, 1e-4, 1e-5, false));
+            ensure!(same, "{name}: E_I has learned since the two runs parted, and P-frames see their prediction through it; train I-frames \
+                           with optimiser.keep-free-latent");
+        }
+        self.forget(Network::Intra, &self.progress.model.clone())?;
+        self.take(Network::Intra, from)?;
+        let (model, other) = (&mut self.progress.model, &from.progress.model);
+        (model.intra, model.intra_entropy) = (other.intra.clone(), other.intra_entropy.clone());
+        Ok(())
+    }
+
+    /// Takes over the parameters of a network of another run.
+    fn take(&mut self, network: Network, from: &Self) -> Result<()> {
         let mut params = from.raw_params();
         Networks::load(&mut params, &from.progress.model, Device::Cpu)?;
-        let belongs = |name: &str| params.role(name).is_some_and(|role| role.network == Network::Postfilter);
+        let belongs = |name: &str| params.role(name).is_some_and(|role| role.network == network);
         let parts = from.tensors.iter().filter(|(key, _)| key.split_once('/').is_some_and(|(_, name)| belongs(name)));
         self.tensors.extend(parts.map(|(key, tensor)| (key.clone(), tensor.shallow_clone())));
-        self.progress.model.postfilter = Some(config);
         // Calibrated for the layers that go.
         self.progress.fractions.clear();
         self.progress.earlier_seconds += from.progress.seconds;

@@ -26,7 +26,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use codec_core::training::nn::{Form, ModelConfig, Network, ParamStore, Part, Precision, Role};
+use codec_core::training::nn::{ModelConfig, Network, ParamStore, Part, Precision, Role};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -155,10 +155,9 @@ pub struct TrainConfig {
 impl TrainConfig {
     /// Whether what plays this role learns.
     fn trains(&self, role: Role) -> bool {
-        let of_free_latent = role.network == Network::Intra && role.part == Part::Analysis && role.form != Form::Basis;
         self.stage.trains(role)
             && (!self.entropy_alone || role.part == Part::Entropy)
-            && !(self.keep_free_latent && of_free_latent)
+            && !(self.keep_free_latent && role.is_free_latent())
     }
 }
 
