@@ -18,7 +18,7 @@ const ROTATION_BITS: u32 = 13;
 /// for each doubling; a bit is worth so many squared quantiser steps; a transform other than the first has to save so many bits.
 pub(crate) const CHOICE_ROUNDING: f64 = 0.4;
 /// See [`CHOICE_ROUNDING`].
-pub(crate) const CHOICE_BIT: f64 = 5.0;
+pub(crate) const CHOICE_BIT: f64 = 3.0;
 /// See [`CHOICE_ROUNDING`].
 pub(crate) const CHOICE_PRICE: f64 = 0.08;
 /// See [`CHOICE_ROUNDING`].

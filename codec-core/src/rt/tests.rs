@@ -227,7 +227,12 @@ fn check(quality: u8, map: [[i8; 2]; 4]) {
     let config = model.config.clone();
     let (c, d) = (config.intra.width as usize, config.intra.deep_width as usize);
     let (n, m) = (config.intra.nonlinear() as usize, config.intra.linear as usize);
-    let linear: Vec<usize> = (n / 2..n / 2 + m / 2).chain(n + m / 2..n + m).collect();
+    // The branches may have different numbers of linear channels.
+    let residual = n + config.residual.linear as usize;
+    let linear = |all: usize| -> Vec<usize> {
+        let half = (all - n) / 2;
+        (n / 2..n / 2 + half).chain(n + half..all).collect()
+    };
 
     let analysis = |branch: &str, q: &Indices, x: &Map| -> Map {
         let at = |part: &str| format!("{branch}.analysis.{part}");
@@ -244,7 +249,8 @@ fn check(quality: u8, map: [[i8; 2]; 4]) {
             x = x.plus(&layers.point(&at("context"), c, context));
         }
         let x = layers.blocks(&at("blocks"), config.intra.synthesis_blocks, x);
-        let straight = layers.point(&at("linear"), 4 * 96, &y.part(&linear)).shuffle();
+        let straight =
+            layers.point(&at("linear"), 4 * 96, &y.part(&linear(if branch == "intra" { n + m } else { residual }))).shuffle();
         layers.point(&at("output"), 96, &x).plus(&straight)
     };
 
@@ -259,7 +265,7 @@ fn check(quality: u8, map: [[i8; 2]; 4]) {
 
     // A P-frame with free latent, context and shift.
     let (prediction, shift) = (noise_frame(5), (6usize, 10usize));
-    let grid = latent(2, n + m);
+    let grid = latent(2, residual);
     engine.synthesise_residual(&grid, &prediction, (6, 10), quality_of((6, 10)).grid(), &mut found).unwrap();
     let q = &indices(shift);
     let context = packed(&prediction, shift);

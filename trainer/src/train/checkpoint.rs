@@ -107,8 +107,11 @@ impl Checkpoint {
         for (name, tensor, _) in own.taken().filter(|(_, _, role)| role.is_free_latent()) {
             // The bias of the linear channels, of which the two may have different numbers, has no part in it.
             let same = other.get(name).is_some_and(|o| o.size() != tensor.size() || o.allclose(tensor, 1e-4, 1e-5, false));
-            ensure!(same, "{name}: E_I has learned since the two runs parted, and P-frames see their prediction through it; train I-frames \
-                           with optimiser.keep-free-latent");
+            ensure!(
+                same,
+                "{name}: E_I has learned since the two runs parted, and P-frames see their prediction through it; train I-frames \
+                           with optimiser.keep-free-latent"
+            );
         }
         self.forget(Network::Intra, &self.progress.model.clone())?;
         self.take(Network::Intra, from)?;
