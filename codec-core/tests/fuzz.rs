@@ -7,7 +7,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use codec_core::bitstream::{FrameHeader, FrameType, Profile, Scan, SequenceHeader, VideoInfo, parse_unit, scan, write_unit};
-use codec_core::training::entropy::{EntropyModel, LatentContext, LatentInput, Scratch, SymbolReader, SymbolWriter};
+use codec_core::training::entropy::{
+    EntropyConfig, EntropyModel, LatentContext, LatentInput, Scratch, SymbolReader, SymbolWriter,
+};
 use codec_core::training::quality::QualityGrid;
 use codec_core::{Error, Limits};
 use common::{Lcg, config, model};
@@ -63,7 +65,7 @@ fn payload(model: &EntropyModel, seed: u32) -> Vec<u8> {
 
 impl Fuzzer {
     fn new() -> Self {
-        let model = model(&config(16, 8, 32, true, true));
+        let model = model(&EntropyConfig { transforms: true, ..config(384 + 8, 8, 32, true, true) });
         let video = VideoInfo { width: 64, height: 50, framerate: (30, 1), ..VideoInfo::default() };
         let sequence = SequenceHeader { model_id: [3; 16], profile: Profile::Rt, random_shift: Some(9), detail: 0, video };
         let units = (0..6)

@@ -21,9 +21,16 @@ pub fn config(channels: usize, hyper_channels: usize, width: usize, temporal: bo
     EntropyConfig { channels, hyper_channels, width, temporal, checkerboard, transforms: false }
 }
 
-/// The three models of the `rt` profile and one with odd widths.
-pub fn configs() -> [EntropyConfig; 4] {
-    [config(64, 16, 64, false, true), config(16, 8, 32, true, true), config(64, 16, 64, true, true), config(7, 3, 5, true, false)]
+/// Models of the `rt` profile, one with odd widths, and one whose blocks choose their transforms.
+pub fn configs() -> [EntropyConfig; 5] {
+    let choosing = EntropyConfig { transforms: true, ..config(384 + 8, 8, 16, true, true) };
+    [
+        config(64, 16, 64, false, true),
+        config(16, 8, 32, true, true),
+        config(64, 16, 64, true, true),
+        config(7, 3, 5, true, false),
+        choosing,
+    ]
 }
 
 pub fn params(config: &EntropyConfig, seed: u64) -> EntropyParams {

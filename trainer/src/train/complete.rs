@@ -57,8 +57,9 @@ impl Places {
             }
             let f = frequency.expect("a complete transform has no more channels than functions");
             let distance = |g: &Frequency| g.row.abs_diff(f.row).pow(2) + g.col.abs_diff(f.col).pow(2);
-            let near = before.iter().enumerate().filter_map(|(i, g)| g.filter(|g| g.plane == f.plane).map(|g| (distance(&g), i)));
-            *to = latent_of(near.min().expect("every plane has a mean").1, count) as i64;
+            // A plane that had no channel takes the nearest of another.
+            let near = before.iter().enumerate().filter_map(|(i, g)| g.map(|g| (g.plane != f.plane, distance(&g), i)));
+            *to = latent_of(near.min().expect("there are linear channels").2, count) as i64;
         }
         let known: std::collections::HashSet<usize> = latent.iter().copied().collect();
         let fresh = (0..nonlinear + COMPLETE).filter(|c| !known.contains(c)).map(|c| c as i64).collect();
@@ -156,6 +157,10 @@ impl Checkpoint {
         let old = self.progress.model.clone();
         ensure!(old.profile == Profile::Rt, "start.complete-linear: models of the paper profile have no linear channels");
         let complete = COMPLETE as i64;
+        ensure!(
+            old.intra.linear > 0 && old.residual.linear > 0,
+            "start.complete-linear: the initial model has no linear channels"
+        );
         if old.intra.linear == complete && old.residual.linear == complete {
             return Ok(());
         }
@@ -187,5 +192,50 @@ impl Checkpoint {
         self.progress.model = new;
         self.progress.fractions.clear();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use codec_core::training::nn::codec::quality_tensor;
+
+    use super::*;
+    use crate::train::starting_point;
+
+    #[test]
+    fn old_channels_keep_their_meaning_and_new_ones_start_silent() {
+        let _generator = crate::testing::seeded(8);
+        let old = ModelConfig::rt_with(8, 128);
+        let mut params = ParamStore::new();
+        let before = Networks::init(&mut params, &old, Device::Cpu).unwrap();
+        let mut checkpoint = starting_point(old.clone(), &params);
+        checkpoint.complete_linear().unwrap();
+        let new = checkpoint.progress.model.clone();
+        assert_eq!((new.residual.linear, new.residual.latent, new.residual_entropy.channels), (384, 448, 448));
+        assert!(new.intra_entropy.transforms && new.residual_entropy.transforms);
+        let mut completed = checkpoint.raw_params();
+        let after = Networks::load(&mut completed, &new, Device::Cpu).unwrap();
+
+        let places = Places::new(&old.intra);
+        let index = Tensor::from_slice(&places.latent);
+        let q = quality_tensor(&[20], Device::Cpu).unwrap();
+        let packed = Tensor::rand([1, 96, 8, 8], (Kind::Float, Device::Cpu)) - 0.5;
+        let y = before.intra.analysis.forward(&packed, &q).unwrap();
+        let wide = after.intra.analysis.forward(&packed, &q).unwrap();
+        let same = |a: &Tensor, b: &Tensor| assert!((a - b).abs().max().double_value(&[]) < 1e-4);
+        same(&wide.index_select(1, &index), &y);
+        // New channels take part in the linear synthesis alone, so their absence changes nothing.
+        let alone = Tensor::zeros([1, 448, 4, 4], (Kind::Float, Device::Cpu)).index_copy(1, &index, &y);
+        same(&after.intra.synthesis.forward(&alone, &q).unwrap(), &before.intra.synthesis.forward(&y, &q).unwrap());
+        checkpoint.complete_linear().unwrap();
+        assert_eq!(checkpoint.progress.model, new);
+    }
+
+    #[test]
+    fn models_without_linear_channels_are_refused() {
+        let mut params = ParamStore::new();
+        Networks::init(&mut params, &crate::train::fixtures::small_paper(), Device::Cpu).unwrap();
+        let error = starting_point(crate::train::fixtures::small_paper(), &params).complete_linear().unwrap_err().to_string();
+        assert!(error.contains("start.complete-linear"), "{error}");
     }
 }
