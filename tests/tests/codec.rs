@@ -175,6 +175,13 @@ fn stand_ins_and_frames_after_skipped_ones_have_their_detail() {
     assert!(moved.to_frame() != after && !moved.keyframe && moved.frame_number == 4);
 }
 
+/// One bit in the middle of a unit flipped.
+fn flipped(unit: &[u8]) -> Vec<u8> {
+    let mut bytes = unit.to_vec();
+    bytes[unit.len() / 2] ^= 0x10;
+    bytes
+}
+
 #[test]
 fn damage_is_an_error_and_the_next_keyframe_heals_it() {
     let frames: Vec<_> = (0..6).map(|i| synthetic_frame(96, 64, i)).collect();
@@ -184,7 +191,7 @@ fn damage_is_an_error_and_the_next_keyframe_heals_it() {
         ("truncated", units[1].data[..units[1].data.len() / 2].to_vec()),
         ("empty", Vec::new()),
         ("foreign", b"\x00\x00\x00\x01\x67 an H.264 stream, perhaps".to_vec()),
-        ("flipped", units[1].data.iter().enumerate().map(|(i, b)| if i == 20 { b ^ 0x10 } else { *b }).collect()),
+        ("flipped", flipped(&units[1].data)),
         ("out of order", units[2].data.clone()),
     ];
     let pictures = decode(1, units.iter().map(|unit| unit.data.as_slice()));
