@@ -20,7 +20,7 @@ pub const SCENARIOS: [&str; 11] = [
     "change state, 25 times",
 ];
 const FRAMES: u64 = 100;
-const PATIENCE: ClockTime = ClockTime::from_seconds(20);
+const PATIENCE: ClockTime = ClockTime::from_seconds(60);
 
 /// A cell: `ok`, or what was wrong.
 pub fn case(format: &str, scenario: &str) -> String {
