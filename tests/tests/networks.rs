@@ -204,8 +204,8 @@ fn the_trainers_estimate_is_the_size_of_the_file() {
         let real: usize = units.iter().map(|unit| unit.data.len() - framing(unit)).sum();
         let estimated = estimate(&model, &frames, &references, quality);
         let error = real as f64 / estimated - 1.0;
-        // Choices of transforms are not in the estimate.
-        assert!((-0.01..0.03).contains(&error), "quality {quality}: {real} bytes, {estimated:.0} estimated");
+        // Choices of transforms are not in the estimate: a bit a block at the best qualities.
+        assert!((-0.01..0.06).contains(&error), "quality {quality}: {real} bytes, {estimated:.0} estimated");
     }
 }
 

@@ -200,7 +200,7 @@ mod tests {
         let original: Vec<f32> = (0..40 * CHANNELS).map(|_| random.random_range(-1.0f32..1.0).powi(5) * 60.0).collect();
         let mut y = original.clone();
         let mut choices = transforms.choose(&mut y, CHANNELS);
-        assert!(choices.iter().any(|&c| c == 0));
+        assert!(choices.contains(&0));
         // Others, too, on the coefficients of which rounding leaves nothing.
         for choice in 1..TRANSFORMS as u8 {
             choices.fill(choice);

@@ -120,12 +120,12 @@ fn started(name: &str, old: &Tensor, fresh: &Tensor, places: &Places) -> Result<
                 _ => old.size()[1] - latent,
             };
             if features > 0 {
-                let _ = out.f_narrow(1, 0, features)?.f_copy_(&old.f_narrow(1, 0, features)?)?;
+                out.f_narrow(1, 0, features)?.f_copy_(&old.f_narrow(1, 0, features)?)?;
             }
             if old.size()[1] - features >= latent {
                 place(&out, old, 1, features, &places.latent)?;
                 if let Some(others) = rest(1, features, latent)? {
-                    let _ = out.f_narrow(1, features + wide, others.size()[1])?.f_copy_(&others)?;
+                    out.f_narrow(1, features + wide, others.size()[1])?.f_copy_(&others)?;
                 }
             }
             return Ok(out);
