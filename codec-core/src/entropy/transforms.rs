@@ -37,6 +37,10 @@ static BACK: LazyLock<[Matrix<i32>; TRANSFORMS - 1]> = LazyLock::new(|| {
     })
 });
 
+/// What the bits of a symbol of magnitude n are expected to be worth.
+static SYMBOL_COSTS: LazyLock<[f32; 64]> =
+    LazyLock::new(|| std::array::from_fn(|n| (CHOICE_PRICE * (CHOICE_BIT + 2.0 * (n.max(1) as f64).log2())) as f32));
+
 /// Transforms of the blocks of one latent, and where luma's coefficients lie.
 #[derive(Clone, Debug)]
 pub(super) struct Transforms {
@@ -47,12 +51,14 @@ pub(super) struct Transforms {
 /// What a rounded coefficient is expected to cost, error and bits, in squared quantiser steps.
 fn expected_cost(value: f32) -> f32 {
     let size = value.abs();
-    let symbol = (size + CHOICE_ROUNDING as f32).floor();
-    if symbol < 1.0 {
+    // Rounds towards 0, and saturates.
+    let symbol = (size + CHOICE_ROUNDING as f32) as u32;
+    if symbol < 1 {
         return size * size;
     }
-    let bits = CHOICE_BIT as f32 + 2.0 * symbol.log2();
-    (size - symbol).powi(2) + CHOICE_PRICE as f32 * bits
+    let symbol = symbol as usize;
+    let error = size - symbol as f32;
+    error * error + SYMBOL_COSTS[symbol.min(SYMBOL_COSTS.len() - 1)]
 }
 
 impl Transforms {
@@ -119,14 +125,18 @@ impl Transforms {
 
 /// R B R^T.
 fn rotate(block: &Matrix<f32>, forward: &Matrix<f32>) -> Matrix<f32> {
+    // Transposed, so that two of these are both dimensions.
     let half = |block: &Matrix<f32>| {
         let mut out = [[0.0; LUMA_SIDE]; LUMA_SIDE];
         for (i, row) in forward.iter().enumerate() {
+            let mut sums = [0.0f32; LUMA_SIDE];
             for (&factor, line) in row.iter().zip(block) {
-                for (j, value) in line.iter().enumerate() {
-                    // Transposed, so that two of these are both dimensions.
-                    out[j][i] += factor * value;
+                for (sum, &value) in sums.iter_mut().zip(line) {
+                    *sum += factor * value;
                 }
+            }
+            for (line, sum) in out.iter_mut().zip(sums) {
+                line[i] = sum;
             }
         }
         out
