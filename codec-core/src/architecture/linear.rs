@@ -27,8 +27,10 @@ impl Frequency {
         if self.plane == 0 { LUMA_SIDE } else { CHROMA_SIDE }
     }
 
-    fn cycles(self) -> f64 {
-        (self.row as f64).hypot(self.col as f64) / self.side() as f64
+    /// Square of the waves in as many samples as luma has. An integer, so that the order of channels is the same on all machines.
+    fn square(self) -> usize {
+        let scale = LUMA_SIDE / self.side();
+        (self.row * self.row + self.col * self.col) * scale * scale
     }
 }
 
@@ -54,7 +56,7 @@ fn lowest(count: usize) -> Vec<Frequency> {
     let u = (count - luma) / 2;
     let mut all: Vec<Frequency> =
         [luma, u, count - luma - u].into_iter().enumerate().flat_map(|(plane, n)| plane_lowest(plane, n)).collect();
-    all.sort_by(|a, b| a.cycles().total_cmp(&b.cycles()));
+    all.sort_by_key(|f| f.square());
     all
 }
 

@@ -236,6 +236,17 @@ mod tests {
     }
 
     #[test]
+    fn no_mathematics_library_can_round_the_rotations_otherwise() {
+        for choice in 1..TRANSFORMS {
+            for value in rotation(choice).as_flattened() {
+                let scaled = value * f64::from(1 << ROTATION_BITS);
+                let from_tie = ((scaled - scaled.floor()) - 0.5).abs();
+                assert!(from_tie > 1e-6, "{choice}: {value}");
+            }
+        }
+    }
+
+    #[test]
     fn rotating_back_is_as_specified() {
         let transforms = Transforms::new(CHANNELS);
         let mut latent = LatentGrid::new(1, 1, CHANNELS);
