@@ -108,6 +108,7 @@
 
 mod architecture;
 pub mod bitstream;
+mod detail;
 mod device;
 mod entropy;
 mod error;

@@ -19,6 +19,7 @@ macro_rules! open {
 open! {
     architecture: "What a model is made of.",
     entropy: "Entropy coding in exact integer arithmetic.",
+    detail: "Strengths of the postfilter over a picture.",
     flow: "Dense motion estimation for the `paper` profile.",
     integer: "Integer convolutions.",
     kernels: "Full-resolution work outside the networks.",

@@ -14,11 +14,11 @@ use codec_core::training::kernels::{self, PACKED_CHANNELS};
 use codec_core::training::loopfilter::{FilterCoder, LoopFilter};
 use codec_core::training::model::{Model, ModelSource, load_networks, with_tables};
 use codec_core::training::motion::{BlockCompensator, BlockSearch, MotionCoder, PaddedFrame, References, SearchEffort};
-use codec_core::training::nn::Precision;
 use codec_core::training::nn::blocks::{BlockHistory, BlockMotion};
 use codec_core::training::nn::codec::{CodedFrame, InterInput, Motion, quality_tensor};
 use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::training::nn::ops::{Planes, add_detail, pack, sharpen};
+use codec_core::training::nn::{Precision, whole};
 use codec_core::{Encoder, FrameOptions, Packet};
 use ngc_tests::{decode, encode, encoder_config, framing, real_frames, repository, synthetic_frame};
 use tch::{Device, Kind, Tensor};
@@ -162,8 +162,10 @@ fn detail_is_what_the_tensors_make_of_it() {
     let _no_grad = tch::no_grad_guard();
     tch::set_num_threads(1);
     let frames = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 6);
-    let (units, references) =
-        encode_with_references(codec_core::EncoderConfig { detail: Some(1.0), quality: 40, ..encoder_config(192, 128) }, &frames);
+    let (units, references) = encode_with_references(
+        codec_core::EncoderConfig { detail: Some(1.0), adaptive_detail: false, quality: 40, ..encoder_config(192, 128) },
+        &frames,
+    );
     let decoded = decode(1, units.iter().map(|unit| unit.data.as_slice()));
     let model = Model::load(&ModelSource::Embedded).unwrap();
     let networks = load_networks(&model, Device::Cpu, Precision::Simulated).unwrap();
@@ -174,7 +176,7 @@ fn detail_is_what_the_tensors_make_of_it() {
         let past = networks.carried(last.as_ref(), coded.inter.as_ref()).unwrap();
         assert_eq!(past.is_some(), t > 0 && postfilter.looks_back());
         let q = if t == 0 { &q_intra } else { &q };
-        let shown = postfilter.forward(&planes(&references[t]), past.as_ref(), q, 1.0).unwrap().rounded().unwrap();
+        let shown = postfilter.forward(&planes(&references[t]), past.as_ref(), q, &whole()).unwrap().rounded().unwrap();
         let found = planes(&decoded[t].frame);
         for (wanted, found) in [(&shown.y, found.y), (&shown.uv, found.uv)] {
             let difference = (wanted - found).abs().mean(Kind::Float).double_value(&[]) * 255.0;

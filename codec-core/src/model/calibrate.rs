@@ -9,7 +9,7 @@ use crate::nn::codec::quality_tensor;
 use crate::nn::entropy::{Arithmetic, Quantiser};
 use crate::nn::fixed::{Fractions, peaks};
 use crate::nn::ops::{Planes, pack};
-use crate::nn::{Networks, ParamStore};
+use crate::nn::{Networks, ParamStore, whole};
 
 /// Qualities that the networks are run at: gains differ from one to the next.
 const QUALITIES: [u8; 5] = [0, 16, 32, 48, 63];
@@ -46,7 +46,7 @@ fn run(networks: &Networks, [first, second]: &[Planes; 2], device: Device) -> Re
         let latent = branch.coder.code_hard(&residual, &y, &q)?;
         let _ = networks.residual_synthesis(&latent, &packed[0], &q)?;
         if let Some(postfilter) = &networks.postfilter {
-            let _ = postfilter.map(&packed[1], Some(&news), &q, 1.0)?;
+            let _ = postfilter.map(&packed[1], Some(&news), &q, &whole())?;
         }
     }
     Ok(())

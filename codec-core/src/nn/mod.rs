@@ -26,7 +26,7 @@ pub mod uflow;
 pub use crate::architecture::{Estimator, FlowConfig, ModelConfig, PostfilterConfig, Profile, TransformConfig};
 pub use codec::Networks;
 pub use params::{ParamStore, Precision};
-pub use postfilter::Postfilter;
+pub use postfilter::{Postfilter, whole};
 pub use role::{Form, Network, Part, Role};
 
 impl From<tch::TchError> for crate::Error {

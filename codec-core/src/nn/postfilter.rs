@@ -17,6 +17,11 @@ const SAMPLES: i64 = crate::kernels::sharpen::CHANNELS as i64 - BANDS;
 /// Strength that a fresh filter has everywhere.
 const START: f64 = 0.3;
 
+/// The full strength everywhere.
+pub fn whole() -> Tensor {
+    Tensor::from(1.0f32)
+}
+
 /// Says where luma of a decoded frame is to be sharpened, how much, and at which of two scales, and what texture is to be added.
 ///
 /// Rate and distortion together leave less contrast in fine texture than the original had. What is given back here is
@@ -73,9 +78,9 @@ impl Postfilter {
         self.recurrence.is_some()
     }
 
-    /// What is to be done to a packed decoded frame `[N, 96, H/8, W/8]`, with `share` of the full strength. `news`: the packed
-    /// frame minus the packed past.
-    fn parts(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: f64) -> Result<Parts> {
+    /// What is to be done to a packed decoded frame `[N, 96, H/8, W/8]`, with `share` of the full strength `[N, 1, H/8, W/8]` or a
+    /// scalar. `news`: the packed frame minus the packed past.
+    fn parts(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: &Tensor) -> Result<Parts> {
         let mut x = self.input.forward(packed)?;
         let recurrence = self.recurrence.as_ref().zip(news);
         if let Some((layers, news)) = recurrence {
@@ -86,28 +91,28 @@ impl Postfilter {
         let strength =
             of_luma.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(&spread(q, &of_luma)?)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
         let carry = |layers: &Recurrence| -> Result<Tensor> {
-            Ok(layers.carry.forward(&x)?.f_add_scalar(CARRY_START)?.f_clamp(0.0, 1.0)?.f_mul_scalar(share)?)
+            Ok(layers.carry.forward(&x)?.f_add_scalar(CARRY_START)?.f_clamp(0.0, 1.0)?.f_mul(share)?)
         };
         Ok(Parts {
-            strength: strength.f_mul_scalar(share)?,
-            texture: of_luma.f_narrow(1, BANDS, SAMPLES)?.f_mul_scalar(share * TEXTURE_SCALE)?,
+            strength: strength.f_mul(share)?,
+            texture: of_luma.f_narrow(1, BANDS, SAMPLES)?.f_mul_scalar(TEXTURE_SCALE)?.f_mul(share)?,
             carry: recurrence.map(|(layers, _)| carry(layers)).transpose()?,
         })
     }
 
     /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, 66, H/8, W/8]` or, with `news`,
-    /// `[N, 68, H/8, W/8]`, with `share` of the full strength. `news` `[N, 96, H/8, W/8]`: the packed frame minus the packed past;
+    /// `[N, 68, H/8, W/8]`, with `share` of the full strength, `[N, 1, H/8, W/8]` or a scalar. `news` `[N, 96, H/8, W/8]`: the packed frame minus the packed past;
     /// `None` where there is no past or nothing looks at it.
-    pub fn map(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: f64) -> Result<Tensor> {
+    pub fn map(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: &Tensor) -> Result<Tensor> {
         let Parts { strength, texture, carry } = self.parts(packed, news, q, share)?;
         let mut parts = vec![strength, texture];
         parts.extend(carry);
         Ok(Tensor::f_cat(&parts, 1)?)
     }
 
-    /// The frame as it is shown, with `share` of the full strength. Neither clamped nor rounded. `past`: see
+    /// The frame as it is shown, with `share` of the full strength, `[N, 1, H/8, W/8]` or a scalar. Neither clamped nor rounded. `past`: see
     /// [`Networks::carried`](super::Networks::carried).
-    pub fn forward(&self, frame: &Planes, past: Option<&Planes>, q: &Tensor, share: f64) -> Result<Planes> {
+    pub fn forward(&self, frame: &Planes, past: Option<&Planes>, q: &Tensor, share: &Tensor) -> Result<Planes> {
         let news = past.map(|past| pack(&frame.sub(past)?)).transpose()?;
         let parts = self.parts(&pack(frame)?, news.as_ref(), q, share)?;
         let mut shown = sharpen(frame, &parts.strength, &parts.texture)?;

@@ -45,6 +45,9 @@ pub struct EncoderConfig {
     /// [`Self::USUAL_ADAPTIVE_QUALITY`] in the `rt` profile, which alone has it.
     /// For the smallest squared error set this and [`Self::detail`] to 0.
     pub adaptive_quality: Option<f32>,
+    /// Say in the stream where the original has detail and where not, so that the postfilter adds it there alone. Without effect where
+    /// [`Self::detail`] is 0, and in the `paper` profile.
+    pub adaptive_detail: bool,
     /// How much time to take for a frame.
     pub speed: Speed,
     /// Make the first frame of a new scene a keyframe.
@@ -76,6 +79,7 @@ impl EncoderConfig {
             rate: RateMode::Quality,
             detail: None,
             adaptive_quality: None,
+            adaptive_detail: true,
             speed: Speed::Medium,
             scene_cut: true,
             max_memory: None,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::engine;
 use super::reconstruct::{Reconstructor, UNSHIFTED};
 use super::shown::Shown;
-use super::stream::{Adaptive, InterFrame, MAX_PENDING, ParsedMotion, Stream};
+use super::stream::{Adaptive, InterFrame, MAX_PENDING, ParsedMotion, Stream, decode_detail};
 #[cfg(feature = "training")]
 use super::times::StageTimes;
 use crate::bitstream::{ParsedUnit, SequenceHeader, VideoInfo, parse_unit};
@@ -228,7 +228,7 @@ impl Decoder {
         let (width, height) = sequence.video.coded_size();
         let (width, height) = (width as usize, height as usize);
         let display = sequence.video.display_size();
-        let mut adaptive = Adaptive::new(self.model.config.profile, display);
+        let mut adaptive = Adaptive::new(self.model.config.profile, display, sequence.detail);
         let mut reader = SymbolReader::new(unit.payload)?;
         // Parsed and checked before anything of the last picture is given up.
         let quality = adaptive.decode_quality(unit.header.quality, &mut reader)?;
@@ -242,12 +242,14 @@ impl Decoder {
         };
         let latent = context.decode(&mut reader, &mut self.scratch)?;
         let filter = adaptive.filter.decode(&mut reader)?;
+        let detail = decode_detail(&mut adaptive.detail, &mut reader)?;
         let checksum = Some(reader.finish()?);
         self.reconstructor.engine.set_detail(sequence.detail)?;
         self.stream = None;
         self.reconstructor.resize(display);
         self.reconstructor.intra(&latent, quality)?;
         self.reconstructor.filter(filter.as_ref());
+        self.reconstructor.set_detail(detail);
         let last_number = unit.header.frame_number;
         self.stream = Some(Stream { sequence, last_number, checksum, shown: None, adaptive, pending: VecDeque::new() });
         Ok(())
@@ -275,13 +277,14 @@ impl Decoder {
             }
             None => ParsedMotion::Blocks(adaptive.motion.decode(&mut reader)?),
         };
-        let filter_coder = &mut adaptive.filter;
+        let (filter_coder, detail_coder) = (&mut adaptive.filter, &mut adaptive.detail);
         let parse = move || -> Result<_> {
             let (quality, prior) = (grid, residual_prior.as_ref());
             let context = LatentContext { model: &model.residual_entropy, quality, rows, cols, prior };
             let residual = context.decode(&mut reader, scratch)?;
             let filter = filter_coder.decode(&mut reader)?;
-            Ok(((residual, filter, reader.finish()?), start.elapsed()))
+            let detail = decode_detail(detail_coder, &mut reader)?;
+            Ok(((residual, filter, detail, reader.finish()?), start.elapsed()))
         };
         let early = !lazily && stream.pending.is_empty() && self.reconstructor.is_parallel();
         let (parsed, prepared) = match &motion {
@@ -292,10 +295,10 @@ impl Decoder {
             }
             _ => (parse(), None),
         };
-        let ((residual, filter, checksum), elapsed) = parsed?;
+        let ((residual, filter, detail, checksum), elapsed) = parsed?;
         self.reconstructor.times.add("entropy", elapsed);
         let is_prepared = prepared.transpose()?.is_some();
-        let frame = InterFrame { motion, residual, residual_quality, shift, filter, is_prepared };
+        let frame = InterFrame { motion, residual, residual_quality, shift, filter, detail, is_prepared };
         stream.pending.push_back(frame);
         stream.last_number = number;
         stream.checksum = Some(checksum);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{EncoderConfig, FrameOptions, Packet, Speed, check_quality, check_video};
+use super::detail::{DetailEncoder, has_maps};
 use super::engine::{self, Part};
 use super::estimator;
 use super::maps::MapEncoder;
@@ -46,6 +47,7 @@ pub struct Encoder {
     key_int_min: u32,
     reconstructor: Reconstructor,
     maps: MapEncoder,
+    detail: DetailEncoder,
     motion: MotionEncoder,
     /// Estimates the flow that the `paper` profile codes.
     estimator: Box<dyn FlowEstimator>,
@@ -91,6 +93,7 @@ impl Encoder {
         };
         Ok(Self {
             maps: MapEncoder::new(model.config.profile, display, config.adaptive_quality)?,
+            detail: DetailEncoder::new(config.adaptive_detail),
             motion: MotionEncoder::new(effort, threads, display),
             estimator: estimator::open(&model, &config.device, threads, dis)?,
             filter_coder: FilterCoder::new(display),
@@ -145,6 +148,7 @@ impl Encoder {
         let map = self.maps.plan(options.quality_map, self.current.plane(0), display, keyframe)?;
         if keyframe {
             self.maps.reset(display);
+            self.detail.reset(has_maps(self.model.config.profile, self.sequence.detail), display);
         }
         let map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
         let quality = FrameQuality { index: quality, map };
@@ -270,6 +274,7 @@ impl Encoder {
         self.motion.reset(display);
         self.filter_coder = FilterCoder::new(display);
         self.code_filter(index);
+        self.code_detail(bound)?;
         self.finish_unit(FrameHeader::new(FrameType::I, index, self.frame_number))
     }
 
@@ -316,6 +321,7 @@ impl Encoder {
         let index = if model.flow_entropy.is_some() { quality.index } else { residual_quality };
         self.reconstructor.residual(latent, FrameQuality { index: residual_quality, ..quality }, shift)?;
         self.code_filter(residual_quality);
+        self.code_detail(bound)?;
         self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, index, self.frame_number) })
     }
 
@@ -347,6 +353,10 @@ impl Encoder {
         let params = self.reconstructor.fit_filter(&self.current, &self.filter_coder, lambda(f64::from(quality)));
         self.filter_coder.encode(params.as_ref(), &mut self.symbols.writer);
         self.reconstructor.filter(params.as_ref());
+    }
+
+    fn code_detail(&mut self, bound: Option<Bound>) -> Result<()> {
+        self.detail.code(&self.current, &mut self.reconstructor, bound, &mut self.symbols.writer)
     }
 
     fn finish_unit(&mut self, header: FrameHeader) -> Result<Packet> {

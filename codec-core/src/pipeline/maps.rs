@@ -87,14 +87,19 @@ impl MapEncoder {
     ) -> Option<QualityMap> {
         let coder = self.coder.as_mut()?;
         let wanted = if bound.is_some() { wanted.map(|map| affordable(&map, quality)) } else { wanted };
-        let (mark, before) = (writer.mark(), coder.clone());
-        coder.encode(wanted.as_ref(), writer);
-        if bound.is_some_and(|bound| writer.bits() > bound.part(SHARE).wanted) {
-            writer.rewind(mark);
-            *coder = before;
-            coder.encode_same(writer);
-        }
+        code_within(coder, wanted.as_ref(), bound, writer);
         coder.map().cloned()
+    }
+}
+
+/// Codes a map, or that it is that of the frame before, where it takes more than its share of what `bound` allows.
+pub(super) fn code_within(coder: &mut MapCoder, wanted: Option<&QualityMap>, bound: Option<Bound>, writer: &mut SymbolWriter) {
+    let (mark, before, start) = (writer.mark(), coder.clone(), writer.bits());
+    coder.encode(wanted, writer);
+    if bound.is_some_and(|bound| writer.bits() - start > bound.part(SHARE).wanted) {
+        writer.rewind(mark);
+        *coder = before;
+        coder.encode_same(writer);
     }
 }
 

@@ -7,6 +7,7 @@
 mod adaptive;
 mod config;
 mod decoder;
+mod detail;
 mod encoder;
 pub(crate) mod engine;
 mod estimator;

@@ -4,6 +4,7 @@ use super::engine::Engine;
 use super::times::StageTimes;
 use crate::Result;
 use crate::bitstream::prior_cells;
+use crate::detail::DetailMap;
 use crate::entropy::LatentGrid;
 use crate::flow::FlowField;
 use crate::frame::Frame;
@@ -28,6 +29,7 @@ pub struct Reconstruction<'a> {
     pub display: (usize, usize),
     /// Of a P-frame's residual.
     pub quality: &'a FrameQuality,
+    pub detail: Option<&'a DetailMap>,
     /// Counts reconstructions from 1.
     pub number: u64,
 }
@@ -52,6 +54,8 @@ pub struct Reconstructor {
     residual_prior: Option<(LatentGrid, (i32, i32))>,
     /// Of the last frame's picture.
     quality: FrameQuality,
+    /// Of the last frame; `None`: the same strength everywhere.
+    detail: Option<DetailMap>,
     /// Motion of the last P-frame.
     motion: Option<BlockField>,
     /// Reconstructions made.
@@ -76,6 +80,7 @@ impl Reconstructor {
             flow_prior: None,
             residual_prior: None,
             quality: FrameQuality::default(),
+            detail: None,
             motion: None,
             number: 0,
             times: StageTimes::default(),
@@ -108,6 +113,7 @@ impl Reconstructor {
             compensator: &mut self.compensator,
             display: self.display,
             quality: &self.quality,
+            detail: self.detail.as_ref(),
             number: self.number,
         };
         (last, &mut self.times)
@@ -233,6 +239,11 @@ impl Reconstructor {
         if std::mem::take(&mut self.renews_golden) {
             self.golden.load(&self.reference, self.display, self.threads);
         }
+    }
+
+    /// How much detail is to be added to the last frame, from place to place; `None`: the same everywhere.
+    pub fn set_detail(&mut self, map: Option<DetailMap>) {
+        self.detail = map;
     }
 
     /// The loop filter's parameters that bring what [`Self::intra`] or [`Self::residual`] made nearer to `original`.

@@ -30,7 +30,7 @@ impl Shown {
     /// starts afresh.
     pub fn update(&mut self, looks_back: LooksBack, reconstructor: &mut Reconstructor) -> Result<()> {
         let (last, times) = reconstructor.last_and_times();
-        let Reconstruction { engine, threads, frame: decoded, motion, compensator, display, quality, number } = last;
+        let Reconstruction { engine, threads, frame: decoded, motion, compensator, display, quality, detail, number } = last;
         if self.number == number {
             return Ok(());
         }
@@ -41,7 +41,7 @@ impl Shown {
                 compensator.predict(references, display, motion, threads, &mut self.past)?;
             }
             let past = motion.map(|_| &self.past);
-            engine.postfilter_map(decoded, past, quality.cells(UNSHIFTED).grid(), &mut self.map)?;
+            engine.postfilter_map(decoded, past, quality.cells(UNSHIFTED).grid(), detail, &mut self.map)?;
             for chroma in [1, 2] {
                 self.frame.plane_mut(chroma).clone_from(decoded.plane(chroma));
             }

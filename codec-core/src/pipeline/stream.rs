@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use super::detail::has_maps;
 use super::reconstruct::Reconstructor;
 use super::shown::Shown;
 use crate::Result;
 use crate::bitstream::{Profile, SequenceHeader, prior_cells};
+use crate::detail::DetailMap;
 use crate::entropy::{LatentGrid, SymbolReader};
 use crate::loopfilter::{FilterCoder, FilterParams};
 use crate::motion::{BlockField, MotionCoder};
@@ -28,6 +30,7 @@ pub(super) struct InterFrame {
     pub residual_quality: FrameQuality,
     pub shift: (i32, i32),
     pub filter: Option<FilterParams>,
+    pub detail: Option<DetailMap>,
     /// Its prediction has been made.
     pub is_prepared: bool,
 }
@@ -38,15 +41,18 @@ pub(super) struct Adaptive {
     pub maps: Option<MapCoder>,
     pub motion: MotionCoder,
     pub filter: FilterCoder,
+    /// Detail maps; none in streams without them.
+    pub detail: Option<MapCoder>,
 }
 
 impl Adaptive {
-    /// At a keyframe of a stream of the given profile and display size.
-    pub fn new(profile: Profile, display: (usize, usize)) -> Self {
+    /// At a keyframe of a stream of the given profile, display size and detail.
+    pub fn new(profile: Profile, display: (usize, usize), detail: u8) -> Self {
         Self {
             maps: (profile == Profile::Rt).then(|| MapCoder::new(display)),
             motion: MotionCoder::new(display.0, display.1),
             filter: FilterCoder::new(display),
+            detail: has_maps(profile, detail).then(|| MapCoder::new(display)),
         }
     }
 
@@ -60,6 +66,16 @@ impl Adaptive {
         }
         Ok(FrameQuality { index, map: self.maps.as_ref().and_then(MapCoder::map).cloned() })
     }
+}
+
+/// Reads the detail map of a frame.
+///
+/// # Errors
+/// [`Error::Corrupt`](crate::Error::Corrupt).
+pub(super) fn decode_detail(coder: &mut Option<MapCoder>, reader: &mut SymbolReader) -> Result<Option<DetailMap>> {
+    let Some(coder) = coder else { return Ok(None) };
+    coder.decode(reader)?;
+    Ok(coder.map().cloned().map(DetailMap::new))
 }
 
 /// What a decoded keyframe leaves for the frames after it.
@@ -101,6 +117,7 @@ impl Stream {
             }
             reconstructor.residual(frame.residual, frame.residual_quality, frame.shift)?;
             reconstructor.filter(frame.filter.as_ref());
+            reconstructor.set_detail(frame.detail);
         }
         Ok(())
     }

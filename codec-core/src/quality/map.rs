@@ -92,14 +92,20 @@ impl QualityMap {
     /// The quality indices of all latent cells at 1/16, in row order, for a frame with the index `quality` whose latent lies on a grid
     /// that is rotated by `shift` (rows, columns, in luma samples). Exact definition: `docs/bitstream.md`, "Quality map".
     pub(super) fn indices(&self, quality: u8, shift: (i32, i32)) -> Vec<u8> {
+        let index = |sum: i32| (i32::from(quality) + ((sum + 128) >> 8)).clamp(0, QUALITY_MAX.into()) as u8;
+        self.interpolated(LATENT_CELL, shift).into_iter().map(index).collect()
+    }
+
+    /// The map's values, times 1024, at the centres of cells of `side` x `side` luma samples, in row order, on a grid that is rotated by
+    /// `shift`.
+    pub(crate) fn interpolated(&self, side: i32, shift: (i32, i32)) -> Vec<i32> {
         let (rows, cols) = (Axis::new(self.rows, shift.0), Axis::new(self.cols, shift.1));
-        let index = |row: Place, col: Place| {
+        let sum = |row: Place, col: Place| {
             let value = |r: usize, c: usize| i32::from(self.values[r * self.cols + c]);
             let of_row = |r: usize| (32 - col.part) * value(r, col.first) + col.part * value(r, col.second);
-            let sum = (32 - row.part) * of_row(row.first) + row.part * of_row(row.second);
-            (i32::from(quality) + ((sum + 128) >> 8)).clamp(0, QUALITY_MAX.into()) as u8
+            (32 - row.part) * of_row(row.first) + row.part * of_row(row.second)
         };
-        rows.places().flat_map(|row| cols.places().map(move |col| index(row, col))).collect()
+        rows.places(side).flat_map(|row| cols.places(side).map(move |col| sum(row, col))).collect()
     }
 }
 
@@ -110,7 +116,7 @@ struct Axis {
     shift: i32,
 }
 
-/// The centre of a latent's cell: between the centres of two cells of the map, `part` / 32 of the way.
+/// The centre of a smaller cell: between the centres of two cells of the map, `part` / 32 of the way.
 #[derive(Clone, Copy)]
 struct Place {
     first: usize,
@@ -123,11 +129,11 @@ impl Axis {
         Self { cells: cells as i32, shift }
     }
 
-    /// Of all latent cells.
-    fn places(self) -> impl Iterator<Item = Place> {
+    /// Of all cells of `side` luma samples.
+    fn places(self, side: i32) -> impl Iterator<Item = Place> {
         const CELL: i32 = QualityMap::CELL as i32;
-        (0..2 * self.cells).map(move |latent| {
-            let centre = (LATENT_CELL * latent + LATENT_CELL / 2 - self.shift).rem_euclid(CELL * self.cells);
+        (0..CELL * self.cells / side).map(move |small| {
+            let centre = (side * small + side / 2 - self.shift).rem_euclid(CELL * self.cells);
             let from_first = centre - CELL / 2;
             let cell = from_first.div_euclid(CELL);
             let inside = |cell: i32| cell.clamp(0, self.cells - 1) as usize;

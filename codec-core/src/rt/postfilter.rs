@@ -55,6 +55,8 @@ pub struct PostfilterInput<'a> {
     pub quality: QualityGrid<'a>,
     /// Share of the full strength, 0 to 1.
     pub strength: f32,
+    /// What it is multiplied by in each cell at 1/8, in row order; `None`: 1.
+    pub factors: Option<&'a [f32]>,
 }
 
 impl Postfilter {
@@ -89,7 +91,7 @@ impl Postfilter {
 
     /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes.
     pub fn run(&self, machine: Machine, input: PostfilterInput, scratch: &mut PostfilterScratch, map: &mut Vec<f32>) {
-        let PostfilterInput { decoded, news, size, quality, strength: share } = input;
+        let PostfilterInput { decoded, news, size, quality, strength, factors } = input;
         let PostfilterScratch { a, b, of_luma, carry } = scratch;
         machine.run(&self.input, decoded, a);
         let recurrence = self.recurrence.as_ref().zip(news);
@@ -108,10 +110,11 @@ impl Postfilter {
         map.clear();
         for (position, values) in of_luma.chunks_exact(CHANNELS).enumerate() {
             let start = &self.start[usize::from(quality.at_eighth(position)) * BANDS..][..BANDS];
+            let share = strength * factors.map_or(1.0, |factors| factors[position]);
             let (strengths, texture) = values.split_at(BANDS);
-            let strength =
+            let of_band =
                 |(&v, start): (&i16, &f32)| share * (f32::from(v) * unit + start).clamp(STRENGTHS.0 as f32, STRENGTHS.1 as f32);
-            map.extend(strengths.iter().zip(start).map(strength));
+            map.extend(strengths.iter().zip(start).map(of_band));
             map.extend(texture.iter().map(|&v| f32::from(v) * (unit * share * TEXTURE_SCALE as f32)));
             if let Some((layers, _)) = recurrence {
                 let unit = (-f32::from(layers.carry_fraction)).exp2();

@@ -39,6 +39,7 @@ pub struct Settings {
     pub adaptive_quality: AdaptiveQuality,
     pub adaptive_quality_strength: f64,
     pub detail: f64,
+    pub adaptive_detail: bool,
     pub speed_preset: SpeedPreset,
     pub max_memory: u32,
     pub common: CommonSettings,
@@ -56,6 +57,7 @@ impl Default for Settings {
             key_int_min: DEFAULT_KEY_INT_MIN,
             scene_cut: true,
             detail: MODELS_DETAIL,
+            adaptive_detail: true,
             roi_quality: DEFAULT_ROI_QUALITY,
             tune: Tune::default(),
             adaptive_quality: AdaptiveQuality::default(),
@@ -156,6 +158,12 @@ impl Settings {
                 .default_value(MODELS_DETAIL)
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecBoolean::builder("adaptive-detail")
+                .nick("Adaptive detail")
+                .blurb("Say in the stream where the original has detail, so that the postfilter adds more there and none elsewhere; without effect where detail is 0")
+                .default_value(true)
+                .mutable_ready()
+                .build(),
             glib::ParamSpecEnum::builder_with_default("speed-preset", SpeedPreset::default())
                 .nick("Speed")
                 .blurb("How thoroughly the encoder searches motion")
@@ -192,6 +200,7 @@ impl Settings {
             "adaptive-quality" => self.adaptive_quality = value.get().expect("type checked by GObject"),
             "adaptive-quality-strength" => self.adaptive_quality_strength = value.get().expect("type checked by GObject"),
             "detail" => self.detail = value.get().expect("type checked by GObject"),
+            "adaptive-detail" => self.adaptive_detail = value.get().expect("type checked by GObject"),
             "speed-preset" => self.speed_preset = value.get().expect("type checked by GObject"),
             "max-memory" => self.max_memory = number(),
             _ => self.common.set(name, value),
@@ -213,6 +222,7 @@ impl Settings {
             "adaptive-quality" => self.adaptive_quality.to_value(),
             "adaptive-quality-strength" => self.adaptive_quality_strength.to_value(),
             "detail" => self.detail.to_value(),
+            "adaptive-detail" => self.adaptive_detail.to_value(),
             "speed-preset" => self.speed_preset.to_value(),
             "max-memory" => self.max_memory.to_value(),
             _ => self.common.get(name),
@@ -263,6 +273,7 @@ impl Settings {
             rate: self.rate(),
             detail: self.detail(),
             adaptive_quality: self.adaptive_quality(),
+            adaptive_detail: self.adaptive_detail,
             speed: match self.speed_preset {
                 SpeedPreset::Fast => Speed::Fast,
                 SpeedPreset::Medium => Speed::Medium,

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod checkpoint;
 mod complete;
+mod detail;
 pub mod device;
 #[cfg(test)]
 pub mod fixtures;

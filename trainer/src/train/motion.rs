@@ -216,7 +216,7 @@ impl MotionFinder {
 }
 
 /// Planes of the range -0.5..=0.5 as 8-bit samples, one after the other: in one copy, which waits for the device.
-fn samples(planes: &[&Tensor]) -> Result<Vec<u8>> {
+pub(super) fn samples(planes: &[&Tensor]) -> Result<Vec<u8>> {
     tch::no_grad(|| {
         let flat = planes.iter().map(|plane| plane.f_detach()?.f_reshape([-1])).collect::<std::result::Result<Vec<_>, _>>()?;
         let mut all = Tensor::f_cat(&flat, 0)?;

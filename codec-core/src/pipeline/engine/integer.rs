@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Engine, LooksBack, Part, Scaled, check_detail};
+use crate::detail::DetailMap;
 use crate::entropy::LatentGrid;
 use crate::flow::FlowField;
 use crate::frame::Frame;
@@ -182,7 +183,14 @@ impl Engine for IntegerEngine {
         Some(LooksBack(postfilter.looks_back()))
     }
 
-    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: QualityGrid, map: &mut Vec<f32>) -> Result<()> {
+    fn postfilter_map(
+        &mut self,
+        decoded: &Frame,
+        past: Option<&Frame>,
+        quality: QualityGrid,
+        detail: Option<&DetailMap>,
+        map: &mut Vec<f32>,
+    ) -> Result<()> {
         let machine = self.machine;
         let Some(postfilter) = &Self::networks(&self.model).postfilter else {
             return Err(Error::ModelMismatch("the model has no postfilter".into()));
@@ -193,7 +201,9 @@ impl Engine for IntegerEngine {
         }
         let news = past.map(|_| &self.news[..]);
         let strength = f32::from(self.detail) / 255.0;
-        let input = PostfilterInput { decoded: &self.packed, news, size: grid(decoded), quality, strength };
+        let factors = detail.map(DetailMap::factors);
+        let input =
+            PostfilterInput { decoded: &self.packed, news, size: grid(decoded), quality, strength, factors: factors.as_deref() };
         postfilter.run(machine, input, &mut self.postfilter, map);
         Ok(())
     }

@@ -12,6 +12,7 @@ pub use integer::IntegerEngine;
 use std::sync::Arc;
 
 use crate::bitstream::Profile;
+use crate::detail::DetailMap;
 use crate::device::DeviceSpec;
 use crate::entropy::LatentGrid;
 use crate::flow::FlowField;
@@ -86,7 +87,15 @@ pub trait Engine: Send {
     fn postfilter(&self) -> Option<LooksBack>;
 
     /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes. `past`: what was shown before, moved on. `quality` is not shifted.
-    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: QualityGrid, map: &mut Vec<f32>) -> Result<()>;
+    /// `detail`: what the strength is multiplied by from place to place.
+    fn postfilter_map(
+        &mut self,
+        decoded: &Frame,
+        past: Option<&Frame>,
+        quality: QualityGrid,
+        detail: Option<&DetailMap>,
+        map: &mut Vec<f32>,
+    ) -> Result<()>;
 }
 
 /// Whether a postfilter sees the frame shown before.

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{Engine, LooksBack, Part, Scaled, check_detail};
 use crate::bitstream::Profile;
+use crate::detail::DetailMap;
 use crate::device::DeviceSpec;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, LatentGrid};
 use crate::flow::FlowField;
@@ -16,7 +17,7 @@ use crate::model::{Model, load_networks};
 use crate::nn::codec::{Branch, FLOW_INPUT, quality_tensor};
 use crate::nn::device;
 use crate::nn::ops::{Planes, pack, unpack};
-use crate::nn::{Networks, Precision};
+use crate::nn::{Networks, Precision, whole};
 use crate::quality::QualityGrid;
 use crate::{Error, Result};
 
@@ -188,14 +189,26 @@ impl Engine for TorchEngine {
         Some(LooksBack(postfilter.looks_back()))
     }
 
-    fn postfilter_map(&mut self, decoded: &Frame, past: Option<&Frame>, quality: QualityGrid, map: &mut Vec<f32>) -> Result<()> {
+    fn postfilter_map(
+        &mut self,
+        decoded: &Frame,
+        past: Option<&Frame>,
+        quality: QualityGrid,
+        detail: Option<&DetailMap>,
+        map: &mut Vec<f32>,
+    ) -> Result<()> {
         self.run(|this| {
             let missing = || Error::ModelMismatch("the model has no postfilter".into());
             let postfilter = this.networks.postfilter.as_ref().ok_or_else(missing)?;
             let frame = this.planes(decoded)?;
             let news = past.map(|past| pack(&frame.sub(&this.planes(past)?)?)).transpose()?;
-            let share = f64::from(this.detail) / 255.0;
-            to_nhwc(&postfilter.map(&pack(&frame)?, news.as_ref(), &this.quality(quality)?, share)?, map)
+            let packed = pack(&frame)?;
+            let share = match detail {
+                Some(detail) => detail.tensor(packed.device())?,
+                None => whole(),
+            };
+            let share = share.f_mul_scalar(f64::from(this.detail) / 255.0)?;
+            to_nhwc(&postfilter.map(&packed, news.as_ref(), &this.quality(quality)?, &share)?, map)
         })
     }
 }

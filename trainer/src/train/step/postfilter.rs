@@ -4,11 +4,13 @@ use anyhow::{Context, Error, Result};
 use codec_core::training::nn::codec::{CodedFrame, quality_tensor};
 use codec_core::training::nn::entropy::Arithmetic;
 use codec_core::training::nn::ops::Planes;
+use codec_core::training::nn::whole;
 use tch::Kind;
 
 use super::coding::{PFrame, coded_intra, coded_on, draw_shift};
 use super::examples::{Examples, mean};
 use super::{Clip, StepContext, StepResult};
+use crate::train::detail;
 use crate::train::gan::{Judge, Judged};
 use crate::train::loss::{pattern, psnr};
 use crate::train::noise::StepRng;
@@ -28,16 +30,20 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, 
     let intra = rng.chance(POSTFILTER_INTRA);
     let (inter_frames, judge) = if intra { (0, Judge::Intra) } else { (clip.frames.len() - 1, Judge::Inter) };
     let intra_q = quality_tensor(&examples.intra_qualities(context), context.device)?;
-    let show = |coded: &CodedFrame, past: Option<&Planes>| -> Result<Planes> {
+    // As strong as the encoder will wish it, from place to place.
+    let show = |original: &Planes, coded: &CodedFrame, past: Option<&Planes>| -> Result<Planes> {
         let q = if coded.inter.is_some() { &examples.q } else { &intra_q };
-        Ok(postfilter.forward(&coded.frame, past, q, 1.0)?)
+        let plain = tch::no_grad(|| postfilter.forward(&coded.frame, None, q, &whole()))?;
+        let share = detail::chosen(original, &coded.frame, &plain, context.device)?;
+        Ok(postfilter.forward(&coded.frame, past, q, &share)?)
     };
     let mut coded = coded_intra(context, &prepared, &clip.frames[0], &intra_q)?;
     let mut shift = (0, 0);
     let mut past = None;
-    for frame in &clip.frames[1..=inter_frames] {
+    for pair in clip.frames[..=inter_frames].windows(2) {
+        let [last, frame] = pair else { unreachable!("windows of two") };
         // Learning ends at the frame itself: the past is what the filter makes by now, as it will find it.
-        let before = || tch::no_grad(|| Ok::<_, Error>(show(&coded, past.as_ref())?.rounded()?));
+        let before = || tch::no_grad(|| Ok::<_, Error>(show(last, &coded, past.as_ref())?.rounded()?));
         let shown = postfilter.looks_back().then(before).transpose()?;
         shift = draw_shift(context.networks, 1.0, rng);
         coded = {
@@ -47,7 +53,7 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, 
         past = tch::no_grad(|| context.networks.carried(shown.as_ref(), coded.inter.as_ref()))?;
     }
     let target = &clip.frames[inter_frames];
-    let shown = show(&coded, past.as_ref())?;
+    let shown = show(target, &coded, past.as_ref())?;
     let distortion = context.fidelity.distortion(target, &shown)?;
     let mut loss = examples.perceptual_weight()?.f_mul(&distortion)?.f_mean(Kind::Float)?;
     let woven = pattern(target, &shown)?.f_mean(Kind::Float)?.f_mul_scalar(pattern_weight)?;
