@@ -57,7 +57,7 @@ impl DetailEncoder {
         let Some(coder) = &mut self.coder else { return Ok(()) };
         let since = self.since;
         self.since += 1;
-        if !self.on || since % PERIOD != 0 {
+        if !self.on || !since.is_multiple_of(PERIOD) {
             coder.encode_same(writer);
             return Ok(());
         }
