@@ -246,7 +246,10 @@ mod tests {
         other.tensors.insert("ema/postfilter.input.weight".into(), other.tensors["param/postfilter.input.weight"].copy() * 0.5);
         for own in [None, Some(PostfilterConfig { blocks: 2, ..small.clone() })] {
             let before = start(1, own);
-            let mut joined = start(1, before.progress.model.postfilter.clone());
+            let mut joined = Checkpoint {
+                progress: before.progress.clone(),
+                tensors: before.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect(),
+            };
             joined.take_postfilter(&other).unwrap();
             assert_eq!((joined.progress.model.postfilter.as_ref(), joined.progress.total_seconds()), (Some(&small), 60.0));
             let of_filter = |name: &String| name.contains("/postfilter.");

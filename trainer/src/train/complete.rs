@@ -233,6 +233,7 @@ mod tests {
 
     #[test]
     fn models_without_linear_channels_are_refused() {
+        let _generator = crate::testing::seeded(14);
         let mut params = ParamStore::new();
         Networks::init(&mut params, &crate::train::fixtures::small_paper(), Device::Cpu).unwrap();
         let error = starting_point(crate::train::fixtures::small_paper(), &params).complete_linear().unwrap_err().to_string();

@@ -114,7 +114,10 @@ mod tests {
     #[test]
     fn the_stage_reaches_every_parameter() {
         let mut store = ParamStore::new();
-        let network = UFlow::init(&mut store, Device::Cpu).unwrap();
+        let network = {
+            let _generator = crate::testing::seeded(19);
+            UFlow::init(&mut store, Device::Cpu).unwrap()
+        };
         let frame = |y: Tensor| Planes { uv: Tensor::zeros([1, 2, 48, 48], (Kind::Float, Device::Cpu)), y };
         let clip = Clip { frames: vec![frame(texture(0)), frame(texture(2))] };
         flow_step(&network, &clip).unwrap().loss.backward();

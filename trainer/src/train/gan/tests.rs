@@ -219,6 +219,7 @@ fn the_metric_itself_is_the_texture_loss_where_its_weights_are_given() {
 
 #[test]
 fn losses_on_deep_features_without_weights_are_refused_with_the_cure() {
+    let _generator = crate::testing::seeded(18);
     let off = GanLosses::default;
     for losses in [GanLosses { lpips: 1.0, ..off() }, GanLosses { texture: 1.0, ..off() }] {
         let error = Adversary::new(&mut ParamStore::new(), &ModelConfig::rt(), &losses, Device::Cpu).err().unwrap();

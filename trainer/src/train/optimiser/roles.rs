@@ -16,6 +16,7 @@ const RATES: Rates = Rates { discriminators: 0.5, transforms: 0.25 };
 
 /// All networks that a model and its training can have.
 fn everything(model: &ModelConfig) -> ParamStore {
+    let _generator = crate::testing::seeded(15);
     let mut params = ParamStore::new();
     Networks::init(&mut params, model, Device::Cpu).unwrap();
     let losses = GanLosses { adversarial: 1.0, width: 4, ..GanLosses::default() };
@@ -107,6 +108,7 @@ fn the_real_time_model_counts_its_roles() {
 
 #[test]
 fn what_no_network_takes_has_no_role() {
+    let _generator = crate::testing::seeded(16);
     let mut params = ParamStore::new();
     params.insert("intra.analysis.input.weight.old", Tensor::zeros([1], (Kind::Float, Device::Cpu)));
     Networks::init(&mut params, &rt(), Device::Cpu).unwrap();

@@ -18,6 +18,9 @@ use crate::train::noise::StepRng;
 /// Share of the steps of the stage `postfilter` that learn from an I-frame.
 const POSTFILTER_INTRA: f64 = 0.2;
 
+/// The strength that the filter has at least where it learns: where the map leaves it out, it shall learn to stay out by itself.
+const LEAST_SHARE: f64 = 0.25;
+
 /// Usual weight of [`pattern`] in that stage.
 pub const PATTERN_WEIGHT: f64 = 20000.0;
 
@@ -31,10 +34,10 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, 
     let (inter_frames, judge) = if intra { (0, Judge::Intra) } else { (clip.frames.len() - 1, Judge::Inter) };
     let intra_q = quality_tensor(&examples.intra_qualities(context), context.device)?;
     // As strong as the encoder will wish it, from place to place.
-    let show = |original: &Planes, coded: &CodedFrame, past: Option<&Planes>| -> Result<Planes> {
+    let show = |original: &Planes, coded: &CodedFrame, past: Option<&Planes>, least: f64| -> Result<Planes> {
         let q = if coded.inter.is_some() { &examples.q } else { &intra_q };
         let plain = tch::no_grad(|| postfilter.forward(&coded.frame, None, q, &whole()))?;
-        let share = detail::chosen(original, &coded.frame, &plain, context.device)?;
+        let share = detail::chosen(original, &coded.frame, &plain, context.device)?.f_clamp_min(least)?;
         Ok(postfilter.forward(&coded.frame, past, q, &share)?)
     };
     let mut coded = coded_intra(context, &prepared, &clip.frames[0], &intra_q)?;
@@ -43,7 +46,7 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, 
     for pair in clip.frames[..=inter_frames].windows(2) {
         let [last, frame] = pair else { unreachable!("windows of two") };
         // Learning ends at the frame itself: the past is what the filter makes by now, as it will find it.
-        let before = || tch::no_grad(|| Ok::<_, Error>(show(last, &coded, past.as_ref())?.rounded()?));
+        let before = || tch::no_grad(|| Ok::<_, Error>(show(last, &coded, past.as_ref(), 0.0)?.rounded()?));
         let shown = postfilter.looks_back().then(before).transpose()?;
         shift = draw_shift(context.networks, 1.0, rng);
         coded = {
@@ -53,7 +56,7 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, 
         past = tch::no_grad(|| context.networks.carried(shown.as_ref(), coded.inter.as_ref()))?;
     }
     let target = &clip.frames[inter_frames];
-    let shown = show(target, &coded, past.as_ref())?;
+    let shown = show(target, &coded, past.as_ref(), LEAST_SHARE)?;
     let distortion = context.fidelity.distortion(target, &shown)?;
     let mut loss = examples.perceptual_weight()?.f_mul(&distortion)?.f_mean(Kind::Float)?;
     let woven = pattern(target, &shown)?.f_mean(Kind::Float)?.f_mul_scalar(pattern_weight)?;
