@@ -138,6 +138,7 @@ fn code(path: &Path, detail: f32) -> (Vec<Vec<u8>>, Vec<Frame>, Vec<Frame>) {
     let device = DeviceSpec::Cpu;
     let config = EncoderConfig {
         detail: Some(detail),
+        adaptive_detail: false,
         model: model.clone(),
         device: device.clone(),
         threads: 1,
@@ -163,7 +164,8 @@ fn a_postfilter_is_shown_and_never_predicted_from(path: &Path) {
         planes.flat_map(|(a, b)| a.data.iter().zip(&b.data)).map(|(a, b)| u64::from(a.abs_diff(*b))).sum()
     };
     for (units, shown, reconstructions) in [&half, &full] {
-        assert_eq!(units[1..], faithful.0[1..], "P units are the same");
+        // Each frame says that its detail map has not changed.
+        assert!(units[1..].iter().zip(&faithful.0[1..]).all(|(a, b)| a.len().abs_diff(b.len()) <= 2), "P units are as large");
         assert_eq!(*reconstructions, faithful.2);
         assert!(shown.iter().zip(reconstructions).all(|(a, b)| a.plane(1) == b.plane(1) && a.plane(0) != b.plane(0)));
     }
