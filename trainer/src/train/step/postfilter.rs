@@ -18,6 +18,9 @@ use crate::train::noise::StepRng;
 /// Share of the steps of the stage `postfilter` that learn from an I-frame.
 const POSTFILTER_INTRA: f64 = 0.2;
 
+/// Share of the steps that have the same strength everywhere.
+const EVEN: f64 = 0.35;
+
 /// The strength that the filter has at least where it learns: where the map leaves it out, it shall learn to stay out by itself.
 const LEAST_SHARE: f64 = 0.25;
 
@@ -33,9 +36,14 @@ pub fn postfilter_step(context: &StepContext, clip: &Clip, pattern_weight: f64, 
     let intra = rng.chance(POSTFILTER_INTRA);
     let (inter_frames, judge) = if intra { (0, Judge::Intra) } else { (clip.frames.len() - 1, Judge::Inter) };
     let intra_q = quality_tensor(&examples.intra_qualities(context), context.device)?;
-    // As strong as the encoder will wish it, from place to place.
+    // As strong as the encoder will wish it, from place to place; in some steps without maps, for streams that have none: a filter that
+    // always has them learns to leave it to them where it stays out.
+    let even = rng.chance(EVEN);
     let show = |original: &Planes, coded: &CodedFrame, past: Option<&Planes>, least: f64| -> Result<Planes> {
         let q = if coded.inter.is_some() { &examples.q } else { &intra_q };
+        if even {
+            return Ok(postfilter.forward(&coded.frame, past, q, &whole())?);
+        }
         let plain = tch::no_grad(|| postfilter.forward(&coded.frame, None, q, &whole()))?;
         let share = detail::chosen(original, &coded.frame, &plain, context.device)?.f_clamp_min(least)?;
         Ok(postfilter.forward(&coded.frame, past, q, &share)?)
