@@ -96,7 +96,8 @@ impl MapEncoder {
 pub(super) fn code_within(coder: &mut MapCoder, wanted: Option<&QualityMap>, bound: Option<Bound>, writer: &mut SymbolWriter) {
     let (mark, before, start) = (writer.mark(), coder.clone(), writer.bits());
     coder.encode(wanted, writer);
-    if bound.is_some_and(|bound| writer.bits() - start > bound.part(SHARE).wanted) {
+    let now = writer.bits();
+    if bound.is_some_and(|bound| now - start > bound.part(SHARE).wanted || now > bound.most) {
         writer.rewind(mark);
         *coder = before;
         coder.encode_same(writer);
