@@ -53,7 +53,7 @@ fn two_processes_are_one_with_two_workers() {
     let data = dir.path().join("data");
     prepare(&data);
     // In the P-stage a last bit may round a sample of a reference the other way, and motion search then may find other vectors.
-    for (stage, of_loss, of_values) in [("intra", 1e-4, 1e-3), ("inter", 2e-3, 5e-2)] {
+    for (stage, of_loss, of_values) in [("intra", 1e-3, 3e-3), ("inter", 5e-3, 5e-2)] {
         let (one, two) = (dir.path().join(format!("{stage}-one")), dir.path().join(format!("{stage}-two")));
         let mut command = trainer();
         options(&mut command, stage, "2", &data, &one);
