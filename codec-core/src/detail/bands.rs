@@ -1,16 +1,23 @@
 //! Bands of detail of a plane of luma.
 
+use std::ops::Range;
+
 use crate::frame::Plane;
 use crate::kernels::simd::multiversion;
 
 /// Bands of about an octave each, the finest first.
 pub(super) const BANDS: usize = 3;
 
-/// A picture split into bands, at the size of its visible part.
+/// Rows above and below that a row of the bands depends on.
+const MARGIN: usize = 1 + 2 + 2 * 2;
+
+/// Some rows of a picture, split into bands: whole pictures in floats would take more memory than the encoder has otherwise.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bands {
-    pub width: usize,
-    pub bands: [Vec<f32>; BANDS],
+    width: usize,
+    /// The row that the bands begin with.
+    first: usize,
+    bands: [Vec<f32>; BANDS],
     /// What is left when the bands are taken away; at last the low frequencies.
     rest: Vec<f32>,
     blurred: Vec<f32>,
@@ -18,11 +25,12 @@ pub(super) struct Bands {
 }
 
 impl Bands {
-    /// Splits the visible part of a plane.
-    pub fn load(&mut self, plane: &Plane, (width, height): (usize, usize)) {
+    /// Splits `rows` of the visible part of a plane.
+    pub fn load(&mut self, plane: &Plane, rows: Range<usize>, (width, height): (usize, usize)) {
         self.width = width;
+        self.first = rows.start.saturating_sub(MARGIN);
         self.rest.clear();
-        for row in 0..height {
+        for row in self.first..(rows.end + MARGIN).min(height) {
             self.rest.extend(plane.row(row)[..width].iter().map(|&sample| f32::from(sample)));
         }
         for (band, values) in self.bands.iter_mut().enumerate() {
@@ -36,6 +44,11 @@ impl Bands {
             values.extend(self.rest.iter().zip(&self.blurred).map(|(all, low)| all - low));
             std::mem::swap(&mut self.rest, &mut self.blurred);
         }
+    }
+
+    /// Part of a row that was loaded.
+    pub fn part(&self, band: usize, row: usize, cols: Range<usize>) -> &[f32] {
+        &self.bands[band][(row - self.first) * self.width..][cols]
     }
 }
 
@@ -90,10 +103,26 @@ mod tests {
             plane.row_mut(row).iter_mut().enumerate().for_each(|(x, s)| *s = (row * 37 + x * x * 11) as u8);
         }
         let mut bands = Bands::default();
-        bands.load(&plane, (40, 30));
+        bands.load(&plane, 0..30, (40, 30));
         for at in [0, 39, 17 * 40 + 5, 30 * 40 - 1] {
             let sum: f32 = bands.bands.iter().map(|band| band[at]).sum::<f32>() + bands.rest[at];
             assert!((sum - f32::from(plane.row(at / 40)[at % 40])).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn some_rows_are_as_those_of_the_whole() {
+        let mut plane = Plane::new(64, 128);
+        for row in 0..128 {
+            plane.row_mut(row).iter_mut().enumerate().for_each(|(x, s)| *s = (row * row * 7 + x * x * 11) as u8);
+        }
+        let (mut whole, mut part) = (Bands::default(), Bands::default());
+        whole.load(&plane, 0..100, (50, 100));
+        for rows in [0..32, 32..64, 96..100] {
+            part.load(&plane, rows.clone(), (50, 100));
+            for (row, band) in rows.flat_map(|row| (0..BANDS).map(move |band| (row, band))) {
+                assert_eq!(part.part(band, row, 3..50), whole.part(band, row, 3..50), "row {row}");
+            }
         }
     }
 
@@ -106,7 +135,7 @@ mod tests {
                 plane.row_mut(row).iter_mut().enumerate().for_each(|(x, s)| *s = wave(x));
             }
             let mut bands = Bands::default();
-            bands.load(&plane, (120, 64));
+            bands.load(&plane, 0..64, (120, 64));
             let energies = bands.bands.each_ref().map(|band| band.iter().map(|v| v * v).sum::<f32>());
             let largest = (0..BANDS).max_by(|&a, &b| energies[a].total_cmp(&energies[b])).unwrap();
             assert_eq!(largest, band, "{period}: {energies:?}");

@@ -47,15 +47,18 @@ impl DetailChooser {
     /// The map that brings contrasts near to the original's without much more error. Planes of luma at coded size, of which `display` is
     /// seen: the original, the decoded picture, and the filter's picture of the whole strength everywhere.
     pub fn choose(&mut self, original: &Plane, decoded: &Plane, shown: &Plane, display: (usize, usize)) -> DetailMap {
-        self.original.load(original, display);
-        self.decoded.load(decoded, display);
-        self.shown.load(shown, display);
         let seen = [display.1, display.0].map(|length| length.div_ceil(QualityMap::CELL));
         self.sums.resize(seen[0] * seen[1], CellSums::default());
         let fresh = self.values.is_empty();
         self.values.resize(self.sums.len(), 0);
         for cell in 0..self.sums.len() {
             let place = (cell / seen[1], cell % seen[1]);
+            if place.1 == 0 {
+                let (rows, _) = visible(place, display);
+                self.original.load(original, rows.clone(), display);
+                self.decoded.load(decoded, rows.clone(), display);
+                self.shown.load(shown, rows, display);
+            }
             let mut now = self.bands_of(place, display);
             now.error = errors([original, decoded, shown], place, display);
             if !fresh {
@@ -78,15 +81,13 @@ impl DetailChooser {
 
     fn bands_of(&self, place: (usize, usize), display: (usize, usize)) -> CellSums {
         let mut sums = CellSums::default();
-        let width = self.original.width;
         let (rows, cols) = visible(place, display);
         let count = (rows.len() * cols.len()) as f32;
         for (band, sums) in sums.bands.iter_mut().enumerate() {
-            let [original, decoded, shown] = [&self.original, &self.decoded, &self.shown].map(|picture| &picture.bands[band]);
             for row in rows.clone() {
-                let line = row * width + cols.start..row * width + cols.end;
-                let samples = original[line.clone()].iter().zip(&decoded[line.clone()]).zip(&shown[line]);
-                for ((&o, &a), &s) in samples {
+                let parts = [&self.original, &self.decoded, &self.shown].map(|picture| picture.part(band, row, cols.clone()));
+                let [original, decoded, shown] = parts;
+                for ((&o, &a), &s) in original.iter().zip(decoded).zip(shown) {
                     let d = s - a;
                     for (sum, product) in sums.iter_mut().zip([o * o, a * a, a * d, d * d]) {
                         *sum += product;
