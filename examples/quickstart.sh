@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Builds NGC, encodes a clip with gst-launch-1.0, decodes it, and prints size, quality and speed.
 #
-#   examples/quickstart.sh [FILE] [QUALITY]     any video that GStreamer can decode; quality 0 (best) to 63, default 32
+#   examples/quickstart.sh [FILE] [QUALITY]     any video that GStreamer can decode; quality 0 (best) to 63, default 38
 #
 # Where there is a GPU (nvidia-smi finds one), or with NGC_CUDA=1, the elements can use it: libtorch is installed too, and building
 # takes ten minutes longer. NGC_CUDA=0 leaves it out.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 input=$(realpath "${1:-$here/examples/media/flower.mp4}")
-quality=${2:-32}
+quality=${2:-38}
 [ -r "$input" ] || {
   echo "quickstart: $input cannot be read" >&2
   exit 1

@@ -70,7 +70,7 @@ def _mark(buffer, region):
     meta.add_param(parameters)
 
 
-def encode(frames, rate=25, quality=32, regions=(), **properties):
+def encode(frames, rate=25, quality=38, regions=(), **properties):
     """Encodes frames (number x height x width x 3, uint8, RGB) to a raw NGC stream; `properties` are those of ngcenc.
 
     `regions`: (x, y, width, height, change) of parts of all frames, or a function that gives those of the frame with a number. The change is

@@ -11,7 +11,7 @@ use crate::quality::lambda;
 /// Motion may take this share of what a P-frame may have at most.
 const MOTION_SHARE: f64 = 0.6;
 /// A vector that costs too much is searched again at a quality so many steps worse, so often.
-const WORSE: u8 = 10;
+const WORSE: u8 = 8;
 const ATTEMPTS: usize = 3;
 
 /// A golden frame that predicts less than this share of the picture, on the mean, gives way to a newer one.

@@ -16,7 +16,7 @@ pub use regions::QualityRegion;
 use crate::bitstream::QUALITY_MAX;
 
 /// Lambda at quality 0 and at quality 63, log-linear between: what models are trained with.
-pub const LAMBDA_BEST: f64 = 2500.0;
+pub const LAMBDA_BEST: f64 = 8000.0;
 /// See [`LAMBDA_BEST`].
 pub const LAMBDA_WORST: f64 = 12.0;
 
@@ -36,8 +36,8 @@ mod tests {
 
     #[test]
     fn lambda_runs_log_linearly_between_its_ends() {
-        assert!((lambda(0.0) - 2500.0).abs() < 1e-6 && (lambda(63.0) - 12.0).abs() < 1e-6);
-        assert!((lambda(31.5) - (2500.0f64 * 12.0).sqrt()).abs() < 1e-6);
+        assert!((lambda(0.0) - 8000.0).abs() < 1e-6 && (lambda(63.0) - 12.0).abs() < 1e-6);
+        assert!((lambda(31.5) - (8000.0f64 * 12.0).sqrt()).abs() < 1e-6);
         assert!((quality_of_lambda(lambda(17.0)) - 17.0).abs() < 1e-9);
     }
 }

@@ -10,7 +10,7 @@
 //! a parameter `roi/ngc`, by the `delta-qp` of those for other encoders, or by the property `roi-quality`.
 //!
 //! ```shell
-//! gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! ngcenc quality=32 ! ngcparse ! mp4mux ! filesink location=out.mp4
+//! gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! ngcenc quality=38 ! ngcparse ! mp4mux ! filesink location=out.mp4
 //! gst-launch-1.0 videotestsrc num-buffers=100 ! ngcenc quality=40 ! filesink location=test.ngc
 //! ```
 

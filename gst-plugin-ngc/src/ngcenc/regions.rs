@@ -31,10 +31,10 @@ fn region(meta: &VideoRegionOfInterestMeta, default: i32) -> QualityRegion {
     QualityRegion { x: x.into(), y: y.into(), width: width.into(), height: height.into(), change }
 }
 
-/// A change of H.264's or H.265's QP as one of the quality index: a QP is worth about 12 % of the bits, an index about 8.5 %, so five of
+/// A change of H.264's or H.265's QP as one of the quality index: a QP is worth about 12 % of the bits, an index about 10 %, so six of
 /// the first are seven of the second.
 fn of_qp(change: i32) -> i32 {
-    (change.clamp(-LARGEST, LARGEST) * 7 + 2 * change.signum()) / 5
+    (change.clamp(-LARGEST, LARGEST) * 7 + 3 * change.signum()) / 6
 }
 
 #[cfg(test)]
@@ -66,8 +66,8 @@ mod tests {
         assert_eq!(values(&[("roi/ngc", "delta-quality", -12)]), middle(-3));
         assert_eq!(values(&[("roi/ngc", "delta-quality", 400)]), middle(15));
         assert_eq!(values(&[("roi/ngc", "delta-quality", 0)]), None);
-        // 10 QP are 14 indices, which are 3.5 steps.
-        assert_eq!(values(&[("roi/vaapi", "delta-qp", -10)]), middle(-4));
+        // 12 QP are 14 indices, which are 3.5 steps.
+        assert_eq!(values(&[("roi/vaapi", "delta-qp", -12)]), middle(-4));
         assert_eq!(values(&[("roi/msdk", "delta-qp", i32::MAX)]), middle(15));
         // One's own counts before those of others, and what is not known leaves the default.
         assert_eq!(values(&[("roi/vaapi", "delta-qp", -10), ("roi/ngc", "delta-quality", 4)]), middle(1));
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn quantiser_steps_are_worth_more_than_indices() {
-        for (qp, quality) in [(0, 0), (1, 1), (-1, -1), (2, 3), (5, 7), (-10, -14), (i32::MIN, -88)] {
+        for (qp, quality) in [(0, 0), (1, 1), (-1, -1), (2, 2), (6, 7), (-12, -14), (i32::MIN, -74)] {
             assert_eq!(of_qp(qp), quality, "{qp}");
         }
     }

@@ -7,7 +7,7 @@ use gst::prelude::*;
 use super::{AdaptiveQuality, RateControl, SpeedPreset, Tune};
 use crate::settings::CommonSettings;
 
-const DEFAULT_QUALITY: u32 = 32;
+const DEFAULT_QUALITY: u32 = 38;
 const DEFAULT_KEY_INT_MAX: u32 = 250;
 const DEFAULT_KEY_INT_MIN: u32 = 12;
 const DEFAULT_BITRATE: u32 = 500;
@@ -359,7 +359,7 @@ mod tests {
     #[test]
     fn unset_properties_mean_the_documented_defaults() {
         let config = config(&[]);
-        assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (32, 250, 12, true));
+        assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (38, 250, 12, true));
         assert_eq!((config.detail, config.max_memory, config.threads), (None, None, 0));
         assert_eq!((config.adaptive_quality, settings(&[]).roi_quality), (None, -8));
         assert!(matches!(config.speed, Speed::Medium) && matches!(config.model, ModelSource::Embedded));
