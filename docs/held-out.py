@@ -12,7 +12,7 @@ HOUR = 82  # Width of an hour, in both panels.
 TOP, BOTTOM = 56, 356
 # Left edge and hours of a panel, range and step of its scores, the run in which linear channels were completed, and other breaks.
 PANELS = {
-    "P": (76, 8.5, (-1.76, -2.08), 0.04, "inter-complete", {"inter-golden": "golden frame"}),
+    "P": (76, 8.5, (-1.76, -2.08), 0.04, "inter-complete", {"inter-3": "golden frame"}),
     "I": (868, 2.3, (-0.64, -0.92), 0.04, "intra-complete", {}),
 }
 TITLES = {"P": "P-frames", "I": "I-frames"}
