@@ -150,11 +150,12 @@ mod tests {
     #[test]
     fn the_schedules_of_the_repository_are_valid() {
         let schedules = [
+            include_str!("../schedules/built-in.toml"),
             include_str!("../schedules/rt.toml"),
             include_str!("../schedules/article.toml"),
             include_str!("../schedules/gpu.toml"),
         ];
-        for (text, count) in schedules.into_iter().zip([4, 5, 2]) {
+        for (text, count) in schedules.into_iter().zip([13, 3, 5, 2]) {
             let stages = stages(text, 1.0).unwrap();
             assert_eq!(stages.len(), count);
             for ScheduledStage { name, file, budget, .. } in stages {

@@ -280,10 +280,12 @@ mod tests {
     }
 
     #[test]
-    fn the_template_is_a_manifest() {
-        let template: Manifest = toml::from_str(include_str!("../../manifest.toml")).unwrap();
-        assert!(template.source.len() >= 3);
-        template.source.iter().for_each(|group| drop(group.terms().unwrap()));
+    fn the_manifests_of_the_repository_are_valid() {
+        for text in [include_str!("../../manifest.toml"), include_str!("../../built-in-data.toml")] {
+            let manifest: Manifest = toml::from_str(text).unwrap();
+            assert!(manifest.source.len() >= 3);
+            manifest.source.iter().for_each(|group| drop(group.terms().unwrap()));
+        }
     }
 
     #[test]
