@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use gst::glib;
 use gst::prelude::*;
 use gst_check::Harness;
 use gst_video::prelude::*;
@@ -222,6 +223,27 @@ fn the_postfilter_may_be_switched_off_while_playing() {
     assert!(switched.iter().zip(wanted).all(|(a, b)| a == b));
     // It starts afresh.
     assert!(switched[3] != plain[3]);
+}
+
+#[test]
+fn detail_takes_the_place_of_what_the_stream_asks_for() {
+    let show = |(caps, units): &(gst::Caps, Vec<gst::Buffer>), properties: &[(&str, glib::Value)]| -> Vec<Vec<u8>> {
+        let mut harness = decoder(caps, "none");
+        let element = harness.element().unwrap();
+        properties.iter().for_each(|(name, value)| element.set_property_from_value(name, value));
+        let frame = |unit: &gst::Buffer| {
+            harness.push(unit.clone()).unwrap();
+            bytes(&harness.pull().unwrap())
+        };
+        units.iter().map(frame).collect()
+    };
+    let streams = [0.0, 1.0].map(|detail| detailed_units(2, detail));
+    let [faithful, detailed] = streams.each_ref().map(|stream| show(stream, &[]));
+    assert_ne!(faithful, detailed);
+    assert_eq!(show(&streams[1], &[("detail", 0.0f64.to_value())]), faithful);
+    assert_eq!(show(&streams[1], &[("detail", (-1.0f64).to_value())]), detailed);
+    assert_ne!(show(&streams[0], &[("detail", 1.0f64.to_value())]), faithful);
+    assert_eq!(show(&streams[1], &[("detail", 1.0f64.to_value()), ("postfilter", false.to_value())]), faithful);
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn quality_holds_over_600_frames_after_one_keyframe() {
         assert_eq!(units.iter().filter(|u| u.keyframe).count(), 1);
         for postfilter in [false, true] {
             let mut decoder = decoder(1);
-            decoder.set_postfilter(postfilter);
+            decoder.set_detail((!postfilter).then_some(0.0));
             let out = decode_with(decoder, units.iter().map(|u| u.data.as_slice()));
             let contrast = |range: Range<usize>| {
                 let count = range.len() as f64;
@@ -150,7 +150,7 @@ fn a_decoder_can_leave_out_the_postfilter_of_any_frame() {
     let [detailed, faithful] = [&units, &stream(0.0)].map(|units| decode(1, units.iter().map(|u| u.data.as_slice())));
     let mut decoder = decoder(1);
     let mut show = |i: usize, on| {
-        decoder.set_postfilter(on);
+        decoder.set_detail((!on).then_some(0.0));
         decoder.decode(&units[i].data).unwrap().to_frame()
     };
     assert!(faithful[1].frame != detailed[1].frame && faithful[2].frame != detailed[2].frame);
@@ -158,6 +158,26 @@ fn a_decoder_can_leave_out_the_postfilter_of_any_frame() {
     assert_eq!(show(1, true), detailed[1].frame);
     assert_eq!(show(2, false), faithful[2].frame);
     assert!(nearer(&show(3, true), &detailed[3].frame, &faithful[3].frame));
+}
+
+#[test]
+fn a_decoder_may_ask_for_another_strength_of_the_postfilter_than_the_stream() {
+    let frames = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 2);
+    let config = |detail| codec_core::EncoderConfig { detail: Some(detail), adaptive_detail: false, ..encoder_config(192, 128) };
+    let [faithful, detailed] = [0.0, 1.0].map(|detail| encode(config(detail), &frames));
+    let show = |units: &[codec_core::Packet], detail: Option<f32>| -> Vec<Frame> {
+        let mut decoder = decoder(1);
+        decoder.set_detail(detail);
+        units.iter().map(|unit| decoder.decode(&unit.data).unwrap().to_frame()).collect()
+    };
+    // Without maps streams differ by the strength that they ask for alone.
+    for detail in [0.0, 0.4, 1.0] {
+        let wanted = show(&encode(config(detail), &frames), None);
+        assert_eq!(show(&faithful, Some(detail)), wanted, "{detail}");
+        assert_eq!(show(&detailed, Some(detail)), wanted, "{detail}");
+    }
+    assert_eq!(show(&detailed, Some(7.0)), show(&detailed, None));
+    assert_eq!(show(&detailed, Some(f32::NAN)), show(&faithful, None));
 }
 
 /// Whether luma is nearer to that of one frame than to that of another.

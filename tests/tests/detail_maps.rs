@@ -35,7 +35,7 @@ fn units(packets: &[Packet]) -> impl Iterator<Item = &[u8]> {
 
 fn plain(packets: &[Packet]) -> Vec<DecodedFrame> {
     let mut decoder = decoder(1);
-    decoder.set_postfilter(false);
+    decoder.set_detail(Some(0.0));
     decode_with(decoder, units(packets))
 }
 

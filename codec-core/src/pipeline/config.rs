@@ -140,6 +140,11 @@ pub fn estimated_memory(width: u32, height: u32) -> u64 {
     BASE_BYTES + BYTES_PER_SAMPLE * (width as u64 * height as u64)
 }
 
+/// A strength of the postfilter as streams hold it; what lies beyond 0..=1 is taken for the nearest.
+pub(super) fn detail_index(detail: f32) -> u8 {
+    (detail.clamp(0.0, 1.0) * 255.0).round() as u8
+}
+
 /// Checks a description of the video and the memory that it needs.
 pub(super) fn check_video(video: &VideoInfo, max_memory: Option<u64>) -> Result<()> {
     video.validate()?;

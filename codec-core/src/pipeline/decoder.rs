@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::config::detail_index;
 use super::engine;
 use super::reconstruct::{Reconstructor, UNSHIFTED};
 use super::shown::Shown;
@@ -71,7 +72,8 @@ pub struct Decoder {
     threads: usize,
     reconstructor: Reconstructor,
     limits: Limits,
-    postfilter: bool,
+    /// The strength of the postfilter in place of the stream's.
+    detail: Option<u8>,
     scratch: Scratch,
     /// `None` until a keyframe.
     stream: Option<Stream>,
@@ -94,7 +96,7 @@ impl Decoder {
             model,
             threads,
             limits: config.limits,
-            postfilter: true,
+            detail: None,
             scratch: Scratch::with_threads(threads),
             stream: None,
             intact: false,
@@ -124,11 +126,13 @@ impl Decoder {
         threads::inside(self.threads, || self.decode_here(unit, true))
     }
 
-    /// Turns the postfilter, which is on at first, on or off from the next frame on. Without it frames are shown as later ones are
-    /// predicted from them: sooner, and nearer to the original by PSNR. A recurrent filter that is turned on, or whose last frame
-    /// was skipped, starts afresh: it takes some frames until its pictures are those of a decoder that showed them all.
-    pub fn set_postfilter(&mut self, on: bool) {
-        self.postfilter = on;
+    /// The postfilter's strength from the next frame on, 0..=1 (values beyond are taken for the nearest); `None`, as at first: what the
+    /// stream asks for. Where the stream says how much detail belongs where, that multiplies it. At 0 the filter is left out, and frames
+    /// are shown as later ones are predicted from them: sooner, and nearer to the original by PSNR. A recurrent filter that is turned
+    /// on, or whose last frame was skipped, starts afresh: it takes some frames until its pictures are those of a decoder that showed
+    /// them all. Without effect where the model has no postfilter.
+    pub fn set_detail(&mut self, detail: Option<f32>) {
+        self.detail = detail.map(detail_index);
     }
 
     /// The frame shown last.
@@ -195,7 +199,9 @@ impl Decoder {
     /// Makes the picture of the last frame.
     fn show(&mut self) -> Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        let Some(looks_back) = self.reconstructor.engine.postfilter().filter(|_| self.postfilter) else {
+        let wanted = self.detail.filter(|_| self.model.config.has_detail()).unwrap_or(stream.sequence.detail);
+        self.reconstructor.engine.set_detail(wanted)?;
+        let Some(looks_back) = self.reconstructor.engine.postfilter() else {
             stream.shown = None;
             return Ok(());
         };
@@ -244,6 +250,7 @@ impl Decoder {
         let filter = adaptive.filter.decode(&mut reader)?;
         let detail = decode_detail(&mut adaptive.detail, &mut reader)?;
         let checksum = Some(reader.finish()?);
+        // Whether the model has what the stream asks for.
         self.reconstructor.engine.set_detail(sequence.detail)?;
         self.stream = None;
         self.reconstructor.resize(display);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::{EncoderConfig, FrameOptions, Packet, Speed, check_quality, check_video};
+use super::config::{EncoderConfig, FrameOptions, Packet, Speed, check_quality, check_video, detail_index};
 use super::detail::{DetailEncoder, has_maps};
 use super::engine::{self, Part};
 use super::estimator;
@@ -73,7 +73,7 @@ impl Encoder {
         let threads = threads::count(config.threads);
         let model = Model::load(&config.model)?;
         let mut engine = engine::open(&model, &config.device, threads)?;
-        let detail = config.detail.map_or(model.config.default_detail, |detail| (detail * 255.0).round() as u8);
+        let detail = config.detail.map_or(model.config.default_detail, detail_index);
         engine.set_detail(detail)?;
         let display = config.video.display_size();
         let (width, height) = coded_size(display.0, display.1);

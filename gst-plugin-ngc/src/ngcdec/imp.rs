@@ -285,7 +285,7 @@ impl NgcDec {
         settings: &Settings,
         loss: &mut Option<Loss>,
     ) -> Result<Outcome, Failure> {
-        state.decoder.set_postfilter(settings.postfilter);
+        state.decoder.set_detail(settings.detail());
         let picture = match decode(&mut state.decoder, frame, late) {
             Ok(picture) => {
                 state.waiting = None;

@@ -9,13 +9,16 @@ use crate::settings::CommonSettings;
 
 /// Luma samples of a frame: the most that ngcenc makes and ngcparse lets pass.
 const DEFAULT_MAX_RESOLUTION: u64 = Limits::MAX_PIXELS;
+/// Stands for the strength that the stream asks for, as all negative values do.
+const STREAMS_DETAIL: f64 = -1.0;
 
 /// Values of the properties.
 #[derive(Clone, Debug)]
 pub struct Settings {
     conceal: Conceal,
     max_resolution: u64,
-    pub postfilter: bool,
+    postfilter: bool,
+    detail: f64,
     pub common: CommonSettings,
 }
 
@@ -25,6 +28,7 @@ impl Default for Settings {
             conceal: Conceal::default(),
             max_resolution: DEFAULT_MAX_RESOLUTION,
             postfilter: true,
+            detail: STREAMS_DETAIL,
             common: CommonSettings::default(),
         }
     }
@@ -49,9 +53,17 @@ impl Settings {
             glib::ParamSpecBoolean::builder("postfilter")
                 .nick("Postfilter")
                 .blurb(
-                    "Apply the postfilter at the strength that the stream asks for; without it decoding is faster and PSNR higher",
+                    "Apply the postfilter at the strength that the stream or detail asks for; without it decoding is faster and PSNR higher",
                 )
                 .default_value(true)
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecDouble::builder("detail")
+                .nick("Detail")
+                .blurb("Strength of the postfilter in place of the stream's: 0 (as postfilter=false) to 1; -1 = what the stream asks for")
+                .minimum(STREAMS_DETAIL)
+                .maximum(1.0)
+                .default_value(STREAMS_DETAIL)
                 .mutable_playing()
                 .build(),
         ];
@@ -64,6 +76,7 @@ impl Settings {
             "conceal" => self.conceal = value.get().expect("type checked by GObject"),
             "max-resolution" => self.max_resolution = value.get().expect("type checked by GObject"),
             "postfilter" => self.postfilter = value.get().expect("type checked by GObject"),
+            "detail" => self.detail = value.get().expect("type checked by GObject"),
             _ => self.common.set(name, value),
         }
     }
@@ -73,6 +86,7 @@ impl Settings {
             "conceal" => self.conceal.to_value(),
             "max-resolution" => self.max_resolution.to_value(),
             "postfilter" => self.postfilter.to_value(),
+            "detail" => self.detail.to_value(),
             _ => self.common.get(name),
         }
     }
@@ -83,6 +97,15 @@ impl Settings {
             Conceal::None => None,
             Conceal::Freeze => Some(Concealment::Freeze),
             Conceal::Predict => Some(Concealment::Predict),
+        }
+    }
+
+    /// The postfilter's strength; `None`: what the stream asks for.
+    pub fn detail(&self) -> Option<f32> {
+        match (self.postfilter, self.detail >= 0.0) {
+            (false, _) => Some(0.0),
+            (true, true) => Some(self.detail as f32),
+            (true, false) => None,
         }
     }
 
