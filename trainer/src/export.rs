@@ -60,7 +60,7 @@ const CALIBRATION_SIDES: [usize; 3] = [256, 128, 64];
 fn calibrated(params: &ParamStore, model: &ModelConfig, data: Option<&Path>) -> Result<Fractions> {
     let pairs = match data {
         Some(data) => {
-            let options = SamplerOptions { photo_share: 0.0, seed: 0, split: Split::Train };
+            let options = SamplerOptions { photo_share: 0.0, graphics_share: 0.0, seed: 0, split: Split::Train };
             let sampler = Sampler::open(data, options)?;
             let crops = |side| sampler.validation_clips(CALIBRATION_CLIPS, 2, side);
             let found = CALIBRATION_SIDES.into_iter().find_map(|side| crops(side).ok());

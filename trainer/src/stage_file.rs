@@ -273,6 +273,7 @@ impl StageFile {
             batch: batch.clips,
             crop: batch.crop,
             photo_share: batch.photo_share,
+            graphics_share: batch.graphics_share,
             entropy_alone: optimiser.entropy_alone && self.uses("optimiser.entropy-alone"),
             keep_free_latent: optimiser.keep_free_latent && self.uses("optimiser.keep-free-latent"),
             precision: match self.precision {

@@ -24,7 +24,7 @@ const QUALITIES: [u8; 4] = [14, 26, 38, 50];
 /// # Errors
 /// If the data have no clips, or the model cannot be loaded.
 pub fn with_counted_tables(model: &Path, data: &Path) -> Result<Vec<u8>> {
-    let sampler = Sampler::open(data, SamplerOptions { photo_share: 0.0, seed: 0, split: Split::Train })?;
+    let sampler = Sampler::open(data, SamplerOptions { photo_share: 0.0, graphics_share: 0.0, seed: 0, split: Split::Train })?;
     let found = SIDES.into_iter().find_map(|side| sampler.validation_clips(CLIPS, FRAMES, side).ok());
     let clips = found.map_or_else(|| sampler.validation_clips(CLIPS, 2, SIDES[2]), Ok)?;
     let source = ModelSource::File(model.to_owned());

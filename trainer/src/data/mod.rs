@@ -9,6 +9,7 @@ mod compact;
 #[cfg(feature = "gstreamer")]
 mod decode;
 mod error;
+mod graphics;
 mod i420;
 #[cfg(feature = "gstreamer")]
 mod manifest;

@@ -409,7 +409,9 @@ mod tests {
         }
         // Both stay open: the second one is the first.
         assert!(std::sync::Arc::ptr_eq(&packs, &ShardSet::open(out.path()).unwrap()));
-        let sampler = Sampler::open(out.path(), SamplerOptions { photo_share: 0.3, seed: 1, split: Split::Train }).unwrap();
+        let sampler =
+            Sampler::open(out.path(), SamplerOptions { photo_share: 0.3, graphics_share: 0.0, seed: 1, split: Split::Train })
+                .unwrap();
         assert_eq!(sampler.sample((0, 0), 2, 3, 64).unwrap().y.len(), 2 * 3 * 64 * 64);
     }
 

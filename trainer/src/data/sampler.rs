@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::DataError;
+use super::graphics;
 use super::motion::{self, Canvas, Picture};
 use super::resample::{Affine, shrink};
 use super::rng::Rng;
@@ -23,6 +24,8 @@ const WEIGHT_FRAMES: usize = 60;
 pub struct SamplerOptions {
     /// Part of the samples that come from photos, 0..=1.
     pub photo_share: f32,
+    /// Part of the samples that are drawn: text, windows and cartoons, 0..=1.
+    pub graphics_share: f32,
     pub seed: u64,
     pub split: Split,
 }
@@ -69,11 +72,10 @@ impl Sampler {
     /// # Errors
     /// As [`Sampler::open`].
     pub fn open_if_any(dir: &Path, options: SamplerOptions) -> Result<Option<Self>, DataError> {
-        if !(0.0..=1.0).contains(&options.photo_share) {
-            return Err(DataError::Option {
-                option: "photo-share",
-                reason: format!("{} is not between 0 and 1", options.photo_share),
-            });
+        for (option, share) in [("photo-share", options.photo_share), ("graphics-share", options.graphics_share)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(DataError::Option { option, reason: format!("{share} is not between 0 and 1") });
+            }
         }
         let set = ShardSet::open(dir)?;
         let (mut clips, mut photos) = (Vec::new(), Vec::new());
@@ -118,6 +120,11 @@ impl Sampler {
         for (index, mut canvas) in out.clips().enumerate() {
             let key = [self.options.seed, step, u64::from(worker), index as u64];
             let mut rng = Rng::new(&key);
+            if self.options.graphics_share > 0.0 && rng.chance(self.options.graphics_share) {
+                graphics::draw(&mut canvas, &mut rng);
+                // Letters are not mirrored.
+                continue;
+            }
             if rng.chance(share) {
                 self.photo(&photos, &mut canvas, &mut rng);
             } else {

@@ -50,11 +50,13 @@ pub struct Batch {
     pub crop: usize,
     /// Share of photos (with simulated camera motion where there are P-frames).
     pub photo_share: f32,
+    /// Share of drawn clips: text, windows and cartoons.
+    pub graphics_share: f32,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { clips: 4, crop: 128, photo_share: 0.3 }
+        Self { clips: 4, crop: 128, photo_share: 0.3, graphics_share: 0.0 }
     }
 }
 
@@ -62,7 +64,9 @@ impl Batch {
     pub fn check(&self) -> Result<()> {
         ensure!(self.clips >= 1, "batch.clips: 1 at least");
         ensure!(self.crop > 0 && self.crop.is_multiple_of(64), "batch.crop = {}: a multiple of 64 is needed", self.crop);
-        ensure!((0.0..=1.0).contains(&self.photo_share), "batch.photo-share = {}: a share of 0 to 1 is needed", self.photo_share);
+        for (key, share) in [("photo-share", self.photo_share), ("graphics-share", self.graphics_share)] {
+            ensure!((0.0..=1.0).contains(&share), "batch.{key} = {share}: a share of 0 to 1 is needed");
+        }
         Ok(())
     }
 }

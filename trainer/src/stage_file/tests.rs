@@ -93,6 +93,7 @@ fn values_that_cannot_be_are_refused_by_their_key() {
         ("batch.crop = 100", "batch.crop"),
         ("batch.clips = 0", "batch.clips"),
         ("batch.photo-share = 1.5", "batch.photo-share"),
+        ("batch.graphics-share = -0.1", "batch.graphics-share"),
         ("optimiser.learning-rate = -1.0", "optimiser.learning-rate"),
         ("optimiser.ema = 1.0", "optimiser.ema"),
         ("clip.unroll = \"1:1\"", "clip.unroll"),

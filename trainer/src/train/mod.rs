@@ -140,6 +140,8 @@ pub struct TrainConfig {
     /// Side of the square crops, a multiple of 64.
     pub crop: usize,
     pub photo_share: f32,
+    #[serde(default)]
+    pub graphics_share: f32,
     /// Of the networks that learn; held-out figures come from full precision.
     #[serde(default)]
     pub precision: Precision,

@@ -126,7 +126,12 @@ impl<'g> Run<'g> {
                 "nothing learns: entropy models learn in the stages intra and inter; leave optimiser.entropy-alone out in others"
             );
         }
-        let options = SamplerOptions { photo_share: config.photo_share, seed: config.seed, split: Split::Train };
+        let options = SamplerOptions {
+            photo_share: config.photo_share,
+            graphics_share: config.graphics_share,
+            seed: config.seed,
+            split: Split::Train,
+        };
         let sampler = Sampler::open(&paths.data, options)?;
         sampler.verify()?;
         let sampler = Arc::new(sampler);

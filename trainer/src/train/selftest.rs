@@ -108,7 +108,7 @@ fn flat(gradients: &[Tensor]) -> Result<Tensor> {
 /// # Errors
 /// If the data hold no batch or the device fails.
 pub fn compare(start: &Checkpoint, data: &Path, device: Device, sizes: Sizes) -> Result<Vec<Comparison>> {
-    let sampler = Sampler::open(data, SamplerOptions { photo_share: 0.3, seed: 1, split: Split::Train })?;
+    let sampler = Sampler::open(data, SamplerOptions { photo_share: 0.3, graphics_share: 0.0, seed: 1, split: Split::Train })?;
     let inter = Stage::Inter { unroll: Unroll::parse(&FRAMES.to_string())?, losses: InterLosses::default() };
     let small = |frames| sampler.sample((0, 0), 2, frames, 128.min(sizes.crop));
     let large = |frames| sampler.sample((1, 0), sizes.batch, frames, sizes.crop);

@@ -72,8 +72,8 @@ pub fn validate(
         // Their own losses are all there is to see: rate and distortion of decoded frames stay as they are.
         return Ok(None);
     }
-    let options =
-        SamplerOptions { photo_share: if config.stage == Stage::Intra { 1.0 } else { 0.0 }, seed: 0, split: Split::Validation };
+    let photo_share = if config.stage == Stage::Intra { 1.0 } else { 0.0 };
+    let options = SamplerOptions { photo_share, graphics_share: 0.0, seed: 0, split: Split::Validation };
     let Some(sampler) = Sampler::open_if_any(data, options)? else {
         return Ok(None);
     };

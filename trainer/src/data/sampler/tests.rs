@@ -19,7 +19,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn sampler(dir: &tempfile::TempDir, seed: u64) -> Sampler {
-    Sampler::open(dir.path(), SamplerOptions { photo_share: 0.5, seed, split: Split::Train }).unwrap()
+    Sampler::open(dir.path(), SamplerOptions { photo_share: 0.5, graphics_share: 0.25, seed, split: Split::Train }).unwrap()
 }
 
 #[test]
