@@ -177,6 +177,9 @@ struct ScheduleArgs {
     /// Where to start in place of fresh networks.
     #[arg(long)]
     init: Option<PathBuf>,
+    /// Only say whether the schedule is valid and fits what it starts from.
+    #[arg(long)]
+    check: bool,
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -336,7 +339,18 @@ fn run_schedule(args: &ScheduleArgs) -> Result<()> {
     let out = &args.run.out;
     // A stage at fault is found before the first one runs.
     let start = args.init.clone().unwrap_or_else(|| out.join("start.safetensors"));
-    let stages = schedule.stages(out, &start, args.scale).with_context(|| format!("schedule {}", args.file.display()))?;
+    let in_schedule = || format!("schedule {}", args.file.display());
+    let stages = schedule.stages(out, &start, args.scale).with_context(in_schedule)?;
+    if let Some(init) = &args.init
+        && let Some(stage) = stages.iter().find(|stage| stage.file.replaces_residual())
+    {
+        let at = || format!("{}: stage {}, from {}", in_schedule(), stage.name, init.display());
+        train::refuse_trained_residual(&load_start(init)?).with_context(at)?;
+    }
+    if args.check {
+        println!("{}: {} stages", args.file.display(), stages.len());
+        return Ok(());
+    }
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     if args.init.is_none() && !start.exists() {
         let profile = match schedule.profile {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 use codec_core::bitstream::Profile;
 use codec_core::training::nn::{Network, PostfilterConfig, Precision};
@@ -126,8 +126,20 @@ fn adapt(start: &mut Checkpoint, wanted: &StartPlan) -> Result<()> {
         start.progress.fractions.clear();
     }
     if wanted.residual_from_intra {
+        refuse_trained_residual(start)?;
         start.residual_from_intra()?;
     }
+    Ok(())
+}
+
+/// # Errors
+/// Where `start.residual-from-intra` would overwrite what P-frames have learned.
+pub fn refuse_trained_residual(start: &Checkpoint) -> Result<()> {
+    ensure!(
+        !start.residual_is_trained()?,
+        "start.residual-from-intra would overwrite a residual branch that has been trained: leave the key out to go on with it \
+         (as trainer/schedules/continue.toml does), or start from fresh networks (ngc-trainer init)"
+    );
     Ok(())
 }
 
