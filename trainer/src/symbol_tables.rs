@@ -25,8 +25,8 @@ const QUALITIES: [u8; 4] = [14, 26, 38, 50];
 /// If the data have no clips, or the model cannot be loaded.
 pub fn with_counted_tables(model: &Path, data: &Path) -> Result<Vec<u8>> {
     let sampler = Sampler::open(data, SamplerOptions { photo_share: 0.0, seed: 0, split: Split::Train })?;
-    let found = SIDES.into_iter().find_map(|side| sampler.validation_clips(CLIPS, FRAMES, side).ok());
-    let clips = found.map_or_else(|| sampler.validation_clips(CLIPS, 2, SIDES[2]), Ok)?;
+    let long = sampler.validation_clips_of(CLIPS, FRAMES, &SIDES);
+    let clips = long.or_else(|_| sampler.validation_clips_of(CLIPS, 2, &SIDES))?;
     let source = ModelSource::File(model.to_owned());
     let (mut intra, mut inter) = (SymbolCounts::default(), SymbolCounts::default());
     let side = clips.crop as u32;

@@ -13,11 +13,11 @@ use tch::Device;
 use crate::data::{Kind, PrepareOptions, plain, prepare, read_manifest};
 use crate::data::{PackOptions, pack};
 use crate::schedule_file::{self, Schedule};
+#[cfg(feature = "gstreamer")]
+use crate::study;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::{load_start, starting_point};
-use crate::{bench, export};
-#[cfg(feature = "gstreamer")]
-use crate::{eval, study};
+use crate::{bench, eval, export};
 
 /// Trains, exports and measures NGC models.
 #[derive(Parser)]
@@ -62,6 +62,8 @@ enum Command {
     /// Count the answers of a study.
     #[cfg(feature = "gstreamer")]
     StudyTable(study::TableArgs),
+    /// Measure a model on the held-out clips of prepared data.
+    Score(eval::ScoreArgs),
     /// Measure encoding and decoding speed.
     Bench(bench::BenchArgs),
 }
@@ -274,6 +276,7 @@ impl Cli {
             Command::Study(args) => study::run(&args),
             #[cfg(feature = "gstreamer")]
             Command::StudyTable(args) => study::table(&args),
+            Command::Score(args) => eval::score_held_out(&args),
             Command::Bench(args) => bench::run(&args),
         }
     }
