@@ -152,7 +152,9 @@ pub fn check_device(args: &CheckDeviceArgs) -> Result<()> {
     let sizes = selftest::Sizes { batch: args.batch, crop: args.crop, steps: args.steps, precision };
     let comparisons = selftest::compare(&start, &args.data, device, sizes)?;
     for comparison in &comparisons {
-        println!("{}", serde_json::to_string(comparison)?);
+        let mut line = serde_json::to_value(comparison)?;
+        line["device"] = format!("{device:?}").into();
+        println!("{line}");
     }
     let wrong: Vec<&str> = comparisons.iter().filter(|c| !c.agrees()).map(|c| c.stage).collect();
     if !wrong.is_empty() {
