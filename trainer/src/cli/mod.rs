@@ -344,11 +344,8 @@ fn run_schedule(args: &ScheduleArgs) -> Result<()> {
     let start = args.init.clone().unwrap_or_else(|| out.join("start.safetensors"));
     let in_schedule = || format!("schedule {}", args.file.display());
     let stages = schedule.stages(out, &start, args.scale).with_context(in_schedule)?;
-    if let Some(init) = &args.init
-        && let Some(stage) = stages.iter().find(|stage| stage.file.replaces_residual())
-    {
-        let at = || format!("{}: stage {}, from {}", in_schedule(), stage.name, init.display());
-        train::refuse_trained_residual(&load_start(init)?).with_context(at)?;
+    if let Some(init) = &args.init {
+        train::refuse_unfit_start(&stages, init).with_context(in_schedule)?;
     }
     if args.check {
         println!("{}: {} stages", args.file.display(), stages.len());

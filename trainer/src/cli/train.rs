@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use codec_core::bitstream::Profile;
 use codec_core::training::nn::{Network, PostfilterConfig, Precision};
 
+use crate::schedule_file::ScheduledStage;
 use crate::stage_file::{Machine, Plan, StageFile, StartPlan};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::schedule::{Budget, parse_seconds};
@@ -133,8 +134,16 @@ fn adapt(start: &mut Checkpoint, wanted: &StartPlan) -> Result<()> {
 }
 
 /// # Errors
+/// Where a stage of a schedule would overwrite what P-frames have learned in `init`.
+pub fn refuse_unfit_start(stages: &[ScheduledStage], init: &Path) -> Result<()> {
+    let Some(stage) = stages.iter().find(|stage| stage.file.replaces_residual()) else { return Ok(()) };
+    let at = || format!("stage {}, from {}", stage.name, init.display());
+    refuse_trained_residual(&load_start(init)?).with_context(at)
+}
+
+/// # Errors
 /// Where `start.residual-from-intra` would overwrite what P-frames have learned.
-pub fn refuse_trained_residual(start: &Checkpoint) -> Result<()> {
+fn refuse_trained_residual(start: &Checkpoint) -> Result<()> {
     ensure!(
         !start.residual_is_trained()?,
         "start.residual-from-intra would overwrite a residual branch that has been trained: leave the key out to go on with it \
