@@ -154,7 +154,7 @@ gpu() {
 }
 
 gpu_kit() {
-  tests/gpu.sh --rehearse --minutes 0.5 && cargo build --quiet --release -p ngc-trainer
+  tests/gpu.sh --rehearse --minutes 2 && cargo build --quiet --release -p ngc-trainer
 }
 
 if [ $only_lint -eq 1 ]; then

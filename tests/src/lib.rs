@@ -3,6 +3,7 @@
 pub mod pipes;
 pub mod soak;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use codec_core::bitstream::VideoInfo;
@@ -10,6 +11,11 @@ use codec_core::frame::Frame;
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, Packet};
 use gst::prelude::*;
 use gst_video::{VideoFrameExt, VideoFrameRef};
+
+/// Says that a test was skipped. `eprintln` would not do: the test harness keeps that to itself where tests succeed.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
 
 /// A file of the repository.
 pub fn repository(path: &str) -> PathBuf {

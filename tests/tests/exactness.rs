@@ -82,7 +82,7 @@ fn cuda_computes_the_same_integers() {
     let decoder = match Decoder::new(cuda) {
         Ok(decoder) => decoder,
         Err(error) if std::env::var_os("NGC_NEED_CUDA").is_some() => panic!("{error}"),
-        Err(error) => return eprintln!("skipped: cuda_computes_the_same_integers ({error})"),
+        Err(error) => return ngc_tests::skipped(&format!("cuda_computes_the_same_integers ({error})")),
     };
     let found = decode_with(decoder, units.iter().map(|unit| unit.data.as_slice()));
     assert_equal(&found, &decoded(DeviceSpec::Cpu, 1, &units), "CUDA");

@@ -62,9 +62,8 @@ fn calibrated(params: &ParamStore, model: &ModelConfig, data: Option<&Path>) -> 
         Some(data) => {
             let options = SamplerOptions { photo_share: 0.0, graphics_share: 0.0, seed: 0, split: Split::Train };
             let sampler = Sampler::open(data, options)?;
-            let crops = |side| sampler.validation_clips(CALIBRATION_CLIPS, 2, side);
-            let found = CALIBRATION_SIDES.into_iter().find_map(|side| crops(side).ok());
-            let clip = clip_on_device(&found.map_or_else(|| crops(CALIBRATION_SIDES[2]), Ok)?, Device::Cpu)?;
+            let crops = sampler.validation_clips_of(CALIBRATION_CLIPS, 2, &CALIBRATION_SIDES)?;
+            let clip = clip_on_device(&crops, Device::Cpu)?;
             let [first, second] = &clip.frames[..] else { bail!("{}: no pairs of frames to calibrate with", data.display()) };
             vec![[first.shallow_clone(), second.shallow_clone()]]
         }

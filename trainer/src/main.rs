@@ -6,7 +6,6 @@
 mod bench;
 mod cli;
 mod data;
-#[cfg(feature = "gstreamer")]
 mod eval;
 mod export;
 #[cfg(all(test, feature = "gstreamer"))]

@@ -312,6 +312,11 @@ impl StageFile {
         })
     }
 
+    /// Whether the stage starts the residual branch anew.
+    pub fn replaces_residual(&self) -> bool {
+        self.start_plan().residual_from_intra
+    }
+
     fn start_plan(&self) -> StartPlan {
         let start = &self.start;
         let fresh = start.fresh_postfilter.filter(|_| self.uses("start.fresh-postfilter"));

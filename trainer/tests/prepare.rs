@@ -50,8 +50,25 @@ fn a_manifest_says_what_becomes_of_clips() {
     assert_eq!(splits, ["train", "train", "validation"]);
     assert_eq!(std::fs::read_to_string(out.join("licences.txt")).unwrap(), "CC BY 4.0: 1\nCC0: 2\n");
 
+    the_held_out_clip_is_scored(&out);
+
     std::fs::write(&manifest, text.replace("weight", "wait")).unwrap();
     let refused = trainer().args(["prepare", "--manifest"]).arg(&manifest).arg("--out").arg(&out).output().unwrap();
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && error.contains("`wait`") && error.contains("manifest.toml"), "{error}");
+}
+
+fn the_held_out_clip_is_scored(data: &Path) {
+    let score = |more: &[&str]| {
+        let mut command = trainer();
+        command.args(["score", "--threads", "1", "--frames", "3", "--qualities", "12,50", "--data"]).arg(data).args(more);
+        run(&mut command)
+    };
+    let found: serde_json::Value = serde_json::from_str(&score(&["--json"])).unwrap();
+    assert_eq!((&found["clips"], &found["frames"]), (&1.into(), &3.into()));
+    for key in ["bpp", "psnr_y", "psnr_u", "psnr_v"] {
+        let [good, bad] = [0, 1].map(|i| found["points"][i][key].as_f64().unwrap());
+        assert!(good > bad && bad > 0.0, "{key}: {found}");
+    }
+    assert!(score(&[]).contains("PSNR Y"));
 }

@@ -9,7 +9,7 @@ use codec_core::frame::Frame;
 use codec_core::training::entropy::Tables;
 use codec_core::training::model::{Model, read_float_tensors};
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource};
-use common::{prepare, run, train, trainer};
+use common::{model, prepare, run, train, trainer};
 
 const SCHEDULE: &str = r#"
 profile = "rt"
@@ -110,6 +110,21 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     run(&mut command);
     let fractions = [&exported, &model].map(|path| read_float_tensors(&ModelSource::File(path.clone())).unwrap().1.fractions);
     assert!(!fractions[0].is_empty() && fractions[0] == fractions[1], "calibration stays with a model");
+}
+
+#[test]
+fn a_trained_residual_branch_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |schedule: &str| {
+        let mut command = trainer();
+        command.arg("schedule").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("schedules").join(schedule));
+        command.args(["--data", "none", "--check"]).arg("--out").arg(dir.path()).arg("--init").arg(model());
+        command
+    };
+    assert!(run(&mut check("continue.toml")).contains("3 stages"));
+    let refused = check("gpu.toml").output().unwrap();
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && text.contains("stage inter") && text.contains("leave the key out"), "{text}");
 }
 
 /// Qualities of the I-frame and of the P-frame of a stream encoded at `quality`.

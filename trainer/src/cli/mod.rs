@@ -13,11 +13,11 @@ use tch::Device;
 use crate::data::{Kind, PrepareOptions, plain, prepare, read_manifest};
 use crate::data::{PackOptions, pack};
 use crate::schedule_file::{self, Schedule};
+#[cfg(feature = "gstreamer")]
+use crate::study;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::{load_start, starting_point};
-use crate::{bench, export};
-#[cfg(feature = "gstreamer")]
-use crate::{eval, study};
+use crate::{bench, eval, export};
 
 /// Trains, exports and measures NGC models.
 #[derive(Parser)]
@@ -62,6 +62,8 @@ enum Command {
     /// Count the answers of a study.
     #[cfg(feature = "gstreamer")]
     StudyTable(study::TableArgs),
+    /// Measure a model on the held-out clips of prepared data.
+    Score(eval::ScoreArgs),
     /// Measure encoding and decoding speed.
     Bench(bench::BenchArgs),
 }
@@ -177,6 +179,9 @@ struct ScheduleArgs {
     /// Where to start in place of fresh networks.
     #[arg(long)]
     init: Option<PathBuf>,
+    /// Only say whether the schedule is valid and fits what it starts from.
+    #[arg(long)]
+    check: bool,
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -271,6 +276,7 @@ impl Cli {
             Command::Study(args) => study::run(&args),
             #[cfg(feature = "gstreamer")]
             Command::StudyTable(args) => study::table(&args),
+            Command::Score(args) => eval::score_held_out(&args),
             Command::Bench(args) => bench::run(&args),
         }
     }
@@ -336,7 +342,15 @@ fn run_schedule(args: &ScheduleArgs) -> Result<()> {
     let out = &args.run.out;
     // A stage at fault is found before the first one runs.
     let start = args.init.clone().unwrap_or_else(|| out.join("start.safetensors"));
-    let stages = schedule.stages(out, &start, args.scale).with_context(|| format!("schedule {}", args.file.display()))?;
+    let in_schedule = || format!("schedule {}", args.file.display());
+    let stages = schedule.stages(out, &start, args.scale).with_context(in_schedule)?;
+    if let Some(init) = &args.init {
+        train::refuse_unfit_start(&stages, init).with_context(in_schedule)?;
+    }
+    if args.check {
+        println!("{}: {} stages", args.file.display(), stages.len());
+        return Ok(());
+    }
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     if args.init.is_none() && !start.exists() {
         let profile = match schedule.profile {

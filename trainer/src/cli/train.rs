@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use codec_core::bitstream::Profile;
 use codec_core::training::nn::{Network, PostfilterConfig, Precision};
 
+use crate::schedule_file::ScheduledStage;
 use crate::stage_file::{Machine, Plan, StageFile, StartPlan};
 use crate::train::checkpoint::Checkpoint;
 use crate::train::schedule::{Budget, parse_seconds};
@@ -126,8 +127,28 @@ fn adapt(start: &mut Checkpoint, wanted: &StartPlan) -> Result<()> {
         start.progress.fractions.clear();
     }
     if wanted.residual_from_intra {
+        refuse_trained_residual(start)?;
         start.residual_from_intra()?;
     }
+    Ok(())
+}
+
+/// # Errors
+/// Where a stage of a schedule would overwrite what P-frames have learned in `init`.
+pub fn refuse_unfit_start(stages: &[ScheduledStage], init: &Path) -> Result<()> {
+    let Some(stage) = stages.iter().find(|stage| stage.file.replaces_residual()) else { return Ok(()) };
+    let at = || format!("stage {}, from {}", stage.name, init.display());
+    refuse_trained_residual(&load_start(init)?).with_context(at)
+}
+
+/// # Errors
+/// Where `start.residual-from-intra` would overwrite what P-frames have learned.
+fn refuse_trained_residual(start: &Checkpoint) -> Result<()> {
+    ensure!(
+        !start.residual_is_trained()?,
+        "start.residual-from-intra would overwrite a residual branch that has been trained: leave the key out to go on with it \
+         (as trainer/schedules/continue.toml does), or start from fresh networks (ngc-trainer init)"
+    );
     Ok(())
 }
 
@@ -140,7 +161,9 @@ pub fn check_device(args: &CheckDeviceArgs) -> Result<()> {
     let sizes = selftest::Sizes { batch: args.batch, crop: args.crop, steps: args.steps, precision };
     let comparisons = selftest::compare(&start, &args.data, device, sizes)?;
     for comparison in &comparisons {
-        println!("{}", serde_json::to_string(comparison)?);
+        let mut line = serde_json::to_value(comparison)?;
+        line["device"] = format!("{device:?}").into();
+        println!("{line}");
     }
     let wrong: Vec<&str> = comparisons.iter().filter(|c| !c.agrees()).map(|c| c.stage).collect();
     if !wrong.is_empty() {

@@ -38,4 +38,4 @@ pub use pack::{PackOptions, pack};
 #[cfg(feature = "gstreamer")]
 pub use prepare::{PrepareOptions, prepare};
 pub use sampler::{ClipBatch, Sampler, SamplerOptions};
-pub use shard::{Kind, Split};
+pub use shard::{Entry, Kind, ShardSet, Split};

@@ -183,6 +183,21 @@ impl Sampler {
         Ok(out)
     }
 
+    /// As [`Sampler::validation_clips`], with the first of these `sides` for which the data have clips.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`], for the last side.
+    pub fn validation_clips_of(&self, count: usize, frames: usize, sides: &[usize]) -> Result<ClipBatch, DataError> {
+        let mut found = Err(self.nothing("no side is asked for"));
+        for &side in sides {
+            found = self.validation_clips(count, frames, side);
+            if found.is_ok() {
+                break;
+            }
+        }
+        found
+    }
+
     fn fits(&self, item: usize, crop: usize) -> bool {
         self.set.entries()[item].size().short_side() >= crop
     }

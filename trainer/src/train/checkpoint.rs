@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use codec_core::training::nn::fixed::Fractions;
-use codec_core::training::nn::{ModelConfig, Network, Networks, ParamStore};
+use codec_core::training::nn::{Form, ModelConfig, Network, Networks, ParamStore, Part, Role};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -150,6 +150,25 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Whether P-frames have learned anything yet. In fresh networks, all channels of an entropy model have the same values on the
+    /// quality axis.
+    ///
+    /// # Errors
+    /// If the parameters do not fit the configuration.
+    pub fn residual_is_trained(&self) -> Result<bool> {
+        let mut params = self.averaged_params();
+        Networks::load(&mut params, &self.progress.model, Device::Cpu)?;
+        let of_residual =
+            |role: Role| role.network == Network::Residual && role.part == Part::Entropy && role.form == Form::Knots;
+        for (_, knots, _) in params.taken().filter(|(_, _, role)| of_residual(*role)) {
+            let spread = knots.f_amax([1], false)?.f_sub(&knots.f_amin([1], false)?)?;
+            if spread.f_max()?.f_double_value(&[])? > 1e-6 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Whether its stage has run its whole length.
     pub fn is_finished(&self) -> bool {
         let progress = &self.progress;
@@ -263,5 +282,18 @@ mod tests {
         }
         let error = start(1, None).take_postfilter(&start(2, None)).unwrap_err();
         assert!(error.to_string().contains("no postfilter"), "{error}");
+    }
+
+    #[test]
+    fn a_residual_branch_is_fresh_until_a_step_moves_it() {
+        let mut fresh = start(1, None);
+        assert!(!fresh.residual_is_trained().unwrap());
+        fresh.complete_linear().unwrap();
+        assert!(!fresh.residual_is_trained().unwrap());
+        let name = "param/residual.coder.entropy.z_mean.knots";
+        let moved = fresh.tensors[name].copy();
+        let _ = moved.get(0).get(0).fill_(1e-3);
+        fresh.tensors.insert(name.into(), moved);
+        assert!(fresh.residual_is_trained().unwrap());
     }
 }

@@ -207,7 +207,7 @@ mod tests {
     fn cuda_trains_as_the_cpu_does() {
         match device::open(&DeviceSpec::Cuda(0), false) {
             Err(error) if std::env::var_os("NGC_NEED_CUDA").is_some() => panic!("{error:#}"),
-            Err(error) => eprintln!("skipped: cuda_trains_as_the_cpu_does ({error:#})"),
+            Err(error) => crate::testing::skipped(&format!("cuda_trains_as_the_cpu_does ({error:#})")),
             Ok(device) => comparisons(device).iter().for_each(|c| assert!(c.agrees(), "{c:?}")),
         }
     }

@@ -21,7 +21,8 @@ const QUALITIES: [u8; 3] = [10, 30, 50];
 const CLIPS: usize = 8;
 /// Frames of a validation clip, I-frame included.
 const FRAMES: usize = 9;
-const CROP: usize = 192;
+/// Sides of its crops in pixels: the first for which the data have clips, so that small clips hold something out too.
+const SIDES: [usize; 3] = [192, 128, 64];
 
 /// Means over the validation clips at [`QUALITIES`].
 pub struct Report {
@@ -78,7 +79,7 @@ pub fn validate(
         return Ok(None);
     };
     let frames = if config.stage == Stage::Intra { 1 } else { FRAMES };
-    let clip = clip_on_device(&sampler.validation_clips(CLIPS, frames, CROP)?, device)?;
+    let clip = clip_on_device(&sampler.validation_clips_of(CLIPS, frames, &SIDES)?, device)?;
     tch::no_grad(|| {
         let points = QUALITIES
             .iter()

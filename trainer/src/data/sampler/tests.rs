@@ -41,3 +41,13 @@ fn what_does_not_fit_is_an_error() {
     assert!(sampler(&dir, 1).sample((0, 0), 1, 1, 256).is_err(), "no item is that large");
     assert!(sampler(&dir, 1).sample((0, 0), 1, 1, 60).is_err(), "not a multiple of 64");
 }
+
+#[test]
+fn small_clips_are_held_out_in_smaller_crops() {
+    let dir = folder();
+    let sampler = sampler(&dir, 1);
+    let side = |sides: &[usize]| sampler.validation_clips_of(2, 3, sides).map(|clips| clips.crop);
+    assert_eq!(side(&[192, 128, 64]).unwrap(), 128);
+    assert_eq!(side(&[64, 128]).unwrap(), 64);
+    assert!(side(&[256, 192]).is_err() && side(&[]).is_err());
+}
