@@ -12,8 +12,8 @@ HOUR = 82  # Width of an hour, in both panels.
 TOP, BOTTOM = 56, 356
 # Left edge and hours of a panel, range and step of its scores, the run in which linear channels were completed, and other breaks.
 PANELS = {
-    "P": (76, 8.5, (-1.76, -2.08), 0.04, "inter-complete", {"inter-3": "golden frame"}),
-    "I": (868, 2.3, (-0.64, -0.92), 0.04, "intra-complete", {}),
+    "P": (76, 9.9, (-1.76, -2.08), 0.04, "inter-complete", {"inter-3": "golden frame"}),
+    "I": (983, 2.3, (-0.64, -0.92), 0.04, "intra-complete", {}),
 }
 TITLES = {"P": "P-frames", "I": "I-frames"}
 
@@ -83,8 +83,8 @@ def main():
     for branch in PANELS:
         body += panel(branch, [row for row in rows if row["branch"] == branch])
     body += legend(BOTTOM + 70)
-    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1080 462" width="1080" height="462" role="img" aria-label="Held-out scores of P- and I-frames over hours of training">'
-    card = '<rect class="card" width="1080" height="462" rx="6"/>'
+    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1195 462" width="1195" height="462" role="img" aria-label="Held-out scores of P- and I-frames over hours of training">'
+    card = '<rect class="card" width="1195" height="462" rx="6"/>'
     text = "\n".join([head, "<!-- Made by docs/held-out.py. -->", f"<style>{STYLE}</style>", card, *body, "</svg>"])
     (HERE / "held-out.svg").write_text(text + "\n")
 
