@@ -88,6 +88,16 @@ impl Site {
         self.fractions.is_some()
     }
 
+    /// Fractional bits that the layer reads and writes; `None` for plain floats.
+    pub fn fractions(&self) -> Option<[u8; 2]> {
+        self.fractions
+    }
+
+    /// What a written value is multiplied by.
+    pub fn unit(&self) -> f64 {
+        if self.samples == Samples::Written { SAMPLE_UNIT } else { 1.0 }
+    }
+
     /// What the layer reads, brought to its scale.
     pub fn input(&self, x: &Tensor) -> Result<Tensor> {
         match self.fractions {
@@ -102,7 +112,7 @@ impl Site {
         match self.fractions {
             Some([_, to]) => {
                 let y = to_grid(&y, to)?;
-                if self.samples == Samples::Written { Ok(y.f_mul_scalar(SAMPLE_UNIT)?) } else { Ok(y) }
+                if self.samples == Samples::Written { Ok(y.f_mul_scalar(self.unit())?) } else { Ok(y) }
             }
             None => Ok(y),
         }
@@ -237,5 +247,11 @@ fn saturated(x: &Tensor, bits: u8) -> Result<Tensor> {
 /// Rounded half up to `bits` fractional bits, saturating.
 fn to_grid(x: &Tensor, bits: u8) -> Result<Tensor> {
     let one = f64::from(bits).exp2();
-    through(&saturated(x, bits)?, |x| Ok(x.f_mul_scalar(one)?.f_add_scalar(0.5)?.f_floor()?.f_div_scalar(one)?))
+    let mut saturated = saturated(x, bits)?;
+    if saturated.requires_grad() {
+        return through(&saturated, |x| Ok(x.f_mul_scalar(one)?.f_add_scalar(0.5)?.f_floor()?.f_div_scalar(one)?));
+    }
+    // Nothing else holds it.
+    let _ = saturated.f_mul_scalar_(one)?.f_add_scalar_(0.5)?.f_floor_()?.f_div_scalar_(one)?;
+    Ok(saturated)
 }

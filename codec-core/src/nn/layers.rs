@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::fixed::{Samples, Site};
+use super::frozen::Frozen;
 use super::params::{Init, Precision, Scope};
 use super::paths::{self, Depthwise, Pointwise};
 use super::role::Form;
@@ -27,6 +28,8 @@ pub struct Conv {
     kind: Kind,
     /// Its place in the integer engine.
     pub site: Site,
+    /// Its integers, where it does not learn.
+    frozen: Option<Frozen>,
 }
 
 /// Shape of a [`Conv`]; `gain` scales the initial weights.
@@ -88,15 +91,19 @@ impl Conv {
         let fan_in = cin / groups * kernel * kernel;
         // A layer that starts silent has a silent bias too.
         let bias_gain = if gain == 0.0 { 0.0 } else { 1.0 };
+        let weight = p.param("weight", config.form(), &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?;
+        let bias = p.param("bias", Form::Channels, &[cout], Init::Uniform { fan_in, gain: bias_gain })?;
+        let site = p.site(samples);
         Ok(Self {
-            weight: p.param("weight", config.form(), &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?,
-            bias: p.param("bias", Form::Channels, &[cout], Init::Uniform { fan_in, gain: bias_gain })?,
+            frozen: if p.precision() == Precision::Exact { Frozen::new(&site, &weight, &bias)? } else { None },
+            weight,
+            bias,
             stride,
             padding: dilation * (kernel / 2),
             dilation,
             groups,
             kind,
-            site: p.site(samples),
+            site,
         })
     }
 
@@ -113,6 +120,9 @@ impl Conv {
     /// The convolution alone.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.site.input(x)?;
+        if let Some(frozen) = &self.frozen {
+            return frozen.forward(&x, |x, weight, bias| self.forward_with(x, weight, bias));
+        }
         let y = match self.site.simulated(&self.weight, &self.bias)? {
             Some((weight, bias)) => self.forward_with(&x, &weight, &bias)?,
             None => self.forward_with(&x, &self.weight, &self.bias)?,

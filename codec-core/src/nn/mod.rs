@@ -11,6 +11,7 @@ pub mod device;
 pub mod entropy;
 pub mod fixed;
 mod frames;
+mod frozen;
 pub mod layers;
 pub mod ops;
 mod paper;
