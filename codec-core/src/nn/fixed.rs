@@ -98,6 +98,12 @@ impl Site {
         if self.samples == Samples::Written { SAMPLE_UNIT } else { 1.0 }
     }
 
+    /// The 16-bit integers that a layer's written values stand for.
+    pub fn integers(&self, y: &Tensor) -> Result<Tensor> {
+        let one = self.fractions.map_or(1.0, |[_, to]| f64::from(to).exp2());
+        Ok(y.f_mul_scalar(one)?.f_to_kind(Kind::Int16)?)
+    }
+
     /// What the layer reads, brought to its scale.
     pub fn input(&self, x: &Tensor) -> Result<Tensor> {
         match self.fractions {

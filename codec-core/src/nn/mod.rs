@@ -10,7 +10,7 @@ mod dct;
 pub mod device;
 pub mod entropy;
 pub mod fixed;
-mod frames;
+pub mod frames;
 mod frozen;
 pub mod layers;
 pub mod ops;
