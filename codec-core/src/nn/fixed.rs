@@ -210,6 +210,11 @@ impl Site {
         })
     }
 
+    /// Values times a gain of a model file's table, in 64-bit floats: both may have 32 bits.
+    pub fn times(&self, x: &Tensor, gain: &Tensor) -> Result<Tensor> {
+        Ok(self.output(x.f_to_kind(Kind::Double)?.f_mul(gain)?)?.f_to_kind(x.kind())?)
+    }
+
     /// A gain of features as the engine applies it.
     pub fn gained(&self, x: &Tensor, gain: &Tensor) -> Result<Tensor> {
         let gain = if self.is_fixed() { table_value(gain, GAIN_BITS, f64::from(u16::MAX))? } else { gain.shallow_clone() };

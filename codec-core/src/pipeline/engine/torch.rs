@@ -71,9 +71,14 @@ impl TorchEngine {
     pub fn new(model: &Arc<Model>, spec: &DeviceSpec, threads: usize) -> Result<Self> {
         let device = device::open(spec)?;
         let precision = match model.config.profile {
+            Profile::Rt if device::is_slow_at_64_bits(device)? => Precision::ExactBytes,
             Profile::Rt => Precision::Exact,
             Profile::Paper => Precision::Full,
         };
+        Self::with_precision(model, device, precision, threads)
+    }
+
+    fn with_precision(model: &Arc<Model>, device: Device, precision: Precision, threads: usize) -> Result<Self> {
         device::use_threads(threads);
         let networks = tch::no_grad(|| load_networks(model, device, precision))?;
         let (model, staging) = (Arc::clone(model), Stagings::default());
@@ -88,8 +93,7 @@ impl TorchEngine {
 
     /// Sends what an analysis reads.
     fn send(&mut self, parcel: Parcel, staging: impl FnOnce(&mut Stagings) -> &mut Staging) -> Result<Sent> {
-        let kind = if self.precision == Precision::Exact { Kind::Double } else { Kind::Float };
-        parcel.send(staging(&mut self.staging), self.device, kind)
+        parcel.send(staging(&mut self.staging), self.device, self.precision)
     }
 
     /// Receives a frame.
@@ -267,7 +271,7 @@ impl Engine for TorchEngine {
             let postfilter = this.networks.postfilter.as_ref().ok_or_else(missing)?;
             let received = &mut this.staging.received;
             let Some(host) = this.model.rt.as_ref().and_then(|networks| networks.postfilter.as_ref()) else {
-                let share = whole().f_mul_scalar(f64::from(this.detail) / 255.0)?.f_to_device(this.device)?;
+                let share = whole().f_mul_scalar(f64::from(this.detail) / 255.0)?;
                 let values = received.download::<f32>(&flat(&postfilter.map(&packed, news.as_ref(), &q, &share)?)?)?;
                 map.clear();
                 map.extend_from_slice(values);

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::Result;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, LatentGrid, QUALITIES};
 use crate::frame::Frame;
+use crate::nn::Precision;
 use crate::nn::frames::samples;
 use crate::nn::ops::Planes;
 use crate::nn::transfer::{Staging, remembered};
@@ -36,8 +37,8 @@ impl<'a> Parcel<'a> {
     }
 
     /// All of it, to be taken in the order in which it was put in.
-    pub fn send(self, staging: &mut Staging, device: Device, kind: Kind) -> Result<Sent> {
-        Ok(Sent { bytes: staging.upload(&self.parts, device)?, taken: 0, kind })
+    pub fn send(self, staging: &mut Staging, device: Device, precision: Precision) -> Result<Sent> {
+        Ok(Sent { bytes: staging.upload(&self.parts, device)?, taken: 0, precision })
     }
 }
 
@@ -45,8 +46,8 @@ impl<'a> Parcel<'a> {
 pub struct Sent {
     bytes: Tensor,
     taken: i64,
-    /// What values become.
-    kind: Kind,
+    /// What values are for.
+    precision: Precision,
 }
 
 impl Sent {
@@ -59,14 +60,16 @@ impl Sent {
     /// A frame of the size of `frame`.
     pub fn frame(&mut self, frame: &Frame) -> Result<Planes> {
         let size = (frame.height(), frame.width());
-        Planes::from_samples(&self.take(size.0 * size.1 * 3 / 2)?, size, self.kind)
+        Planes::from_samples(&self.take(size.0 * size.1 * 3 / 2)?, size, self.precision.kind())
     }
 
     /// A latent in quantiser steps, of the size of `latent`. It must have been put in first: its values are aligned there.
     pub fn latent(&mut self, latent: &LatentGrid) -> Result<Tensor> {
         let size = [1, latent.rows as i64, latent.cols as i64, latent.channels as i64];
         let values = self.take(size_of_val(&latent.data[..]))?.f_view_dtype(Kind::Int)?.f_view(size)?;
-        let steps = values.f_to_kind(self.kind)?.f_mul_scalar((-f64::from(ACTIVATION_FRACTION_BITS)).exp2())?;
+        // Of 32 bits, all of which count where results are exact.
+        let kind = if self.precision.is_exact() { Kind::Double } else { Kind::Float };
+        let steps = values.f_to_kind(kind)?.f_mul_scalar((-f64::from(ACTIVATION_FRACTION_BITS)).exp2())?;
         Ok(steps.f_permute([0, 3, 1, 2])?)
     }
 
