@@ -29,7 +29,7 @@ pub struct Conv {
     /// Its place in the integer engine.
     pub site: Site,
     /// Its integers, where it does not learn.
-    frozen: Option<Frozen>,
+    frozen: Option<Box<Frozen>>,
 }
 
 /// Shape of a [`Conv`]; `gain` scales the initial weights.
@@ -93,12 +93,13 @@ impl Conv {
         let weight = p.param("weight", config.form(), &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?;
         let bias = p.param("bias", Form::Channels, &[cout], Init::Uniform { fan_in, gain: bias_gain })?;
         let site = p.site(samples);
+        let frozen = match p.precision() {
+            Precision::Exact => Frozen::new(&site, &weight, &bias, false)?,
+            Precision::ExactBytes => Frozen::new(&site, &weight, &bias, true)?,
+            _ => None,
+        };
         Ok(Self {
-            frozen: match p.precision() {
-                Precision::Exact => Frozen::new(&site, &weight, &bias, false)?,
-                Precision::ExactBytes => Frozen::new(&site, &weight, &bias, true)?,
-                _ => None,
-            },
+            frozen: frozen.map(Box::new),
             weight,
             bias,
             stride,
