@@ -88,6 +88,41 @@ fn cuda_computes_the_same_integers() {
     assert_equal(&found, &decoded(DeviceSpec::Cpu, 1, &units), "CUDA");
 }
 
+/// Encodes with the defaults, detail maps and quality maps among them; decodes on the processor, and expects the encoder's own frames.
+#[cfg(feature = "torch")]
+fn assert_processor_decodes(mut encoder: Encoder, what: &str) {
+    let frames = clip();
+    let mut decoder = ngc_tests::decoder(1);
+    decoder.set_postfilter(false);
+    for (t, frame) in frames.iter().enumerate() {
+        let unit = encoder.encode(&frame.view(), FrameOptions::default()).unwrap();
+        let picture = decoder.decode(&unit.data).unwrap();
+        assert!(picture.frame == encoder.reconstruction(), "{what}: picture of frame {t}");
+    }
+}
+
+/// With a keyframe in the middle.
+#[cfg(feature = "torch")]
+fn by_default(device: DeviceSpec) -> EncoderConfig {
+    EncoderConfig { device, key_int_max: 4, ..EncoderConfig::new(encoder_config(SIZE.0, SIZE.1).video) }
+}
+
+#[test]
+#[cfg(feature = "torch")]
+fn the_processor_decodes_what_libtorch_encodes() {
+    assert_processor_decodes(Encoder::new(by_default(DeviceSpec::CpuTorch)).unwrap(), "libtorch");
+}
+
+#[test]
+#[cfg(feature = "torch")]
+fn cuda_encodes_what_the_processor_decodes() {
+    match Encoder::new(by_default(DeviceSpec::Cuda(0))) {
+        Ok(encoder) => assert_processor_decodes(encoder, "CUDA"),
+        Err(error) if std::env::var_os("NGC_NEED_CUDA").is_some() => panic!("{error}"),
+        Err(error) => eprintln!("skipped: cuda_encodes_what_the_processor_decodes ({error})"),
+    }
+}
+
 #[test]
 fn a_model_is_shared() {
     let decoders = [(); 2].map(|()| Decoder::new(DecoderConfig { threads: 1, ..DecoderConfig::default() }).unwrap());

@@ -29,13 +29,6 @@ impl DetailMap {
         factor(1024 * i32::from(value))
     }
 
-    /// [`Self::factors`] as `[1, 1, H/8, W/8]`.
-    #[cfg(feature = "torch")]
-    pub fn tensor(&self, device: tch::Device) -> crate::Result<tch::Tensor> {
-        let (rows, cols) = self.0.size();
-        Ok(tch::Tensor::from_slice(&self.factors()).f_view([1, 1, 4 * rows as i64, 4 * cols as i64])?.f_to_device(device)?)
-    }
-
     /// Factors at the centres of all cells of 8 x 8 luma samples, in row order.
     pub fn factors(&self) -> Vec<f32> {
         self.0.interpolated(8, (0, 0)).into_iter().map(factor).collect()

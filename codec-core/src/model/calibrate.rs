@@ -44,7 +44,8 @@ fn run(networks: &Networks, [first, second]: &[Planes; 2], device: Device) -> Re
         let news = pack(&second.sub(first)?)?;
         let y = branch.analysis.forward(&Tensor::f_cat(&[&news, &packed[0]], 1)?, &q)?;
         let latent = branch.coder.code_hard(&residual, &y, &q)?;
-        let _ = networks.residual_synthesis(&latent, &packed[0], &q)?;
+        let free = networks.free_latent(&packed[0], &q)?;
+        let _ = networks.residual_synthesis(&latent, &packed[0], free.as_ref(), &q)?;
         if let Some(postfilter) = &networks.postfilter {
             let _ = postfilter.map(&packed[1], Some(&news), &q, &whole())?;
         }

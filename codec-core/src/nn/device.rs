@@ -3,8 +3,9 @@
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::OnceLock;
+use std::time::Instant;
 
-use tch::Device;
+use tch::{Device, Kind, Tensor};
 
 use crate::device::DeviceSpec;
 use crate::{Error, Result};
@@ -51,6 +52,37 @@ fn cuda_devices() -> std::result::Result<usize, String> {
         .clone()
 }
 
+/// Whether a GPU multiplies 64-bit floats so much slower than 32-bit ones that exact networks had better take bytes apart. Graphics
+/// cards do so by a factor of 32 or 64, those of data centres hardly at all. A CPU never is: it has the integer engine.
+pub fn is_slow_at_64_bits(device: Device) -> Result<bool> {
+    /// Bytes take two products, and some more kernels around them.
+    const WORTH: f64 = 4.0;
+    if !device.is_cuda() {
+        return Ok(false);
+    }
+    let seconds = |kind: Kind| -> Result<f64> {
+        let square = Tensor::f_ones([1024, 1024], (kind, device))?;
+        // The first call chooses and loads a kernel.
+        let mut best = f64::INFINITY;
+        for _ in 0..4 {
+            synchronize(device);
+            let start = Instant::now();
+            let _ = square.f_matmul(&square)?;
+            synchronize(device);
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+        Ok(best)
+    };
+    Ok(seconds(Kind::Double)? > WORTH * seconds(Kind::Float)?)
+}
+
+/// Waits until a GPU has done what it was told.
+pub(super) fn synchronize(device: Device) {
+    if let Device::Cuda(number) = device {
+        tch::Cuda::synchronize(number as i64);
+    }
+}
+
 /// Makes the calling thread run networks on `threads` threads. libtorch keeps this per calling thread, and streaming
 /// threads come and go, so every entry into the codec calls it.
 pub fn use_threads(threads: usize) {
@@ -81,7 +113,6 @@ mod tests {
 
         use crate::nn::paths::{self, Paths};
         use crate::nn::{ModelConfig, Networks, ParamStore, codec::quality_tensor};
-        use tch::{Kind, Tensor};
 
         let cuda = match open(&DeviceSpec::Cuda(0)) {
             Ok(device) => device,

@@ -88,6 +88,22 @@ impl Site {
         self.fractions.is_some()
     }
 
+    /// Fractional bits that the layer reads and writes; `None` for plain floats.
+    pub fn fractions(&self) -> Option<[u8; 2]> {
+        self.fractions
+    }
+
+    /// What a written value is multiplied by.
+    pub fn unit(&self) -> f64 {
+        if self.samples == Samples::Written { SAMPLE_UNIT } else { 1.0 }
+    }
+
+    /// The 16-bit integers that a layer's written values stand for.
+    pub fn integers(&self, y: &Tensor) -> Result<Tensor> {
+        let one = self.fractions.map_or(1.0, |[_, to]| f64::from(to).exp2());
+        Ok(y.f_mul_scalar(one)?.f_to_kind(Kind::Int16)?)
+    }
+
     /// What the layer reads, brought to its scale.
     pub fn input(&self, x: &Tensor) -> Result<Tensor> {
         match self.fractions {
@@ -102,7 +118,7 @@ impl Site {
         match self.fractions {
             Some([_, to]) => {
                 let y = to_grid(&y, to)?;
-                if self.samples == Samples::Written { Ok(y.f_mul_scalar(SAMPLE_UNIT)?) } else { Ok(y) }
+                if self.samples == Samples::Written { Ok(y.f_mul_scalar(self.unit())?) } else { Ok(y) }
             }
             None => Ok(y),
         }
@@ -194,6 +210,11 @@ impl Site {
         })
     }
 
+    /// Values times a gain of a model file's table, in 64-bit floats: both may have 32 bits.
+    pub fn times(&self, x: &Tensor, gain: &Tensor) -> Result<Tensor> {
+        Ok(self.output(x.f_to_kind(Kind::Double)?.f_mul(gain)?)?.f_to_kind(x.kind())?)
+    }
+
     /// A gain of features as the engine applies it.
     pub fn gained(&self, x: &Tensor, gain: &Tensor) -> Result<Tensor> {
         let gain = if self.is_fixed() { table_value(gain, GAIN_BITS, f64::from(u16::MAX))? } else { gain.shallow_clone() };
@@ -237,5 +258,11 @@ fn saturated(x: &Tensor, bits: u8) -> Result<Tensor> {
 /// Rounded half up to `bits` fractional bits, saturating.
 fn to_grid(x: &Tensor, bits: u8) -> Result<Tensor> {
     let one = f64::from(bits).exp2();
-    through(&saturated(x, bits)?, |x| Ok(x.f_mul_scalar(one)?.f_add_scalar(0.5)?.f_floor()?.f_div_scalar(one)?))
+    let mut saturated = saturated(x, bits)?;
+    if saturated.requires_grad() {
+        return through(&saturated, |x| Ok(x.f_mul_scalar(one)?.f_add_scalar(0.5)?.f_floor()?.f_div_scalar(one)?));
+    }
+    // Nothing else holds it.
+    let _ = saturated.f_mul_scalar_(one)?.f_add_scalar_(0.5)?.f_floor_()?.f_div_scalar_(one)?;
+    Ok(saturated)
 }

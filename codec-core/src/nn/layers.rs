@@ -3,8 +3,9 @@
 use tch::{Kind, Tensor};
 
 use super::fixed::{Samples, Site};
+use super::frozen::Frozen;
 use super::params::{Init, Precision, Scope};
-use super::paths::{self, Depthwise, Pointwise};
+use super::paths::{self, Depthwise, Paths, Pointwise};
 use super::role::Form;
 use crate::Result;
 use crate::entropy::QUALITIES;
@@ -27,6 +28,8 @@ pub struct Conv {
     kind: Kind,
     /// Its place in the integer engine.
     pub site: Site,
+    /// Its integers, where it does not learn.
+    frozen: Option<Box<Frozen>>,
 }
 
 /// Shape of a [`Conv`]; `gain` scales the initial weights.
@@ -82,21 +85,29 @@ impl Conv {
         let ConvConfig { kernel, stride, dilation, groups, gain, inner, samples, form: _ } = config;
         let kind = match p.precision() {
             Precision::Mixed if inner => Kind::BFloat16,
-            Precision::Exact => Kind::Double,
-            _ => Kind::Float,
+            precision => precision.kind(),
         };
         let fan_in = cin / groups * kernel * kernel;
         // A layer that starts silent has a silent bias too.
         let bias_gain = if gain == 0.0 { 0.0 } else { 1.0 };
+        let weight = p.param("weight", config.form(), &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?;
+        let bias = p.param("bias", Form::Channels, &[cout], Init::Uniform { fan_in, gain: bias_gain })?;
+        let site = p.site(samples);
+        let frozen = match p.precision() {
+            Precision::Exact => Frozen::new(&site, &weight, &bias, false)?,
+            Precision::ExactBytes => Frozen::new(&site, &weight, &bias, true)?,
+            _ => None,
+        };
         Ok(Self {
-            weight: p.param("weight", config.form(), &[cout, cin / groups, kernel, kernel], Init::Uniform { fan_in, gain })?,
-            bias: p.param("bias", Form::Channels, &[cout], Init::Uniform { fan_in, gain: bias_gain })?,
+            frozen: frozen.map(Box::new),
+            weight,
+            bias,
             stride,
             padding: dilation * (kernel / 2),
             dilation,
             groups,
             kind,
-            site: p.site(samples),
+            site,
         })
     }
 
@@ -113,6 +124,9 @@ impl Conv {
     /// The convolution alone.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.site.input(x)?;
+        if let Some(frozen) = &self.frozen {
+            return frozen.forward(&x, |x, weight, bias| self.convolve(Paths::DIRECT, &x.f_to_kind(self.kind)?, weight, bias));
+        }
         let y = match self.site.simulated(&self.weight, &self.bias)? {
             Some((weight, bias)) => self.forward_with(&x, &weight, &bias)?,
             None => self.forward_with(&x, &self.weight, &self.bias)?,
@@ -133,14 +147,13 @@ impl Conv {
     /// The convolution with other values in place of its parameters (fake-quantised ones).
     pub fn forward_with(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         if x.kind() == self.kind && weight.kind() == self.kind {
-            return self.convolve(x, weight, bias);
+            return self.convolve(paths::current(), x, weight, bias);
         }
         let [x, weight, bias] = [x.f_to_kind(self.kind)?, weight.f_to_kind(self.kind)?, bias.f_to_kind(self.kind)?];
-        self.convolve(&x, &weight, &bias)
+        self.convolve(paths::current(), &x, &weight, &bias)
     }
 
-    fn convolve(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        let path = paths::current();
+    fn convolve(&self, path: Paths, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let plain = self.stride == 1 && self.dilation == 1;
         if plain && self.padding == 0 && self.groups == 1 && path.pointwise != Pointwise::Convolution {
             return path.pointwise.apply(x, weight, bias);
@@ -259,12 +272,14 @@ impl QualityKnots {
 
     /// Features times their gains. Indices of cells may be on a coarser grid than `x`.
     pub fn apply(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
-        self.site.gained(x, &self.gain(&spread(q, x)?)?)
+        let gain = self.gain(&spread(q, x)?)?;
+        if self.table.is_some() { self.site.times(x, &gain) } else { self.site.gained(x, &gain) }
     }
 
     /// A decoded latent times its gains.
     pub fn dequantise(&self, y: &Tensor, q: &Tensor) -> Result<Tensor> {
-        self.site.dequantised(y, &self.gain(q)?)
+        let gain = self.gain(q)?;
+        if self.table.is_some() { self.site.times(y, &gain) } else { self.site.dequantised(y, &gain) }
     }
 
     /// Values of all quality indices, `[64, C]`, on the CPU.

@@ -17,8 +17,8 @@ pub struct ParamStore {
     roles: BTreeMap<String, Role>,
     /// Fractional bits of the integer engine's layers, where they have been calibrated.
     pub fractions: Fractions,
-    /// Gains of all quality indices as a model file holds them, `[64, C]`, 64-bit floats: what [`Precision::Exact`] takes in place of
-    /// knots.
+    /// Gains of all quality indices as a model file holds them, `[64, C]`, 64-bit floats: what [exact](Precision::is_exact) networks take
+    /// in place of knots.
     pub tables: BTreeMap<String, Tensor>,
 }
 
@@ -110,12 +110,24 @@ pub enum Precision {
     Simulated,
     /// The same in 64 bits: the integer engine's very results.
     Exact,
+    /// The same results of 32-bit floats, a byte at a time: for devices that are slow at 64 bits.
+    ExactBytes,
 }
 
 impl Precision {
     /// Whether the integer engine's rounding is simulated.
     pub fn is_fixed(self) -> bool {
-        matches!(self, Self::Simulated | Self::Exact)
+        self == Self::Simulated || self.is_exact()
+    }
+
+    /// Whether results are the integer engine's, of networks that do not learn.
+    pub fn is_exact(self) -> bool {
+        matches!(self, Self::Exact | Self::ExactBytes)
+    }
+
+    /// What frames are in.
+    pub fn kind(self) -> Kind {
+        if self == Self::Exact { Kind::Double } else { Kind::Float }
     }
 }
 
@@ -197,7 +209,7 @@ impl<'a> Scope<'_, 'a> {
 
     /// This path's gains as the model file holds them, where they are to be used.
     pub(super) fn table(&self) -> Result<Option<Tensor>> {
-        let table = self.builder.store.tables.get(&self.prefix).filter(|_| self.precision() == Precision::Exact);
+        let table = self.builder.store.tables.get(&self.prefix).filter(|_| self.precision().is_exact());
         Ok(table.map(|table| table.f_to_device(self.device())).transpose()?)
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
+use super::device::synchronize;
 use super::ops::channels_last;
 use super::transfer::remembered;
 use crate::{Error, Result};
@@ -41,6 +42,13 @@ pub struct Paths {
     pub depthwise: Depthwise,
     /// For 1x1 layers.
     pub pointwise: Pointwise,
+}
+
+impl Paths {
+    /// Kernels that add up products of inputs and weights and nothing else. A matrix product knows no other way. On planes of channels
+    /// in 32-bit floats libtorch takes its own depthwise kernel; on channels-last memory it would ask cuDNN, which may choose
+    /// Winograd's method.
+    pub const DIRECT: Self = Self { depthwise: Depthwise::Planar, pointwise: Pointwise::Product };
 }
 
 const DEPTHWISE: [(&str, Depthwise); 4] = [
@@ -199,12 +207,6 @@ pub fn choose(device: Device, (batch, crop): (usize, usize), widths: (i64, i64),
     let paths = Paths { depthwise, pointwise };
     set(paths);
     Ok((paths, report.join(", ")))
-}
-
-fn synchronize(device: Device) {
-    if let Device::Cuda(number) = device {
-        tch::Cuda::synchronize(number as i64);
-    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,14 @@ struct Recurrence {
     carry: Conv,
 }
 
+/// What the last layers write.
+struct Written {
+    /// Strengths and texture, `[N, 66, H/8, W/8]`.
+    of_luma: Tensor,
+    /// With a past, `[N, 2, H/8, W/8]`.
+    carry: Option<Tensor>,
+}
+
 /// What is to be done to a frame, at 1/8 of its size.
 struct Parts {
     /// `[N, 2, H/8, W/8]`, within [`STRENGTHS`].
@@ -78,26 +86,40 @@ impl Postfilter {
         self.recurrence.is_some()
     }
 
-    /// What is to be done to a packed decoded frame `[N, 96, H/8, W/8]`, with `share` of the full strength `[N, 1, H/8, W/8]` or a
-    /// scalar. `news`: the packed frame minus the packed past.
-    fn parts(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: &Tensor) -> Result<Parts> {
+    /// What the last layers write for a packed decoded frame `[N, 96, H/8, W/8]`. `news`: the packed frame minus the packed past.
+    fn written(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor) -> Result<Written> {
         let mut x = self.input.forward(packed)?;
         let recurrence = self.recurrence.as_ref().zip(news);
         if let Some((layers, news)) = recurrence {
             x = layers.input.added(news, &x)?;
         }
         let x = run_blocks(&self.blocks, self.gain.apply(&self.input.site.activated(&x)?, q)?)?;
-        let of_luma = self.output.forward(&x)?;
+        let carry = recurrence.map(|(layers, _)| layers.carry.forward(&x)).transpose()?;
+        Ok(Written { of_luma: self.output.forward(&x)?, carry })
+    }
+
+    /// What is to be done to a frame, with `share` of the full strength `[N, 1, H/8, W/8]` or a scalar. See [`Self::written`].
+    fn parts(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: &Tensor) -> Result<Parts> {
+        let Written { of_luma, carry } = self.written(packed, news, q)?;
         let strength =
             of_luma.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(&spread(q, &of_luma)?)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
-        let carry = |layers: &Recurrence| -> Result<Tensor> {
-            Ok(layers.carry.forward(&x)?.f_add_scalar(CARRY_START)?.f_clamp(0.0, 1.0)?.f_mul(share)?)
-        };
+        let carried = |x: Tensor| -> Result<Tensor> { Ok(x.f_add_scalar(CARRY_START)?.f_clamp(0.0, 1.0)?.f_mul(share)?) };
         Ok(Parts {
             strength: strength.f_mul(share)?,
             texture: of_luma.f_narrow(1, BANDS, SAMPLES)?.f_mul_scalar(TEXTURE_SCALE)?.f_mul(share)?,
-            carry: recurrence.map(|(layers, _)| carry(layers)).transpose()?,
+            carry: carry.map(carried).transpose()?,
         })
+    }
+
+    /// The 16-bit integers that the engine's last layers write, `[N, 66, H/8, W/8]` or, with `news`, `[N, 68, H/8, W/8]`: what
+    /// [`rt::Postfilter::map`](crate::rt::Postfilter::map) takes. See [`Self::map`].
+    pub fn integers(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor) -> Result<Tensor> {
+        let Written { of_luma, carry } = self.written(packed, news, q)?;
+        let mut parts = vec![self.output.site.integers(&of_luma)?];
+        if let Some((layers, carry)) = self.recurrence.as_ref().zip(carry) {
+            parts.push(layers.carry.site.integers(&carry)?);
+        }
+        Ok(Tensor::f_cat(&parts, 1)?)
     }
 
     /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, 66, H/8, W/8]` or, with `news`,

@@ -20,7 +20,7 @@ pub use analysis::{Analysis, AnalysisScratch};
 pub use branch::{Branch, LatentGains};
 pub use gains::{GAIN_BITS, Gain, LATENT_GAIN_BITS};
 pub use hyper::{HyperAnalysis, HyperScratch};
-pub use postfilter::{Postfilter, PostfilterInput, PostfilterScratch};
+pub use postfilter::{Postfilter, PostfilterInput, PostfilterScratch, Share};
 pub use reader::Reader;
 pub use synthesis::{Dequantised, Synthesis, SynthesisScratch};
 

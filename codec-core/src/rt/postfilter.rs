@@ -51,12 +51,26 @@ pub struct PostfilterInput<'a> {
     pub news: Option<&'a [i16]>,
     /// Rows and columns at 1/8.
     pub size: (usize, usize),
+    /// Where its work is to show, and how much.
+    pub share: Share<'a>,
+}
+
+/// How much of a postfilter's work is to show.
+#[derive(Clone, Copy, Debug)]
+pub struct Share<'a> {
     /// Quality indices of the frame, 0..=63.
     pub quality: QualityGrid<'a>,
     /// Share of the full strength, 0 to 1.
     pub strength: f32,
     /// What it is multiplied by in each cell at 1/8, in row order; `None`: 1.
     pub factors: Option<&'a [f32]>,
+}
+
+impl<'a> Share<'a> {
+    /// `detail`: the stream's strength in steps of 1/255. `factors`: see [`Self::factors`].
+    pub fn new(quality: QualityGrid<'a>, detail: u8, factors: Option<&'a [f32]>) -> Self {
+        Self { quality, strength: f32::from(detail) / 255.0, factors }
+    }
 }
 
 impl Postfilter {
@@ -91,7 +105,7 @@ impl Postfilter {
 
     /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes.
     pub fn run(&self, machine: Machine, input: PostfilterInput, scratch: &mut PostfilterScratch, map: &mut Vec<f32>) {
-        let PostfilterInput { decoded, news, size, quality, strength, factors } = input;
+        let PostfilterInput { decoded, news, size, share } = input;
         let PostfilterScratch { a, b, of_luma, carry } = scratch;
         machine.run(&self.input, decoded, a);
         let recurrence = self.recurrence.as_ref().zip(news);
@@ -100,15 +114,30 @@ impl Postfilter {
             std::mem::swap(a, b);
         }
         a.iter_mut().for_each(|x| *x = leaky(*x));
-        self.gain.apply(machine, a, quality);
+        self.gain.apply(machine, a, share.quality);
         machine.blocks(&self.blocks, a, size, b);
         machine.run(&self.output, a, of_luma);
         if let Some((layers, _)) = recurrence {
             machine.run(&layers.carry, a, carry);
         }
+        let carry = recurrence.map(|_| carry.chunks_exact(BANDS));
+        self.map(of_luma.chunks_exact(CHANNELS), carry, share, map);
+    }
+
+    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes, of what the last layers wrote for each cell: strengths and
+    /// texture and, with a past, what of it is carried on.
+    pub fn map<'v>(
+        &self,
+        of_luma: impl Iterator<Item = &'v [i16]>,
+        carry: Option<impl Iterator<Item = &'v [i16]>>,
+        share: Share,
+        map: &mut Vec<f32>,
+    ) {
+        let Share { quality, strength, factors } = share;
         let unit = (-f32::from(self.output_fraction)).exp2();
+        let mut carry = self.recurrence.as_ref().map(|layers| (-f32::from(layers.carry_fraction)).exp2()).zip(carry);
         map.clear();
-        for (position, values) in of_luma.chunks_exact(CHANNELS).enumerate() {
+        for (position, values) in of_luma.enumerate() {
             let start = &self.start[usize::from(quality.at_eighth(position)) * BANDS..][..BANDS];
             let share = strength * factors.map_or(1.0, |factors| factors[position]);
             let (strengths, texture) = values.split_at(BANDS);
@@ -116,10 +145,9 @@ impl Postfilter {
                 |(&v, start): (&i16, &f32)| share * (f32::from(v) * unit + start).clamp(STRENGTHS.0 as f32, STRENGTHS.1 as f32);
             map.extend(strengths.iter().zip(start).map(of_band));
             map.extend(texture.iter().map(|&v| f32::from(v) * (unit * share * TEXTURE_SCALE as f32)));
-            if let Some((layers, _)) = recurrence {
-                let unit = (-f32::from(layers.carry_fraction)).exp2();
-                let carried = |&v: &i16| share * (f32::from(v) * unit + CARRY_START as f32).clamp(0.0, 1.0);
-                map.extend(carry[position * BANDS..][..BANDS].iter().map(carried));
+            if let Some((unit, carry)) = &mut carry {
+                let carried = |&v: &i16| share * (f32::from(v) * *unit + CARRY_START as f32).clamp(0.0, 1.0);
+                map.extend(carry.next().into_iter().flatten().map(carried));
             }
         }
     }

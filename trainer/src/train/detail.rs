@@ -4,9 +4,10 @@ use anyhow::Result;
 use codec_core::frame::Plane;
 use codec_core::training::detail::DetailChooser;
 use codec_core::training::nn::ops::Planes;
+use codec_core::training::nn::transfer::upload;
 use tch::{Device, Tensor};
 
-use super::motion::samples;
+use super::motion::{of_examples, samples};
 
 /// What the postfilter's strength is multiplied by, `[N, 1, H/8, W/8]`, for decoded frames, their originals, and what the filter without
 /// a past makes of them with the full strength everywhere.
@@ -18,13 +19,12 @@ pub fn chosen(original: &Planes, decoded: &Planes, shown: &Planes, device: Devic
         let size = width * height;
         Plane::from_vec(samples[(picture * n as usize + example) * size..][..size].to_vec(), width, height)
     };
-    let of_example = |example: usize| -> Result<Tensor> {
+    let of_example = |example: usize| -> Result<Vec<f32>> {
         let [original, decoded, shown] = [0, 1, 2].map(|picture| plane(picture, example));
-        let map = DetailChooser::default().choose(&original?, &decoded?, &shown?, (width, height));
-        Ok(map.tensor(device)?)
+        Ok(DetailChooser::default().choose(&original?, &decoded?, &shown?, (width, height)).factors())
     };
-    let maps = (0..n as usize).map(of_example).collect::<Result<Vec<_>>>()?;
-    Ok(Tensor::f_cat(&maps, 0)?)
+    let factors = of_examples(n as usize, device, of_example)?.concat();
+    Ok(upload(&Tensor::f_from_slice(&factors)?, device)?.f_view([n, 1, h / 8, w / 8])?)
 }
 
 #[cfg(test)]

@@ -76,10 +76,10 @@ impl Group {
     pub fn sum_gradient(&self, gradient: Tensor) -> Result<Tensor> {
         #[cfg(feature = "mpi")]
         if let Some(world) = self.world.as_ref().filter(|world| world.size() > 1) {
-            let mut values = Vec::<f32>::try_from(&gradient.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?)?;
+            use codec_core::training::nn::transfer::{download, upload};
+            let mut values = download::<f32>(&gradient)?;
             world.sum(&mut values);
-            return codec_core::training::nn::transfer::upload(&Tensor::f_from_slice(&values)?, gradient.device())
-                .map_err(Into::into);
+            return Ok(upload(&Tensor::f_from_slice(&values)?, gradient.device())?);
         }
         Ok(gradient)
     }

@@ -171,13 +171,7 @@ impl MotionFinder {
             compensator.predict(references, display, field, 1, &mut prediction)?;
             Ok(Searched { history, prediction, bits: writer.bits() as f32 })
         };
-        let work = |example| TOOLS.with_borrow_mut(|tools| search(example, tools));
-        // A device waits for all of them; on the CPU every worker has one core.
-        let searched: Vec<Searched> = if self.device == Device::Cpu {
-            (0..n as usize).map(work).collect::<Result<_>>()?
-        } else {
-            (0..n as usize).into_par_iter().map(work).collect::<Result<_>>()?
-        };
+        let searched = of_examples(n as usize, self.device, |example| TOOLS.with_borrow_mut(|tools| search(example, tools)))?;
         let exact = self.planes(&searched, (n, h, w))?;
         let bits: Vec<f32> = searched.iter().map(|s| s.bits).collect();
         let history = searched.into_iter().map(|s| s.history).collect();
@@ -210,9 +204,19 @@ impl MotionFinder {
             let field = estimator.estimate(&plane(current, example)?, &plane(previous, example)?, lambda)?;
             values.extend_from_slice(&field.data);
         }
-        let field = Tensor::f_from_slice(&values)?.f_view([n, h as i64 / 4, w as i64 / 4, 2])?;
-        Ok(Motion::Flow(field.f_permute([0, 3, 1, 2])?.f_contiguous()?.f_to_device(self.device)?))
+        let field = upload(&Tensor::f_from_slice(&values)?, self.device)?.f_view([n, h as i64 / 4, w as i64 / 4, 2])?;
+        Ok(Motion::Flow(field.f_permute([0, 3, 1, 2])?.f_contiguous()?))
     }
+}
+
+/// What `work` makes of each of `count` examples of a batch on `device`.
+pub(super) fn of_examples<T: Send>(
+    count: usize,
+    device: Device,
+    work: impl Fn(usize) -> Result<T> + Send + Sync,
+) -> Result<Vec<T>> {
+    // A device waits for all of them; on the CPU every worker has one core.
+    if device == Device::Cpu { (0..count).map(work).collect() } else { (0..count).into_par_iter().map(work).collect() }
 }
 
 /// Planes of the range -0.5..=0.5 as 8-bit samples, one after the other: in one copy, which waits for the device.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use codec_core::training::nn::transfer::download;
 use tch::{Device, Kind, Tensor};
 
 use super::step::Rates;
@@ -63,8 +64,7 @@ impl Readings {
         if all.is_empty() {
             return Ok(Vec::new());
         }
-        let read = Tensor::f_stack(&all, 0)?.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?;
-        let mut values = Vec::<f64>::try_from(&read)?.into_iter();
+        let mut values = download::<f64>(&Tensor::f_stack(&all, 0)?.f_to_kind(Kind::Double)?)?.into_iter();
         steps
             .iter()
             .map(|step| {

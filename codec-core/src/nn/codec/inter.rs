@@ -114,7 +114,8 @@ impl Networks {
         });
         let coded = self.residual.coder.code(&prepared.residual, &y, q, prior.transpose()?.as_ref(), quantiser)?;
         let latent = self.residual.coder.dequantise(&coded.y_hat, q)?;
-        let residual = unpack(&self.residual_synthesis(&latent, &packed, q)?)?;
+        let free = self.free_latent(&packed, q)?;
+        let residual = unpack(&self.residual_synthesis(&latent, &packed, free.as_ref(), q)?)?;
         let residual = if shift == (0, 0) { residual } else { residual.rolled(-dy, -dx)? };
         Ok(CodedFrame {
             frame: prediction.add(&residual)?,

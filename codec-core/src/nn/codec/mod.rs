@@ -161,14 +161,25 @@ impl Networks {
         }
     }
 
-    /// Packed residual that G_res makes of the dequantised latent and of the packed prediction (free latent, context).
-    pub fn residual_synthesis(&self, latent: &Tensor, packed_prediction: &Tensor, q: &Tensor) -> Result<Tensor> {
+    /// The free latent of the packed prediction, in models that have one: what G_res sees beside its own.
+    pub fn free_latent(&self, packed_prediction: &Tensor, q: &Tensor) -> Result<Option<Tensor>> {
+        let free = self.config.free_latent;
+        free.then(|| self.intra.analysis.nonlinear(packed_prediction, q)).transpose()
+    }
+
+    /// Packed residual that G_res makes of the dequantised latent, of the packed prediction (context), and of its free latent.
+    pub fn residual_synthesis(
+        &self,
+        latent: &Tensor,
+        packed_prediction: &Tensor,
+        free: Option<&Tensor>,
+        q: &Tensor,
+    ) -> Result<Tensor> {
         let synthesis = &self.residual.synthesis;
-        if !self.config.free_latent {
-            return synthesis.forward_in(latent, Some(packed_prediction), q);
+        match free {
+            Some(free) => synthesis.forward_in(&Tensor::f_cat(&[latent, free], 1)?, Some(packed_prediction), q),
+            None => synthesis.forward_in(latent, Some(packed_prediction), q),
         }
-        let free = self.intra.analysis.nonlinear(packed_prediction, q)?;
-        synthesis.forward_in(&Tensor::f_cat(&[latent.shallow_clone(), free], 1)?, Some(packed_prediction), q)
     }
 
     /// Starts the residual branch as the I-branch acting on the residual (the article initialises E_res and G_res so). Networks must

@@ -14,7 +14,7 @@ use crate::kernels::unpack::unpack_frame;
 use crate::model::Model;
 use crate::quality::QualityGrid;
 use crate::rt::{
-    AnalysisScratch, Branch, Dequantised, HyperScratch, Networks, PostfilterInput, PostfilterScratch, SynthesisScratch,
+    AnalysisScratch, Branch, Dequantised, HyperScratch, Networks, PostfilterInput, PostfilterScratch, Share, SynthesisScratch,
 };
 use crate::{Error, Result};
 
@@ -200,10 +200,9 @@ impl Engine for IntegerEngine {
             pack_residual(decoded, past, (0, 0), target(&mut self.news, decoded, PACKED_CHANNELS, 0), machine.threads)?;
         }
         let news = past.map(|_| &self.news[..]);
-        let strength = f32::from(self.detail) / 255.0;
         let factors = detail.map(DetailMap::factors);
-        let input =
-            PostfilterInput { decoded: &self.packed, news, size: grid(decoded), quality, strength, factors: factors.as_deref() };
+        let share = Share::new(quality, self.detail, factors.as_deref());
+        let input = PostfilterInput { decoded: &self.packed, news, size: grid(decoded), share };
         postfilter.run(machine, input, &mut self.postfilter, map);
         Ok(())
     }

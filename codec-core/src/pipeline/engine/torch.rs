@@ -1,6 +1,10 @@
 //! Networks on libtorch: the `paper` profile in floats, and the transforms of the `rt` profile on a GPU, with the integers that the
 //! processor computes.
 
+mod sent;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
@@ -9,17 +13,22 @@ use super::{Engine, LooksBack, Part, Scaled, check_detail};
 use crate::bitstream::Profile;
 use crate::detail::DetailMap;
 use crate::device::DeviceSpec;
-use crate::entropy::{ACTIVATION_FRACTION_BITS, LatentGrid};
+use crate::entropy::LatentGrid;
 use crate::flow::FlowField;
 use crate::frame::Frame;
 use crate::kernels::flow::{FLOW_CHANNELS, pack_flow};
+use crate::kernels::sharpen::CHANNELS;
 use crate::model::{Model, load_networks};
-use crate::nn::codec::{Branch, FLOW_INPUT, quality_tensor};
+use crate::nn::codec::{Branch, FLOW_INPUT};
 use crate::nn::device;
+use crate::nn::frames::set_samples;
 use crate::nn::ops::{Planes, pack, unpack};
+use crate::nn::transfer::{Staging, upload};
 use crate::nn::{Networks, Precision, whole};
 use crate::quality::QualityGrid;
+use crate::rt::Share;
 use crate::{Error, Result};
+use sent::{Parcel, Sent, frame_quality};
 
 /// The networks of one stream.
 pub struct TorchEngine {
@@ -31,6 +40,29 @@ pub struct TorchEngine {
     detail: u8,
     /// What was analysed last, `[1, C, H/16, W/16]`.
     y: Option<Tensor>,
+    /// The next prediction and what is made of it.
+    prepared: Option<Prepared>,
+    staging: Stagings,
+}
+
+/// A P-frame's prediction on the device, and what does not depend on the latent.
+struct Prepared {
+    prediction: Planes,
+    /// Shifted.
+    packed: Tensor,
+    free: Option<Tensor>,
+    q: Tensor,
+}
+
+/// For each kind of transfer that may be on its way while another starts. Between two uploads of one kind, unless the first is of no use
+/// any more, lies a download of what came of it.
+#[derive(Default)]
+struct Stagings {
+    analysed: Staging,
+    prediction: Staging,
+    latent: Staging,
+    shown: Staging,
+    received: Staging,
 }
 
 impl TorchEngine {
@@ -39,12 +71,18 @@ impl TorchEngine {
     pub fn new(model: &Arc<Model>, spec: &DeviceSpec, threads: usize) -> Result<Self> {
         let device = device::open(spec)?;
         let precision = match model.config.profile {
+            Profile::Rt if device::is_slow_at_64_bits(device)? => Precision::ExactBytes,
             Profile::Rt => Precision::Exact,
             Profile::Paper => Precision::Full,
         };
+        Self::with_precision(model, device, precision, threads)
+    }
+
+    fn with_precision(model: &Arc<Model>, device: Device, precision: Precision, threads: usize) -> Result<Self> {
         device::use_threads(threads);
         let networks = tch::no_grad(|| load_networks(model, device, precision))?;
-        Ok(Self { model: Arc::clone(model), networks, device, precision, threads, detail: 0, y: None })
+        let (model, staging) = (Arc::clone(model), Stagings::default());
+        Ok(Self { model, networks, device, precision, threads, detail: 0, y: None, prepared: None, staging })
     }
 
     /// Runs on the stream's threads, without gradients.
@@ -53,29 +91,14 @@ impl TorchEngine {
         tch::no_grad(|| work(self))
     }
 
-    fn kind(&self) -> Kind {
-        if self.precision == Precision::Exact { Kind::Double } else { Kind::Float }
+    /// Sends what an analysis reads.
+    fn send(&mut self, parcel: Parcel, staging: impl FnOnce(&mut Stagings) -> &mut Staging) -> Result<Sent> {
+        parcel.send(staging(&mut self.staging), self.device, self.precision)
     }
 
-    /// `[1]`, or `[1, H/16, W/16]` where cells differ.
-    fn quality(&self, quality: QualityGrid) -> Result<Tensor> {
-        match quality.cells() {
-            None => quality_tensor(&[quality.frame()], self.device),
-            Some(cells) => Ok(quality_tensor(cells, self.device)?.f_view([1, -1, quality.cols() as i64])?),
-        }
-    }
-
-    /// A frame as planes.
-    fn planes(&self, frame: &Frame) -> Result<Planes> {
-        Planes::from_frame(frame, self.device, self.kind())
-    }
-
-    /// A latent in quantiser steps.
-    fn latent(&self, latent: &LatentGrid) -> Result<Tensor> {
-        let size = [1, latent.rows as i64, latent.cols as i64, latent.channels as i64];
-        let values = Tensor::f_from_slice(&latent.data)?.f_view(size)?.f_to_device(self.device)?;
-        let steps = values.f_to_kind(self.kind())?.f_mul_scalar((-f64::from(ACTIVATION_FRACTION_BITS)).exp2())?;
-        Ok(steps.f_permute([0, 3, 1, 2])?)
+    /// Receives a frame.
+    fn receive(&mut self, frame: &Planes, out: &mut Frame) -> Result<()> {
+        set_samples(out, self.staging.received.download(&frame.to_samples()?)?)
     }
 
     fn branch(&self, part: Part) -> Result<&Branch> {
@@ -85,31 +108,40 @@ impl TorchEngine {
             Part::Residual => Ok(&self.networks.residual),
         }
     }
+
+    fn prepare(&mut self, prediction: &Frame, (dy, dx): (i32, i32), quality: QualityGrid) -> Result<Prepared> {
+        let parcel = Parcel::default().frame(prediction).quality(quality);
+        let mut sent = self.send(parcel, |staging| &mut staging.prediction)?;
+        let (prediction, q) = (sent.frame(prediction)?, sent.quality(quality)?);
+        let packed = pack(&prediction.rolled(dy.into(), dx.into())?)?;
+        Ok(Prepared { free: self.networks.free_latent(&packed, &q)?, prediction, packed, q })
+    }
 }
 
-/// A tensor `[1, channels, rows, cols]` as NHWC.
-fn to_nhwc(tensor: &Tensor, out: &mut Vec<f32>) -> Result<()> {
-    let host = tensor.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
-    let count = host.numel();
-    out.resize(count, 0.0);
-    Ok(host.f_view([-1])?.f_copy_data(out, count)?)
+/// A tensor `[1, channels, rows, cols]` as 32-bit floats in the order of NHWC.
+fn flat(tensor: &Tensor) -> Result<Tensor> {
+    Ok(tensor.f_permute([0, 2, 3, 1])?.f_reshape([-1])?.f_to_kind(Kind::Float)?)
 }
 
 impl Engine for TorchEngine {
     fn analyse_intra(&mut self, frame: &Frame, quality: QualityGrid) -> Result<()> {
         self.run(|this| {
-            let packed = pack(&this.planes(frame)?)?;
-            this.y = Some(this.networks.intra.analysis.forward(&packed, &this.quality(quality)?)?);
+            let parcel = Parcel::default().frame(frame).quality(quality);
+            let mut sent = this.send(parcel, |staging| &mut staging.analysed)?;
+            let packed = pack(&sent.frame(frame)?)?;
+            this.y = Some(this.networks.intra.analysis.forward(&packed, &sent.quality(quality)?)?);
             Ok(())
         })
     }
 
     fn analyse_residual(&mut self, frame: &Frame, prediction: &Frame, shift: (i32, i32), quality: QualityGrid) -> Result<()> {
         self.run(|this| {
-            let rolled = |frame| this.planes(frame)?.rolled(shift.0.into(), shift.1.into());
+            let parcel = Parcel::default().frame(frame).frame(prediction).quality(quality);
+            let mut sent = this.send(parcel, |staging| &mut staging.analysed)?;
+            let mut rolled = |frame| sent.frame(frame)?.rolled(shift.0.into(), shift.1.into());
             let (frame, prediction) = (rolled(frame)?, rolled(prediction)?);
             let input = Tensor::f_cat(&[pack(&frame.sub(&prediction)?)?, pack(&prediction)?], 1)?;
-            this.y = Some(this.networks.residual.analysis.forward(&input, &this.quality(quality)?)?);
+            this.y = Some(this.networks.residual.analysis.forward(&input, &sent.quality(quality)?)?);
             Ok(())
         })
     }
@@ -120,10 +152,13 @@ impl Engine for TorchEngine {
             let mut packed = vec![0.0; rows * cols * FLOW_CHANNELS];
             pack_flow(flow, &mut packed, FLOW_CHANNELS)?;
             let size = [1, rows as i64, cols as i64, FLOW_CHANNELS as i64];
-            let flow = Tensor::f_from_slice(&packed)?.f_view(size)?.f_to_device(this.device)?.f_permute([0, 3, 1, 2])?;
-            let input = Tensor::f_cat(&[flow, pack(&this.planes(frame)?)?, pack(&this.planes(reference)?)?], 1)?;
+            let flow = upload(&Tensor::f_from_slice(&packed)?, this.device)?.f_view(size)?.f_permute([0, 3, 1, 2])?;
+            let parcel = Parcel::default().frame(frame).frame(reference);
+            let mut sent = this.send(parcel, |staging| &mut staging.analysed)?;
+            let input = Tensor::f_cat(&[flow, pack(&sent.frame(frame)?)?, pack(&sent.frame(reference)?)?], 1)?;
             debug_assert_eq!(input.size()[1], FLOW_INPUT);
-            this.y = Some(this.networks.flow_codec()?.analysis.forward(&input, &this.quality(QualityGrid::uniform(quality))?)?);
+            let q = frame_quality(quality, this.device)?;
+            this.y = Some(this.networks.flow_codec()?.analysis.forward(&input, &q)?);
             Ok(())
         })
     }
@@ -131,10 +166,20 @@ impl Engine for TorchEngine {
     fn scale(&mut self, part: Part, quality: QualityGrid, out: &mut Scaled) -> Result<()> {
         self.run(|this| {
             let missing = || Error::InvalidConfig("no latent was analysed".into());
-            let branch = this.branch(part)?;
-            let scaled = branch.coder.quantiser_domain(this.y.as_ref().ok_or_else(missing)?, &this.quality(quality)?)?;
-            to_nhwc(&branch.coder.entropy.hyper_analysis(&scaled)?, &mut out.z)?;
-            to_nhwc(&scaled, &mut out.y)
+            let q = match quality.cells() {
+                None => frame_quality(quality.frame(), this.device)?,
+                Some(_) => this.send(Parcel::default().quality(quality), |staging| &mut staging.latent)?.quality(quality)?,
+            };
+            let coder = &this.branch(part)?.coder;
+            let y = coder.quantiser_domain(this.y.as_ref().ok_or_else(missing)?, &q)?;
+            let (z, y) = (flat(&coder.entropy.hyper_analysis(&y)?)?, flat(&y)?);
+            let values = this.staging.received.download::<f32>(&Tensor::f_cat(&[&z, &y], 0)?)?;
+            let (of_z, of_y) = values.split_at(z.numel());
+            out.z.clear();
+            out.z.extend_from_slice(of_z);
+            out.y.clear();
+            out.y.extend_from_slice(of_y);
+            Ok(())
         })
     }
 
@@ -144,9 +189,22 @@ impl Engine for TorchEngine {
 
     fn synthesise_intra(&mut self, latent: &LatentGrid, quality: QualityGrid, out: &mut Frame) -> Result<()> {
         self.run(|this| {
-            let (branch, q) = (&this.networks.intra, this.quality(quality)?);
-            let y = branch.coder.dequantise(&this.latent(latent)?, &q)?;
-            unpack(&branch.synthesis.forward(&y, &q)?)?.write_to(out)
+            // What was prepared for a frame that turned out to be damaged.
+            this.prepared = None;
+            let parcel = Parcel::default().latent(latent).quality(quality);
+            let mut sent = this.send(parcel, |staging| &mut staging.latent)?;
+            let (y, q) = (sent.latent(latent)?, sent.quality(quality)?);
+            let branch = &this.networks.intra;
+            let y = branch.coder.dequantise(&y, &q)?;
+            let frame = unpack(&branch.synthesis.forward(&y, &q)?)?;
+            this.receive(&frame, out)
+        })
+    }
+
+    fn prepare_residual(&mut self, prediction: &Frame, shift: (i32, i32), quality: QualityGrid) -> Result<()> {
+        self.run(|this| {
+            this.prepared = Some(this.prepare(prediction, shift, quality)?);
+            Ok(())
         })
     }
 
@@ -159,22 +217,25 @@ impl Engine for TorchEngine {
         out: &mut Frame,
     ) -> Result<()> {
         self.run(|this| {
-            let q = this.quality(quality)?;
+            let prepared = this.prepared.take().map_or_else(|| this.prepare(prediction, shift, quality), Ok)?;
+            let Prepared { prediction, packed, free, q } = prepared;
+            let mut sent = this.send(Parcel::default().latent(latent), |staging| &mut staging.latent)?;
+            let y = this.networks.residual.coder.dequantise(&sent.latent(latent)?, &q)?;
             let (dy, dx) = (i64::from(shift.0), i64::from(shift.1));
-            let prediction = this.planes(prediction)?;
-            let packed = pack(&prediction.rolled(dy, dx)?)?;
-            let y = this.networks.residual.coder.dequantise(&this.latent(latent)?, &q)?;
-            let residual = unpack(&this.networks.residual_synthesis(&y, &packed, &q)?)?.rolled(-dy, -dx)?;
-            prediction.add(&residual)?.write_to(out)
+            let residual = unpack(&this.networks.residual_synthesis(&y, &packed, free.as_ref(), &q)?)?.rolled(-dy, -dx)?;
+            this.receive(&prediction.add(&residual)?, out)
         })
     }
 
     fn predict_flow(&mut self, latent: &LatentGrid, quality: u8, reference: &Frame, out: &mut Frame) -> Result<()> {
         self.run(|this| {
-            let q = this.quality(QualityGrid::uniform(quality))?;
-            let y = this.networks.flow_codec()?.coder.dequantise(&this.latent(latent)?, &q)?;
+            let mut sent = this.send(Parcel::default().latent(latent).frame(reference), |staging| &mut staging.latent)?;
+            let (y, reference) = (sent.latent(latent)?, sent.frame(reference)?);
+            let q = frame_quality(quality, this.device)?;
+            let y = this.networks.flow_codec()?.coder.dequantise(&y, &q)?;
             let (motion, sigma) = this.networks.flow_field(&y, &q)?;
-            this.networks.warped(&this.planes(reference)?, &motion, &sigma)?.frame.write_to(out)
+            let prediction = this.networks.warped(&reference, &motion, &sigma)?.frame;
+            this.receive(&prediction, out)
         })
     }
 
@@ -198,17 +259,32 @@ impl Engine for TorchEngine {
         map: &mut Vec<f32>,
     ) -> Result<()> {
         self.run(|this| {
+            let mut parcel = Parcel::default().frame(decoded);
+            if let Some(past) = past {
+                parcel = parcel.frame(past);
+            }
+            let mut sent = this.send(parcel.quality(quality), |staging| &mut staging.shown)?;
+            let frame = sent.frame(decoded)?;
+            let news = past.map(|past| pack(&frame.sub(&sent.frame(past)?)?)).transpose()?;
+            let (packed, q) = (pack(&frame)?, sent.quality(quality)?);
             let missing = || Error::ModelMismatch("the model has no postfilter".into());
             let postfilter = this.networks.postfilter.as_ref().ok_or_else(missing)?;
-            let frame = this.planes(decoded)?;
-            let news = past.map(|past| pack(&frame.sub(&this.planes(past)?)?)).transpose()?;
-            let packed = pack(&frame)?;
-            let share = match detail {
-                Some(detail) => detail.tensor(packed.device())?,
-                None => whole(),
+            let received = &mut this.staging.received;
+            let Some(host) = this.model.rt.as_ref().and_then(|networks| networks.postfilter.as_ref()) else {
+                let share = whole().f_mul_scalar(f64::from(this.detail) / 255.0)?;
+                let values = received.download::<f32>(&flat(&postfilter.map(&packed, news.as_ref(), &q, &share)?)?)?;
+                map.clear();
+                map.extend_from_slice(values);
+                return Ok(());
             };
-            let share = share.f_mul_scalar(f64::from(this.detail) / 255.0)?;
-            to_nhwc(&postfilter.map(&packed, news.as_ref(), &this.quality(quality)?, &share)?, map)
+            let written = postfilter.integers(&packed, news.as_ref(), &q)?;
+            let channels = written.size4()?.1 as usize;
+            let cells = received.download::<i16>(&written.f_permute([0, 2, 3, 1])?)?.chunks_exact(channels);
+            let factors = detail.map(DetailMap::factors);
+            let share = Share::new(quality, this.detail, factors.as_deref());
+            let carry = (channels > CHANNELS).then(|| cells.clone().map(|cell| &cell[CHANNELS..]));
+            host.map(cells.map(|cell| &cell[..CHANNELS]), carry, share, map);
+            Ok(())
         })
     }
 }

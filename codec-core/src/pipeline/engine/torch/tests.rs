@@ -1,0 +1,113 @@
+//! What crosses between host and device, counted on the CPU.
+
+use tch::Device;
+
+use super::super::{Engine, IntegerEngine, Part, Scaled};
+use super::TorchEngine;
+use crate::bitstream::VideoInfo;
+use crate::entropy::LatentGrid;
+use crate::frame::Frame;
+use crate::model::{Model, ModelSource};
+use crate::nn::Precision;
+use crate::nn::transfer::{Transfers, counted};
+use crate::quality::{FrameQuality, QualityMap};
+use crate::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, Packet};
+
+const SIZE: (usize, usize) = (192, 128);
+
+/// A texture that moves, and brightens where nothing can be predicted.
+fn picture(number: usize) -> Frame {
+    let mut frame = Frame::new(SIZE.0, SIZE.1);
+    for plane in frame.planes_mut() {
+        for row in 0..plane.height {
+            let texture =
+                |col: usize| ((row * 7 + (col + 2 * number) * 5) % 97 + (row * (col + 2 * number)) % 31 + 9 * number) as u8;
+            plane.row_mut(row).iter_mut().enumerate().for_each(|(col, sample)| *sample = 40 + texture(col));
+        }
+    }
+    frame
+}
+
+/// With quality maps and detail maps, as by default.
+fn encode(device: DeviceSpec) -> (Vec<Packet>, Vec<Transfers>) {
+    let video = VideoInfo { width: SIZE.0 as u32, height: SIZE.1 as u32, ..VideoInfo::default() };
+    let mut encoder = Encoder::new(EncoderConfig { device, threads: 1, ..EncoderConfig::new(video) }).unwrap();
+    (0..6).map(|number| counted(|| encoder.encode(&picture(number).view(), FrameOptions::default()).unwrap())).unzip()
+}
+
+fn decode(device: DeviceSpec, postfilter: bool, units: &[Packet]) -> (Vec<Frame>, Vec<Transfers>) {
+    let mut decoder = Decoder::new(DecoderConfig { device, threads: 1, ..DecoderConfig::default() }).unwrap();
+    decoder.set_postfilter(postfilter);
+    units.iter().map(|unit| counted(|| decoder.decode(&unit.data).unwrap().to_frame())).unzip()
+}
+
+/// What an engine makes of the same frames and latents: latents, pictures, and the map of a postfilter that looks back.
+fn results(engine: &mut dyn Engine) -> (Vec<Scaled>, Vec<Frame>, Vec<f32>) {
+    let (first, second) = (picture(0), picture(1));
+    let (rows, cols) = (first.height() / 16, first.width() / 16);
+    let (mut scaled, mut pictures, mut map) = (Vec::new(), Vec::new(), Vec::new());
+    let mut quality = QualityMap::zero(SIZE.0 as u32, SIZE.1 as u32);
+    quality = quality.changed(|cell, _| cell as i32 % 13 - 6);
+    let quality = FrameQuality { index: 30, map: Some(quality) };
+    let (still, shift) = (quality.cells((0, 0)), (8, 40));
+    let shifted = quality.cells(shift);
+    for part in [Part::Intra, Part::Residual] {
+        let grid = if part == Part::Intra { still.grid() } else { shifted.grid() };
+        match part {
+            Part::Intra => engine.analyse_intra(&first, grid).unwrap(),
+            _ => engine.analyse_residual(&second, &first, shift, grid).unwrap(),
+        }
+        let mut out = Scaled::default();
+        engine.scale(part, grid, &mut out).unwrap();
+        let mut latent = LatentGrid::new(rows, cols, out.y.len() / (rows * cols));
+        latent.data.iter_mut().zip(&out.y).for_each(|(value, y)| *value = (y.round() * 256.0) as i32);
+        // Some that saturate.
+        latent.data.iter_mut().step_by(1009).for_each(|value| *value *= 4000);
+        let mut picture = Frame::new(first.width(), first.height());
+        match part {
+            Part::Intra => engine.synthesise_intra(&latent, grid, &mut picture).unwrap(),
+            _ => engine.synthesise_residual(&latent, &first, shift, grid, &mut picture).unwrap(),
+        }
+        scaled.push(out);
+        pictures.push(picture);
+    }
+    engine.set_detail(200).unwrap();
+    engine.postfilter_map(&pictures[1], Some(&pictures[0]), still.grid(), None, &mut map).unwrap();
+    (scaled, pictures, map)
+}
+
+#[test]
+fn both_ways_of_libtorch_make_what_the_processor_makes() {
+    let model = Model::load(&ModelSource::Embedded).unwrap();
+    let wanted = results(&mut IntegerEngine::new(&model, 1).unwrap());
+    for precision in [Precision::Exact, Precision::ExactBytes] {
+        let found = results(&mut TorchEngine::with_precision(&model, Device::Cpu, precision, 1).unwrap());
+        assert!(found.1 == wanted.1 && found.2 == wanted.2, "{precision:?}: pictures or map");
+        for (found, wanted) in found.0.iter().zip(&wanted.0) {
+            assert!(found.y == wanted.y, "{precision:?}: a latent");
+        }
+    }
+}
+
+#[test]
+fn a_decoded_frame_crosses_once_each_way() {
+    let (units, none) = encode(DeviceSpec::Cpu);
+    assert_eq!(none, [Transfers::default(); 6]);
+    for (postfilter, more) in [(false, 0), (true, 1)] {
+        let (pictures, transfers) = decode(DeviceSpec::CpuTorch, postfilter, &units);
+        // A latent; in P-frames a prediction before it. A picture back. For the screen once more each way: what is shown and was shown,
+        // and what is to be done.
+        assert_eq!(transfers[0], Transfers { uploads: 1 + more, downloads: 1 + more });
+        assert_eq!(transfers[1..], [Transfers { uploads: 2 + more, downloads: 1 + more }; 5]);
+        assert!(pictures == decode(DeviceSpec::Cpu, postfilter, &units).0, "postfilter {postfilter}");
+    }
+}
+
+#[test]
+fn what_libtorch_encodes_the_processor_decodes_to_the_same() {
+    let (units, transfers) = encode(DeviceSpec::CpuTorch);
+    // What a decoder does, an analysis, and a latent and its quality for each attempt at it.
+    assert!(transfers.iter().all(|t| t.uploads <= 6 && t.downloads <= 4), "{transfers:?}");
+    let wanted = decode(DeviceSpec::CpuTorch, true, &units).0;
+    assert!(decode(DeviceSpec::Cpu, true, &units).0 == wanted);
+}
