@@ -149,7 +149,7 @@ fn a_decoder_can_leave_out_the_postfilter_of_any_frame() {
     let units = stream(1.0);
     let [detailed, faithful] = [&units, &stream(0.0)].map(|units| decode(1, units.iter().map(|u| u.data.as_slice())));
     let mut decoder = decoder(1);
-    let mut show = |i: usize, on| {
+    let mut show = |i: usize, on: bool| {
         decoder.set_detail((!on).then_some(0.0));
         decoder.decode(&units[i].data).unwrap().to_frame()
     };

@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(of(std::slice::from_ref(&psnr)), (Some(0.0), Some(0.0)));
         // The strength by itself turns nothing on.
         assert_eq!(of(&[psnr.clone(), strength]), (Some(0.0), Some(0.0)));
-        assert_eq!(of(&[psnr, by_variance, ("detail", 0.5f64.to_value())]), (Some(1.5), Some(0.5)));
+        assert_eq!(of(&[psnr, by_variance, ("detail", 0.5f64.to_value())]), (Some(1.25), Some(0.5)));
         assert_eq!(of(&[("adaptive-quality", AdaptiveQuality::None.to_value())]), (Some(0.0), None));
     }
 
