@@ -20,7 +20,7 @@
 //!     let (chroma_width, chroma_height) = codec_core::frame::chroma_size(width, height);
 //!
 //!     let video = VideoInfo { width: width as u32, height: height as u32, ..VideoInfo::default() };
-//!     let mut encoder = Encoder::new(EncoderConfig { quality: 32, ..EncoderConfig::new(video) })?;
+//!     let mut encoder = Encoder::new(EncoderConfig { quality: 38, ..EncoderConfig::new(video) })?;
 //!     let mut stream = Vec::new();
 //!     while let Some(mut samples) = rest.strip_prefix(b"\nFRAME\n").or(rest.strip_prefix(b"FRAME\n")) {
 //!         let mut plane = |stride, rows| {
@@ -136,7 +136,8 @@ pub use error::{Error, Result};
 pub use limits::Limits;
 pub use model::{Model, ModelId, ModelSource};
 pub use pipeline::{
-    Concealment, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameOptions, Packet, Picture, Speed, estimated_memory,
+    Concealment, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameOptions, Packet, Picture, Speed, estimated_decoding_memory,
+    estimated_memory,
 };
 pub use quality::{QualityMap, QualityRegion};
 pub use rate::RateMode;

@@ -15,6 +15,8 @@ use crate::{Error, Limits, Result};
 /// sizes of a whole encoding process with the defaults (77 MiB at 640x384, 379 at 1920x1088, 1345 at 3840x2176), rounded up.
 const BASE_BYTES: u64 = 36 << 20;
 const BYTES_PER_SAMPLE: u64 = 180;
+/// The same of a decoding process (52, 229 and 790 MiB).
+const BYTES_PER_DECODED_SAMPLE: u64 = 100;
 
 /// How much time the encoder takes for a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,8 +138,17 @@ impl EncoderConfig {
 
 /// Memory that encoding a video of this display size needs in all, in bytes, as measured on a CPU.
 pub fn estimated_memory(width: u32, height: u32) -> u64 {
+    BASE_BYTES + BYTES_PER_SAMPLE * coded_samples(width, height)
+}
+
+/// Memory that decoding a video of this display size needs in all, in bytes, as measured on a CPU.
+pub fn estimated_decoding_memory(width: u32, height: u32) -> u64 {
+    BASE_BYTES + BYTES_PER_DECODED_SAMPLE * coded_samples(width, height)
+}
+
+fn coded_samples(width: u32, height: u32) -> u64 {
     let (width, height) = coded_size(width as usize, height as usize);
-    BASE_BYTES + BYTES_PER_SAMPLE * (width as u64 * height as u64)
+    width as u64 * height as u64
 }
 
 /// A strength of the postfilter as streams hold it; what lies beyond 0..=1 is taken for the nearest.

@@ -13,7 +13,7 @@
 use std::sync::Mutex;
 
 use codec_core::bitstream::{FieldFlags, Interlacing, VideoInfo};
-use codec_core::{Decoder, Error, Picture, estimated_memory};
+use codec_core::{Decoder, Error, Picture, estimated_decoding_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -206,11 +206,10 @@ fn fields_of(frame: &VideoCodecFrame) -> Option<FieldFlags> {
     Some(interlacing::in_unit(&unit))
 }
 
-/// Refuses what there is no memory for, as far as the caps tell. Whether there is detail to be shown they do not tell: with it a decoder
-/// takes nearly what an encoder does.
+/// Refuses what there is no memory for, as far as the caps tell. They do not tell whether the postfilter is needed, so its share is counted in.
 fn check_memory(info: &gst_video::VideoInfo) -> codec_core::Result<()> {
     let size = (info.width(), info.height());
-    memory::check("decoding", size, estimated_memory(size.0, size.1))
+    memory::check("decoding", size, estimated_decoding_memory(size.0, size.1))
 }
 
 /// Decodes a frame; one that is `late` only as far as later ones need it, and gives back no picture.
