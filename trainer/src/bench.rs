@@ -24,7 +24,7 @@ pub struct BenchArgs {
     /// P-frames that are timed.
     #[arg(long, default_value_t = 60)]
     frames: usize,
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 38)]
     quality: u8,
     /// Strength of the postfilter, 0 to 1; by default what the model recommends.
     #[arg(long)]

@@ -17,7 +17,7 @@ const CLIPS: usize = 40;
 const FRAMES: usize = 12;
 const SIDES: [usize; 3] = [256, 128, 64];
 /// Qualities that they are coded at.
-const QUALITIES: [u8; 4] = [14, 26, 38, 50];
+const QUALITIES: [u8; 4] = [23, 33, 42, 52];
 /// Parts of the clips that are coded beside each other at each quality.
 const SHARES: usize = 4;
 

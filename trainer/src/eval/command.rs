@@ -24,7 +24,7 @@ pub struct EvalArgs {
     #[arg(long)]
     short_side: Option<usize>,
     /// Quality indices to encode at.
-    #[arg(long, value_delimiter = ',', default_value = "16,32,44,56")]
+    #[arg(long, value_delimiter = ',', default_value = "24,38,47,57")]
     qualities: Vec<u8>,
     /// Model files to compare; the built-in model by default.
     #[arg(long)]

@@ -26,7 +26,7 @@ pub struct ScoreArgs {
     #[arg(long, default_value_t = 32)]
     frames: usize,
     /// Quality indices to encode at.
-    #[arg(long, value_delimiter = ',', default_value = "16,32,44,56")]
+    #[arg(long, value_delimiter = ',', default_value = "24,38,47,57")]
     qualities: Vec<u8>,
     /// Strength of the postfilter, 0 to 1; without it what is measured is what the bits say.
     #[arg(long, default_value_t = 0.0)]

@@ -16,7 +16,7 @@ pub struct Args {
     pub input: PathBuf,
     /// The result: .mp4, .m4v or .mov for MP4, .mkv for Matroska
     pub output: PathBuf,
-    /// Quality, 0 (best, largest) to 63 (smallest) [default: 32]
+    /// Quality, 0 (best, largest) to 63 (smallest) [default: 38]
     #[arg(short, long, value_parser = clap::value_parser!(u32).range(0..=63))]
     pub quality: Option<u32>,
     /// Average bitrate of the video in kbit/s, or as 500k, 2M
