@@ -93,7 +93,7 @@ fn cuda_computes_the_same_integers() {
 fn assert_processor_decodes(mut encoder: Encoder, what: &str) {
     let frames = clip();
     let mut decoder = ngc_tests::decoder(1);
-    decoder.set_postfilter(false);
+    decoder.set_detail(Some(0.0));
     for (t, frame) in frames.iter().enumerate() {
         let unit = encoder.encode(&frame.view(), FrameOptions::default()).unwrap();
         let picture = decoder.decode(&unit.data).unwrap();

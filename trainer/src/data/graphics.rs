@@ -148,7 +148,7 @@ mod tests {
     fn screens_move_by_whole_pixels() {
         let mut background = pixmap(64 + TRAVEL, 64 + TRAVEL);
         for (i, byte) in background.data_mut().iter_mut().enumerate() {
-            *byte = if i % 4 == 3 { 255 } else { (i * 37 >> 3) as u8 };
+            *byte = if i % 4 == 3 { 255 } else { ((i * 37) >> 3) as u8 };
         }
         let scene = Scene { background, velocity: [0.0, 2.4], sprites: Vec::new(), whole: true };
         let (first, later) = (scene.frame(0, 64), scene.frame(1, 64));

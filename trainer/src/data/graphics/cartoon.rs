@@ -17,8 +17,7 @@ pub fn scene(crop: usize, rng: &mut Rng) -> Scene {
     let mut background = pixmap(side, side);
     background.fill(colour(rng));
     if rng.chance(0.5) {
-        let mut paint = Paint::default();
-        paint.shader = shader(side as f32, true, rng);
+        let paint = Paint { shader: shader(side as f32, true, rng), ..Paint::default() };
         background.fill_rect(
             Rect::from_xywh(0.0, 0.0, side as f32, side as f32).expect("not empty"),
             &paint,

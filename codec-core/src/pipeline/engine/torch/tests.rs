@@ -37,7 +37,7 @@ fn encode(device: DeviceSpec) -> (Vec<Packet>, Vec<Transfers>) {
 
 fn decode(device: DeviceSpec, postfilter: bool, units: &[Packet]) -> (Vec<Frame>, Vec<Transfers>) {
     let mut decoder = Decoder::new(DecoderConfig { device, threads: 1, ..DecoderConfig::default() }).unwrap();
-    decoder.set_postfilter(postfilter);
+    decoder.set_detail((!postfilter).then_some(0.0));
     units.iter().map(|unit| counted(|| decoder.decode(&unit.data).unwrap().to_frame())).unzip()
 }
 
