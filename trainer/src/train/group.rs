@@ -5,8 +5,6 @@
 
 use anyhow::Result;
 use tch::Tensor;
-#[cfg(feature = "mpi")]
-use tch::{Device, Kind};
 
 /// The processes of a run.
 pub struct Group {
