@@ -81,6 +81,7 @@ fn transcode(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let length = args.length(source.duration);
     let mut budget = args.target_size.map(|size| Budget::new(size, &source, &plan, length)).transpose()?;
     let counters = loop {
+        ngc_examples::stable::seed();
         let encoder = ngc_examples::make("ngcenc")?;
         rate::configure(&encoder, args, budget.as_ref().map(Budget::kilobits).or(args.bitrate))?;
         if let Some(budget) = budget {
