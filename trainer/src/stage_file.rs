@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::train::loss::Fidelity;
 use crate::train::schedule::{Budget, Unroll, parse_seconds};
-use crate::train::{FlowSource, GanLosses, InterLosses, PATTERN_WEIGHT, Stage, TrainConfig};
+use crate::train::{FlowSource, GanLosses, InterLosses, PostfilterLosses, Stage, TrainConfig};
 
 mod sections;
 
@@ -60,6 +60,7 @@ const ONLY_IN: &[(&str, &[Kind])] = {
         ("losses.flow", &[Inter]),
         ("losses.warp", &[Inter]),
         ("losses.pattern", &[Postfilter]),
+        ("losses.consistency", &[Postfilter]),
         ("losses.adversarial", coded),
         ("losses.feature-matching", coded),
         ("losses.lpips", coded),
@@ -307,7 +308,14 @@ impl StageFile {
                 },
             },
             Kind::Detail => Stage::Detail { unroll: unroll()?, shift: clip.shift, lead_in: clip.lead_in },
-            Kind::Postfilter => Stage::Postfilter { lead_in: clip.lead_in, pattern: losses.pattern.unwrap_or(PATTERN_WEIGHT) },
+            Kind::Postfilter => {
+                let defaults = PostfilterLosses::default();
+                let losses = PostfilterLosses {
+                    pattern: losses.pattern.unwrap_or(defaults.pattern),
+                    consistency: losses.consistency.unwrap_or(defaults.consistency),
+                };
+                Stage::Postfilter { lead_in: clip.lead_in, losses }
+            }
             Kind::Flow => Stage::Flow,
         })
     }

@@ -179,6 +179,8 @@ pub struct Losses {
     pub warp: Option<f64>,
     /// Luma's error that repeats every 2, 4 or 8 samples.
     pub pattern: Option<f64>,
+    /// Luma's error that changes from frame to frame.
+    pub consistency: Option<f64>,
     /// Adversarial loss; 0: no discriminators unless features are matched.
     pub adversarial: Option<f64>,
     /// L1 between the discriminator's features of real and decoded frames.

@@ -82,7 +82,7 @@ fn draw_step(context: &StepContext, stage: &Stage, frames: usize, mut rng: StepR
             let lead_in = *lead_in as usize;
             detail_step(context, &clip(frames + lead_in), lead_in, *shift, &mut rng)
         }
-        Stage::Postfilter { lead_in, pattern } => postfilter_step(context, &clip(2 + *lead_in as usize), *pattern, &mut rng),
+        Stage::Postfilter { lead_in, losses } => postfilter_step(context, &clip(2 + *lead_in as usize), losses, &mut rng),
         Stage::Flow => unreachable!("has a test of its own"),
     }
     .unwrap()

@@ -33,7 +33,7 @@ use tch::Device;
 
 pub use gan::GanLosses;
 pub use motion::FlowSource;
-pub use step::{InterLosses, PATTERN_WEIGHT};
+pub use step::{InterLosses, PostfilterLosses};
 
 use checkpoint::{Checkpoint, Progress};
 use group::Group;
@@ -53,11 +53,11 @@ pub enum Stage {
     /// `lead_in`: most frames between the I-frame and the P-frames that are learned from.
     Detail { unroll: Unroll, shift: f64, lead_in: u32 },
     /// The postfilter alone, on decoded frames. `lead_in`: most P-frames before the one that is learned from, beside the
-    /// I-frame. `pattern`: weight of luma's error that repeats.
+    /// I-frame.
     Postfilter {
         lead_in: u32,
-        #[serde(default = "pattern_weight")]
-        pattern: f64,
+        #[serde(flatten)]
+        losses: PostfilterLosses,
     },
     /// UFlow, without labels.
     Flow,
@@ -166,10 +166,6 @@ impl TrainConfig {
 
 fn one() -> f64 {
     1.0
-}
-
-fn pattern_weight() -> f64 {
-    PATTERN_WEIGHT
 }
 
 /// Where a run reads and writes.

@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 pub use detail::detail_step;
 pub use inter::{InterLosses, inter_step};
 pub use intra::intra_step;
-pub use postfilter::{PATTERN_WEIGHT, postfilter_step};
+pub use postfilter::{PostfilterLosses, postfilter_step};
 
 use super::gan::Adversary;
 use super::loss::Fidelity;
@@ -77,7 +77,7 @@ mod tests {
     use codec_core::training::nn::uflow::UFlow;
     use tch::Device;
 
-    use super::{InterLosses, PATTERN_WEIGHT};
+    use super::{InterLosses, PostfilterLosses};
     use crate::train::fixtures::{clip, inter, setup, setup_of, small_paper};
     use crate::train::flow_step::flow_step;
     use crate::train::schedule::Unroll;
@@ -98,7 +98,7 @@ mod tests {
         let detail = Stage::Detail { unroll: Unroll::parse("3:1").unwrap(), shift: 0.5, lead_in: 1 };
         assert_eq!(waits(&detail, 0), 3);
         // Two P-frames and a map for each of three frames, where there are maps; or a map for an I-frame.
-        let postfilter = Stage::Postfilter { lead_in: 1, pattern: PATTERN_WEIGHT };
+        let postfilter = Stage::Postfilter { lead_in: 1, losses: PostfilterLosses::default() };
         assert_eq!([0, 7, 5].map(|number| waits(&postfilter, number)), [5, 2, 1]);
         let paper = inter(InterLosses::default());
         let setup = setup_of(small_paper(), &paper, &GanLosses::default());

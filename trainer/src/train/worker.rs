@@ -227,7 +227,7 @@ fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Res
         Stage::Intra => intra_step(&context, &clip, &mut rng)?,
         Stage::Inter { losses, .. } => inter_step(&context, &clip, lead_in, losses, &mut rng)?,
         Stage::Detail { shift, .. } => detail_step(&context, &clip, lead_in, *shift, &mut rng)?,
-        Stage::Postfilter { pattern, .. } => postfilter_step(&context, &clip, *pattern, &mut rng)?,
+        Stage::Postfilter { losses, .. } => postfilter_step(&context, &clip, losses, &mut rng)?,
         Stage::Flow => flow_step(replica.flow.as_ref().expect("made for this stage"), &clip)?,
     };
     Ok(StepReport { gradient: replica.gradient(&loss)?, loss: loss.detach(), metrics, rates })

@@ -6,10 +6,10 @@ use codec_core::training::quality::lambda;
 use tch::{Device, Kind, Tensor};
 
 use super::*;
-use crate::train::Stage;
 use crate::train::fixtures::{Setup, clip, in_context, inter, setup, setup_of, small_paper, step};
 use crate::train::schedule::Unroll;
 use crate::train::step::InterLosses;
+use crate::train::{PostfilterLosses, Stage};
 
 /// Runs one step and gives back the names of parameters that get a gradient which is not zero.
 fn reached(stage: &Stage, losses: &GanLosses) -> Vec<String> {
@@ -87,7 +87,7 @@ fn the_detail_stage_reaches_the_synthesis_transforms_and_both_discriminators_alo
 #[test]
 fn the_postfilter_stage_reaches_the_filter_and_its_judges_alone() {
     for lead_in in [0, 2] {
-        let stage = Stage::Postfilter { lead_in, pattern: 1.0 };
+        let stage = Stage::Postfilter { lead_in, losses: PostfilterLosses::default() };
         // Distortion alone moves what the output starts with, and the silent output layers; all else follows.
         let parts = ["postfilter.output.", "postfilter.recurrence.carry.", "postfilter.start."];
         assert_reached(&reached(&stage, &GanLosses::default()), &parts);

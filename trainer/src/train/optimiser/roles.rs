@@ -10,7 +10,7 @@ use super::*;
 use crate::train::fixtures::{inter, small_paper};
 use crate::train::gan::{Adversary, GanLosses};
 use crate::train::schedule::Unroll;
-use crate::train::{InterLosses, Stage};
+use crate::train::{InterLosses, PostfilterLosses, Stage};
 
 const RATES: Rates = Rates { discriminators: 0.5, transforms: 0.25 };
 
@@ -67,7 +67,7 @@ fn each_stage_trains_the_parameters_of_its_networks() {
             Stage::Detail { unroll: unroll(), shift: 0.0, lead_in: 0 },
             [&["intra.synthesis.", "residual.synthesis."][..], &judges].concat(),
         ),
-        (Stage::Postfilter { lead_in: 0, pattern: 1.0 }, [&["postfilter."][..], &judges].concat()),
+        (Stage::Postfilter { lead_in: 0, losses: PostfilterLosses::default() }, [&["postfilter."][..], &judges].concat()),
         (Stage::Flow, vec!["uflow."]),
     ];
     for model in [rt(), small_paper()] {
