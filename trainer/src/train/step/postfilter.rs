@@ -114,7 +114,6 @@ mod tests {
     use crate::train::fixtures::setup;
     use crate::train::{GanLosses, Stage};
 
-    #[test]
     /// Loss of a step that ends with a P-frame.
     fn loss(losses: PostfilterLosses) -> f64 {
         let stage = Stage::Postfilter { lead_in: 1, losses };
