@@ -37,6 +37,36 @@ fn decoder_holds_the_encoders_reconstruction() {
     }
 }
 
+/// The frame with its brightness times `gain`, black staying black.
+fn dimmed(frame: &Frame, gain: f64) -> Frame {
+    let mut out = frame.clone();
+    for (plane, centre) in out.planes_mut().into_iter().zip([16.0, 128.0, 128.0]) {
+        plane.data.iter_mut().for_each(|sample| *sample = ((f64::from(*sample) - centre) * gain + centre).round() as u8);
+    }
+    out
+}
+
+#[test]
+fn a_fade_to_black_costs_less_than_the_picture_in_steady_light() {
+    let steady = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 12);
+    let faded: Vec<Frame> = steady.iter().enumerate().map(|(i, frame)| dimmed(frame, 1.0 - i as f64 / 12.0)).collect();
+    let inter_bytes = |frames: &[Frame]| {
+        let mut encoder = Encoder::new(encoder_config(192, 128)).unwrap();
+        let mut decoder = decoder(1);
+        decoder.set_detail(Some(0.0));
+        let mut bytes = 0;
+        for (i, frame) in frames.iter().enumerate() {
+            let unit = encoder.encode(&frame.view(), FrameOptions::default()).unwrap();
+            assert_eq!(unit.keyframe, i == 0);
+            assert_eq!(&decoder.decode(&unit.data).unwrap().to_frame(), encoder.reconstruction());
+            bytes += if unit.keyframe { 0 } else { unit.data.len() };
+        }
+        bytes
+    };
+    let (with, without) = (inter_bytes(&faded), inter_bytes(&steady));
+    assert!(with < without, "P-frames of {with} bytes in the fade, {without} in steady light");
+}
+
 #[test]
 fn what_lies_beyond_the_display_size_costs_next_to_nothing() {
     // Both are coded at 192x128 and get the same samples, but the second has to show them all.

@@ -16,7 +16,8 @@ pub use golden::GoldenTrack;
 pub use models::MotionCosts;
 
 use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
-use crate::motion::{BlockField, CELL, Golden, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, Motion, MotionVector, ROOT};
+use crate::motion::light::{GAIN_BITS, OFFSET_BITS};
+use crate::motion::{BlockField, CELL, Golden, Leaf, Light, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, Motion, MotionVector, ROOT};
 use crate::{Error, Result};
 use contexts::{CLASSES, Component};
 use models::Models;
@@ -94,7 +95,16 @@ impl MotionCoder {
         let (golden, renews) = (wanted(BlockField::uses_golden), wanted(|field| field.renews_golden));
         let golden = bits.bit(&mut self.models.frame[0], golden);
         field.renews_golden = bits.bit(&mut self.models.frame[1], renews);
-        bits.check_symbol(i32::from(golden) + 2 * i32::from(field.renews_golden));
+        let light = bits.source().and_then(|field| field.light);
+        let changes = bits.bit(&mut self.models.frame[2], light.is_some());
+        bits.check_symbol(i32::from(golden) + 2 * i32::from(field.renews_golden) + 4 * i32::from(changes));
+        if changes {
+            let (gain, offset) = light.map_or((0, 0), Light::raw);
+            let (gain, offset) = (bits.raw(gain, GAIN_BITS), bits.raw(offset, OFFSET_BITS));
+            field.light = Some(Light::from_raw(gain, offset));
+            bits.check_symbol(gain as i32);
+            bits.check_symbol(offset as i32);
+        }
         let track = golden.then_some(&self.track);
         let mut walk = Walk { bits, models: &mut self.models, surroundings, track, field };
         for row in (0..height / CELL).step_by(ROOT / CELL) {

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::Light;
+
 /// Side of the smallest leaf, and of a cell of [`BlockField`]'s grid, in luma samples.
 pub const CELL: usize = 1 << MIN_LOG2;
 /// Side of the largest leaf, the root of a tree, in luma samples.
@@ -92,6 +94,8 @@ pub struct BlockField {
     log2: Vec<u8>,
     /// The frame that is predicted becomes the golden frame of those after it.
     pub renews_golden: bool,
+    /// The last frame is changed so before anything is predicted from it.
+    pub light: Option<Light>,
 }
 
 impl BlockField {
@@ -110,6 +114,7 @@ impl BlockField {
             golden: vec![Golden::Unused; cells],
             log2: vec![MAX_LOG2; cells],
             renews_golden: false,
+            light: None,
         }
     }
 

@@ -7,6 +7,7 @@
 pub mod coding;
 mod compensate;
 mod field;
+mod light;
 pub mod overlap;
 mod padded;
 pub mod search;
@@ -14,5 +15,6 @@ pub mod search;
 pub use coding::{MotionCoder, MotionCosts};
 pub use compensate::{BlockCompensator, OverlapMap, PaddedFrame, References};
 pub use field::{BlockField, CELL, Golden, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, Motion, MotionVector, ROOT};
+pub use light::Light;
 pub use padded::{BORDER, PaddedPlane};
 pub use search::{BlockSearch, Found, SearchEffort};

@@ -57,6 +57,11 @@ impl PaddedPlane {
         self.repeat_lines();
     }
 
+    /// Changes every sample to what `table` holds for it.
+    pub fn map(&mut self, table: &[u8; 256]) {
+        self.data.iter_mut().for_each(|sample| *sample = table[usize::from(*sample)]);
+    }
+
     fn resize(&mut self, width: usize, height: usize, step: usize) {
         (self.width, self.height, self.step, self.stride) = (width, height, step, (width + 2 * BORDER) * step);
         self.data.resize(self.stride * (height + 2 * BORDER), 0);

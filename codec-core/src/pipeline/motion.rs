@@ -5,7 +5,8 @@ use super::times::StageTimes;
 use crate::bitstream::QUALITY_MAX;
 use crate::entropy::SymbolWriter;
 use crate::frame::Frame;
-use crate::motion::{BlockField, BlockSearch, Found, MotionCoder, SearchEffort};
+use crate::frame::Plane;
+use crate::motion::{BlockField, BlockSearch, Found, Light, MotionCoder, SearchEffort};
 use crate::quality::lambda;
 
 /// Motion may take this share of what a P-frame may have at most.
@@ -62,7 +63,16 @@ impl MotionEncoder {
             if !coder.track().is_apart() {
                 search.set_golden(reference, pair.display, threads);
             }
-            search.search(current, reference, pair.display, coder, lambda(f64::from(quality)), threads)
+            let mut from =
+                |reference: &Plane| search.search(current, reference, pair.display, coder, lambda(f64::from(quality)), threads);
+            let found = from(reference);
+            let Some(light) = Light::between(reference, current, pair.display) else { return found };
+            let table = light.luma();
+            let mut changed = reference.clone();
+            changed.data.iter_mut().for_each(|sample| *sample = table[usize::from(*sample)]);
+            let mut lit = from(&changed);
+            lit.field.light = Some(light);
+            if lit.inter_cost < found.inter_cost { lit } else { found }
         })
     }
 

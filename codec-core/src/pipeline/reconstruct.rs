@@ -255,7 +255,9 @@ impl Reconstructor {
 
     /// Moves the reference on as the last frame moved: a guess at a frame that is lost. Without motion it stays as it is.
     pub fn extrapolate(&mut self) -> Result<()> {
-        if let Some(field) = &self.motion {
+        if let Some(field) = &mut self.motion {
+            // A fade that goes on is a guess too many.
+            field.light = None;
             let references = References { last: &self.reference, golden: None };
             self.compensator.predict(references, self.display, field, self.threads, &mut self.prediction)?;
             std::mem::swap(&mut self.reference, &mut self.prediction);

@@ -16,8 +16,8 @@ pub(super) struct Models<T> {
     pub negative: [T; NEGATIVES],
     pub beyond: [[T; CLASSES - 1]; ROWS],
     pub second: [T; SECONDS],
-    /// The frame uses the golden frame, it becomes that itself.
-    pub frame: [T; 2],
+    /// The frame uses the golden frame, it becomes that itself, the last frame is changed in brightness.
+    pub frame: [T; 3],
     pub golden: [T; GOLDENS],
     pub alone: [T; ALONES],
 }
@@ -32,7 +32,7 @@ impl Models<AdaptiveBit> {
             negative: initial::NEGATIVE.map(initial::model),
             beyond: std::array::from_fn(|row| initial::beyond(row).map(initial::model)),
             second: initial::SECOND.map(initial::model),
-            frame: [initial::model(128), initial::model(16)],
+            frame: [initial::model(128), initial::model(16), initial::model(2)],
             golden: initial::GOLDEN.map(initial::model),
             alone: initial::ALONE.map(initial::model),
         }
@@ -75,10 +75,12 @@ impl MotionCosts {
         Self { models, classes }
     }
 
-    /// Cost of the flags of a frame: whether it uses the golden frame, and whether it becomes that.
+    /// Cost of the flags of a frame in steady light: whether it uses the golden frame, and whether it becomes that.
     #[cfg(test)]
     pub fn frame(&self, uses_golden: bool, renews_golden: bool) -> f32 {
-        self.models.frame[0][usize::from(uses_golden)] + self.models.frame[1][usize::from(renews_golden)]
+        self.models.frame[0][usize::from(uses_golden)]
+            + self.models.frame[1][usize::from(renews_golden)]
+            + self.models.frame[2][0]
     }
 
     /// Cost of the flag that says whether a square of 2^`log2` samples a side is split; `context` is its

@@ -33,13 +33,14 @@ fn random(rng: &mut StdRng, width: usize, height: usize, wildness: f64) -> Block
         }
     }
     field.renews_golden = rng.random_bool(0.2);
+    field.light = rng.random_bool(0.3).then(|| Light::new(rng.random_range(0..512), rng.random()));
     field
 }
 
 /// Whether a decoder's field is what was to be coded: outside the picture nothing uses the golden frame, and vectors that are not
 /// coded may differ.
 fn is_coded(found: &BlockField, wanted: &BlockField, (width, height): (usize, usize)) -> bool {
-    found.renews_golden == wanted.renews_golden
+    (found.renews_golden, found.light) == (wanted.renews_golden, wanted.light)
         && found.leaves().count() == wanted.leaves().count()
         && wanted.leaves().all(|leaf| {
             let Leaf { row, col, log2, vector } = leaf;
@@ -111,8 +112,10 @@ fn the_checksum_covers_sizes_and_vectors() {
         }
         integers
     };
-    let first = i32::from(field.uses_golden()) + 2 * i32::from(field.renews_golden);
-    let bytes: Vec<u8> = std::iter::once(first).chain(field.leaves().flat_map(integers)).flat_map(i32::to_le_bytes).collect();
+    let light = field.light.map(Light::raw);
+    let flags = i32::from(field.uses_golden()) + 2 * i32::from(field.renews_golden) + 4 * i32::from(light.is_some());
+    let of_frame = std::iter::once(flags).chain(light.into_iter().flat_map(|(gain, offset)| [gain as i32, offset as i32]));
+    let bytes: Vec<u8> = of_frame.chain(field.leaves().flat_map(integers)).flat_map(i32::to_le_bytes).collect();
     assert_eq!(writer.checksum(), crc32c::crc32c(&bytes));
 }
 
@@ -141,10 +144,11 @@ fn golden_bytes() {
     moved.set_golden(&square(0, 8, 6), Golden::Mixed(MotionVector { x: 9, y: -4 }));
     moved.set_golden(&square(0, 0, 5), Golden::Alone(MotionVector { x: 300, y: 0 }));
     moved.renews_golden = true;
+    moved.light = Some(Light::new(240, -3));
     let mut coder = MotionCoder::new(128, 72);
     let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(encoded(&mut coder, &field)), "2d13931ddb83c13ddfd0d6886d6d683809a565c8eafc7e42521cb56f7f0c2ac54ce9f1d5ccf4");
-    assert_eq!(hex(encoded(&mut coder, &moved)), "53d30cd1f4dca0ca523f9fea4660a52194b5f2");
+    assert_eq!(hex(encoded(&mut coder, &field)), "2d74dd1ddb83c13ddfd0d6886d6d683809a565c8eafc7e42521cb56f7f0c2ac54ce9f1d5ccf4");
+    assert_eq!(hex(encoded(&mut coder, &moved)), "39fb39072e788da815eaf501e89982d5073134c7bc53");
 }
 
 #[test]

@@ -110,6 +110,10 @@ impl BlockCompensator {
             return Err(Error::InvalidConfig(format!("the golden frame does not show {}x{} samples", display.0, display.1)));
         }
         self.last.load(references.last, display, threads);
+        if let Some(light) = field.light {
+            self.last.luma.map(&light.luma());
+            self.last.chroma.map(&light.chroma());
+        }
 
         let strides = out.planes_mut().each_ref().map(|plane| plane.stride);
         let [y, u, v] = out.planes_mut();

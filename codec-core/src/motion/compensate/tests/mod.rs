@@ -10,7 +10,7 @@ use super::tile::Kernels;
 use super::{BlockCompensator, OverlapMap, PaddedFrame, References};
 use crate::Error;
 use crate::frame::{Frame, chroma_size};
-use crate::motion::{BlockField, CELL, Golden, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
+use crate::motion::{BlockField, CELL, Golden, Leaf, Light, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, MotionVector, ROOT};
 
 /// A frame of noise with flat and extreme parts.
 fn noise(rng: &mut SmallRng, width: usize, height: usize) -> Frame {
@@ -316,4 +316,32 @@ fn wrong_sizes_are_refused() {
     let references = References { last: &frame, golden: Some(&golden) };
     let found = BlockCompensator::default().predict(references, (128, 64), &field, 1, &mut frame.clone());
     assert!(matches!(found, Err(Error::InvalidConfig(message)) if message.contains("golden")));
+}
+
+#[test]
+fn a_change_of_light_is_one_of_the_last_frame_alone() {
+    let mut rng = SmallRng::seed_from_u64(12);
+    let (width, height, display) = (128, 64, (120, 50));
+    let (last, other) = (noise(&mut rng, width, height), noise(&mut rng, width, height));
+    let mut golden = PaddedFrame::default();
+    golden.load(&other, display, 1);
+    let mut field = random_field(&mut rng, width, height, any_vector);
+    let leaves: Vec<Leaf> = field.leaves().collect();
+    for leaf in leaves.iter().step_by(3) {
+        field.set_golden(leaf, if rng.random() { Golden::Mixed(leaf.vector) } else { Golden::Alone(leaf.vector) });
+    }
+    let light = Light::new(200, 9);
+    let mut changed = last.clone();
+    for (plane, table) in changed.planes_mut().into_iter().zip([light.luma(), light.chroma(), light.chroma()]) {
+        plane.data.iter_mut().for_each(|sample| *sample = table[usize::from(*sample)]);
+    }
+    let predicted = |last: &Frame, field: &BlockField| {
+        let mut out = Frame::new(width, height);
+        let references = References { last, golden: Some(&golden) };
+        BlockCompensator::default().predict(references, display, field, 1, &mut out).unwrap();
+        out
+    };
+    let wanted = predicted(&changed, &field);
+    field.light = Some(light);
+    assert_eq!(predicted(&last, &field), wanted);
 }
