@@ -1,12 +1,16 @@
-//! Writing model files.
+//! Writing model files and detail files.
 
 use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::file::{CHECKSUM, data_of, digest};
 #[cfg(feature = "training")]
-use super::file::{Model, read_bytes_metadata};
+use super::container::metadata_of;
+use super::container::{CHECKSUM, data_of, digest};
+#[cfg(feature = "training")]
+use super::file::Model;
+#[cfg(feature = "training")]
+use crate::architecture::ModelConfig;
 #[cfg(feature = "training")]
 use crate::entropy::Tables;
 use crate::entropy::{RawDtype, RawTensor};
@@ -41,7 +45,7 @@ pub fn with_tables(model: &Model, tables: &[(&str, Tables)]) -> Result<Vec<u8>> 
             *place = values;
         }
     }
-    serialise(&tensors.into_iter().collect::<Vec<_>>(), read_bytes_metadata(model.bytes())?)
+    serialise(&tensors.into_iter().collect::<Vec<_>>(), metadata_of::<ModelConfig>(model.bytes())?)
 }
 
 fn file_type(dtype: RawDtype) -> Dtype {
