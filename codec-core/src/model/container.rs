@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -21,7 +22,7 @@ const KINDS: [(&str, &str, &str); 2] =
     [("ngc-model-", "a model file", "model-file"), ("ngc-detail-", "a detail file", "detail-file")];
 
 /// The configuration in a kind of file.
-pub(super) trait Contents: DeserializeOwned {
+pub(super) trait Contents: Serialize + DeserializeOwned {
     /// Value of the metadata key `format`.
     const FORMAT: &'static str;
     /// How such a file is made.

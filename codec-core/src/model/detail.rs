@@ -13,7 +13,8 @@ pub struct DetailFile {
     pub(crate) config: DetailConfig,
     /// The filter in integers (`rt` profile).
     pub(crate) rt: Option<rt::Postfilter>,
-    /// The whole file.
+    /// The whole file, from which libtorch's filter is made.
+    #[cfg(feature = "torch")]
     bytes: Vec<u8>,
 }
 
@@ -40,7 +41,12 @@ impl DetailFile {
             Profile::Rt => Some(rt::Postfilter::read(&rt::Reader::new(&lookup).sub("postfilter"), &config.postfilter)?),
             Profile::Paper => None,
         };
-        Ok(Self { config, rt, bytes })
+        Ok(Self {
+            config,
+            rt,
+            #[cfg(feature = "torch")]
+            bytes,
+        })
     }
 
     /// The file that it was read from.

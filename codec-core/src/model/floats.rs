@@ -1,17 +1,16 @@
 //! Float parameters in model files: those of the `paper` profile, and what training goes on from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use safetensors::tensor::{Dtype, SafeTensors};
-use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-use super::container::{Contents, parse, raw_tensor};
+use super::container::{parse, raw_tensor};
 use super::detail::DetailFile;
 use super::entropy;
 use super::file::{Model, ModelSource, source_bytes};
 use super::quantise::{self, Integers};
-use super::write::serialise;
+use super::write::{detail_file, file_of};
 use crate::architecture::{DetailConfig, ModelConfig, Profile};
 use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor};
 use crate::nn::uflow::UFlow;
@@ -128,9 +127,7 @@ pub fn write_detail(config: &ModelConfig, params: &ParamStore, notes: &[(&str, S
         return Err(Error::ModelMismatch("the model has no postfilter: train one with the stage \"postfilter\"".into()));
     };
     let tensors = tensors_of(config.profile, &params.part(Network::Postfilter))?;
-    let bytes = file_of(&DetailConfig { profile: config.profile, postfilter }, &tensors, notes)?;
-    DetailFile::from_bytes(bytes.clone())?;
-    Ok(bytes)
+    detail_file(&DetailConfig { profile: config.profile, postfilter }, &tensors, notes)
 }
 
 /// All parameters but those of entropy models, as tensors of a file.
@@ -154,14 +151,4 @@ fn tensors_of(profile: Profile, params: &ParamStore) -> Result<Vec<(String, RawT
         tensors.push((name.to_owned(), RawTensor { dtype, shape, data }));
     }
     Ok(tensors)
-}
-
-/// A file of tensors. `notes` are further metadata.
-fn file_of<C: Contents + Serialize>(config: &C, tensors: &[(String, RawTensor)], notes: &[(&str, String)]) -> Result<Vec<u8>> {
-    let mut metadata = HashMap::from([
-        ("format".to_owned(), C::FORMAT.to_owned()),
-        ("config".to_owned(), serde_json::to_string(config).map_err(|e| Error::ModelMismatch(e.to_string()))?),
-    ]);
-    metadata.extend(notes.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
-    serialise(tensors, metadata)
 }

@@ -22,5 +22,7 @@ pub use detail::DetailFile;
 pub use file::{Model, ModelId, ModelSource, read_metadata};
 #[cfg(feature = "torch")]
 pub use floats::{load_detail, load_networks, load_uflow, read_float_tensors, write_detail, write_model};
+#[cfg(any(feature = "torch", feature = "training"))]
+pub use write::detail_file;
 #[cfg(feature = "training")]
 pub use write::with_tables;

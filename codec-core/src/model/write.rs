@@ -6,9 +6,11 @@ use safetensors::tensor::{Dtype, TensorView};
 
 #[cfg(feature = "training")]
 use super::container::metadata_of;
-use super::container::{CHECKSUM, data_of, digest};
+use super::container::{CHECKSUM, Contents, data_of, digest};
+use super::detail::DetailFile;
 #[cfg(feature = "training")]
 use super::file::Model;
+use crate::architecture::DetailConfig;
 #[cfg(feature = "training")]
 use crate::architecture::ModelConfig;
 #[cfg(feature = "training")]
@@ -29,6 +31,25 @@ pub(super) fn serialise(tensors: &[(String, RawTensor)], mut metadata: HashMap<S
     let unsigned = safetensors::serialize(views.clone(), Some(metadata.clone())).map_err(failed)?;
     metadata.insert(CHECKSUM.to_owned(), digest(data_of(&unsigned).unwrap_or_default()));
     safetensors::serialize(views, Some(metadata)).map_err(failed)
+}
+
+/// A file of tensors. `notes` are further metadata.
+pub(super) fn file_of<C: Contents>(config: &C, tensors: &[(String, RawTensor)], notes: &[(&str, String)]) -> Result<Vec<u8>> {
+    let config = serde_json::to_string(config).map_err(|e| Error::ModelMismatch(e.to_string()))?;
+    let mut metadata = HashMap::from([("format".to_owned(), C::FORMAT.to_owned()), ("config".to_owned(), config)]);
+    metadata.extend(notes.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
+    serialise(tensors, metadata)
+}
+
+/// A detail file of a filter's tensors. `notes` are further metadata.
+///
+/// # Errors
+/// [`Error::ModelMismatch`] naming the tensor that does not fit.
+pub fn detail_file(config: &DetailConfig, tensors: &[(String, RawTensor)], notes: &[(&str, String)]) -> Result<Vec<u8>> {
+    let bytes = file_of(config, tensors, notes)?;
+    // What is written can be read.
+    DetailFile::from_bytes(bytes.clone())?;
+    Ok(bytes)
 }
 
 /// The file of `model` with other probabilities of symbols: `tables` names entropy models, such as `intra`, and has their tables.

@@ -17,6 +17,9 @@ const BASE_BYTES: u64 = 36 << 20;
 const BYTES_PER_SAMPLE: u64 = 180;
 /// The same of a decoding process (52, 229 and 790 MiB).
 const BYTES_PER_DECODED_SAMPLE: u64 = 100;
+/// What a filter of 256 channels and 6 blocks needs beside that.
+const RICH_BYTES: u64 = 24 << 20;
+const RICH_BYTES_PER_SAMPLE: u64 = 20;
 
 /// How much time the encoder takes for a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +31,20 @@ pub enum Speed {
     Medium,
     /// The most thorough motion search.
     Slow,
+}
+
+/// Which postfilter decoded frames go through before they are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DetailModel {
+    /// The rich one where there is a detail file and the networks run on a GPU, else the fast one.
+    #[default]
+    Auto,
+    /// That of the model.
+    Fast,
+    /// That of a detail file: many times the work, and more like the original.
+    Rich,
+    /// None: frames are shown as later ones are predicted from them, sooner and nearer to the original by PSNR.
+    Off,
 }
 
 /// How to encode a stream.
@@ -141,9 +158,15 @@ pub fn estimated_memory(width: u32, height: u32) -> u64 {
     BASE_BYTES + BYTES_PER_SAMPLE * coded_samples(width, height)
 }
 
-/// Memory that decoding a video of this display size needs in all, in bytes, as measured on a CPU.
-pub fn estimated_decoding_memory(width: u32, height: u32) -> u64 {
-    BASE_BYTES + BYTES_PER_DECODED_SAMPLE * coded_samples(width, height)
+/// Memory that decoding a video of this display size needs in all, in bytes, as measured on a CPU. For [`DetailModel::Rich`], that of a
+/// filter of 256 channels and 6 blocks; [`DetailModel::Auto`] counts as the fast one.
+pub fn estimated_decoding_memory(width: u32, height: u32, detail_model: DetailModel) -> u64 {
+    let samples = coded_samples(width, height);
+    let rich = match detail_model {
+        DetailModel::Rich => RICH_BYTES + RICH_BYTES_PER_SAMPLE * samples,
+        DetailModel::Auto | DetailModel::Fast | DetailModel::Off => 0,
+    };
+    BASE_BYTES + BYTES_PER_DECODED_SAMPLE * samples + rich
 }
 
 fn coded_samples(width: u32, height: u32) -> u64 {

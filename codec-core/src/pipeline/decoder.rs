@@ -1,10 +1,11 @@
 //! Units to frames.
 
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::config::detail_index;
+use super::config::{DetailModel, detail_index};
 use super::engine;
 use super::reconstruct::{Reconstructor, UNSHIFTED};
 use super::shown::Shown;
@@ -16,7 +17,7 @@ use crate::device::DeviceSpec;
 use crate::entropy::{LatentContext, Scratch, SymbolReader};
 use crate::frame::Frame;
 use crate::kernels::parallel::beside;
-use crate::model::{Model, ModelId, ModelSource};
+use crate::model::{DetailFile, Model, ModelId, ModelSource};
 use crate::quality::QualityGrid;
 use crate::{Error, Limits, Result, threads};
 
@@ -30,6 +31,11 @@ pub struct DecoderConfig {
     pub device: DeviceSpec,
     /// The model that the stream was made with.
     pub model: ModelSource,
+    /// Which filter adds the detail that the stream asks for.
+    pub detail_model: DetailModel,
+    /// A detail file made by `ngc-trainer export --postfilter-alone`, for [`DetailModel::Rich`] and [`DetailModel::Auto`]. It is read when
+    /// it is first used.
+    pub detail_file: Option<PathBuf>,
     /// Larger streams are refused.
     pub limits: Limits,
 }
@@ -72,6 +78,10 @@ pub struct Decoder {
     threads: usize,
     reconstructor: Reconstructor,
     limits: Limits,
+    detail_model: DetailModel,
+    detail_file: Option<PathBuf>,
+    /// What was read from it.
+    rich: Option<Arc<DetailFile>>,
     /// The strength of the postfilter in place of the stream's.
     detail: Option<u8>,
     scratch: Scratch,
@@ -85,22 +95,27 @@ impl Decoder {
     /// Opens the device and loads the model.
     ///
     /// # Errors
-    /// What [`Model::load`] says, and [`Error::Device`] for a device that cannot be used.
+    /// What [`Model::load`] says, [`Error::Device`] for a device that cannot be used, and as [`Self::set_detail_model`].
     pub fn new(config: DecoderConfig) -> Result<Self> {
         let threads = threads::count(config.threads);
         let model = Model::load(&config.model)?;
         let engine = engine::open(&model, &config.device, threads)?;
-        Ok(Self {
+        let mut decoder = Self {
             // Of the least size, until a stream says what it has.
             reconstructor: Reconstructor::new(engine, threads, (1, 1)),
             model,
             threads,
             limits: config.limits,
+            detail_model: DetailModel::Fast,
+            detail_file: config.detail_file,
+            rich: None,
             detail: None,
             scratch: Scratch::with_threads(threads),
             stream: None,
             intact: false,
-        })
+        };
+        decoder.set_detail_model(config.detail_model)?;
+        Ok(decoder)
     }
 
     /// Decodes a unit.
@@ -130,9 +145,58 @@ impl Decoder {
     /// stream asks for. Where the stream says how much detail belongs where, that multiplies it. At 0 the filter is left out, and frames
     /// are shown as later ones are predicted from them: sooner, and nearer to the original by PSNR. A recurrent filter that is turned
     /// on, or whose last frame was skipped, starts afresh: it takes some frames until its pictures are those of a decoder that showed
-    /// them all. Without effect where the model has no postfilter.
+    /// them all. Without effect where there is no postfilter.
     pub fn set_detail(&mut self, detail: Option<f32>) {
         self.detail = detail.map(detail_index);
+    }
+
+    /// The postfilter from the next frame on. A detail file is read the first time that it is needed, and kept.
+    ///
+    /// # Errors
+    /// For [`DetailModel::Rich`], [`Error::InvalidConfig`] without a detail file, [`Error::ModelMissing`] if it cannot be read,
+    /// [`Error::ModelMismatch`] if it is damaged, of another kind or for another profile, and [`Error::Unsupported`] if it is of another
+    /// version. [`DetailModel::Auto`] takes the model's own filter where there is no file or it is for another profile. After an error
+    /// the filter stays as it was.
+    pub fn set_detail_model(&mut self, which: DetailModel) -> Result<()> {
+        if which == self.detail_model {
+            return Ok(());
+        }
+        let rich = match which {
+            DetailModel::Rich => {
+                let missing = || {
+                    Error::InvalidConfig(
+                        "the detail model rich needs a detail file, and none was given or found: name one (property detail-file, or the \
+                         environment variable NGC_DETAIL_FILE), or use detail-model=fast"
+                            .into(),
+                    )
+                };
+                Some(self.rich()?.ok_or_else(missing)?)
+            }
+            DetailModel::Auto if self.reconstructor.engine.is_gpu() => match self.rich() {
+                Err(Error::ModelMissing(_)) => None,
+                rich => rich?.filter(|file| file.config.profile == self.model.config.profile),
+            },
+            DetailModel::Auto | DetailModel::Fast | DetailModel::Off => None,
+        };
+        if let Some(file) = rich.as_ref().filter(|file| file.config.profile != self.model.config.profile) {
+            let (filter, model) = (file.config.profile, self.model.config.profile);
+            return Err(Error::ModelMismatch(format!(
+                "{}: a filter for models of the profile {filter:?}, but the stream's is of {model:?}: give the file of another filter, or use \
+                 detail-model=fast",
+                self.detail_file.as_deref().unwrap_or(Path::new("")).display()
+            )));
+        }
+        self.reconstructor.engine.set_rich(rich.as_ref())?;
+        self.detail_model = which;
+        Ok(())
+    }
+
+    /// What the detail file holds; `None` without one.
+    fn rich(&mut self) -> Result<Option<Arc<DetailFile>>> {
+        if let (None, Some(path)) = (&self.rich, &self.detail_file) {
+            self.rich = Some(DetailFile::load(path)?);
+        }
+        Ok(self.rich.clone())
     }
 
     /// The frame shown last.
@@ -199,8 +263,12 @@ impl Decoder {
     /// Makes the picture of the last frame.
     fn show(&mut self) -> Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        let wanted = self.detail.filter(|_| self.model.config.has_detail()).unwrap_or(stream.sequence.detail);
-        self.reconstructor.engine.set_detail(wanted)?;
+        let engine = &mut self.reconstructor.engine;
+        let wanted = match self.detail_model {
+            DetailModel::Off => 0,
+            _ => self.detail.filter(|_| engine.has_postfilter()).unwrap_or(stream.sequence.detail),
+        };
+        engine.set_detail(wanted)?;
         let Some(looks_back) = self.reconstructor.engine.postfilter() else {
             stream.shown = None;
             return Ok(());

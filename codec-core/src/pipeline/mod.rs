@@ -19,7 +19,7 @@ mod stream;
 mod symbols;
 mod times;
 
-pub use config::{EncoderConfig, FrameOptions, Packet, Speed, estimated_decoding_memory, estimated_memory};
+pub use config::{DetailModel, EncoderConfig, FrameOptions, Packet, Speed, estimated_decoding_memory, estimated_memory};
 pub use decoder::{Concealment, Decoder, DecoderConfig, Picture};
 pub use encoder::Encoder;
 #[cfg(feature = "training")]
