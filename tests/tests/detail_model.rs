@@ -164,7 +164,10 @@ fn files_of_another_kind_are_named_with_the_cure() {
         DetailConfig { profile: Profile::Paper, postfilter: PostfilterConfig { recurrent: false, ..made_up(8, 1).0.postfilter } };
     let paper = files.file("paper", &bytes_of(&(paper, Vec::new())));
     let error = refusal(&paper).to_string();
-    assert!(error.contains("paper") && error.contains("Paper") && error.contains("detail-model=fast"), "{error}");
+    assert!(
+        error.contains("paper") && error.contains("profile paper, and this one is of rt") && error.contains("detail-model=fast"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Units to frames.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::config::{DetailModel, detail_index};
+use super::config::detail_index;
+use super::detail_model::{DetailModel, DetailSource};
 use super::engine;
 use super::reconstruct::{Reconstructor, UNSHIFTED};
 use super::shown::Shown;
@@ -17,7 +18,7 @@ use crate::device::DeviceSpec;
 use crate::entropy::{LatentContext, Scratch, SymbolReader};
 use crate::frame::Frame;
 use crate::kernels::parallel::beside;
-use crate::model::{DetailFile, Model, ModelId, ModelSource};
+use crate::model::{Model, ModelId, ModelSource};
 use crate::quality::QualityGrid;
 use crate::{Error, Limits, Result, threads};
 
@@ -79,9 +80,7 @@ pub struct Decoder {
     reconstructor: Reconstructor,
     limits: Limits,
     detail_model: DetailModel,
-    detail_file: Option<PathBuf>,
-    /// What was read from it.
-    rich: Option<Arc<DetailFile>>,
+    detail_source: DetailSource,
     /// The strength of the postfilter in place of the stream's.
     detail: Option<u8>,
     scratch: Scratch,
@@ -107,8 +106,7 @@ impl Decoder {
             threads,
             limits: config.limits,
             detail_model: DetailModel::Fast,
-            detail_file: config.detail_file,
-            rich: None,
+            detail_source: DetailSource::new(config.detail_file),
             detail: None,
             scratch: Scratch::with_threads(threads),
             stream: None,
@@ -161,42 +159,11 @@ impl Decoder {
         if which == self.detail_model {
             return Ok(());
         }
-        let rich = match which {
-            DetailModel::Rich => {
-                let missing = || {
-                    Error::InvalidConfig(
-                        "the detail model rich needs a detail file, and none was given or found: name one (property detail-file, or the \
-                         environment variable NGC_DETAIL_FILE), or use detail-model=fast"
-                            .into(),
-                    )
-                };
-                Some(self.rich()?.ok_or_else(missing)?)
-            }
-            DetailModel::Auto if self.reconstructor.engine.is_gpu() => match self.rich() {
-                Err(Error::ModelMissing(_)) => None,
-                rich => rich?.filter(|file| file.config.profile == self.model.config.profile),
-            },
-            DetailModel::Auto | DetailModel::Fast | DetailModel::Off => None,
-        };
-        if let Some(file) = rich.as_ref().filter(|file| file.config.profile != self.model.config.profile) {
-            let (filter, model) = (file.config.profile, self.model.config.profile);
-            return Err(Error::ModelMismatch(format!(
-                "{}: a filter for models of the profile {filter:?}, but the stream's is of {model:?}: give the file of another filter, or use \
-                 detail-model=fast",
-                self.detail_file.as_deref().unwrap_or(Path::new("")).display()
-            )));
-        }
+        let is_gpu = self.reconstructor.engine.is_gpu();
+        let rich = self.detail_source.choose(which, self.model.config.profile, is_gpu)?;
         self.reconstructor.engine.set_rich(rich.as_ref())?;
         self.detail_model = which;
         Ok(())
-    }
-
-    /// What the detail file holds; `None` without one.
-    fn rich(&mut self) -> Result<Option<Arc<DetailFile>>> {
-        if let (None, Some(path)) = (&self.rich, &self.detail_file) {
-            self.rich = Some(DetailFile::load(path)?);
-        }
-        Ok(self.rich.clone())
     }
 
     /// The frame shown last.
