@@ -136,8 +136,8 @@ pub use error::{Error, Result};
 pub use limits::Limits;
 pub use model::{Model, ModelId, ModelSource};
 pub use pipeline::{
-    Concealment, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameOptions, Packet, Picture, Speed, estimated_decoding_memory,
-    estimated_memory,
+    Concealment, Decoder, DecoderConfig, DetailModel, Encoder, EncoderConfig, FrameOptions, Packet, Picture, Speed,
+    estimated_decoding_memory, estimated_memory,
 };
 pub use quality::{QualityMap, QualityRegion};
 pub use rate::RateMode;

@@ -206,19 +206,19 @@ fn larger_videos_than_allowed_are_refused_by_name() {
 #[test]
 fn the_postfilter_may_be_switched_off_while_playing() {
     let (faithful, detailed) = (units(4), detailed_units(4, 1.0));
-    let show = |(caps, units): &(gst::Caps, Vec<gst::Buffer>), postfilter: &dyn Fn(usize) -> bool| -> Vec<Vec<u8>> {
+    let show = |(caps, units): &(gst::Caps, Vec<gst::Buffer>), detail_model: &dyn Fn(usize) -> &'static str| -> Vec<Vec<u8>> {
         let mut harness = decoder(caps, "none");
         let element = harness.element().unwrap();
         let frame = |(i, unit): (usize, &gst::Buffer)| {
-            element.set_property("postfilter", postfilter(i));
+            element.set_property_from_str("detail-model", detail_model(i));
             harness.push(unit.clone()).unwrap();
             bytes(&harness.pull().unwrap())
         };
         units.iter().enumerate().map(frame).collect()
     };
-    let (plain, filtered) = (show(&faithful, &|_| true), show(&detailed, &|_| true));
+    let (plain, filtered) = (show(&faithful, &|_| "auto"), show(&detailed, &|_| "auto"));
     assert!(plain.iter().zip(&filtered).all(|(a, b)| a != b));
-    let switched = show(&detailed, &|i| i != 2);
+    let switched = show(&detailed, &|i| if i == 2 { "off" } else { "fast" });
     let wanted = [&filtered[0], &filtered[1], &plain[2]];
     assert!(switched.iter().zip(wanted).all(|(a, b)| a == b));
     // It starts afresh.
@@ -243,7 +243,36 @@ fn detail_takes_the_place_of_what_the_stream_asks_for() {
     assert_eq!(show(&streams[1], &[("detail", 0.0f64.to_value())]), faithful);
     assert_eq!(show(&streams[1], &[("detail", (-1.0f64).to_value())]), detailed);
     assert_ne!(show(&streams[0], &[("detail", 1.0f64.to_value())]), faithful);
-    assert_eq!(show(&streams[1], &[("detail", 1.0f64.to_value()), ("postfilter", false.to_value())]), faithful);
+    let mut harness = decoder(&streams[1].0, "none");
+    harness.element().unwrap().set_property_from_str("detail-model", "off");
+    harness.push(streams[1].1[0].clone()).unwrap();
+    assert_eq!(bytes(&harness.pull().unwrap()), faithful[0]);
+}
+
+#[test]
+fn a_rich_filter_needs_a_file() {
+    let (caps, units) = detailed_units(2, 1.0);
+    init();
+    let element = element("ngcdec");
+    element.set_property_from_str("detail-model", "rich");
+    element.set_property("detail-file", "/nowhere/rich.safetensors");
+    let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    harness.set_src_caps(caps.clone());
+    assert!(harness.push(units[0].clone()).is_err());
+    let message = bus.pop_filtered(&[gst::MessageType::Error]).expect("an error message");
+    let gst::MessageView::Error(error) = message.view() else { unreachable!() };
+    assert!(error.error().message().contains("/nowhere/rich.safetensors"), "{}", error.error().message());
+
+    // Before it is asked for, nothing is missing.
+    let mut harness = decoder(&caps, "none");
+    let element = harness.element().unwrap();
+    element.set_property("detail-file", "/nowhere/rich.safetensors");
+    harness.push(units[0].clone()).unwrap();
+    harness.pull().unwrap();
+    element.set_property_from_str("detail-model", "rich");
+    assert_eq!(harness.push(units[1].clone()), Err(gst::FlowError::Error));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use codec_core::bitstream::Profile;
 use codec_core::training::model::calibrate::{calibrate, synthetic};
-use codec_core::training::model::write_model;
+use codec_core::training::model::{write_detail, write_model};
 use codec_core::training::nn::fixed::Fractions;
 use codec_core::training::nn::uflow::UFlow;
 use codec_core::training::nn::{Estimator, ModelConfig, Networks, ParamStore};
@@ -17,16 +17,28 @@ use crate::train::TRAINING_HOURS;
 use crate::train::batch::clip_on_device;
 use crate::train::checkpoint::Checkpoint;
 
-/// Writes the averaged weights of a checkpoint as a model file, with the integer networks made from them: what the codec's networks
+/// What an exported file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// A whole model.
+    Model,
+    /// Its postfilter alone: a detail file.
+    Postfilter,
+}
+
+/// Writes the averaged weights of a checkpoint as a model file or a detail file, with the integer networks made from them: what the codec's networks
 /// take, and nothing that training alone needs. `data`: what a model that has not been calibrated is calibrated with, and what the
 /// probabilities of symbols are counted on; without it they are Gaussians.
 ///
 /// # Errors
 /// Naming the tensor that does not fit its integer range, or the file that cannot be written.
-pub fn export(checkpoint: &Checkpoint, data: Option<&Path>, out: &Path, notes: &str) -> Result<()> {
+pub fn export(checkpoint: &Checkpoint, contents: Contents, data: Option<&Path>, out: &Path, notes: &str) -> Result<()> {
     let mut params = checkpoint.averaged_params();
     let model = checkpoint.progress.model.clone();
     let networks = Networks::load(&mut params, &model, Device::Cpu)?;
+    if contents == Contents::Postfilter && model.postfilter.is_none() {
+        bail!("the checkpoint has no postfilter: train one with a stage of kind \"postfilter\"");
+    }
     if model.estimator() == Some(Estimator::UFlow) {
         // So that the file holds it.
         UFlow::load(&mut params, Device::Cpu)?;
@@ -39,11 +51,14 @@ pub fn export(checkpoint: &Checkpoint, data: Option<&Path>, out: &Path, notes: &
     if !notes.is_empty() {
         metadata.push(("notes", notes.to_owned()));
     }
-    let bytes = tch::no_grad(|| write_model(&model, &params, &networks, &metadata))?;
+    let bytes = tch::no_grad(|| match contents {
+        Contents::Model => write_model(&model, &params, &networks, &metadata),
+        Contents::Postfilter => write_detail(&model, &params, &metadata),
+    })?;
     let partial = out.with_extension("partial");
     let write = |bytes: &[u8]| std::fs::write(&partial, bytes).with_context(|| format!("cannot write {}", partial.display()));
     write(&bytes)?;
-    if let Some(data) = data.filter(|_| model.profile == Profile::Rt) {
+    if let Some(data) = data.filter(|_| contents == Contents::Model && model.profile == Profile::Rt) {
         write(&with_counted_tables(&partial, data)?)?;
     }
     std::fs::rename(&partial, out).with_context(|| format!("cannot write {}", out.display()))?;
@@ -78,11 +93,34 @@ fn calibrated(params: &ParamStore, model: &ModelConfig, data: Option<&Path>) -> 
 #[cfg(test)]
 mod tests {
     use codec_core::ModelSource;
-    use codec_core::training::model::read_float_tensors;
+    use codec_core::training::model::{DetailFile, read_float_tensors};
+    use codec_core::training::nn::PostfilterConfig;
 
     use super::*;
     use crate::train::fixtures::small_paper;
-    use crate::train::{FlowSource, starting_point};
+    use crate::train::{FlowSource, load_start, starting_point};
+
+    #[test]
+    fn a_postfilter_is_exported_by_itself() {
+        let _generator = crate::testing::seeded(9);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("rich.safetensors");
+        let start = |postfilter| {
+            let model = ModelConfig { postfilter, ..ModelConfig::rt_with(8, 4) };
+            let mut params = ParamStore::new();
+            Networks::init(&mut params, &model, Device::Cpu).unwrap();
+            starting_point(model, &params)
+        };
+        let filter = PostfilterConfig { width: 24, blocks: 1, recurrent: true };
+        export(&start(Some(filter)), Contents::Postfilter, None, &file, "").unwrap();
+        DetailFile::load(&file).unwrap();
+        let size = std::fs::metadata(&file).unwrap().len();
+        assert!(size < 30_000, "{size} bytes: more than a filter");
+        let as_model = load_start(&file).err().map(|error| format!("{error:#}")).unwrap();
+        assert!(as_model.contains("it is a detail file, where a model file is needed"), "{as_model}");
+        let error = export(&start(None), Contents::Postfilter, None, &file, "").unwrap_err().to_string();
+        assert!(error.contains("no postfilter"), "{error}");
+    }
 
     #[test]
     fn the_flow_estimator_goes_from_its_stage_into_the_model_file() {
@@ -96,7 +134,7 @@ mod tests {
         let exported = |source: &FlowSource, start: &Checkpoint| {
             let (mut model, mut params) = (start.progress.model.clone(), start.averaged_params());
             source.give_to(&mut model, &mut params).unwrap();
-            export(&starting_point(model, &params), None, &file, "").unwrap();
+            export(&starting_point(model, &params), Contents::Model, None, &file, "").unwrap();
             read_float_tensors(&ModelSource::File(file.clone())).unwrap()
         };
         let mut params = ParamStore::new();

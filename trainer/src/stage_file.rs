@@ -15,7 +15,7 @@ use crate::train::{FlowSource, GanLosses, InterLosses, PostfilterLosses, Stage, 
 
 mod sections;
 
-use sections::{Batch, Clip, Discriminators, Features, Losses, Motion, Optimiser, Rate, Start};
+use sections::{Batch, Clip, Discriminators, Features, Losses, Motion, Optimiser, Rate, Start, WidenPostfilter};
 
 /// What a stage trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -42,6 +42,7 @@ const ONLY_IN: &[(&str, &[Kind])] = {
         ("start.complete-linear", &[Intra, Inter]),
         ("start.context", &[Inter, Detail]),
         ("start.fresh-postfilter", &[Postfilter]),
+        ("start.widen-postfilter", &[Postfilter]),
         ("start.recurrent-postfilter", &[Postfilter]),
         ("optimiser.transform-rate", coded),
         ("optimiser.entropy-alone", &[Intra, Inter]),
@@ -151,6 +152,8 @@ pub struct StartPlan {
     pub needs_postfilter: bool,
     /// A fresh postfilter in place of the model's own.
     pub fresh_postfilter: Option<PostfilterConfig>,
+    /// A larger postfilter that starts as the model's own.
+    pub widen_postfilter: Option<WidenPostfilter>,
     /// Let the filter see the frame shown before, where the initial model's filter does not.
     pub recurrent_postfilter: bool,
 }
@@ -252,6 +255,10 @@ impl StageFile {
         batch.check()?;
         optimiser.check()?;
         self.clip.check()?;
+        ensure!(
+            self.start.fresh_postfilter.is_none() || self.start.widen_postfilter.is_none(),
+            "start.fresh-postfilter and start.widen-postfilter are two filters to start with: leave one out"
+        );
         let gan = self.gan_losses()?;
         if self.kind == Kind::Postfilter && gan.is_off() {
             bail!(
@@ -334,6 +341,7 @@ impl StageFile {
             context: start.context && self.uses("start.context"),
             needs_postfilter: self.kind == Kind::Postfilter,
             fresh_postfilter: fresh.map(sections::FreshPostfilter::config),
+            widen_postfilter: start.widen_postfilter.filter(|_| self.uses("start.widen-postfilter")),
             recurrent_postfilter: start.recurrent_postfilter && self.uses("start.recurrent-postfilter"),
         }
     }

@@ -91,7 +91,8 @@ fn a_schedule_runs_through_and_is_gone_on_with() {
     let filter = out.join("postfilter/checkpoint.safetensors");
     run(trainer().arg("export").arg("--checkpoint").arg(filter).arg("--data").arg(&data).arg("--out").arg(&filtered));
     a_postfilter_is_shown_and_never_predicted_from(&filtered);
-    for (lines, width) in [("", 64), ("start.fresh-postfilter = { width = 8, blocks = 1 }", 8)] {
+    let fresh = "start.fresh-postfilter = { width = 8, blocks = 1 }";
+    for (lines, width) in [("", 64), (fresh, 8), ("start.widen-postfilter = { width = 72 }", 72)] {
         let filter = dir.path().join(format!("filter-{width}"));
         run(&mut train("postfilter", &format!("{lines}\n[losses]\nstatistics = 1"), &data, &filter, &filtered, "1"));
         let filtered = dir.path().join(format!("filtered-{width}.safetensors"));

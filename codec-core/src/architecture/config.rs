@@ -126,6 +126,37 @@ impl Default for PostfilterConfig {
     }
 }
 
+impl PostfilterConfig {
+    /// Checks it for models of a profile.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] naming the field and what it must be.
+    pub fn validate(&self, profile: Profile) -> Result<()> {
+        let Self { width, blocks, recurrent } = *self;
+        if !(1..=1024).contains(&width) || blocks > 16 {
+            return Err(Error::ModelMismatch(format!(
+                "postfilter: {blocks} blocks of width {width}, there may be 16 of 1 to 1024 channels"
+            )));
+        }
+        if profile == Profile::Paper && recurrent {
+            return Err(Error::ModelMismatch(
+                "postfilter.recurrent must be false: the paper profile has no motion in blocks".into(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What a detail file holds: a postfilter for all models of a profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetailConfig {
+    /// Of the models whose frames it filters: it says how frames are packed.
+    pub profile: Profile,
+    /// The filter.
+    pub postfilter: PostfilterConfig,
+}
+
 /// Channels of a packed frame at 1/8: 8x8 luma samples and 4x4 samples of each chroma plane.
 pub const PACKED_CHANNELS: i64 = crate::kernels::PACKED_CHANNELS as i64;
 
@@ -268,17 +299,8 @@ impl ModelConfig {
                 return Err(Error::ModelMismatch(format!("{name}.linear must be 0: the paper profile has no packed frames")));
             }
         }
-        if let Some(PostfilterConfig { width, blocks, .. }) = self.postfilter
-            && (!(1..=1024).contains(&width) || blocks > 16)
-        {
-            return Err(Error::ModelMismatch(format!(
-                "postfilter: {blocks} blocks of width {width}, there may be 16 of 1 to 1024 channels"
-            )));
-        }
-        if self.profile == Profile::Paper && self.postfilter.as_ref().is_some_and(|c| c.recurrent) {
-            return Err(Error::ModelMismatch(
-                "postfilter.recurrent must be false: the paper profile has no motion in blocks".into(),
-            ));
+        if let Some(postfilter) = &self.postfilter {
+            postfilter.validate(self.profile)?;
         }
         if self.default_detail > 0 && self.postfilter.is_none() {
             return Err(Error::ModelMismatch(format!("default_detail is {}, but there is no postfilter", self.default_detail)));

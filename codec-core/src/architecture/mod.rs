@@ -8,7 +8,7 @@ pub mod linear;
 mod prices;
 
 pub use config::{
-    CARRY_START, Estimator, FlowConfig, ModelConfig, PACKED_CHANNELS, PostfilterConfig, Profile, STRENGTHS, TEXTURE_SCALE,
-    TransformConfig,
+    CARRY_START, DetailConfig, Estimator, FlowConfig, ModelConfig, PACKED_CHANNELS, PostfilterConfig, Profile, STRENGTHS,
+    TEXTURE_SCALE, TransformConfig,
 };
 pub use prices::{BitPrices, NO_BIT_PRICES, RESIDUAL_BIT_PRICES};

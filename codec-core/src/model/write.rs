@@ -1,12 +1,18 @@
-//! Writing model files.
+//! Writing model files and detail files.
 
 use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::file::{CHECKSUM, data_of, digest};
 #[cfg(feature = "training")]
-use super::file::{Model, read_bytes_metadata};
+use super::container::metadata_of;
+use super::container::{CHECKSUM, Contents, data_of, digest};
+use super::detail::DetailFile;
+#[cfg(feature = "training")]
+use super::file::Model;
+use crate::architecture::DetailConfig;
+#[cfg(feature = "training")]
+use crate::architecture::ModelConfig;
 #[cfg(feature = "training")]
 use crate::entropy::Tables;
 use crate::entropy::{RawDtype, RawTensor};
@@ -27,6 +33,25 @@ pub(super) fn serialise(tensors: &[(String, RawTensor)], mut metadata: HashMap<S
     safetensors::serialize(views, Some(metadata)).map_err(failed)
 }
 
+/// A file of tensors. `notes` are further metadata.
+pub(super) fn file_of<C: Contents>(config: &C, tensors: &[(String, RawTensor)], notes: &[(&str, String)]) -> Result<Vec<u8>> {
+    let config = serde_json::to_string(config).map_err(|e| Error::ModelMismatch(e.to_string()))?;
+    let mut metadata = HashMap::from([("format".to_owned(), C::FORMAT.to_owned()), ("config".to_owned(), config)]);
+    metadata.extend(notes.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
+    serialise(tensors, metadata)
+}
+
+/// A detail file of a filter's tensors. `notes` are further metadata.
+///
+/// # Errors
+/// [`Error::ModelMismatch`] naming the tensor that does not fit.
+pub fn detail_file(config: &DetailConfig, tensors: &[(String, RawTensor)], notes: &[(&str, String)]) -> Result<Vec<u8>> {
+    let bytes = file_of(config, tensors, notes)?;
+    // What is written can be read.
+    DetailFile::from_bytes(bytes.clone())?;
+    Ok(bytes)
+}
+
 /// The file of `model` with other probabilities of symbols: `tables` names entropy models, such as `intra`, and has their tables.
 ///
 /// # Errors
@@ -41,7 +66,7 @@ pub fn with_tables(model: &Model, tables: &[(&str, Tables)]) -> Result<Vec<u8>> 
             *place = values;
         }
     }
-    serialise(&tensors.into_iter().collect::<Vec<_>>(), read_bytes_metadata(model.bytes())?)
+    serialise(&tensors.into_iter().collect::<Vec<_>>(), metadata_of::<ModelConfig>(model.bytes())?)
 }
 
 fn file_type(dtype: RawDtype) -> Dtype {

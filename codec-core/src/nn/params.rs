@@ -76,6 +76,15 @@ impl ParamStore {
         Self { tensors, roles: self.roles.clone(), fractions: self.fractions.clone(), tables: BTreeMap::new() }
     }
 
+    /// What a network has taken from here, with its layers' fractional bits, on the same storage.
+    pub fn part(&self, network: Network) -> Self {
+        let prefix = format!("{}.", network.path());
+        let own = self.taken().filter(|(_, _, role)| role.network == network);
+        let (tensors, roles) = own.map(|(name, t, role)| ((name.to_owned(), t.shallow_clone()), (name.to_owned(), role))).unzip();
+        let fractions = self.fractions.iter().filter(|(name, _)| name.starts_with(&prefix));
+        Self { tensors, roles, fractions: fractions.map(|(name, bits)| (name.clone(), *bits)).collect(), tables: BTreeMap::new() }
+    }
+
     /// A copy with storage of its own and no gradients.
     pub fn deep_copy(&self) -> Self {
         let tensors = tch::no_grad(|| self.tensors.iter().map(|(name, t)| (name.clone(), t.detach().copy())).collect());

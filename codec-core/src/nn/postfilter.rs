@@ -1,12 +1,12 @@
 //! The filter between a decoded frame and the screen.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::fixed::Samples;
 use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks, spread};
 use super::ops::{Planes, add_detail, pack, sharpen};
-use super::params::Scope;
-use super::role::Form;
+use super::params::{Builder, ParamStore, Precision, Scope};
+use super::role::{Form, Network};
 use crate::Result;
 use crate::architecture::{CARRY_START, PACKED_CHANNELS, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
 
@@ -79,6 +79,14 @@ impl Postfilter {
             recurrence: config.recurrent.then(|| Recurrence::new(p.sub("recurrence"), config.width)).transpose()?,
             start: QualityKnots::new(p.sub("start"), "knots", BANDS, START, 0.0)?,
         })
+    }
+
+    /// A filter by itself, on the parameters of `store`, which must hold them all.
+    ///
+    /// # Errors
+    /// [`ModelMismatch`](crate::Error::ModelMismatch) naming the tensor that is missing or has another shape.
+    pub fn load(store: &mut ParamStore, config: &PostfilterConfig, device: Device, precision: Precision) -> Result<Self> {
+        Self::new(Builder::load(store, device).with_precision(precision).network(Network::Postfilter), config)
     }
 
     /// Whether it takes a past.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::detail_model::DetailModel;
 use super::maps::check_strength;
 use crate::bitstream::{QUALITY_MAX, VideoInfo};
 use crate::device::DeviceSpec;
@@ -17,6 +18,9 @@ const BASE_BYTES: u64 = 36 << 20;
 const BYTES_PER_SAMPLE: u64 = 180;
 /// The same of a decoding process (52, 229 and 790 MiB).
 const BYTES_PER_DECODED_SAMPLE: u64 = 100;
+/// What a filter of 256 channels and 6 blocks takes beside that (10 MiB at 640x384, 32 at 1920x1088).
+const RICH_BYTES: u64 = 8 << 20;
+const RICH_BYTES_PER_SAMPLE: u64 = 14;
 
 /// How much time the encoder takes for a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,9 +145,15 @@ pub fn estimated_memory(width: u32, height: u32) -> u64 {
     BASE_BYTES + BYTES_PER_SAMPLE * coded_samples(width, height)
 }
 
-/// Memory that decoding a video of this display size needs in all, in bytes, as measured on a CPU.
-pub fn estimated_decoding_memory(width: u32, height: u32) -> u64 {
-    BASE_BYTES + BYTES_PER_DECODED_SAMPLE * coded_samples(width, height)
+/// Memory that decoding a video of this display size needs in all, in bytes, as measured on a CPU. For [`DetailModel::Rich`], that of a
+/// filter of 256 channels and 6 blocks; [`DetailModel::Auto`] counts as the fast one.
+pub fn estimated_decoding_memory(width: u32, height: u32, detail_model: DetailModel) -> u64 {
+    let samples = coded_samples(width, height);
+    let rich = match detail_model {
+        DetailModel::Rich => RICH_BYTES + RICH_BYTES_PER_SAMPLE * samples,
+        DetailModel::Auto | DetailModel::Fast | DetailModel::Off => 0,
+    };
+    BASE_BYTES + BYTES_PER_DECODED_SAMPLE * samples + rich
 }
 
 fn coded_samples(width: u32, height: u32) -> u64 {

@@ -1,10 +1,12 @@
 //! Units to frames.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::config::detail_index;
+use super::detail_model::{DetailModel, DetailSource};
 use super::engine;
 use super::reconstruct::{Reconstructor, UNSHIFTED};
 use super::shown::Shown;
@@ -30,6 +32,11 @@ pub struct DecoderConfig {
     pub device: DeviceSpec,
     /// The model that the stream was made with.
     pub model: ModelSource,
+    /// Which filter adds the detail that the stream asks for.
+    pub detail_model: DetailModel,
+    /// A detail file made by `ngc-trainer export --postfilter-alone`, for [`DetailModel::Rich`] and [`DetailModel::Auto`]. It is read when
+    /// it is first used.
+    pub detail_file: Option<PathBuf>,
     /// Larger streams are refused.
     pub limits: Limits,
 }
@@ -72,6 +79,8 @@ pub struct Decoder {
     threads: usize,
     reconstructor: Reconstructor,
     limits: Limits,
+    detail_model: DetailModel,
+    detail_source: DetailSource,
     /// The strength of the postfilter in place of the stream's.
     detail: Option<u8>,
     scratch: Scratch,
@@ -85,22 +94,26 @@ impl Decoder {
     /// Opens the device and loads the model.
     ///
     /// # Errors
-    /// What [`Model::load`] says, and [`Error::Device`] for a device that cannot be used.
+    /// What [`Model::load`] says, [`Error::Device`] for a device that cannot be used, and as [`Self::set_detail_model`].
     pub fn new(config: DecoderConfig) -> Result<Self> {
         let threads = threads::count(config.threads);
         let model = Model::load(&config.model)?;
         let engine = engine::open(&model, &config.device, threads)?;
-        Ok(Self {
+        let mut decoder = Self {
             // Of the least size, until a stream says what it has.
             reconstructor: Reconstructor::new(engine, threads, (1, 1)),
             model,
             threads,
             limits: config.limits,
+            detail_model: DetailModel::Fast,
+            detail_source: DetailSource::new(config.detail_file),
             detail: None,
             scratch: Scratch::with_threads(threads),
             stream: None,
             intact: false,
-        })
+        };
+        decoder.set_detail_model(config.detail_model)?;
+        Ok(decoder)
     }
 
     /// Decodes a unit.
@@ -130,9 +143,27 @@ impl Decoder {
     /// stream asks for. Where the stream says how much detail belongs where, that multiplies it. At 0 the filter is left out, and frames
     /// are shown as later ones are predicted from them: sooner, and nearer to the original by PSNR. A recurrent filter that is turned
     /// on, or whose last frame was skipped, starts afresh: it takes some frames until its pictures are those of a decoder that showed
-    /// them all. Without effect where the model has no postfilter.
+    /// them all. Without effect where there is no postfilter.
     pub fn set_detail(&mut self, detail: Option<f32>) {
         self.detail = detail.map(detail_index);
+    }
+
+    /// The postfilter from the next frame on. A detail file is read the first time that it is needed, and kept.
+    ///
+    /// # Errors
+    /// For [`DetailModel::Rich`], [`Error::InvalidConfig`] without a detail file, [`Error::ModelMissing`] if it cannot be read,
+    /// [`Error::ModelMismatch`] if it is damaged, of another kind or for another profile, and [`Error::Unsupported`] if it is of another
+    /// version. [`DetailModel::Auto`] takes the model's own filter where there is no file or it is for another profile. After an error
+    /// the filter stays as it was.
+    pub fn set_detail_model(&mut self, which: DetailModel) -> Result<()> {
+        if which == self.detail_model {
+            return Ok(());
+        }
+        let is_gpu = self.reconstructor.engine.is_gpu();
+        let rich = self.detail_source.choose(which, self.model.config.profile, is_gpu)?;
+        self.reconstructor.engine.set_rich(rich.as_ref())?;
+        self.detail_model = which;
+        Ok(())
     }
 
     /// The frame shown last.
@@ -199,8 +230,12 @@ impl Decoder {
     /// Makes the picture of the last frame.
     fn show(&mut self) -> Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
-        let wanted = self.detail.filter(|_| self.model.config.has_detail()).unwrap_or(stream.sequence.detail);
-        self.reconstructor.engine.set_detail(wanted)?;
+        let engine = &mut self.reconstructor.engine;
+        let wanted = match self.detail_model {
+            DetailModel::Off => 0,
+            _ => self.detail.filter(|_| engine.has_postfilter()).unwrap_or(stream.sequence.detail),
+        };
+        engine.set_detail(wanted)?;
         let Some(looks_back) = self.reconstructor.engine.postfilter() else {
             stream.shown = None;
             return Ok(());

@@ -8,6 +8,7 @@ mod adaptive;
 mod config;
 mod decoder;
 mod detail;
+mod detail_model;
 mod encoder;
 pub(crate) mod engine;
 mod estimator;
@@ -21,6 +22,7 @@ mod times;
 
 pub use config::{EncoderConfig, FrameOptions, Packet, Speed, estimated_decoding_memory, estimated_memory};
 pub use decoder::{Concealment, Decoder, DecoderConfig, Picture};
+pub use detail_model::DetailModel;
 pub use encoder::Encoder;
 #[cfg(feature = "training")]
 pub use times::StageTimes;

@@ -74,7 +74,11 @@ impl<'a> Share<'a> {
 }
 
 impl Postfilter {
-    pub(super) fn read(reader: &Reader, config: &PostfilterConfig) -> Result<Self> {
+    /// Reads the filter whose tensors lie below the reader's prefix.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`](crate::Error::ModelMismatch) naming the tensor that is missing or does not fit.
+    pub fn read(reader: &Reader, config: &PostfilterConfig) -> Result<Self> {
         let c = config.width as usize;
         let layer = |reader: &Reader, part: &str, inputs, outputs, activation| -> Result<Pointwise> {
             Pointwise::new(reader.sub(part).name(), inputs, outputs, &reader.layer(part, outputs, inputs)?, activation)

@@ -13,7 +13,7 @@
 use std::sync::Mutex;
 
 use codec_core::bitstream::{FieldFlags, Interlacing, VideoInfo};
-use codec_core::{Decoder, Error, Picture, estimated_decoding_memory};
+use codec_core::{Decoder, DetailModel, Error, Picture, estimated_decoding_memory};
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -128,7 +128,9 @@ impl VideoDecoderImpl for NgcDec {
             Some(state) => Ok(state.decoder),
             None => {
                 let settings = self.settings.lock().unwrap().clone();
-                check_memory(input.info()).and_then(|()| settings.decoder_config()).and_then(Decoder::new)
+                check_memory(input.info(), settings.detail_model())
+                    .and_then(|()| settings.decoder_config())
+                    .and_then(Decoder::new)
             }
         };
         let decoder = match decoder {
@@ -207,9 +209,9 @@ fn fields_of(frame: &VideoCodecFrame) -> Option<FieldFlags> {
 }
 
 /// Refuses what there is no memory for, as far as the caps tell. They do not tell whether the postfilter is needed, so its share is counted in.
-fn check_memory(info: &gst_video::VideoInfo) -> codec_core::Result<()> {
+fn check_memory(info: &gst_video::VideoInfo, detail_model: DetailModel) -> codec_core::Result<()> {
     let size = (info.width(), info.height());
-    memory::check("decoding", size, estimated_decoding_memory(size.0, size.1))
+    memory::check("decoding", size, estimated_decoding_memory(size.0, size.1, detail_model))
 }
 
 /// Decodes a frame; one that is `late` only as far as later ones need it, and gives back no picture.
@@ -284,6 +286,7 @@ impl NgcDec {
         settings: &Settings,
         loss: &mut Option<Loss>,
     ) -> Result<Outcome, Failure> {
+        state.decoder.set_detail_model(settings.detail_model())?;
         state.decoder.set_detail(settings.detail());
         let picture = match decode(&mut state.decoder, frame, late) {
             Ok(picture) => {

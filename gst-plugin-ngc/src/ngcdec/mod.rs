@@ -1,5 +1,6 @@
 //! The element `ngcdec`.
 
+mod detail_file;
 mod imp;
 mod output;
 mod settings;
@@ -21,6 +22,36 @@ pub enum Conceal {
     /// The last frame and its motion.
     #[enum_value(name = "The last frame, moved on as it moved before", nick = "predict")]
     Predict,
+}
+
+/// Which postfilter adds the detail that the stream asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstNgcDecDetailModel")]
+pub enum DetailModel {
+    /// By what there is.
+    #[default]
+    #[enum_value(name = "The rich filter if there is a detail file and a GPU is used, else the fast one", nick = "auto")]
+    Auto,
+    /// The model's.
+    #[enum_value(name = "The filter of the model", nick = "fast")]
+    Fast,
+    /// The detail file's.
+    #[enum_value(name = "The larger filter of a detail file", nick = "rich")]
+    Rich,
+    /// None.
+    #[enum_value(name = "No filter: fastest, and highest PSNR", nick = "off")]
+    Off,
+}
+
+impl From<DetailModel> for codec_core::DetailModel {
+    fn from(which: DetailModel) -> Self {
+        match which {
+            DetailModel::Auto => Self::Auto,
+            DetailModel::Fast => Self::Fast,
+            DetailModel::Rich => Self::Rich,
+            DetailModel::Off => Self::Off,
+        }
+    }
 }
 
 glib::wrapper! {

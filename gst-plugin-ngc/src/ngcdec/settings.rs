@@ -4,7 +4,7 @@ use codec_core::{Concealment, DecoderConfig, Limits};
 use gst::glib;
 use gst::prelude::*;
 
-use super::Conceal;
+use super::{Conceal, DetailModel, detail_file};
 use crate::settings::CommonSettings;
 
 /// Luma samples of a frame: the most that ngcenc makes and ngcparse lets pass.
@@ -17,7 +17,8 @@ const STREAMS_DETAIL: f64 = -1.0;
 pub struct Settings {
     conceal: Conceal,
     max_resolution: u64,
-    postfilter: bool,
+    detail_model: DetailModel,
+    detail_file: Option<String>,
     detail: f64,
     pub common: CommonSettings,
 }
@@ -27,7 +28,8 @@ impl Default for Settings {
         Self {
             conceal: Conceal::default(),
             max_resolution: DEFAULT_MAX_RESOLUTION,
-            postfilter: true,
+            detail_model: DetailModel::default(),
+            detail_file: None,
             detail: STREAMS_DETAIL,
             common: CommonSettings::default(),
         }
@@ -50,17 +52,22 @@ impl Settings {
                 .default_value(DEFAULT_MAX_RESOLUTION)
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecBoolean::builder("postfilter")
-                .nick("Postfilter")
-                .blurb(
-                    "Apply the postfilter at the strength that the stream or detail asks for; without it decoding is faster and PSNR higher",
-                )
-                .default_value(true)
+            glib::ParamSpecEnum::builder_with_default("detail-model", DetailModel::default())
+                .nick("Detail model")
+                .blurb("Which postfilter works at the strength that the stream or detail asks for; without one decoding is faster and PSNR higher")
                 .mutable_playing()
+                .build(),
+            glib::ParamSpecString::builder("detail-file")
+                .nick("Detail file")
+                .blurb(
+                    "Path of a detail file (safetensors), the rich filter of detail-model; by default the environment variable \
+                     NGC_DETAIL_FILE, else ngc/models/rich.safetensors in the folders of shared data (XDG_DATA_DIRS)",
+                )
+                .mutable_ready()
                 .build(),
             glib::ParamSpecDouble::builder("detail")
                 .nick("Detail")
-                .blurb("Strength of the postfilter in place of the stream's: 0 (as postfilter=false) to 1; -1 = what the stream asks for")
+                .blurb("Strength of the postfilter in place of the stream's: 0 (as detail-model=off) to 1; -1 = what the stream asks for")
                 .minimum(STREAMS_DETAIL)
                 .maximum(1.0)
                 .default_value(STREAMS_DETAIL)
@@ -75,7 +82,8 @@ impl Settings {
         match name {
             "conceal" => self.conceal = value.get().expect("type checked by GObject"),
             "max-resolution" => self.max_resolution = value.get().expect("type checked by GObject"),
-            "postfilter" => self.postfilter = value.get().expect("type checked by GObject"),
+            "detail-model" => self.detail_model = value.get().expect("type checked by GObject"),
+            "detail-file" => self.detail_file = value.get().expect("type checked by GObject"),
             "detail" => self.detail = value.get().expect("type checked by GObject"),
             _ => self.common.set(name, value),
         }
@@ -85,7 +93,8 @@ impl Settings {
         match name {
             "conceal" => self.conceal.to_value(),
             "max-resolution" => self.max_resolution.to_value(),
-            "postfilter" => self.postfilter.to_value(),
+            "detail-model" => self.detail_model.to_value(),
+            "detail-file" => self.detail_file.to_value(),
             "detail" => self.detail.to_value(),
             _ => self.common.get(name),
         }
@@ -102,11 +111,12 @@ impl Settings {
 
     /// The postfilter's strength; `None`: what the stream asks for.
     pub fn detail(&self) -> Option<f32> {
-        match (self.postfilter, self.detail >= 0.0) {
-            (false, _) => Some(0.0),
-            (true, true) => Some(self.detail as f32),
-            (true, false) => None,
-        }
+        (self.detail >= 0.0).then_some(self.detail as f32)
+    }
+
+    /// Which postfilter is in use.
+    pub fn detail_model(&self) -> codec_core::DetailModel {
+        self.detail_model.into()
     }
 
     /// # Errors
@@ -116,6 +126,8 @@ impl Settings {
             threads: self.common.threads(),
             device: self.common.device()?,
             model: self.common.model(),
+            detail_model: self.detail_model(),
+            detail_file: detail_file::find(self.detail_file.as_deref()),
             limits: Limits { max_pixels: self.max_resolution, ..Limits::default() },
         })
     }

@@ -48,7 +48,7 @@ enum Command {
     CheckDevice(train::CheckDeviceArgs),
     /// Write a checkpoint without the optimiser's state: enough to start a stage from, not to continue one.
     Slim(SlimArgs),
-    /// Write a model file from a checkpoint.
+    /// Write a model file, or a detail file, from a checkpoint.
     Export(ExportArgs),
     /// Measure models on clips, beside classical encoders.
     #[cfg(feature = "gstreamer")]
@@ -216,6 +216,9 @@ struct ExportArgs {
     recalibrate: bool,
     #[arg(long)]
     out: PathBuf,
+    /// Write the postfilter alone, as a detail file, which decoders use with any model of the profile (ngcdec detail-model=rich).
+    #[arg(long, conflicts_with_all = ["intra_offset", "detail"])]
+    postfilter_alone: bool,
     /// Quality steps by which I-frames are better than the P-frames after them; by default as in the checkpoint.
     #[arg(long, value_parser = clap::value_parser!(u8).range(..=63))]
     intra_offset: Option<u8>,
@@ -266,7 +269,8 @@ impl Cli {
                 if args.recalibrate {
                     checkpoint.progress.fractions.clear();
                 }
-                export::export(&checkpoint, args.data.as_deref(), &args.out, &args.notes)
+                let contents = if args.postfilter_alone { export::Contents::Postfilter } else { export::Contents::Model };
+                export::export(&checkpoint, contents, args.data.as_deref(), &args.out, &args.notes)
             }
             #[cfg(feature = "gstreamer")]
             Command::Eval(args) => eval::run(&args),

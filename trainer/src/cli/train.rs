@@ -109,6 +109,9 @@ fn adapt(start: &mut Checkpoint, wanted: &StartPlan) -> Result<()> {
     if wanted.complete_linear {
         start.complete_linear()?;
     }
+    if let Some(size) = wanted.widen_postfilter {
+        start.widen_postfilter(size.width.into(), size.blocks.map(usize::from))?;
+    }
     let before = start.progress.model.clone();
     let fresh = wanted.fresh_postfilter.is_some() || wanted.needs_postfilter && before.postfilter.is_none();
     if fresh {

@@ -22,6 +22,8 @@ pub struct Start {
     pub context: bool,
     /// Start with a fresh filter in place of the model's own.
     pub fresh_postfilter: Option<FreshPostfilter>,
+    /// Give the model's filter more channels and blocks, which start without effect.
+    pub widen_postfilter: Option<WidenPostfilter>,
     /// Let the filter see the frame shown before, where the initial model's filter does not.
     pub recurrent_postfilter: bool,
 }
@@ -38,6 +40,15 @@ impl FreshPostfilter {
     pub fn config(self) -> PostfilterConfig {
         PostfilterConfig { width: self.width.into(), blocks: self.blocks.into(), ..PostfilterConfig::default() }
     }
+}
+
+/// Size that a postfilter grows to.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WidenPostfilter {
+    pub width: u16,
+    /// By default as many as it has.
+    pub blocks: Option<u16>,
 }
 
 /// What a worker sees in a step.

@@ -44,6 +44,15 @@ fn weights_of_deep_features_switch_their_losses_on() {
 }
 
 #[test]
+fn a_filter_starts_fresh_or_grows() {
+    let stage = "kind = \"postfilter\"\nsteps = 1\nlosses.statistics = 1\nstart.widen-postfilter = { width = 16 }";
+    let start = plan(stage).unwrap().start;
+    assert_eq!(start.widen_postfilter, Some(sections::WidenPostfilter { width: 16, blocks: None }));
+    let both = error(&format!("{stage}\nstart.fresh-postfilter = {{ width = 8, blocks = 1 }}"));
+    assert!(both.contains("leave one out"), "{both}");
+}
+
+#[test]
 fn unknown_keys_are_named() {
     for (line, named) in [("lr = 1e-3", "`lr`"), ("clip.unrol = \"2:1\"", "`unrol`"), ("losses.distortion = \"ssim\"", "`ssim`")]
     {

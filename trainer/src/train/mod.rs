@@ -22,6 +22,7 @@ pub mod schedule;
 pub mod selftest;
 mod step;
 mod validate;
+mod widen;
 mod worker;
 
 use std::path::{Path, PathBuf};

@@ -11,10 +11,11 @@ use crate::integer::Machine;
 use crate::kernels::PACKED_CHANNELS;
 use crate::kernels::pack::{PackTarget, pack_frame, pack_residual};
 use crate::kernels::unpack::unpack_frame;
-use crate::model::Model;
+use crate::model::{DetailFile, Model};
 use crate::quality::QualityGrid;
 use crate::rt::{
-    AnalysisScratch, Branch, Dequantised, HyperScratch, Networks, PostfilterInput, PostfilterScratch, Share, SynthesisScratch,
+    AnalysisScratch, Branch, Dequantised, HyperScratch, Networks, Postfilter, PostfilterInput, PostfilterScratch, Share,
+    SynthesisScratch,
 };
 use crate::{Error, Result};
 
@@ -22,6 +23,8 @@ use crate::{Error, Result};
 pub struct IntegerEngine {
     model: Arc<Model>,
     machine: Machine,
+    /// Whose filter is in use in place of the model's.
+    rich: Option<Arc<DetailFile>>,
     detail: u8,
     packed: Vec<i16>,
     /// Rows and columns at 1/8 of what was analysed last.
@@ -48,6 +51,7 @@ impl IntegerEngine {
         Ok(Self {
             model: Arc::clone(model),
             machine: Machine::new(threads),
+            rich: None,
             detail: 0,
             packed: Vec::new(),
             size: (0, 0),
@@ -65,6 +69,11 @@ impl IntegerEngine {
 
     fn networks(model: &Model) -> &Networks {
         model.rt.as_ref().expect("checked when the engine was made")
+    }
+
+    /// The filter in use.
+    fn filter<'a>(model: &'a Model, rich: Option<&'a DetailFile>) -> Option<&'a Postfilter> {
+        rich.map_or_else(|| Self::networks(model).postfilter.as_ref(), |rich| rich.rt.as_ref())
     }
 
     fn branch(model: &Model, part: Part) -> Result<&Branch> {
@@ -172,14 +181,23 @@ impl Engine for IntegerEngine {
         Err(no_flow())
     }
 
+    fn set_rich(&mut self, rich: Option<&Arc<DetailFile>>) -> Result<()> {
+        self.rich = rich.map(Arc::clone);
+        Ok(())
+    }
+
+    fn has_postfilter(&self) -> bool {
+        Self::filter(&self.model, self.rich.as_deref()).is_some()
+    }
+
     fn set_detail(&mut self, detail: u8) -> Result<()> {
-        check_detail(&self.model, detail)?;
+        check_detail(self, &self.model, detail)?;
         self.detail = detail;
         Ok(())
     }
 
     fn postfilter(&self) -> Option<LooksBack> {
-        let postfilter = Self::networks(&self.model).postfilter.as_ref().filter(|_| self.detail > 0)?;
+        let postfilter = Self::filter(&self.model, self.rich.as_deref()).filter(|_| self.detail > 0)?;
         Some(LooksBack(postfilter.looks_back()))
     }
 
@@ -192,7 +210,7 @@ impl Engine for IntegerEngine {
         map: &mut Vec<f32>,
     ) -> Result<()> {
         let machine = self.machine;
-        let Some(postfilter) = &Self::networks(&self.model).postfilter else {
+        let Some(postfilter) = Self::filter(&self.model, self.rich.as_deref()) else {
             return Err(Error::ModelMismatch("the model has no postfilter".into()));
         };
         pack_frame(decoded, (0, 0), target(&mut self.packed, decoded, PACKED_CHANNELS, 0), machine.threads)?;

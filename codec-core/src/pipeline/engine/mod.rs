@@ -17,7 +17,7 @@ use crate::device::DeviceSpec;
 use crate::entropy::LatentGrid;
 use crate::flow::FlowField;
 use crate::frame::Frame;
-use crate::model::Model;
+use crate::model::{DetailFile, Model};
 use crate::quality::QualityGrid;
 use crate::{Error, Result};
 
@@ -77,10 +77,24 @@ pub trait Engine: Send {
     /// G_flow and the prediction that it makes of a reference (`paper` profile).
     fn predict_flow(&mut self, latent: &LatentGrid, quality: u8, reference: &Frame, out: &mut Frame) -> Result<()>;
 
+    /// Whether the networks run on a GPU.
+    fn is_gpu(&self) -> bool {
+        false
+    }
+
+    /// Filters frames with the filter of a detail file for models of this profile; `None`: with the model's own.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] naming a tensor that does not fit, [`Error::OutOfMemory`] and [`Error::Device`].
+    fn set_rich(&mut self, rich: Option<&Arc<DetailFile>>) -> Result<()>;
+
+    /// Whether there is a postfilter.
+    fn has_postfilter(&self) -> bool;
+
     /// Sets the strength of the postfilter, 0 (none) to 255.
     ///
     /// # Errors
-    /// [`Error::ModelMismatch`] if the model has no detail and `detail` is not 0.
+    /// [`Error::ModelMismatch`] if there is no postfilter and `detail` is not 0.
     fn set_detail(&mut self, detail: u8) -> Result<()>;
 
     /// Whether a filter between decoded frames and the screen is at work, and whether it looks back.
@@ -123,9 +137,9 @@ pub fn open(model: &Arc<Model>, device: &DeviceSpec, threads: usize) -> Result<B
     }
 }
 
-/// Refuses detail that a model does not have.
-fn check_detail(model: &Model, detail: u8) -> Result<()> {
-    if detail != 0 && !model.config.has_detail() {
+/// Refuses detail that there is no filter for.
+fn check_detail(engine: &impl Engine, model: &Model, detail: u8) -> Result<()> {
+    if detail != 0 && !engine.has_postfilter() {
         return Err(Error::ModelMismatch(format!(
             "model {} has no postfilter: use detail 0 or a model trained with the stage \"postfilter\"",
             model.id

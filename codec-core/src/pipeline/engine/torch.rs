@@ -18,13 +18,13 @@ use crate::flow::FlowField;
 use crate::frame::Frame;
 use crate::kernels::flow::{FLOW_CHANNELS, pack_flow};
 use crate::kernels::sharpen::CHANNELS;
-use crate::model::{Model, load_networks};
+use crate::model::{DetailFile, Model, load_detail, load_networks};
 use crate::nn::codec::{Branch, FLOW_INPUT};
 use crate::nn::device;
 use crate::nn::frames::set_samples;
 use crate::nn::ops::{Planes, pack, unpack};
 use crate::nn::transfer::{Staging, upload};
-use crate::nn::{Networks, Precision, whole};
+use crate::nn::{Networks, Postfilter, Precision, whole};
 use crate::quality::QualityGrid;
 use crate::rt::Share;
 use crate::{Error, Result};
@@ -38,11 +38,21 @@ pub struct TorchEngine {
     precision: Precision,
     threads: usize,
     detail: u8,
+    /// The filter of a detail file that was loaded.
+    rich: Option<Rich>,
+    /// It is in use in place of the model's.
+    is_rich: bool,
     /// What was analysed last, `[1, C, H/16, W/16]`.
     y: Option<Tensor>,
     /// The next prediction and what is made of it.
     prepared: Option<Prepared>,
     staging: Stagings,
+}
+
+/// The filter of a detail file on the device.
+struct Rich {
+    file: Arc<DetailFile>,
+    filter: Postfilter,
 }
 
 /// A P-frame's prediction on the device, and what does not depend on the latent.
@@ -82,7 +92,19 @@ impl TorchEngine {
         device::use_threads(threads);
         let networks = tch::no_grad(|| load_networks(model, device, precision))?;
         let (model, staging) = (Arc::clone(model), Stagings::default());
-        Ok(Self { model, networks, device, precision, threads, detail: 0, y: None, prepared: None, staging })
+        Ok(Self {
+            model,
+            networks,
+            device,
+            precision,
+            threads,
+            detail: 0,
+            rich: None,
+            is_rich: false,
+            y: None,
+            prepared: None,
+            staging,
+        })
     }
 
     /// Runs on the stream's threads, without gradients.
@@ -99,6 +121,14 @@ impl TorchEngine {
     /// Receives a frame.
     fn receive(&mut self, frame: &Planes, out: &mut Frame) -> Result<()> {
         set_samples(out, self.staging.received.download(&frame.to_samples()?)?)
+    }
+
+    /// The filter in use.
+    fn filter(&self) -> Option<&Postfilter> {
+        match &self.rich {
+            Some(rich) if self.is_rich => Some(&rich.filter),
+            _ => self.networks.postfilter.as_ref(),
+        }
     }
 
     fn branch(&self, part: Part) -> Result<&Branch> {
@@ -239,14 +269,32 @@ impl Engine for TorchEngine {
         })
     }
 
+    fn is_gpu(&self) -> bool {
+        self.device.is_cuda()
+    }
+
+    fn set_rich(&mut self, rich: Option<&Arc<DetailFile>>) -> Result<()> {
+        if let Some(file) = rich.filter(|file| self.rich.as_ref().is_none_or(|rich| !Arc::ptr_eq(&rich.file, file))) {
+            // In plain floats: nothing is predicted from what it shows.
+            let filter = self.run(|this| load_detail(file, this.device, Precision::Full))?;
+            self.rich = Some(Rich { file: Arc::clone(file), filter });
+        }
+        self.is_rich = rich.is_some();
+        Ok(())
+    }
+
+    fn has_postfilter(&self) -> bool {
+        self.filter().is_some()
+    }
+
     fn set_detail(&mut self, detail: u8) -> Result<()> {
-        check_detail(&self.model, detail)?;
+        check_detail(self, &self.model, detail)?;
         self.detail = detail;
         Ok(())
     }
 
     fn postfilter(&self) -> Option<LooksBack> {
-        let postfilter = self.networks.postfilter.as_ref().filter(|_| self.detail > 0)?;
+        let postfilter = self.filter().filter(|_| self.detail > 0)?;
         Some(LooksBack(postfilter.looks_back()))
     }
 
@@ -267,16 +315,23 @@ impl Engine for TorchEngine {
             let frame = sent.frame(decoded)?;
             let news = past.map(|past| pack(&frame.sub(&sent.frame(past)?)?)).transpose()?;
             let (packed, q) = (pack(&frame)?, sent.quality(quality)?);
-            let missing = || Error::ModelMismatch("the model has no postfilter".into());
-            let postfilter = this.networks.postfilter.as_ref().ok_or_else(missing)?;
-            let received = &mut this.staging.received;
-            let Some(host) = this.model.rt.as_ref().and_then(|networks| networks.postfilter.as_ref()) else {
-                let share = whole().f_mul_scalar(f64::from(this.detail) / 255.0)?;
-                let values = received.download::<f32>(&flat(&postfilter.map(&packed, news.as_ref(), &q, &share)?)?)?;
+            let missing = || Error::ModelMismatch("there is no postfilter".into());
+            let host = this.model.rt.as_ref().and_then(|networks| networks.postfilter.as_ref()).filter(|_| !this.is_rich);
+            let Some(host) = host else {
+                let factors = detail.map(|map| upload(&Tensor::f_from_slice(&map.factors())?, this.device)).transpose()?;
+                let (_, _, rows, cols) = packed.size4()?;
+                let factors = factors.map_or_else(|| Ok(whole()), |factors| factors.f_view([1, 1, rows, cols]))?;
+                let share = factors.f_mul_scalar(f64::from(this.detail) / 255.0)?;
+                let float = |x: Tensor| x.f_to_kind(Kind::Float);
+                let (packed, news) = (float(packed)?, news.map(float).transpose()?);
+                let map_of = |filter: &Postfilter| flat(&filter.map(&packed, news.as_ref(), &q, &share)?);
+                let values = map_of(this.filter().ok_or_else(missing)?)?;
                 map.clear();
-                map.extend_from_slice(values);
+                map.extend_from_slice(this.staging.received.download::<f32>(&values)?);
                 return Ok(());
             };
+            let postfilter = this.networks.postfilter.as_ref().ok_or_else(missing)?;
+            let received = &mut this.staging.received;
             let written = postfilter.integers(&packed, news.as_ref(), &q)?;
             let channels = written.size4()?.1 as usize;
             let cells = received.download::<i16>(&written.f_permute([0, 2, 3, 1])?)?.chunks_exact(channels);

@@ -1,16 +1,20 @@
 //! What crosses between host and device, counted on the CPU.
 
+use std::sync::Arc;
+
 use tch::Device;
 
-use super::super::{Engine, IntegerEngine, Part, Scaled};
+use super::super::{Engine, IntegerEngine, LooksBack, Part, Scaled};
 use super::TorchEngine;
+use crate::architecture::DetailConfig;
 use crate::bitstream::VideoInfo;
+use crate::detail::DetailMap;
 use crate::entropy::LatentGrid;
 use crate::frame::Frame;
-use crate::model::{Model, ModelSource};
+use crate::model::{DetailFile, Model, ModelSource, detail_file};
 use crate::nn::Precision;
 use crate::nn::transfer::{Transfers, counted};
-use crate::quality::{FrameQuality, QualityMap};
+use crate::quality::{FrameQuality, QualityGrid, QualityMap};
 use crate::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, Packet};
 
 const SIZE: (usize, usize) = (192, 128);
@@ -87,6 +91,35 @@ fn both_ways_of_libtorch_make_what_the_processor_makes() {
             assert!(found.y == wanted.y, "{precision:?}: a latent");
         }
     }
+}
+
+#[test]
+fn a_rich_filter_makes_nearly_the_same_of_floats() {
+    let model = Model::load(&ModelSource::Embedded).unwrap();
+    let postfilter = model.config.postfilter.clone().unwrap();
+    let own = model.tensors().unwrap().into_iter().filter(|(name, _)| name.starts_with("postfilter.")).collect::<Vec<_>>();
+    let bytes = detail_file(&DetailConfig { profile: model.config.profile, postfilter }, &own, &[]).unwrap();
+    let file = Arc::new(DetailFile::from_bytes(bytes).unwrap());
+    let detail = DetailMap::new(QualityMap::zero(SIZE.0 as u32, SIZE.1 as u32).changed(|cell, _| cell as i32 % 9 - 4));
+    let map_of = |engine: &mut dyn Engine, rich: bool| {
+        let (first, second) = (picture(0), picture(1));
+        let mut map = Vec::new();
+        engine.set_rich(rich.then_some(&file)).unwrap();
+        engine.set_detail(200).unwrap();
+        assert_eq!(engine.postfilter(), Some(LooksBack(true)));
+        engine.postfilter_map(&second, Some(&first), QualityGrid::uniform(30), Some(&detail), &mut map).unwrap();
+        map
+    };
+    let wanted = map_of(&mut IntegerEngine::new(&model, 1).unwrap(), false);
+    assert!(map_of(&mut IntegerEngine::new(&model, 1).unwrap(), true) == wanted);
+    let mut engine = TorchEngine::with_precision(&model, Device::Cpu, Precision::Exact, 1).unwrap();
+    let found = map_of(&mut engine, true);
+    assert_eq!(found.len(), wanted.len());
+    let error = |map: &[f32]| map.iter().zip(&wanted).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>() / wanted.len() as f64;
+    let size = wanted.iter().map(|v| f64::from(v.abs())).sum::<f64>() / wanted.len() as f64;
+    assert!(error(&found) < 0.03 * size, "{} of {size}", error(&found));
+    // The model's own is exact again.
+    assert!(map_of(&mut engine, false) == wanted);
 }
 
 #[test]
