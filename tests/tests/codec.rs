@@ -68,6 +68,32 @@ fn a_fade_to_black_costs_less_than_the_picture_in_steady_light() {
 }
 
 #[test]
+fn a_picture_that_stands_still_costs_next_to_nothing() {
+    let moving = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 4);
+    // Still, moving, still again.
+    let frames: Vec<&Frame> = [&moving[0]; 12].into_iter().chain(&moving).chain([&moving[3]; 8]).collect();
+    let mut encoder = Encoder::new(encoder_config(192, 128)).unwrap();
+    let units: Vec<_> = frames.iter().map(|frame| encoder.encode(&frame.view(), FrameOptions::default()).unwrap()).collect();
+    let inter_bytes = |range: Range<usize>| units[range.clone()].iter().map(|unit| unit.data.len()).sum::<usize>() / range.len();
+    assert!(inter_bytes(2..12) <= 20, "{} bytes a frame that stands still", inter_bytes(2..12));
+    assert!(inter_bytes(13..16) > 30, "{} bytes a frame that moves", inter_bytes(13..16));
+    // Frames that rest leave the residual's prior to those after them, put off or not, on one thread or two.
+    for threads in [1, 2] {
+        let (mut each, mut last) = (decoder(threads), decoder(threads));
+        each.set_detail(Some(0.0));
+        last.set_detail(Some(0.0));
+        let (end, before) = units.split_last().unwrap();
+        for unit in before {
+            each.decode(&unit.data).unwrap();
+            last.skip(&unit.data).unwrap();
+        }
+        for decoder in [&mut each, &mut last] {
+            assert_eq!(&decoder.decode(&end.data).unwrap().to_frame(), encoder.reconstruction());
+        }
+    }
+}
+
+#[test]
 fn what_lies_beyond_the_display_size_costs_next_to_nothing() {
     // Both are coded at 192x128 and get the same samples, but the second has to show them all.
     let small: Vec<_> = real_frames(&repository("examples/media/flower.mp4"), 132, 72, 12);

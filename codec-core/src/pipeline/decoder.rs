@@ -319,16 +319,17 @@ impl Decoder {
             }
             None => ParsedMotion::Blocks(adaptive.motion.decode(&mut reader)?),
         };
+        let rests = matches!(motion, ParsedMotion::Blocks(_)) && adaptive.rest.decode(&mut reader);
         let (filter_coder, detail_coder) = (&mut adaptive.filter, &mut adaptive.detail);
         let parse = move || -> Result<_> {
             let (quality, prior) = (grid, residual_prior.as_ref());
             let context = LatentContext { model: &model.residual_entropy, quality, rows, cols, prior };
-            let residual = context.decode(&mut reader, scratch)?;
+            let residual = if rests { None } else { Some(context.decode(&mut reader, scratch)?) };
             let filter = filter_coder.decode(&mut reader)?;
             let detail = decode_detail(detail_coder, &mut reader)?;
             Ok(((residual, filter, detail, reader.finish()?), start.elapsed()))
         };
-        let early = !lazily && stream.pending.is_empty() && self.reconstructor.is_parallel();
+        let early = !lazily && !rests && stream.pending.is_empty() && self.reconstructor.is_parallel();
         let (parsed, prepared) = match &motion {
             ParsedMotion::Blocks(field) if early => {
                 let reconstructor = &mut self.reconstructor;

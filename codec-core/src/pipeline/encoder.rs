@@ -10,6 +10,7 @@ use super::estimator;
 use super::maps::MapEncoder;
 use super::motion::{MotionEncoder, Pair};
 use super::reconstruct::{Reconstructor, UNSHIFTED};
+use super::rest::{Choice, RestCoder};
 use super::symbols::{Bound, FrameSymbols, LatentJob};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
@@ -51,6 +52,7 @@ pub struct Encoder {
     motion: MotionEncoder,
     /// Estimates the flow that the `paper` profile codes.
     estimator: Box<dyn FlowEstimator>,
+    rest: RestCoder,
     filter_coder: FilterCoder,
     current: Frame,
     rate: RateController,
@@ -97,6 +99,7 @@ impl Encoder {
             motion: MotionEncoder::new(effort, threads, display),
             estimator: estimator::open(&model, &config.device, threads, dis)?,
             filter_coder: FilterCoder::new(display),
+            rest: RestCoder::new(),
             reconstructor: Reconstructor::new(engine, threads, display),
             model,
             threads,
@@ -273,6 +276,7 @@ impl Encoder {
         let display = self.sequence.video.display_size();
         self.motion.reset(display);
         self.filter_coder = FilterCoder::new(display);
+        self.rest = RestCoder::new();
         self.code_filter(index);
         self.code_detail(bound)?;
         self.finish_unit(FrameHeader::new(FrameType::I, index, self.frame_number))
@@ -294,6 +298,7 @@ impl Encoder {
 
     fn encode_inter(&mut self, found: Found, mut quality: FrameQuality, bound: Option<Bound>) -> Result<Packet> {
         let model = Arc::clone(&self.model);
+        let has_blocks = model.flow_entropy.is_none();
         match &model.flow_entropy {
             Some(entropy) => quality.index = self.code_flow(entropy, quality.index, bound)?,
             None => {
@@ -316,13 +321,36 @@ impl Encoder {
             map: quality.map.as_ref(),
             shift,
         };
+        let (mark, rest) = (self.symbols.writer.mark(), self.rest.clone());
+        if has_blocks {
+            self.rest.encode(false, &mut self.symbols.writer);
+        }
+        let before = self.symbols.writer.bits();
         let (latent, residual_quality) = self.symbols.code(job, quality.index, bound, &mut self.reconstructor)?;
         // Blocks have no quality of their own.
-        let index = if model.flow_entropy.is_some() { quality.index } else { residual_quality };
+        let index = if has_blocks { residual_quality } else { quality.index };
+        let prior = self.reconstructor.take_prior();
         self.reconstructor.residual(latent, FrameQuality { index: residual_quality, ..quality }, shift)?;
+        if has_blocks && self.rests(self.symbols.writer.bits() - before, residual_quality) {
+            self.symbols.writer.rewind(mark);
+            self.rest = rest;
+            self.rest.encode(true, &mut self.symbols.writer);
+            self.reconstructor.rest_after_all(prior);
+        }
         self.code_filter(residual_quality);
         self.code_detail(bound)?;
         self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, index, self.frame_number) })
+    }
+
+    /// Whether the last frame is to do without its residual, which takes so many bits.
+    fn rests(&self, bits: f64, quality: u8) -> bool {
+        let frames = Choice {
+            original: &self.current,
+            prediction: self.reconstructor.prediction(),
+            coded: self.reconstructor.reference(),
+            display: self.sequence.video.display_size(),
+        };
+        frames.rests(bits, lambda(f64::from(quality)))
     }
 
     /// Estimates and codes the flow of the `paper` profile, and predicts with it. Gives back the quality that it took.

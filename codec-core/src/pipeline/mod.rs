@@ -15,6 +15,7 @@ mod estimator;
 mod maps;
 mod motion;
 mod reconstruct;
+mod rest;
 mod shown;
 mod stream;
 mod symbols;

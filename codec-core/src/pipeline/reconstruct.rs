@@ -16,6 +16,9 @@ use crate::quality::{FrameQuality, QualityGrid};
 /// The grid of an I-frame's latent, and of what is shown.
 pub const UNSHIFTED: (i32, i32) = (0, 0);
 
+/// The last residual latent and its shift; `None` after an I-frame.
+pub type ResidualPrior = Option<(LatentGrid, (i32, i32))>;
+
 /// The last reconstruction, and what made it.
 pub struct Reconstruction<'a> {
     pub engine: &'a mut dyn Engine,
@@ -51,7 +54,7 @@ pub struct Reconstructor {
     prediction: Frame,
     /// Temporal priors of the next frame.
     flow_prior: Option<LatentGrid>,
-    residual_prior: Option<(LatentGrid, (i32, i32))>,
+    residual_prior: ResidualPrior,
     /// Of the last frame's picture.
     quality: FrameQuality,
     /// Of the last frame; `None`: the same strength everywhere.
@@ -229,7 +232,25 @@ impl Reconstructor {
         Ok(())
     }
 
-    /// Applies the loop filter to what [`Self::intra`] or [`Self::residual`] made, and so finishes the frame.
+    /// Takes the prediction of a P-frame for the frame itself.
+    pub fn rest(&mut self, quality: FrameQuality) {
+        std::mem::swap(&mut self.reference, &mut self.prediction);
+        self.quality = quality;
+        self.number += 1;
+    }
+
+    /// Takes back [`Self::residual`] in favour of the prediction. `prior`: what [`Self::take_prior`] gave before.
+    pub fn rest_after_all(&mut self, prior: ResidualPrior) {
+        std::mem::swap(&mut self.reference, &mut self.prediction);
+        self.residual_prior = prior;
+    }
+
+    /// The state of the residual's temporal prior, which is gone from here.
+    pub fn take_prior(&mut self) -> ResidualPrior {
+        self.residual_prior.take()
+    }
+
+    /// Applies the loop filter to what [`Self::intra`], [`Self::rest`] or [`Self::residual`] made, and so finishes the frame.
     pub fn filter(&mut self, params: Option<&FilterParams>) {
         if let Some(params) = params {
             let (filter, reference) = (&mut self.loop_filter, &mut self.reference);

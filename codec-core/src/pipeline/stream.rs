@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::detail::has_maps;
 use super::reconstruct::Reconstructor;
+use super::rest::RestCoder;
 use super::shown::Shown;
 use crate::Result;
 use crate::bitstream::{Profile, SequenceHeader, prior_cells};
@@ -26,7 +27,8 @@ pub(super) enum ParsedMotion {
 /// A parsed P-frame.
 pub(super) struct InterFrame {
     pub motion: ParsedMotion,
-    pub residual: LatentGrid,
+    /// `None`: the prediction is the picture.
+    pub residual: Option<LatentGrid>,
     pub residual_quality: FrameQuality,
     pub shift: (i32, i32),
     pub filter: Option<FilterParams>,
@@ -40,6 +42,7 @@ pub(super) struct Adaptive {
     /// Quality maps; none in the `paper` profile.
     pub maps: Option<MapCoder>,
     pub motion: MotionCoder,
+    pub rest: RestCoder,
     pub filter: FilterCoder,
     /// Detail maps; none in streams without them.
     pub detail: Option<MapCoder>,
@@ -51,6 +54,7 @@ impl Adaptive {
         Self {
             maps: (profile == Profile::Rt).then(|| MapCoder::new(display)),
             motion: MotionCoder::new(display.0, display.1),
+            rest: RestCoder::new(),
             filter: FilterCoder::new(display),
             detail: has_maps(profile, detail).then(|| MapCoder::new(display)),
         }
@@ -94,17 +98,15 @@ pub(super) struct Stream {
 impl Stream {
     /// Temporal priors of the next frame's flow and residual latents; the residual is shifted by `shift`.
     pub fn priors(&self, reconstructor: &Reconstructor, shift: (i32, i32)) -> (Option<LatentGrid>, Option<LatentGrid>) {
-        match self.pending.back() {
-            Some(last) => {
-                let (dy, dx) = prior_cells(last.shift, shift);
-                let flow = match &last.motion {
-                    ParsedMotion::Flow(latent, _) => Some(latent.clone()),
-                    ParsedMotion::Blocks(_) => None,
-                };
-                (flow, Some(last.residual.rolled(dy, dx)))
-            }
-            None => (reconstructor.flow_prior().cloned(), reconstructor.residual_prior(shift)),
-        }
+        let flow = match self.pending.back().map(|last| &last.motion) {
+            Some(ParsedMotion::Flow(latent, _)) => Some(latent.clone()),
+            _ => reconstructor.flow_prior().cloned(),
+        };
+        let residual = self.pending.iter().rev().find_map(|frame| {
+            let (dy, dx) = prior_cells(frame.shift, shift);
+            frame.residual.as_ref().map(|latent| latent.rolled(dy, dx))
+        });
+        (flow, residual.or_else(|| reconstructor.residual_prior(shift)))
     }
 
     /// Runs the synthesis that was put off.
@@ -115,7 +117,10 @@ impl Stream {
                 ParsedMotion::Blocks(field) => reconstructor.predict_blocks(field)?,
                 ParsedMotion::Flow(latent, quality) => reconstructor.predict_flow(latent, quality)?,
             }
-            reconstructor.residual(frame.residual, frame.residual_quality, frame.shift)?;
+            match frame.residual {
+                Some(latent) => reconstructor.residual(latent, frame.residual_quality, frame.shift)?,
+                None => reconstructor.rest(frame.residual_quality),
+            }
             reconstructor.filter(frame.filter.as_ref());
             reconstructor.set_detail(frame.detail);
         }

@@ -1,0 +1,137 @@
+//! P-frames without a residual: their prediction is the picture, as in scenes that stand still.
+
+use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
+use crate::frame::{Frame, Plane, chroma_size};
+
+/// Probability of a frame without residual at a keyframe, in 2^-16.
+const AT_FIRST: u16 = 512;
+/// Side of the areas that are looked at, in luma samples.
+const AREA: usize = 16;
+/// An area may lose so much of what the residual would have brought it nearer to the original: this share of its error, and this square
+/// of grey levels for each sample. What moves in a corner of a noisy picture has to be coded, however little of the whole it is.
+const TOLERATED_SHARE: f64 = 0.5;
+const TOLERATED: f64 = 1.0;
+/// Weight of a squared error of chroma beside one of luma, as models are trained: half of the samples have half of the weight.
+const CHROMA_WEIGHT: f64 = 2.0;
+
+/// Says of each P-frame whether it has a residual. A keyframe starts a new one.
+#[derive(Clone, Debug)]
+pub(super) struct RestCoder(AdaptiveBit);
+
+impl RestCoder {
+    pub fn new() -> Self {
+        Self(AdaptiveBit::new(AT_FIRST))
+    }
+
+    pub fn encode(&mut self, rests: bool, writer: &mut SymbolWriter) {
+        writer.put_bit(&mut self.0, rests);
+        writer.check_symbol(rests.into());
+    }
+
+    pub fn decode(&mut self, reader: &mut SymbolReader) -> bool {
+        let rests = reader.get_bit(&mut self.0);
+        reader.check_symbol(rests.into());
+        rests
+    }
+}
+
+/// A frame and what may stand for it, of coded size, of which `display` (width, height) is seen.
+pub(super) struct Choice<'a> {
+    pub original: &'a Frame,
+    pub prediction: &'a Frame,
+    /// The prediction with its residual.
+    pub coded: &'a Frame,
+    pub display: (usize, usize),
+}
+
+impl Choice<'_> {
+    /// Whether the prediction alone has the smaller J = squared error in grey levels + 65025 / `lambda` * bits, and no area of it is much
+    /// worse. `bits`: those of the residual.
+    pub fn rests(&self, bits: f64, lambda: f64) -> bool {
+        let chroma = chroma_size(self.display.0, self.display.1);
+        let visible = [(self.display, 1.0, AREA), (chroma, CHROMA_WEIGHT, AREA / 2), (chroma, CHROMA_WEIGHT, AREA / 2)];
+        let mut left = 65025.0 / lambda * bits;
+        visible.into_iter().enumerate().all(|(plane, (size, weight, side))| {
+            let [original, prediction, coded] = [self.original, self.prediction, self.coded].map(|frame| frame.plane(plane));
+            areas(size, side).all(|area| {
+                let [without, with] = [prediction, coded].map(|plane| error(original, plane, area));
+                left -= weight * (without - with);
+                let samples = ((area.bottom - area.top) * (area.right - area.left)) as f64;
+                without <= with * (1.0 + TOLERATED_SHARE) + TOLERATED * samples
+            })
+        }) && left > 0.0
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Area {
+    top: usize,
+    bottom: usize,
+    left: usize,
+    right: usize,
+}
+
+fn areas((width, height): (usize, usize), side: usize) -> impl Iterator<Item = Area> {
+    (0..height).step_by(side).flat_map(move |top| {
+        let bottom = (top + side).min(height);
+        (0..width).step_by(side).map(move |left| Area { top, bottom, left, right: (left + side).min(width) })
+    })
+}
+
+/// Sum of squared differences in an area.
+fn error(a: &Plane, b: &Plane, area: Area) -> f64 {
+    let row = |row: usize| {
+        let pairs = a.row(row)[area.left..area.right].iter().zip(&b.row(row)[area.left..area.right]);
+        pairs.map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>()
+    };
+    f64::from((area.top..area.bottom).map(row).sum::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat(value: u8) -> Frame {
+        let mut frame = Frame::new(64, 64);
+        frame.planes_mut().into_iter().for_each(|plane| plane.data.fill(value));
+        frame
+    }
+
+    #[test]
+    fn bits_are_weighed_against_errors_and_no_area_is_left_behind() {
+        let (original, coded) = (flat(100), flat(98));
+        let rests = |prediction: &Frame, bits: f64| {
+            Choice { original: &original, prediction, coded: &coded, display: (50, 40) }.rests(bits, 65025.0 / 4.0)
+        };
+        assert!(rests(&coded, 1.0));
+        assert!(!rests(&coded, 0.0));
+        // One sample is 4 instead of 2 off: 12 more, as much as 3 bits. In chroma it counts twice.
+        let mut near = coded.clone();
+        near.planes_mut()[0].row_mut(20)[20] = 96;
+        assert!(rests(&near, 3.1) && !rests(&near, 2.9));
+        let mut colour = coded.clone();
+        colour.planes_mut()[1].row_mut(10)[10] = 96;
+        assert!(rests(&colour, 6.1) && !rests(&colour, 5.9));
+        // What is not seen does not count.
+        let mut hidden = coded.clone();
+        hidden.planes_mut()[0].row_mut(41).fill(0);
+        assert!(rests(&hidden, 1.0));
+        // A small thing that is far off has to be coded, whatever it costs.
+        let mut missing = coded.clone();
+        (17..22).for_each(|row| missing.planes_mut()[0].row_mut(row)[33..38].fill(80));
+        assert!(!rests(&missing, 1e6));
+    }
+
+    #[test]
+    fn what_was_said_is_read() {
+        let said = [false, false, true, true, false, true];
+        let mut writer = SymbolWriter::new();
+        let mut coder = RestCoder::new();
+        said.iter().for_each(|&rests| coder.encode(rests, &mut writer));
+        let payload = writer.finish();
+        let mut reader = SymbolReader::new(&payload).unwrap();
+        let mut coder = RestCoder::new();
+        assert_eq!(said.map(|_| coder.decode(&mut reader)), said);
+        reader.finish().unwrap();
+    }
+}
