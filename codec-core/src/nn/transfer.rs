@@ -38,10 +38,28 @@ fn count(uploads: u32, downloads: u32) {
 /// A tensor of the CPU on another device. On a GPU the copy is queued behind what the device has to do, from pinned memory;
 /// a plain copy would wait until the device is idle.
 pub fn upload(host: &Tensor, device: Device) -> Result<Tensor> {
-    count(1, 0);
-    match device {
-        Device::Cuda(_) => Ok(pinned(host, device)?.f_to_device_(device, host.f_kind()?, true, false)?),
-        _ => Ok(host.f_to_device(device)?),
+    Pinned::new(host.shallow_clone(), device)?.upload(device)
+}
+
+/// A tensor of the CPU in memory that a device reads by itself. Any thread may make it, so that the one which launches has no more to do
+/// than start the copy.
+#[derive(Debug)]
+pub struct Pinned(Tensor);
+
+impl Pinned {
+    /// # Errors
+    /// Those of libtorch.
+    pub fn new(host: Tensor, device: Device) -> Result<Self> {
+        Ok(Self(if device.is_cuda() { pinned(&host, device)? } else { host }))
+    }
+
+    /// The tensor on the device that it was made for; waits for nothing.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub fn upload(&self, device: Device) -> Result<Tensor> {
+        count(1, 0);
+        Ok(self.0.f_to_device_(device, self.0.f_kind()?, true, false)?)
     }
 }
 
