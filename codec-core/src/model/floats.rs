@@ -11,6 +11,7 @@ use super::quantise::{self, Integers};
 use super::write::serialise;
 use crate::architecture::{ModelConfig, Profile};
 use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor};
+use crate::nn::transfer::download;
 use crate::nn::uflow::UFlow;
 use crate::nn::{Form, Network, Networks, ParamStore, Precision};
 use crate::{Error, Result};
@@ -100,12 +101,9 @@ pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Network
             continue;
         }
         let keep = role.form == Form::Knots;
-        let (kind, dtype, width) = if keep { (Kind::Float, RawDtype::F32, 4) } else { (Kind::Half, RawDtype::F16, 2) };
-        let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
-        let mut data = vec![0u8; host.numel() * width];
-        let count = host.numel();
-        host.f_copy_data_u8(&mut data, count)?;
-        let shape = host.size().iter().map(|&s| s as usize).collect();
+        let (kind, dtype) = if keep { (Kind::Float, RawDtype::F32) } else { (Kind::Half, RawDtype::F16) };
+        let data = download::<u8>(&tensor.f_detach()?.f_to_kind(kind)?)?;
+        let shape = tensor.size().iter().map(|&s| s as usize).collect();
         tensors.push((name.to_owned(), RawTensor { dtype, shape, data }));
     }
     let flow = networks.flow.as_ref().map(|flow| ("flow", flow));

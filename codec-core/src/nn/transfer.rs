@@ -63,6 +63,18 @@ impl Pinned {
     }
 }
 
+/// A tensor on `device`, from wherever it lies: for what is set up or written once. Between devices it waits.
+///
+/// # Errors
+/// Those of libtorch.
+#[expect(clippy::disallowed_methods, reason = "the door itself")]
+pub fn place(tensor: &Tensor, device: Device) -> Result<Tensor> {
+    if tensor.device() != device {
+        count(u32::from(device.is_cuda()), u32::from(tensor.device().is_cuda()));
+    }
+    Ok(tensor.f_to_device(device)?)
+}
+
 /// A copy in memory that `device` reads and writes by itself. (The public function of libtorch warns at every call of the device that
 /// it takes.)
 fn pinned(host: &Tensor, device: Device) -> Result<Tensor> {
@@ -75,6 +87,14 @@ pub fn download<T: Pod>(values: &Tensor) -> Result<Vec<T>> {
         static STAGING: RefCell<Staging> = RefCell::default();
     }
     STAGING.with_borrow_mut(|staging| Ok(staging.download(values)?.to_vec()))
+}
+
+/// The value of a scalar; waits for the device.
+///
+/// # Errors
+/// Those of libtorch.
+pub fn scalar(value: &Tensor) -> Result<f64> {
+    Ok(download::<f64>(&value.f_to_kind(Kind::Double)?)?[0])
 }
 
 /// Memory of the host for one kind of transfer, kept from frame to frame and pinned where the device is a GPU: what a frame takes is
@@ -141,7 +161,7 @@ impl Staging {
 /// Constant floats on a device.
 pub fn constant(values: &[f32], device: Device) -> Result<Tensor> {
     remembered("floats", values.iter().map(|v| i64::from(v.to_bits())).collect(), device, || {
-        Ok(Tensor::f_from_slice(values)?.f_to_device(device)?)
+        upload(&Tensor::f_from_slice(values)?, device)
     })
 }
 

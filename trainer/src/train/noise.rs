@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use codec_core::training::nn::transfer::upload;
 use tch::{Device, Kind, Tensor};
 
 use crate::data::rng::Rng;
@@ -101,7 +102,7 @@ impl StepRng {
                 values.push(value);
             }
         }
-        Tensor::from_slice(&values).view(shape).to_device(device)
+        upload(&Tensor::from_slice(&values).view(shape), device).expect("memory for noise")
     }
 
     /// What `draw` gives for each of `count` examples of a batch.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use codec_core::training::nn::fixed::Fractions;
+use codec_core::training::nn::transfer::scalar;
 use codec_core::training::nn::uflow::UFlow;
 use codec_core::training::nn::{ModelConfig, Networks, ParamStore, Precision};
 use tch::{Device, Kind, Tensor};
@@ -262,7 +263,7 @@ impl<'g> Run<'g> {
         // A CPU knows at once; a GPU is told what to do in either case.
         let proceed = if self.device.is_cuda() {
             Some(finite.f_to_kind(Kind::Float)?)
-        } else if finite.f_double_value(&[])? == 0.0 {
+        } else if scalar(&finite)? == 0.0 {
             return Ok(());
         } else {
             None
