@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read what they look at"))]
 
 mod bench;
+mod check_coding;
 mod cli;
 mod data;
 mod eval;
