@@ -103,14 +103,15 @@ pub fn run_stage(file: &StageFile, budget: Budget, args: &RunArgs, out: &Path, i
     let device = device::open(&args.device, args.tf32)?;
     let workers = args.workers.map_or(if device.is_cuda() { 1 } else { 2 }, usize::from);
     let Plan { config, start: wanted, target_bpp } = file.plan(budget, Machine { workers, seed: args.seed })?;
+    let hardware = Hardware::new(device, args.micro_batch.map(usize::from), args.cache);
     let mut start = init.map(load_start).transpose()?;
     if let Some(start) = &mut start {
         adapt(start, &wanted)?;
         start.progress.rate = target_bpp.map(|(best, worst)| rate_controller(best, worst));
-        device::choose_kernels(device, &start.progress.model, (config.batch, config.crop), config.precision)?;
+        let at_a_time = config.batch.min(hardware.micro_batch);
+        device::choose_kernels(device, &start.progress.model, (at_a_time, config.crop), config.precision)?;
     }
     let paths = RunPaths { data: args.data.clone(), out: out.to_owned(), checkpoint_seconds: args.checkpoint_seconds };
-    let hardware = Hardware::new(device, args.micro_batch.map(usize::from), args.cache);
     train(config, start, &paths, hardware)
 }
 

@@ -148,7 +148,7 @@ impl Sampler {
         Ok(WithCuts { rendered, places, cuts })
     }
 
-    /// Items that batches of `frames` frames are cut out of, with their size and number of frames: the most likely ones first.
+    /// Items that batches of `frames` frames are cut out of, with their size and number of frames.
     pub fn cut_items(&self, frames: usize) -> impl Iterator<Item = (usize, Size, usize)> {
         // Of a photo, more frames than one are rendered.
         let photos = self.photos.iter().copied().filter(move |_| frames == 1);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use codec_core::training::nn::transfer::{Pinned, upload};
 use tch::{Device, Kind, Tensor};
 
@@ -88,7 +88,7 @@ impl DeviceCache {
         if held.0.is_empty() {
             return Ok(None);
         }
-        let bytes = Tensor::f_zeros([sum as i64], (Kind::Uint8, device))?;
+        let bytes = Tensor::f_zeros([sum as i64], (Kind::Uint8, device)).context("--cache: give less, or off")?;
         for (&item, &(start, size)) in &held.0 {
             for (t, frame) in sampler.frames_of(item).enumerate() {
                 let mut place = bytes.f_narrow(0, start + (t * size.bytes()) as i64, size.bytes() as i64)?;
