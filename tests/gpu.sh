@@ -109,6 +109,7 @@ if [ $rehearse -eq 1 ]; then
   mkdir -p "$empty/sent" "$empty/out"
   alone=(env -i "PATH=/usr/bin:/bin" "NGC_KIT=$empty/kit" "OUT=$empty/out" "NGC_TORCH_LIB=$lib" NGC_DEVICE=cpu
     'NGC_CHECK_OPTIONS=--batch 1 --crop 64 --steps 1' NGC_SPEED_SIZES=360p 'NGC_SPEED_OPTIONS=--frames 1'
+    'NGC_CODING_OPTIONS=--size 96x64 --frames 4 --memory-frames 24' 'NGC_SCORE_OPTIONS=--clips 1 --frames 4 --qualities 40' NGC_SCORE_SECONDS=8
     NGC_COLLECT_SECONDS=20 NGC_CHECKPOINT_SECONDS=10 NGC_EXPORT_SECONDS=35)
   small=(--set batch.clips=2 --set batch.crop=64 --set 'clip.unroll=2:1,3:1' --set clip.lead-in=0)
   for folder in "$out"/*/; do
@@ -138,6 +139,12 @@ for name in ("model.safetensors", "checkpoint.safetensors", "logs.tar.gz"):
 results = json.load(open("out/results.json"))
 assert results["check"] and all(abs(c["device_loss"] / c["cpu_loss"] - 1) < 0.01 for c in results["check"]), results["check"]
 assert results["device"] and [s["size"] for s in results["speed"]] == ["640x360"], (results["device"], results["speed"])
+coding, memory = results["coding"]
+assert coding["same_bytes"] and coding["same_symbols"] and coding["same_pictures"], coding
+assert memory["of"] == "process" and memory["late_mib"] <= memory["early_mib"] + 16, memory
+for when in ("before", "after"):
+    (point,) = results["score"][when]["points"]
+    print(f"score {when}: {point['bpp']:.4f} bpp, {point['psnr_y']:.2f} dB")
 assert results["stages"], "nothing was trained"
 for name, stage in results["stages"].items():
     before, after = (stage[k]["held_out/score"] for k in ("held_out_before", "held_out_after"))

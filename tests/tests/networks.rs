@@ -1,5 +1,7 @@
 //! What the trainer computes on tensors is what the codec does on integers and 8-bit frames.
 
+#![allow(clippy::disallowed_methods, reason = "tests read what they look at")]
+
 use std::sync::Arc;
 
 use codec_core::bitstream;

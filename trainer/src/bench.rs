@@ -39,7 +39,7 @@ pub struct BenchArgs {
     json: bool,
 }
 
-fn parse_size(text: &str) -> Result<(u32, u32), String> {
+pub fn parse_size(text: &str) -> Result<(u32, u32), String> {
     if let Some(height) = text.strip_suffix('p').and_then(|height| height.parse::<u32>().ok()).filter(|h| (1..=4320).contains(h))
     {
         return Ok((height * 16 / 9, height));
@@ -49,7 +49,7 @@ fn parse_size(text: &str) -> Result<(u32, u32), String> {
 }
 
 /// A textured picture under slow pan with a faster moving patch: motion and residual that a camera would give.
-fn test_frame(width: usize, height: usize, number: usize) -> Frame {
+pub fn test_frame(width: usize, height: usize, number: usize) -> Frame {
     let mut frame = Frame::new(width, height);
     let wave = |x: f32, y: f32| {
         (x * 0.061).sin() * (y * 0.047).cos() + 0.5 * (x * 0.31 + y * 0.17).sin() + 0.25 * (x * 0.9 - y * 1.1).sin()
@@ -126,9 +126,14 @@ fn calibration() -> Result<f64> {
 
 /// Largest resident memory of the process so far, in MiB; `None` where the system does not say.
 fn peak_memory() -> Option<u64> {
+    Some(process_memory("VmHWM:")? / 1024)
+}
+
+/// Memory of the process in KiB, by the name that Linux gives it in `/proc/self/status`; `None` where the system does not say.
+pub fn process_memory(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024)
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 pub fn run(args: &BenchArgs) -> Result<()> {
@@ -198,7 +203,8 @@ fn measure(args: &BenchArgs, (width, height): (u32, u32), threads: usize, calibr
     let bpp = bytes as f64 * 8.0 / (f64::from(width) * f64::from(height) * args.frames as f64);
     if args.json {
         let report = serde_json::json!({
-            "size": format!("{width}x{height}"), "threads": threads, "frames": args.frames, "bpp": bpp,
+            "size": format!("{width}x{height}"), "device": args.device.to_string(), "threads": threads, "frames": args.frames,
+            "bpp": bpp,
             "calibration_gmacs": calibration, "instructions": format!("{:?}", Backend::detect()), "peak_memory_mib": peak_memory(),
             "encode_fps": encode.fps(), "decode_fps": decode.fps(),
             "encode_ms": encode.json(), "decode_ms": decode.json(),

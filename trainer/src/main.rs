@@ -2,8 +2,10 @@
 
 // Parts that only the subcommands with GStreamer use.
 #![cfg_attr(not(feature = "gstreamer"), allow(dead_code, unused_imports))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read what they look at"))]
 
 mod bench;
+mod check_coding;
 mod cli;
 mod data;
 mod eval;

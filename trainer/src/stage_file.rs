@@ -370,6 +370,7 @@ impl StageFile {
             statistics: losses.statistics.unwrap_or(defaults.statistics),
             conditional: judges.conditional,
             width: judges.width,
+            half_discriminators: judges.half,
             lpips_weights: features.lpips_weights.clone(),
             texture_weights: features.texture_weights.clone(),
             dists_weights: features.dists_weights.clone(),

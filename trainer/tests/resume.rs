@@ -111,3 +111,25 @@ fn the_intra_stage_runs_and_refuses_other_settings() {
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(text.contains("other settings"), "{text}");
 }
+
+#[test]
+fn what_a_machine_computes_at_a_time_does_not_decide_what_is_learned() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    prepare(&data);
+    let after = |name: &str, options: &[&str]| {
+        let out = dir.path().join(name);
+        let mut command = train("inter", &data, &out, &model(), "3");
+        let file = out.with_extension("toml");
+        let text = std::fs::read_to_string(&file).unwrap().replace("clips = 1", "clips = 3");
+        std::fs::write(&file, text).unwrap();
+        run(command.args(options));
+        let loss = last_record(&out)["loss"].as_f64().unwrap();
+        (checkpoint(&out).unwrap().1, loss)
+    };
+    let whole = after("whole", &[]);
+    assert!(after("cached", &["--cache", "64MiB"]).0 == whole.0, "crops are cut elsewhere, and the same");
+    let parts = after("parts", &["--micro-batch", "1"]);
+    assert!((parts.1 / whole.1 - 1.0).abs() < 1e-3, "{} {}", parts.1, whole.1);
+    assert!(parts.0 != whole.0, "sums are taken in another order");
+}

@@ -1,11 +1,12 @@
 //! Conversion between the float entropy networks that are trained and the integer networks that are coded with.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::Result;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig, EntropyParams, GAIN_FRACTION_BITS, IntLayer, Tables, sigma};
 use crate::nn::ParamStore;
 use crate::nn::entropy::{EntropyNet, LAYERS, MIN_SCALE, weight_exponents};
+use crate::nn::transfer::download;
 
 /// Whether `name` is a weight or bias that the integer networks replace in a model file.
 pub fn is_integer_layer(name: &str) -> bool {
@@ -15,8 +16,7 @@ pub fn is_integer_layer(name: &str) -> bool {
 }
 
 fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
-    let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1])?;
-    Ok(Vec::try_from(&host)?)
+    download(&tensor.f_detach()?.f_to_kind(Kind::Float)?)
 }
 
 /// Quantises the trained networks to integers.

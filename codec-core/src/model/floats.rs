@@ -13,6 +13,7 @@ use super::quantise::{self, Integers};
 use super::write::{detail_file, file_of};
 use crate::architecture::{DetailConfig, ModelConfig, Profile};
 use crate::entropy::{EntropyModel, EntropyParams, RawDtype, RawTensor};
+use crate::nn::transfer::download;
 use crate::nn::uflow::UFlow;
 use crate::nn::{Form, Network, Networks, ParamStore, Postfilter, Precision};
 use crate::{Error, Result};
@@ -142,12 +143,9 @@ fn tensors_of(profile: Profile, params: &ParamStore) -> Result<Vec<(String, RawT
             continue;
         }
         let keep = role.form == Form::Knots;
-        let (kind, dtype, width) = if keep { (Kind::Float, RawDtype::F32, 4) } else { (Kind::Half, RawDtype::F16, 2) };
-        let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
-        let mut data = vec![0u8; host.numel() * width];
-        let count = host.numel();
-        host.f_copy_data_u8(&mut data, count)?;
-        let shape = host.size().iter().map(|&s| s as usize).collect();
+        let (kind, dtype) = if keep { (Kind::Float, RawDtype::F32) } else { (Kind::Half, RawDtype::F16) };
+        let data = download::<u8>(&tensor.f_detach()?.f_to_kind(kind)?)?;
+        let shape = tensor.size().iter().map(|&s| s as usize).collect();
         tensors.push((name.to_owned(), RawTensor { dtype, shape, data }));
     }
     Ok(tensors)

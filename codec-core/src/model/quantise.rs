@@ -9,6 +9,7 @@ use crate::entropy::{ACTIVATION_FRACTION_BITS, QUALITIES, RawDtype, RawTensor, r
 use crate::nn::ParamStore;
 use crate::nn::fixed::{Fractions, OUTPUT_FRACTION, SAMPLE_FRACTION, Samples, Site};
 use crate::nn::layers::knot_weights;
+use crate::nn::transfer::{download, place};
 use crate::rt::{GAIN_BITS, LATENT_GAIN_BITS, weights};
 use crate::{Error, Result};
 
@@ -215,12 +216,11 @@ fn gain_table(params: &ParamStore, name: &str, bits: u32, most: f64) -> Result<V
 }
 
 fn host(tensor: &Tensor) -> Result<Tensor> {
-    Ok(tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?)
+    Ok(place(&tensor.f_detach()?, Device::Cpu)?.f_to_kind(Kind::Float)?)
 }
 
 fn values(tensor: &Tensor) -> Result<Vec<f64>> {
-    let flat = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_contiguous()?.f_view([-1])?;
-    Ok(Vec::try_from(&flat)?)
+    download(&tensor.f_detach()?.f_to_kind(Kind::Double)?)
 }
 
 /// Fills in the float parameters that the integer tensors of a model file stand for.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 use super::activation::{SLOPE, act};
+use super::transfer::scalar;
 use crate::Result;
 use crate::rt::{GAIN_BITS, LATENT_GAIN_BITS};
 
@@ -147,7 +148,7 @@ impl Site {
         if !PEAKS.with_borrow(Option::is_some) {
             return Ok(());
         }
-        let peak = tch::no_grad(|| y.f_abs()?.f_max()?.f_double_value(&[]))?;
+        let peak = tch::no_grad(|| scalar(&y.f_abs()?.f_max()?))?;
         PEAKS.with_borrow_mut(|peaks| {
             if let Some(peaks) = peaks {
                 let entry = peaks.entry(self.name.clone()).or_default();

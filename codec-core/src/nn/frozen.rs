@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::fixed::Site;
+use super::transfer::place;
 use crate::Result;
 
 /// A layer's integers where it is computed.
@@ -44,15 +45,15 @@ impl Frozen {
     /// Those of libtorch.
     pub fn new(site: &Site, weight: &Tensor, bias: &Tensor, in_bytes: bool) -> Result<Option<Self>> {
         let device = weight.device();
-        let host = |parameter: &Tensor| parameter.f_to_device(Device::Cpu);
+        let host = |parameter: &Tensor| place(parameter, Device::Cpu);
         let Some([from, to]) = site.fractions() else { return Ok(None) };
         let Some(integers) = site.quantise(&host(weight)?, &host(bias)?)? else { return Ok(None) };
         let power = |exponent: u8| f64::from(exponent).exp2();
         let arithmetic = if in_bytes {
-            let there = |x: &Tensor, kind: Kind| x.f_to_kind(kind)?.f_to_device(device);
+            let there = |x: &Tensor, kind: Kind| place(&x.f_to_kind(kind)?, device);
             // Nothing is added where nothing is shifted.
             let half = integers.shift.f_sub_scalar(1.0)?.f_exp2()?.f_floor()?;
-            let of_outputs = |x: &Tensor| there(x, Kind::Int)?.f_view([1, -1, 1, 1]);
+            let of_outputs = |x: &Tensor| -> Result<Tensor> { Ok(there(x, Kind::Int)?.f_view([1, -1, 1, 1])?) };
             Arithmetic::Bytes {
                 weight: there(&integers.weight, Kind::Float)?,
                 none: Tensor::f_zeros(bias.size(), (Kind::Float, device))?,
@@ -64,8 +65,8 @@ impl Frozen {
             let scale = integers.shift.f_neg()?.f_exp2()?;
             let of_outputs = scale.f_view([-1, 1, 1, 1])?.f_mul_scalar(power(from))?;
             Arithmetic::Wide {
-                weight: integers.weight.f_mul(&of_outputs)?.f_to_device(device)?,
-                bias: integers.bias.f_mul(&scale)?.f_add_scalar(0.5)?.f_to_device(device)?,
+                weight: place(&integers.weight.f_mul(&of_outputs)?, device)?,
+                bias: place(&integers.bias.f_mul(&scale)?.f_add_scalar(0.5)?, device)?,
             }
         };
         Ok(Some(Self { arithmetic, step: site.unit() / power(to) }))

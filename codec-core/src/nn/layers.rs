@@ -7,6 +7,7 @@ use super::frozen::Frozen;
 use super::params::{Init, Precision, Scope};
 use super::paths::{self, Depthwise, Paths, Pointwise};
 use super::role::Form;
+use super::transfer::{place, upload};
 use crate::Result;
 use crate::entropy::QUALITIES;
 
@@ -254,7 +255,7 @@ impl QualityKnots {
             let ramp = Tensor::linspace(start, start + slope, KNOTS as i64, (tch::Kind::Float, tch::Device::Cpu));
             ramp.unsqueeze(1).repeat([1, channels])
         })?;
-        Ok(Self { weights: knot_weights().f_to_device(knots.device())?, knots, table: p.table()?, site: p.site(Samples::None) })
+        Ok(Self { weights: upload(&knot_weights(), knots.device())?, knots, table: p.table()?, site: p.site(Samples::None) })
     }
 
     /// Values `[N, C, 1, 1]` at the quality indices `q` (int64 `[N]`, 0..=63), or `[N, C, h, w]` at those of cells (`[N, h, w]`).
@@ -284,6 +285,6 @@ impl QualityKnots {
 
     /// Values of all quality indices, `[64, C]`, on the CPU.
     pub fn table(&self) -> Result<Tensor> {
-        Ok(tch::no_grad(|| self.weights.f_matmul(&self.knots)?.f_to_device(tch::Device::Cpu))?)
+        tch::no_grad(|| place(&self.weights.f_matmul(&self.knots)?, tch::Device::Cpu))
     }
 }

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::fixed::{Fractions, Samples, Site};
 use super::role::{Form, Network, Part, Role};
+use super::transfer::place;
 use crate::{Error, Result};
 
 /// Named tensors of a model. Names are dotted paths such as `intra.analysis.blocks.0.depthwise.weight`.
@@ -219,7 +220,7 @@ impl<'a> Scope<'_, 'a> {
     /// This path's gains as the model file holds them, where they are to be used.
     pub(super) fn table(&self) -> Result<Option<Tensor>> {
         let table = self.builder.store.tables.get(&self.prefix).filter(|_| self.precision().is_exact());
-        Ok(table.map(|table| table.f_to_device(self.device())).transpose()?)
+        table.map(|table| place(table, self.device())).transpose()
     }
 
     /// The parameter `name` of this path, with the given shape. `form`: what it does in its layer.
@@ -238,7 +239,7 @@ impl<'a> Scope<'_, 'a> {
             }
             if tensor.device() != device || tensor.kind() != Kind::Float {
                 // A leaf again: a tensor with a history could not be told to learn or not.
-                let moved = tensor.f_detach()?.f_to_device(device)?.f_to_kind(Kind::Float)?;
+                let moved = place(&tensor.f_detach()?, device)?.f_to_kind(Kind::Float)?;
                 self.builder.store.insert(&full, moved.set_requires_grad(tensor.requires_grad()));
             }
         } else if self.builder.create {
@@ -265,7 +266,7 @@ impl<'a> Scope<'_, 'a> {
     pub fn param_with(&mut self, name: &str, form: Form, shape: &[i64], value: impl FnOnce() -> Tensor) -> Result<Tensor> {
         let full = format!("{}.{name}", self.prefix);
         if self.builder.create && self.builder.store.get(&full).is_none() {
-            let tensor = value().f_to_device(self.builder.device)?.f_to_kind(Kind::Float)?;
+            let tensor = place(&value(), self.builder.device)?.f_to_kind(Kind::Float)?;
             self.builder.store.insert(&full, tensor.set_requires_grad(true));
         }
         self.param(name, form, shape, Init::Const(0.0))

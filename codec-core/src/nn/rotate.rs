@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::transfer::remembered;
+use super::transfer::{remembered, upload};
 use crate::Result;
 use crate::architecture::linear::{LUMA_SIDE, TRANSFORMS, luma_places, rotation};
 use crate::entropy::{CHOICE_BIAS, CHOICE_BIT, CHOICE_PRICE, CHOICE_ROUNDING};
@@ -32,9 +32,8 @@ impl Rotations {
         for (at, &channel) in order.iter().enumerate() {
             back[channel] = at as i64;
         }
-        let indices = |name, values: Vec<i64>| {
-            remembered(name, vec![channels], device, || Ok(Tensor::f_from_slice(&values)?.f_to_device(device)?))
-        };
+        let indices =
+            |name, values: Vec<i64>| remembered(name, vec![channels], device, || upload(&Tensor::f_from_slice(&values)?, device));
         let as_indices = |values: &[usize]| values.iter().map(|&v| v as i64).collect();
         let matrix = |name, choice| {
             remembered(name, vec![kind as i64], device, || {
@@ -45,7 +44,7 @@ impl Rotations {
                     (r[out / LUMA_SIDE][from / LUMA_SIDE] * r[out % LUMA_SIDE][from % LUMA_SIDE]) as f32
                 };
                 let values: Vec<f32> = (0..n * n).map(entry).collect();
-                Ok(Tensor::f_from_slice(&values)?.f_view([n as i64, n as i64, 1, 1])?.f_to_device(device)?.f_to_kind(kind)?)
+                Ok(upload(&Tensor::f_from_slice(&values)?.f_view([n as i64, n as i64, 1, 1])?, device)?.f_to_kind(kind)?)
             })
         };
         const NAMES: [&str; TRANSFORMS - 1] = ["transform 1", "transform 2"];

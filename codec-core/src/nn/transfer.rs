@@ -38,11 +38,41 @@ fn count(uploads: u32, downloads: u32) {
 /// A tensor of the CPU on another device. On a GPU the copy is queued behind what the device has to do, from pinned memory;
 /// a plain copy would wait until the device is idle.
 pub fn upload(host: &Tensor, device: Device) -> Result<Tensor> {
-    count(1, 0);
-    match device {
-        Device::Cuda(_) => Ok(pinned(host, device)?.f_to_device_(device, host.f_kind()?, true, false)?),
-        _ => Ok(host.f_to_device(device)?),
+    Pinned::new(host.shallow_clone(), device)?.upload(device)
+}
+
+/// A tensor of the CPU in memory that a device reads by itself. Any thread may make it, so that the one which launches has no more to do
+/// than start the copy.
+#[derive(Debug)]
+pub struct Pinned(Tensor);
+
+impl Pinned {
+    /// # Errors
+    /// Those of libtorch.
+    pub fn new(host: Tensor, device: Device) -> Result<Self> {
+        Ok(Self(if device.is_cuda() { pinned(&host, device)? } else { host }))
     }
+
+    /// The tensor on the device that it was made for; waits for nothing.
+    ///
+    /// # Errors
+    /// Those of libtorch.
+    pub fn upload(&self, device: Device) -> Result<Tensor> {
+        count(1, 0);
+        Ok(self.0.f_to_device_(device, self.0.f_kind()?, true, false)?)
+    }
+}
+
+/// A tensor on `device`, from wherever it lies: for what is set up or written once. Between devices it waits.
+///
+/// # Errors
+/// Those of libtorch.
+#[expect(clippy::disallowed_methods, reason = "the door itself")]
+pub fn place(tensor: &Tensor, device: Device) -> Result<Tensor> {
+    if tensor.device() != device {
+        count(u32::from(device.is_cuda()), u32::from(tensor.device().is_cuda()));
+    }
+    Ok(tensor.f_to_device(device)?)
 }
 
 /// A copy in memory that `device` reads and writes by itself. (The public function of libtorch warns at every call of the device that
@@ -57,6 +87,14 @@ pub fn download<T: Pod>(values: &Tensor) -> Result<Vec<T>> {
         static STAGING: RefCell<Staging> = RefCell::default();
     }
     STAGING.with_borrow_mut(|staging| Ok(staging.download(values)?.to_vec()))
+}
+
+/// The value of a scalar; waits for the device.
+///
+/// # Errors
+/// Those of libtorch.
+pub fn scalar(value: &Tensor) -> Result<f64> {
+    Ok(download::<f64>(&value.f_to_kind(Kind::Double)?)?[0])
 }
 
 /// Memory of the host for one kind of transfer, kept from frame to frame and pinned where the device is a GPU: what a frame takes is
@@ -123,7 +161,7 @@ impl Staging {
 /// Constant floats on a device.
 pub fn constant(values: &[f32], device: Device) -> Result<Tensor> {
     remembered("floats", values.iter().map(|v| i64::from(v.to_bits())).collect(), device, || {
-        Ok(Tensor::f_from_slice(values)?.f_to_device(device)?)
+        upload(&Tensor::f_from_slice(values)?, device)
     })
 }
 

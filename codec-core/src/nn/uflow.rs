@@ -8,6 +8,7 @@ use super::layers::{Conv, ConvConfig};
 use super::ops::warp;
 use super::params::{Builder, ParamStore, Scope};
 use super::role::Network;
+use super::transfer::{download, upload};
 use crate::flow::{FlowEstimator, FlowField};
 use crate::frame::Plane;
 use crate::{Error, Result};
@@ -207,11 +208,10 @@ impl FlowEstimator for UFlowEstimator {
         }
         let image = |plane: &Plane| -> Result<Tensor> {
             let bytes: Vec<u8> = (0..rows).flat_map(|row| &plane.row(row)[..cols]).copied().collect();
-            let tensor = Tensor::f_from_slice(&bytes)?.f_view([1, 1, rows as i64, cols as i64])?.f_to_device(self.device)?;
+            let tensor = upload(&Tensor::f_from_slice(&bytes)?.f_view([1, 1, rows as i64, cols as i64])?, self.device)?;
             Ok(tensor.f_to_kind(Kind::Float)?.f_div_scalar(255.0)?.f_sub_scalar(0.5)?)
         };
         let flow = tch::no_grad(|| self.network.forward(&image(current)?, &image(previous)?))?;
-        let host = flow.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_to_device(Device::Cpu)?.f_view([-1])?;
-        Ok(FlowField { rows: rows / 4, cols: cols / 4, data: Vec::try_from(&host)? })
+        Ok(FlowField { rows: rows / 4, cols: cols / 4, data: download(&flow.f_permute([0, 2, 3, 1])?)? })
     }
 }

@@ -17,7 +17,7 @@ use crate::schedule_file::{self, Schedule};
 use crate::study;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::{load_start, starting_point};
-use crate::{bench, eval, export};
+use crate::{bench, check_coding, eval, export};
 
 /// Trains, exports and measures NGC models.
 #[derive(Parser)]
@@ -46,6 +46,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Compare a device with the CPU, and time it: steps of training from a checkpoint or model file, as JSON lines.
     CheckDevice(train::CheckDeviceArgs),
+    /// Compare what a device codes with what the processor codes, to the bit, and watch its memory: JSON lines.
+    CheckCoding(check_coding::CheckCodingArgs),
     /// Write a checkpoint without the optimiser's state: enough to start a stage from, not to continue one.
     Slim(SlimArgs),
     /// Write a model file, or a detail file, from a checkpoint.
@@ -282,6 +284,7 @@ impl Cli {
             Command::StudyTable(args) => study::table(&args),
             Command::Score(args) => eval::score_held_out(&args),
             Command::Bench(args) => bench::run(&args),
+            Command::CheckCoding(args) => check_coding::run(&args),
         }
     }
 }

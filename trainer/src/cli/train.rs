@@ -9,9 +9,10 @@ use codec_core::training::nn::{Network, PostfilterConfig, Precision};
 
 use crate::schedule_file::ScheduledStage;
 use crate::stage_file::{Machine, Plan, StageFile, StartPlan};
+use crate::train::batch::CacheSize;
 use crate::train::checkpoint::Checkpoint;
 use crate::train::schedule::{Budget, parse_seconds};
-use crate::train::{RunPaths, device, load_start, rate_controller, selftest, train};
+use crate::train::{Hardware, RunPaths, device, load_start, rate_controller, selftest, train};
 
 /// What concerns the machine and the run. All that decides what is learned stands in files.
 #[derive(Args)]
@@ -33,6 +34,14 @@ pub struct RunArgs {
     /// Seconds between checkpoints; 0: one after every step.
     #[arg(long, default_value_t = 300.0)]
     checkpoint_seconds: f64,
+    /// Clips of a batch that are computed at a time, at most: a matter of memory and speed; what is learned depends on batch.clips
+    /// alone. By default 4 on a CPU, and all on a GPU.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    micro_batch: Option<u16>,
+    /// Training data that the device keeps, so that it cuts crops by itself: a size such as 800MiB, or off. By default 4 GiB on a GPU
+    /// and nothing on a CPU.
+    #[arg(long, value_name = "SIZE", default_value = "auto")]
+    cache: CacheSize,
     /// Let products on a GPU round their factors to TF32 (10 bits), which is faster where batches are large.
     #[arg(long)]
     tf32: bool,
@@ -94,14 +103,16 @@ pub fn run_stage(file: &StageFile, budget: Budget, args: &RunArgs, out: &Path, i
     let device = device::open(&args.device, args.tf32)?;
     let workers = args.workers.map_or(if device.is_cuda() { 1 } else { 2 }, usize::from);
     let Plan { config, start: wanted, target_bpp } = file.plan(budget, Machine { workers, seed: args.seed })?;
+    let hardware = Hardware::new(device, args.micro_batch.map(usize::from), args.cache);
     let mut start = init.map(load_start).transpose()?;
     if let Some(start) = &mut start {
         adapt(start, &wanted)?;
         start.progress.rate = target_bpp.map(|(best, worst)| rate_controller(best, worst));
-        device::choose_kernels(device, &start.progress.model, (config.batch, config.crop), config.precision)?;
+        let at_a_time = config.batch.min(hardware.micro_batch);
+        device::choose_kernels(device, &start.progress.model, (at_a_time, config.crop), config.precision)?;
     }
     let paths = RunPaths { data: args.data.clone(), out: out.to_owned(), checkpoint_seconds: args.checkpoint_seconds };
-    train(config, start, &paths, device)
+    train(config, start, &paths, hardware)
 }
 
 /// Gives the networks that a stage starts from what it wants of them.

@@ -31,11 +31,11 @@ mod thumbnail;
 
 #[cfg(feature = "gstreamer")]
 pub use decode::{ScalePolicy, decode_clip};
-pub use error::DataError;
+pub use i420::Size;
 #[cfg(feature = "gstreamer")]
 pub use manifest::{plain, read_manifest};
 pub use pack::{PackOptions, pack};
 #[cfg(feature = "gstreamer")]
 pub use prepare::{PrepareOptions, prepare};
-pub use sampler::{ClipBatch, Sampler, SamplerOptions};
+pub use sampler::{ClipBatch, Cut, Sampler, SamplerOptions, WithCuts};
 pub use shard::{Entry, Kind, ShardSet, Split};

@@ -4,19 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::DataError;
-use super::graphics;
+use super::i420::Size;
 use super::motion::{self, Canvas, Picture};
-use super::resample::{Affine, shrink};
 use super::rng::Rng;
 use super::shard::{Kind, ShardSet, Split};
 
-/// Chance of taking every second frame.
-const SKIP_CHANCE: f32 = 0.25;
-const REVERSE_CHANCE: f32 = 0.3;
+mod draw;
+
+pub use draw::{Cut, WithCuts};
+
+use draw::Source;
+
 const FLIP_CHANCE: f32 = 0.5;
-/// Chance that a single frame is shrunk, and the largest factor.
-const SHRINK_CHANCE: f32 = 0.5;
-const SHRINK: f32 = 4.0 / 3.0;
 /// More frames than this do not make a clip more likely to be drawn.
 const WEIGHT_FRAMES: usize = 60;
 
@@ -107,35 +106,61 @@ impl Sampler {
     /// # Errors
     /// [`DataError::Option`] for a crop, batch or frame count that cannot work,
     /// [`DataError::NothingFits`] if no item is large and long enough.
-    pub fn sample(&self, (step, worker): (u64, u32), batch: usize, frames: usize, crop: usize) -> Result<ClipBatch, DataError> {
-        let mut out = ClipBatch::new(batch, frames, crop)?;
-        let clips: Vec<(usize, f32)> = self.fitting_clips(frames, crop);
-        let photos = self.fitting_photos(crop);
-        let share = match (clips.is_empty(), photos.is_empty()) {
-            (true, true) => return Err(self.too_small(frames, crop)),
-            (true, false) => 1.0,
-            (false, true) => 0.0,
-            (false, false) => self.options.photo_share,
-        };
-        for (index, mut canvas) in out.clips().enumerate() {
+    pub fn sample(&self, key: (u64, u32), batch: usize, frames: usize, crop: usize) -> Result<ClipBatch, DataError> {
+        Ok(self.sample_without(key, batch, frames, crop, &|_| false)?.rendered)
+    }
+
+    /// As [`Sampler::sample`], but for clips that are cut out of `held` items: of these it says where they lie.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn sample_without(
+        &self,
+        (step, worker): (u64, u32),
+        batch: usize,
+        frames: usize,
+        crop: usize,
+        held: &dyn Fn(usize) -> bool,
+    ) -> Result<WithCuts, DataError> {
+        ClipBatch::check(batch, frames, crop)?;
+        let choice = self.choice(frames, crop)?;
+        let (mut cuts, mut places, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for index in 0..batch {
             let key = [self.options.seed, step, u64::from(worker), index as u64];
             let mut rng = Rng::new(&key);
-            if self.options.graphics_share > 0.0 && rng.chance(self.options.graphics_share) {
-                graphics::draw(&mut canvas, &mut rng);
-                // Letters are not mirrored.
-                continue;
+            match self.draw(&choice, frames, crop, &mut rng) {
+                Source::Cut(cut) if held(cut.item) => cuts.push((index, Cut { mirrored: rng.chance(FLIP_CHANCE), ..cut })),
+                source => {
+                    places.push(index);
+                    others.push((source, rng));
+                }
             }
-            if rng.chance(share) {
-                self.photo(&photos, &mut canvas, &mut rng);
-            } else {
-                self.clip(&clips, &mut canvas, &mut rng);
-            }
-            if rng.chance(FLIP_CHANCE) {
+        }
+        let mut rendered = ClipBatch::new(others.len(), frames, crop);
+        for ((source, mut rng), mut canvas) in others.into_iter().zip(rendered.clips()) {
+            self.render(&source, &mut canvas, &mut rng);
+            // Letters are not mirrored.
+            if !matches!(source, Source::Graphics) && rng.chance(FLIP_CHANCE) {
                 canvas.y.chunks_exact_mut(crop).for_each(<[u8]>::reverse);
                 canvas.uv.chunks_exact_mut(crop / 2).for_each(<[u8]>::reverse);
             }
         }
-        Ok(out)
+        Ok(WithCuts { rendered, places, cuts })
+    }
+
+    /// Items that batches of `frames` frames are cut out of, with their size and number of frames.
+    pub fn cut_items(&self, frames: usize) -> impl Iterator<Item = (usize, Size, usize)> {
+        // Of a photo, more frames than one are rendered.
+        let photos = self.photos.iter().copied().filter(move |_| frames == 1);
+        photos.chain(self.clips.iter().map(|&(item, _)| item)).map(|item| {
+            let entry = &self.set.entries()[item];
+            (item, entry.size(), entry.frames)
+        })
+    }
+
+    /// Frames of an item, as they lie in the data.
+    pub fn frames_of(&self, item: usize) -> impl Iterator<Item = &[u8]> {
+        (0..self.set.entries()[item].frames).map(move |t| self.set.frame(item, t))
     }
 
     /// Up to `count` centre crops, the same on every call: of photos for single frames, of clips
@@ -152,7 +177,9 @@ impl Sampler {
         }
         let from_photos = clips.is_empty() || (frames == 1 && !photos.is_empty());
         if from_photos {
-            let mut out = ClipBatch::new(count.min(photos.len()), frames, crop)?;
+            let count = count.min(photos.len());
+            ClipBatch::check(count, frames, crop)?;
+            let mut out = ClipBatch::new(count, frames, crop);
             for (&item, mut canvas) in photos.iter().zip(out.clips()) {
                 if frames == 1 {
                     self.copy_centre(item, &[0], &mut canvas);
@@ -175,7 +202,8 @@ impl Sampler {
             }
         }
         starts.truncate(count);
-        let mut out = ClipBatch::new(starts.len(), frames, crop)?;
+        ClipBatch::check(starts.len(), frames, crop)?;
+        let mut out = ClipBatch::new(starts.len(), frames, crop);
         for ((item, first), mut canvas) in starts.into_iter().zip(out.clips()) {
             let times: Vec<usize> = (first..first + frames).collect();
             self.copy_centre(item, &times, &mut canvas);
@@ -228,57 +256,6 @@ impl Sampler {
         Picture { size: self.set.entries()[item].size(), frame: self.set.frame(item, 0) }
     }
 
-    fn photo(&self, photos: &[usize], canvas: &mut Canvas<'_>, rng: &mut Rng) {
-        let item = rng.choose(photos);
-        if canvas.frames == 1 {
-            self.still(item, 0, canvas, rng);
-        } else {
-            let front = self.picture(rng.choose(photos));
-            motion::render(self.picture(item), front, canvas, rng);
-        }
-    }
-
-    fn clip(&self, clips: &[(usize, f32)], canvas: &mut Canvas<'_>, rng: &mut Rng) {
-        let item = rng.choose_weighted(clips);
-        let entry = &self.set.entries()[item];
-        let count = canvas.frames;
-        if count == 1 {
-            let t = rng.below(entry.frames);
-            return self.still(item, t, canvas, rng);
-        }
-        let skips = rng.chance(SKIP_CHANCE) && entry.frames >= 2 * count;
-        let stride = if skips { 2 } else { 1 };
-        let first = rng.below(entry.frames - (count - 1) * stride);
-        let mut times: Vec<usize> = (0..count).map(|i| first + i * stride).collect();
-        if rng.chance(REVERSE_CHANCE) {
-            times.reverse();
-        }
-        let x = rng.below((entry.width - canvas.crop) / 2 + 1) * 2;
-        let y = rng.below((entry.height - canvas.crop) / 2 + 1) * 2;
-        self.copy(item, &times, (x, y), canvas);
-    }
-
-    /// A crop of one frame, shrunk now and then.
-    fn still(&self, item: usize, t: usize, canvas: &mut Canvas<'_>, rng: &mut Rng) {
-        let entry = &self.set.entries()[item];
-        let crop = canvas.crop;
-        let most = (entry.size().short_side() as f32 / crop as f32).min(SHRINK);
-        let scale = rng.range(1.0, most);
-        if !rng.chance(SHRINK_CHANCE) || scale < 1.02 {
-            let x = rng.below((entry.width - crop) / 2 + 1) * 2;
-            let y = rng.below((entry.height - crop) / 2 + 1) * 2;
-            return self.copy(item, &[t], (x, y), canvas);
-        }
-        let room = crop as f32 * scale;
-        let corner = [entry.width, entry.height].map(|side| rng.range(0.0, side as f32 - room));
-        let map = Affine { matrix: [[scale, 0.0], [0.0, scale]], offset: corner.map(|c| c + (scale - 1.0) / 2.0) };
-        let [y, u, v] = entry.size().planes(self.set.frame(item, t));
-        shrink(y, &map, canvas.y, crop);
-        let (out_u, out_v) = canvas.uv.split_at_mut(crop * crop / 4);
-        shrink(u, &map.chroma(), out_u, crop / 2);
-        shrink(v, &map.chroma(), out_v, crop / 2);
-    }
-
     fn copy_centre(&self, item: usize, times: &[usize], canvas: &mut Canvas<'_>) {
         let entry = &self.set.entries()[item];
         let corner = [entry.width, entry.height].map(|side| (side - canvas.crop) / 4 * 2);
@@ -317,7 +294,7 @@ impl Sampler {
 }
 
 impl ClipBatch {
-    fn new(batch: usize, frames: usize, crop: usize) -> Result<Self, DataError> {
+    fn check(batch: usize, frames: usize, crop: usize) -> Result<(), DataError> {
         let bad = |option, reason: &str| Err(DataError::Option { option, reason: reason.to_owned() });
         if crop == 0 || !crop.is_multiple_of(64) || crop > 1024 {
             return bad("crop", "must be a multiple of 64 up to 1024");
@@ -328,8 +305,12 @@ impl ClipBatch {
         if !(1..=256).contains(&frames) {
             return bad("frames", "must lie between 1 and 256");
         }
+        Ok(())
+    }
+
+    fn new(batch: usize, frames: usize, crop: usize) -> Self {
         let luma = batch * frames * crop * crop;
-        Ok(ClipBatch { batch, frames, crop, y: vec![0; luma], uv: vec![0; luma / 2] })
+        ClipBatch { batch, frames, crop, y: vec![0; luma], uv: vec![0; luma / 2] }
     }
 
     /// Each clip's part of the buffers.

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 use codec_core::frame::Plane;
-use tch::{Device, Kind, Tensor};
+use codec_core::training::nn::transfer::scalar;
+use tch::{Kind, Tensor};
 
 const WEIGHTS: [f64; 5] = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333];
 const WINDOW: i64 = 11;
@@ -30,7 +31,7 @@ fn ssim(a: &Tensor, b: &Tensor, taps: &Tensor) -> Result<(f64, f64)> {
     let covariance = blur(&a.f_mul(b)?, taps)?.f_sub(&ab)?;
     let structure = covariance.f_mul_scalar(2.0)?.f_add_scalar(C2)?.f_div(&variance.f_add_scalar(C2)?)?;
     let luminance = ab.f_mul_scalar(2.0)?.f_add_scalar(C1)?.f_div(&aa.f_add(&bb)?.f_add_scalar(C1)?)?;
-    let mean = |t: &Tensor| -> Result<f64> { Ok(t.f_mean(Kind::Float)?.f_double_value(&[])?) };
+    let mean = |t: &Tensor| -> Result<f64> { Ok(scalar(&t.f_mean(Kind::Float)?)?) };
     Ok((mean(&luminance.f_mul(&structure)?)?, mean(&structure)?))
 }
 
@@ -46,7 +47,7 @@ pub fn ms_ssim(original: &Plane, decoded: &Plane) -> Result<f64> {
     let middle = (WINDOW / 2) as f64;
     let taps: Vec<f32> = (0..WINDOW).map(|i| (-0.5 * ((i as f64 - middle) / SIGMA).powi(2)).exp() as f32).collect();
     let taps = Tensor::f_from_slice(&taps)?;
-    let taps = taps.f_div(&taps.f_sum(Kind::Float)?)?.f_to_device(Device::Cpu)?;
+    let taps = taps.f_div(&taps.f_sum(Kind::Float)?)?;
     let (mut a, mut b) = (tensor(original)?, tensor(decoded)?);
     let mut product = 1.0;
     for (scale, weight) in WEIGHTS[..scales].iter().enumerate() {

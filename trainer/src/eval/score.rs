@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use codec_core::frame::Frame;
+use codec_core::training::nn::transfer::scalar;
 use tch::Device;
 
 use super::fidelity::{drift, flicker, mean, psnrs};
@@ -74,7 +75,7 @@ impl Scorer {
             None
         };
         let statistics = if clip.width.min(clip.height) >= 32 {
-            let distance = |(a, b): &(&Frame, &Frame)| Ok(statistics_loss(&planes(a)?.y, &planes(b)?.y)?.f_double_value(&[0])?);
+            let distance = |(a, b): &(&Frame, &Frame)| Ok(scalar(&statistics_loss(&planes(a)?.y, &planes(b)?.y)?)?);
             Some(mean(&sampled.iter().map(distance).collect::<Result<Vec<f64>>>()?))
         } else {
             None
@@ -99,8 +100,8 @@ impl Scorer {
             let (mut lpips_values, mut dists_values) = (Vec::new(), Vec::new());
             for (original, decoded) in pairs {
                 let (a, b) = (to_rgb(&planes(original)?)?, to_rgb(&planes(decoded)?)?);
-                lpips_values.push(vgg.distance(&a, &b)?.f_double_value(&[0])?);
-                dists_values.push(dists.distance(&a, &b)?.f_double_value(&[0])?);
+                lpips_values.push(scalar(&vgg.distance(&a, &b)?)?);
+                dists_values.push(scalar(&dists.distance(&a, &b)?)?);
             }
             Ok((Some(mean(&lpips_values)), Some(mean(&dists_values))))
         })

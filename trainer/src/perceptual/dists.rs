@@ -5,6 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
+use codec_core::training::nn::transfer::upload;
 use safetensors::SafeTensors;
 use tch::{Device, Kind, Tensor};
 
@@ -45,22 +46,22 @@ impl Dists {
             .chain(network.channels())
             .flat_map(|channels| std::iter::repeat_n(1.0 / channels as f32, channels as usize))
             .collect();
-        let weights = Tensor::from_slice(&shares).f_to_device(device)?;
+        let weights = upload(&Tensor::from_slice(&shares), device)?;
         Self::assemble(network, &weights, &weights, device)
     }
 
     fn assemble(network: &Rc<Lpips>, alpha: &Tensor, beta: &Tensor, device: Device) -> Result<Self> {
-        let constant = |values: &[f32; 3]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(device);
+        let constant = |values: &[f32; 3]| upload(&Tensor::f_from_slice(values)?.f_view([1, 3, 1, 1])?, device);
         let total = alpha.f_sum(Kind::Float)?.f_add(&beta.f_sum(Kind::Float)?)?;
         // The inner part of a Hann window of five samples, in both directions.
         let row = Tensor::from_slice(&[0.25f32, 0.5, 0.25]);
-        let window = row.f_view([3, 1])?.f_mul(&row.f_view([1, 3])?)?.f_view([1, 1, 3, 3])?.f_to_device(device)?;
+        let window = upload(&row.f_view([3, 1])?.f_mul(&row.f_view([1, 3])?)?.f_view([1, 1, 3, 3])?, device)?;
         Ok(Self {
             network: Rc::clone(network),
             alpha: alpha.f_view([-1])?.f_div(&total)?,
             beta: beta.f_view([-1])?.f_div(&total)?,
-            mean: constant(&MEAN),
-            deviation: constant(&DEVIATION),
+            mean: constant(&MEAN)?,
+            deviation: constant(&DEVIATION)?,
             window,
         })
     }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use codec_core::training::nn::transfer::upload;
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use tch::{Device, Kind, Tensor};
@@ -77,12 +78,17 @@ impl Lpips {
             })
             .collect::<Result<Vec<_>>>()?;
         let heads = (0..5).map(|i| get(&format!("lin{i}.weight"))).collect::<Result<_>>()?;
-        Ok(Self::assemble(backbone, convolutions, heads, device))
+        Self::assemble(backbone, convolutions, heads, device)
     }
 
-    fn assemble(backbone: Backbone, convolutions: Vec<Vec<(Tensor, Tensor)>>, heads: Vec<Tensor>, device: Device) -> Self {
-        let constant = |values: &[f32; 3]| Tensor::from_slice(values).view([1, 3, 1, 1]).to_device(device);
-        Self { backbone, convolutions, heads, shift: constant(&SHIFT), scale: constant(&SCALE) }
+    fn assemble(
+        backbone: Backbone,
+        convolutions: Vec<Vec<(Tensor, Tensor)>>,
+        heads: Vec<Tensor>,
+        device: Device,
+    ) -> Result<Self> {
+        let constant = |values: &[f32; 3]| upload(&Tensor::f_from_slice(values)?.f_view([1, 3, 1, 1])?, device);
+        Ok(Self { backbone, convolutions, heads, shift: constant(&SHIFT)?, scale: constant(&SCALE)? })
     }
 
     /// The same network with its convolutions in bfloat16, but for the first, whose input would lose faint detail. Twice as fast
@@ -157,7 +163,7 @@ pub(super) fn load_tensor(file: &SafeTensors, name: &str, device: Device) -> Res
         other => bail!("tensor {name} has type {other:?}, floats are needed"),
     };
     let shape: Vec<i64> = view.shape().iter().map(|&s| s as i64).collect();
-    let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)?.f_to_kind(Kind::Float)?.f_to_device(device)?;
+    let tensor = upload(&Tensor::f_from_data_size(view.data(), &shape, kind)?.f_to_kind(Kind::Float)?, device)?;
     Ok(if shape.len() == 4 { codec_core::training::nn::ops::channels_last(&tensor)? } else { tensor })
 }
 
@@ -184,7 +190,7 @@ pub(in crate::perceptual) mod tests {
             })
             .collect();
         let heads = widths.map(|c| Tensor::rand([1, c, 1, 1], options)).into();
-        Lpips::assemble(Backbone::Vgg, convolutions, heads, Device::Cpu)
+        Lpips::assemble(Backbone::Vgg, convolutions, heads, Device::Cpu).unwrap()
     }
 
     pub fn image(seed: i64) -> Tensor {

@@ -232,10 +232,12 @@ pub struct Discriminators {
     pub rate: f64,
     /// They see the latent beside the image.
     pub conditional: bool,
+    /// In bfloat16, for GPUs and processors that have it; their parameters keep 32 bits.
+    pub half: bool,
 }
 
 impl Default for Discriminators {
     fn default() -> Self {
-        Self { width: 32, rate: 1.0, conditional: true }
+        Self { width: 32, rate: 1.0, conditional: true, half: false }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use codec_core::training::nn::fixed::Fractions;
+use codec_core::training::nn::transfer::{download, scalar};
 use codec_core::training::nn::{Form, ModelConfig, Network, Networks, ParamStore, Part, Role};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If P-frames would see another free latent, or the other's parameters do not fit its configuration.
+    #[expect(clippy::disallowed_methods, reason = "checkpoints lie on the CPU")]
     pub fn take_intra(&mut self, from: &Self) -> Result<()> {
         let (mut own, mut other) = (self.averaged_params(), from.averaged_params());
         Networks::load(&mut own, &self.progress.model, Device::Cpu)?;
@@ -162,7 +164,7 @@ impl Checkpoint {
             |role: Role| role.network == Network::Residual && role.part == Part::Entropy && role.form == Form::Knots;
         for (_, knots, _) in params.taken().filter(|(_, _, role)| of_residual(*role)) {
             let spread = knots.f_amax([1], false)?.f_sub(&knots.f_amin([1], false)?)?;
-            if spread.f_max()?.f_double_value(&[])? > 1e-6 {
+            if scalar(&spread.f_max()?)? > 1e-6 {
                 return Ok(true);
             }
         }
@@ -193,11 +195,8 @@ impl Checkpoint {
             .tensors
             .iter()
             .map(|(name, tensor)| {
-                let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
-                let mut bytes = vec![0u8; host.numel() * 4];
-                let count = host.numel();
-                host.f_copy_data_u8(&mut bytes, count)?;
-                Ok((name.clone(), host.size().iter().map(|&s| s as usize).collect(), bytes))
+                let bytes = download::<u8>(&tensor.f_detach()?.f_to_kind(Kind::Float)?)?;
+                Ok((name.clone(), tensor.size().iter().map(|&s| s as usize).collect(), bytes))
             })
             .collect::<Result<_>>()?;
         let views = data

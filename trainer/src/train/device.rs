@@ -8,10 +8,34 @@ use codec_core::training::nn::paths::{self, Paths};
 use codec_core::training::nn::{ModelConfig, Precision};
 use tch::{Device, Kind};
 
+use super::batch::CacheSize;
+
 /// Names the kernels of convolutions, such as `dense,product`, in place of a measurement.
 const PATHS: &str = "NGC_CONVOLUTIONS";
 /// Threads that sample batches ahead, in place of one for each core with a GPU and none without.
 const SAMPLING_THREADS: &str = "NGC_SAMPLING_THREADS";
+
+/// What a run computes on. Nothing of it decides what is learned, but for the order of sums.
+#[derive(Clone, Copy, Debug)]
+pub struct Hardware {
+    pub device: Device,
+    /// Examples of a batch that are computed at a time, at most.
+    pub micro_batch: usize,
+    /// Training data that the device keeps.
+    pub cache: CacheSize,
+}
+
+impl Hardware {
+    /// Examples that fit a core's caches.
+    const FEW: usize = 4;
+
+    /// `micro_batch`: by default all examples at once on a GPU, which launches kernels for many as fast as for one, and
+    /// 4 on a CPU.
+    pub fn new(device: Device, micro_batch: Option<usize>, cache: CacheSize) -> Self {
+        let usual = if device.is_cuda() { usize::MAX } else { Self::FEW };
+        Self { device, micro_batch: micro_batch.unwrap_or(usual), cache }
+    }
+}
 
 /// Opens a device for training. `tensor_floats`: whether products on a GPU may round their factors to TF32.
 ///

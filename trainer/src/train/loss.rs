@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use codec_core::training::nn::ops::Planes;
+use codec_core::training::nn::transfer::scalar;
 use codec_core::training::quality::lambda;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -113,7 +114,7 @@ pub fn psnr(target: &Tensor, output: &Tensor) -> Result<Tensor> {
 
 /// [`psnr`] as a number.
 pub fn psnr_value(target: &Tensor, output: &Tensor) -> Result<f64> {
-    Ok(psnr(target, output)?.f_double_value(&[])?)
+    Ok(scalar(&psnr(target, output)?)?)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Staged training: data-parallel steps, checkpoints, validation.
 
+mod accumulate;
 pub mod batch;
 pub mod checkpoint;
 mod complete;
@@ -30,8 +31,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use codec_core::training::nn::{ModelConfig, Network, ParamStore, Part, Precision, Role};
 use serde::{Deserialize, Serialize};
-use tch::Device;
 
+pub use device::Hardware;
 pub use gan::GanLosses;
 pub use motion::FlowSource;
 pub use step::{InterLosses, PostfilterLosses};
@@ -136,7 +137,7 @@ pub struct TrainConfig {
     pub flow: FlowSource,
     pub learning_rate: f64,
     pub ema_decay: f64,
-    /// Clips per worker and step.
+    /// Clips per worker and step, however many of them are computed at a time.
     pub batch: usize,
     /// Side of the square crops, a multiple of 64.
     pub crop: usize,
@@ -189,9 +190,9 @@ impl RunPaths {
 ///
 /// # Errors
 /// Naming the file, the setting or the step at fault. A usable checkpoint remains.
-pub fn train(config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, device: Device) -> Result<()> {
+pub fn train(config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, hardware: Hardware) -> Result<()> {
     let group = Group::join();
-    let result = train_in(&group, config, start, paths, device);
+    let result = train_in(&group, config, start, paths, hardware);
     if let Err(error) = &result
         && group.size() > 1
     {
@@ -201,13 +202,13 @@ pub fn train(config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, d
     result
 }
 
-fn train_in(group: &Group, config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, device: Device) -> Result<()> {
+fn train_in(group: &Group, config: TrainConfig, start: Option<Checkpoint>, paths: &RunPaths, hardware: Hardware) -> Result<()> {
     std::fs::create_dir_all(&paths.out).with_context(|| paths.out.display().to_string())?;
     let path = paths.checkpoint();
     let resumed = if path.exists() { Some(Checkpoint::load(&path)?) } else { None };
     let mut run = match (&resumed, start) {
-        (Some(checkpoint), _) => Run::resume(checkpoint, &config, paths, device, group)?,
-        (None, Some(start)) => Run::begin(start, config, paths, device, group)?,
+        (Some(checkpoint), _) => Run::resume(checkpoint, &config, paths, hardware, group)?,
+        (None, Some(start)) => Run::begin(start, config, paths, hardware, group)?,
         (None, None) => bail!("{} holds no checkpoint: say where to start with --init", paths.out.display()),
     };
     run.drive(paths)
@@ -250,6 +251,7 @@ pub fn load_start(path: &Path) -> Result<Checkpoint> {
 mod tests {
     use super::*;
     use codec_core::training::nn::Networks;
+    use tch::Device;
 
     #[test]
     fn hours_behind_a_model_file_count_on() {

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use codec_core::training::nn::fixed::Fractions;
+use codec_core::training::nn::transfer::scalar;
 use codec_core::training::nn::uflow::UFlow;
 use codec_core::training::nn::{ModelConfig, Networks, ParamStore, Precision};
 use tch::{Device, Kind, Tensor};
 
-use super::batch::{BatchSource, SamplingPool};
+use super::batch::{BatchSource, DeviceCache, SamplingPool};
 use super::checkpoint::{Checkpoint, Progress};
 use super::gan::{Adversary, DivergenceWatch};
 use super::group::Group;
@@ -20,7 +21,7 @@ use super::optimiser::{Optimiser, Parameter, Rates, share_out};
 use super::readings::{GRADIENT_NORM, Reading, Readings};
 use super::schedule::rate_factor;
 use super::worker::{StepOrder, StepReport, Update, Worker, WorkerSetup};
-use super::{RunPaths, Stage, TrainConfig, device, validate};
+use super::{Hardware, RunPaths, Stage, TrainConfig, device, validate};
 use crate::data::{Sampler, SamplerOptions, Split};
 
 /// Gradients are clipped to this norm.
@@ -58,7 +59,7 @@ struct Origin<'a> {
 
 impl<'g> Run<'g> {
     /// Starts a stage.
-    pub fn begin(start: Checkpoint, config: TrainConfig, paths: &RunPaths, device: Device, group: &'g Group) -> Result<Self> {
+    pub fn begin(start: Checkpoint, config: TrainConfig, paths: &RunPaths, hardware: Hardware, group: &'g Group) -> Result<Self> {
         let before = &start.progress;
         let (mut model, mut params) = (before.model.clone(), start.averaged_params());
         config.flow.give_to(&mut model, &mut params)?;
@@ -72,7 +73,7 @@ impl<'g> Run<'g> {
             // What learns without their rounding may outgrow its integers: the next export calibrates it anew.
             fractions: if config.precision == Precision::Simulated { before.fractions.clone() } else { Fractions::new() },
         };
-        Self::assemble(Origin { params, progress, state: None }, config, paths, device, group)
+        Self::assemble(Origin { params, progress, state: None }, config, paths, hardware, group)
     }
 
     /// The stage's settings come from the checkpoint; only the budget and the number of workers may change.
@@ -80,7 +81,7 @@ impl<'g> Run<'g> {
         checkpoint: &Checkpoint,
         wanted: &TrainConfig,
         paths: &RunPaths,
-        device: Device,
+        hardware: Hardware,
         group: &'g Group,
     ) -> Result<Self> {
         let Some(stored) = &checkpoint.progress.train else {
@@ -99,11 +100,12 @@ impl<'g> Run<'g> {
             );
         }
         let (params, progress) = (checkpoint.raw_params(), checkpoint.progress.clone());
-        Self::assemble(Origin { params, progress, state: Some(checkpoint) }, config, paths, device, group)
+        Self::assemble(Origin { params, progress, state: Some(checkpoint) }, config, paths, hardware, group)
     }
 
-    fn assemble(origin: Origin, config: TrainConfig, paths: &RunPaths, device: Device, group: &'g Group) -> Result<Self> {
+    fn assemble(origin: Origin, config: TrainConfig, paths: &RunPaths, hardware: Hardware, group: &'g Group) -> Result<Self> {
         let Origin { mut params, progress, state } = origin;
+        let Hardware { device, micro_batch, cache } = hardware;
         tch::manual_seed(config.seed as i64);
         let model: ModelConfig = progress.model.clone();
         // The replicas build theirs on the parameters that these create.
@@ -151,7 +153,8 @@ impl<'g> Run<'g> {
         let trainable: Vec<String> = optimisers.iter().flat_map(|o| o.names().map(str::to_owned).collect::<Vec<_>>()).collect();
         let size = (config.batch, config.crop);
         let threads = device::sampling_threads(device);
-        let pool = (threads > 0).then(|| SamplingPool::start(threads, &sampler, size)).transpose()?;
+        let pool = (threads > 0).then(|| SamplingPool::start(threads)).transpose()?;
+        let cache = DeviceCache::fill(&sampler, config.stage.frames(0.0), cache.on(device), device)?;
         let noise = NoisePool::new(config.seed, device);
         let mut workers = Vec::new();
         for (index, optimiser) in optimisers.into_iter().enumerate() {
@@ -165,7 +168,10 @@ impl<'g> Run<'g> {
                 params: params.replica(),
                 trainable: trainable.clone(),
                 optimiser,
-                source: BatchSource::new(Arc::clone(&sampler), size, lead_in, pool.clone()),
+                source: BatchSource::new(Arc::clone(&sampler), size, cache.as_ref().map(DeviceCache::share), device)
+                    .with_lead_in(lead_in)
+                    .with_pool(pool.clone()),
+                micro_batch,
                 motion: MotionFinder::open(&model, &mut params.replica(), device)?,
                 noise: noise.as_ref().map(NoisePool::share),
                 device,
@@ -257,7 +263,7 @@ impl<'g> Run<'g> {
         // A CPU knows at once; a GPU is told what to do in either case.
         let proceed = if self.device.is_cuda() {
             Some(finite.f_to_kind(Kind::Float)?)
-        } else if finite.f_double_value(&[])? == 0.0 {
+        } else if scalar(&finite)? == 0.0 {
             return Ok(());
         } else {
             None

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
+use codec_core::training::nn::transfer::{place, scalar};
 use codec_core::training::nn::{Networks, ParamStore, Precision};
 use tch::{Device, Kind, Tensor};
 
@@ -100,7 +101,7 @@ impl Side {
 
 fn flat(gradients: &[Tensor]) -> Result<Tensor> {
     let parts = gradients.iter().map(|g| g.f_reshape([-1])).collect::<std::result::Result<Vec<_>, _>>()?;
-    Ok(Tensor::f_cat(&parts, 0)?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?)
+    Ok(place(&Tensor::f_cat(&parts, 0)?, Device::Cpu)?.f_to_kind(Kind::Double)?)
 }
 
 /// Compares the stages intra and inter on a small batch with noise handed in from the CPU, and times them.
@@ -119,11 +120,10 @@ pub fn compare(start: &Checkpoint, data: &Path, device: Device, sizes: Sizes) ->
                 let side = Side::new(start, &stage, Precision::Full, device)?;
                 let clip = clip_on_device(&small(frames)?, device)?;
                 let (loss, gradients) = side.step(&stage, &clip, StepRng::new(1, 0, 0))?;
-                Ok((loss.f_double_value(&[])?, flat(&gradients)?))
+                Ok((scalar(&loss)?, flat(&gradients)?))
             };
             let ((cpu_loss, a), (device_loss, b)) = (run(Device::Cpu)?, run(device)?);
-            let cosine =
-                a.f_dot(&b)?.f_double_value(&[])? / (a.f_norm()?.f_double_value(&[])? * b.f_norm()?.f_double_value(&[])?);
+            let cosine = scalar(&a.f_dot(&b)?)? / (scalar(&a.f_norm()?)? * scalar(&b.f_norm()?)?);
             let begin = Instant::now();
             let batch = large(frames)?;
             let sample_ms = begin.elapsed().as_secs_f64() * 1e3;
@@ -158,7 +158,7 @@ fn time(start: &Checkpoint, stage: &Stage, batch: &ClipBatch, device: Device, si
         let (loss, gradients) = side.step(stage, &clip, StepRng::new(1, step, 0).with_pool(pool.as_ref()))?;
         let launch = begin.elapsed().as_secs_f64();
         let last = gradients.last().map_or(loss.shallow_clone(), |g| g.sum(Kind::Float));
-        loss.f_add(&last)?.f_double_value(&[])?;
+        scalar(&loss.f_add(&last)?)?;
         if step >= 3 {
             whole += begin.elapsed().as_secs_f64();
             launched += launch;

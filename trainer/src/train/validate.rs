@@ -7,6 +7,7 @@ use codec_core::training::nn::Networks;
 use codec_core::training::nn::codec::{InterInput, quality_tensor};
 use codec_core::training::nn::entropy::{Arithmetic, Quantiser};
 use codec_core::training::nn::ops::Planes;
+use codec_core::training::nn::transfer::scalar;
 use codec_core::training::quality::lambda;
 use tch::{Device, Kind, Tensor};
 
@@ -107,8 +108,8 @@ fn measure(
     let mut tally = |target: &Planes, output: &Planes, bits: &Tensor| -> Result<()> {
         let rate = bits.f_div_scalar((h * w) as f64)?;
         let d = fidelity.distortion(target, output)?;
-        score += rate.f_add(&d.f_mul_scalar(lambda(f64::from(quality)))?)?.f_log()?.f_mean(Kind::Float)?.f_double_value(&[])?;
-        bpp += rate.f_mean(Kind::Float)?.f_double_value(&[])?;
+        score += scalar(&rate.f_add(&d.f_mul_scalar(lambda(f64::from(quality)))?)?.f_log()?.f_mean(Kind::Float)?)?;
+        bpp += scalar(&rate.f_mean(Kind::Float)?)?;
         psnr_y += psnr(&target.y, &output.y)?;
         psnr_uv += psnr(&target.uv, &output.uv)?;
         count += 1.0;

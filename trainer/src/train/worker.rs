@@ -12,6 +12,7 @@ use codec_core::training::nn::uflow::UFlow;
 use codec_core::training::nn::{Networks, ParamStore};
 use tch::{Device, Kind, Tensor};
 
+use super::accumulate::in_parts;
 use super::batch::BatchSource;
 use super::flow_step::flow_step;
 use super::gan::Adversary;
@@ -85,6 +86,8 @@ pub struct WorkerSetup {
     pub trainable: Vec<String>,
     pub optimiser: Optimiser,
     pub source: BatchSource,
+    /// Examples that are computed at a time, at most.
+    pub micro_batch: usize,
     pub motion: MotionFinder,
     pub noise: Option<NoisePool>,
     pub device: Device,
@@ -196,8 +199,13 @@ fn run(mut setup: WorkerSetup, orders: &Receiver<Order>, replies: &Sender<Result
         }
     };
     while let Ok(order) = orders.recv() {
+        let mut computed = None;
         let reply = match order {
-            Order::Step(order) => compute(&mut setup, &replica, &order).map(Reply::Step),
+            Order::Step(order) => {
+                let report = compute(&mut setup, &replica, &order).map(Reply::Step);
+                computed = Some(order);
+                report
+            }
             Order::Apply(Update { gradient, present, lr, proceed }) => {
                 setup.optimiser.step(&gradient, &present, lr, proceed.as_ref()).map(|()| Reply::Applied)
             }
@@ -206,13 +214,19 @@ fn run(mut setup: WorkerSetup, orders: &Receiver<Order>, replies: &Sender<Result
         if replies.send(reply).is_err() {
             return;
         }
+        if let Some(StepOrder { step, frames, .. }) = computed
+            && let Err(error) = setup.source.send_ahead(step + 1, setup.index, frames)
+        {
+            let _ = replies.send(Err(error));
+            return;
+        }
     }
 }
 
 fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Result<StepReport> {
     let config = &setup.config;
     let lead_in = config.stage.lead_in(config.seed, order.step);
-    let clip = setup.source.clip(order.step, setup.index, order.frames, setup.device)?;
+    let batch = setup.source.batch(order.step, setup.index, order.frames)?;
     let context = StepContext {
         networks: &replica.networks,
         adversary: replica.adversary.as_ref(),
@@ -222,13 +236,20 @@ fn compute(setup: &mut WorkerSetup, replica: &Replica, order: &StepOrder) -> Res
         rate_multiplier: &order.rate_multiplier,
         device: setup.device,
     };
-    let mut rng = StepRng::new(config.seed, order.step, setup.index).with_pool(setup.noise.as_ref());
-    let StepResult { loss, metrics, rates } = match &config.stage {
-        Stage::Intra => intra_step(&context, &clip, &mut rng)?,
-        Stage::Inter { losses, .. } => inter_step(&context, &clip, lead_in, losses, &mut rng)?,
-        Stage::Detail { shift, .. } => detail_step(&context, &clip, lead_in, *shift, &mut rng)?,
-        Stage::Postfilter { losses, .. } => postfilter_step(&context, &clip, losses, &mut rng)?,
-        Stage::Flow => flow_step(replica.flow.as_ref().expect("made for this stage"), &clip)?,
-    };
-    Ok(StepReport { gradient: replica.gradient(&loss)?, loss: loss.detach(), metrics, rates })
+    in_parts(config.batch, setup.micro_batch, |part| {
+        let clip = batch.clip(part.examples.clone())?;
+        let rng = StepRng::new(config.seed, order.step, setup.index).with_pool(setup.noise.as_ref());
+        let mut rng = rng.of_part(part);
+        let StepResult { loss, metrics, rates } = match &config.stage {
+            Stage::Intra => intra_step(&context, &clip, &mut rng)?,
+            Stage::Inter { losses, .. } => inter_step(&context, &clip, lead_in, losses, &mut rng)?,
+            Stage::Detail { shift, .. } => detail_step(&context, &clip, lead_in, *shift, &mut rng)?,
+            Stage::Postfilter { losses, .. } => postfilter_step(&context, &clip, losses, &mut rng)?,
+            Stage::Flow => flow_step(replica.flow.as_ref().expect("made for this stage"), &clip)?,
+        };
+        Ok(StepReport { gradient: replica.gradient(&loss)?, loss: loss.detach(), metrics, rates })
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use crate::nn::layers::QualityKnots;
 use crate::nn::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use crate::nn::params::Scope;
 use crate::nn::role::Part;
+use crate::nn::transfer::upload;
 use crate::nn::transform::{Analysis, RtAnalysis, RtSynthesis, Synthesis};
 
 /// Input channels of E_flow: flow at 1/4 unshuffled, current frame, reference.
@@ -91,9 +92,8 @@ pub struct LatentCoder {
 impl LatentCoder {
     fn new(mut p: Scope, config: &EntropyConfig, prices: &[f32], start: &Start) -> Result<Self> {
         let c = config.channels as i64;
-        let of_channels = |prices: &[f32]| -> Result<Tensor> {
-            Ok(Tensor::f_from_slice(prices)?.f_view([1, c, 1, 1])?.f_to_device(p.device())?)
-        };
+        let of_channels =
+            |prices: &[f32]| -> Result<Tensor> { upload(&Tensor::f_from_slice(prices)?.f_view([1, c, 1, 1])?, p.device()) };
         Ok(Self {
             prices: if prices.is_empty() { None } else { Some(of_channels(prices)?) },
             bit_prices: prices.to_vec(),

@@ -32,12 +32,15 @@ impl SpectralConv {
         })
     }
 
-    /// `frozen`: gradients pass through to the input alone.
-    fn forward(&self, x: &Tensor, frozen: bool) -> Result<Tensor> {
+    /// Computed in the `kind` of number that is asked for, which is that of the result, too. `frozen`: gradients pass through to the
+    /// input alone.
+    fn forward(&self, x: &Tensor, frozen: bool, kind: Kind) -> Result<Tensor> {
+        // The norm keeps 32 bits, and so do the gradients of what learns.
         let normalised = self.weight.f_div(&spectral_norm(&self.weight)?)?;
         let (weight, bias) =
             if frozen { (normalised.detach(), self.bias.detach()) } else { (normalised, self.bias.shallow_clone()) };
-        Ok(x.f_conv2d(&weight, Some(&bias), [self.stride; 2], [self.padding; 2], [1, 1], 1)?)
+        let [x, weight, bias] = [x, &weight, &bias].map(|tensor| tensor.f_to_kind(kind));
+        Ok(x?.f_conv2d(&weight?, Some(bias?), [self.stride; 2], [self.padding; 2], [1, 1], 1)?)
     }
 }
 
@@ -72,9 +75,16 @@ pub struct Discriminator {
     condition: Option<SpectralConv>,
     layers: Vec<SpectralConv>,
     output: SpectralConv,
+    /// Of the layers behind the first; parameters have 32 bits in any case.
+    kind: Kind,
 }
 
 impl Discriminator {
+    /// The same on the same parameters, computed in bfloat16 but for the first layers, whose input would lose faint detail.
+    pub fn in_bfloat16(self) -> Self {
+        Self { kind: Kind::BFloat16, ..self }
+    }
+
     /// `latent` channels of the condition, `None` for a discriminator that sees the image alone. `width` is 64 in HiFiC.
     pub fn new(mut p: Scope, latent: Option<i64>, width: i64) -> Result<Self> {
         let condition = latent.map(|c| SpectralConv::new(p.sub("condition"), c, CONDITION, 3, 1)).transpose()?;
@@ -84,27 +94,29 @@ impl Discriminator {
             layers.push(SpectralConv::new(p.sub(format!("layers.{i}")), cin, factor * width, 4, stride)?);
             cin = factor * width;
         }
-        Ok(Self { condition, layers, output: SpectralConv::new(p.sub("output"), cin, 1, 4, 1)? })
+        Ok(Self { condition, layers, output: SpectralConv::new(p.sub("output"), cin, 1, 4, 1)?, kind: Kind::Float })
     }
 
-    /// `rgb` `[N, 3, H, W]` in 0..=1, `latent` `[N, C, H/16, W/16]`. `frozen`: gradients reach the image alone.
+    /// `rgb` `[N, 3, H, W]` in 0..=1, `latent` `[N, C, H/16, W/16]`. `frozen`: gradients reach the image alone. Logits and features are
+    /// 32-bit floats: means over them, and their differences, are losses.
     pub fn forward(&self, rgb: &Tensor, latent: &Tensor, frozen: bool) -> Result<Verdict> {
         let act = |x: Tensor| Ok::<_, anyhow::Error>(codec_core::training::nn::activation::leaky(&x, SLOPE)?);
         let image = rgb.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?;
         let mut x = match &self.condition {
             Some(condition) => {
                 let (_, _, h, w) = rgb.size4()?;
-                let seen = act(condition.forward(&latent.detach(), frozen)?)?.f_upsample_nearest2d([h, w], None, None)?;
+                let seen =
+                    act(condition.forward(&latent.detach(), frozen, Kind::Float)?)?.f_upsample_nearest2d([h, w], None, None)?;
                 Tensor::f_cat(&[image, seen], 1)?
             }
             None => image,
         };
         let mut features = Vec::with_capacity(self.layers.len());
-        for layer in &self.layers {
-            x = act(layer.forward(&x, frozen)?)?;
-            features.push(x.shallow_clone());
+        for (i, layer) in self.layers.iter().enumerate() {
+            x = act(layer.forward(&x, frozen, if i == 0 { Kind::Float } else { self.kind })?)?;
+            features.push(x.f_to_kind(Kind::Float)?);
         }
-        Ok(Verdict { logits: self.output.forward(&x, frozen)?, features })
+        Ok(Verdict { logits: self.output.forward(&x, frozen, self.kind)?.f_to_kind(Kind::Float)?, features })
     }
 }
 

@@ -39,6 +39,8 @@ pub struct GanLosses {
     pub conditional: bool,
     /// Width of the discriminators' first layer: 64 in the article, half of it for the `rt` profile.
     pub width: i64,
+    /// The discriminators are computed in bfloat16.
+    pub half_discriminators: bool,
     /// Weights file of LPIPS, for it and the texture loss.
     pub lpips_weights: Option<PathBuf>,
     /// Weights file of another network for the texture loss.
@@ -65,6 +67,7 @@ impl Default for GanLosses {
             statistics: 0.0,
             conditional: true,
             width: 32,
+            half_discriminators: false,
             lpips_weights: None,
             texture_weights: None,
             dists_weights: None,
@@ -151,7 +154,10 @@ impl Adversary {
         let mut builder = Builder::init(store, device);
         let mut discriminator = |network: Network, latent: i64| -> Result<Option<Discriminator>> {
             let condition = losses.conditional.then_some(latent);
-            let make = || Discriminator::new(builder.network(network), condition, losses.width);
+            let make = || -> Result<Discriminator> {
+                let full = Discriminator::new(builder.network(network), condition, losses.width)?;
+                Ok(if losses.half_discriminators { full.in_bfloat16() } else { full })
+            };
             losses.has_discriminators().then(make).transpose()
         };
         Ok(Some(Self {

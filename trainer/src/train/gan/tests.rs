@@ -151,6 +151,44 @@ fn every_loss_has_an_effect_on_the_frame() {
     }
 }
 
+#[test]
+fn discriminators_in_bfloat16_say_nearly_the_same_with_gradients_that_point_the_same_way() {
+    let measure = |half_discriminators| {
+        let losses =
+            GanLosses { adversarial: 1.0, feature_matching: 1.0, width: 16, half_discriminators, ..GanLosses::default() };
+        let setup = setup(&detail(), &losses);
+        let clip = clip(1);
+        let target = &clip.frames[0];
+        let output = Planes { y: (&target.y * 0.8).set_requires_grad(true), uv: target.uv.shallow_clone() };
+        let latent = {
+            let _generator = crate::testing::seeded(3);
+            Tensor::randn([2, setup.networks.config.residual.latent, 4, 4], (Kind::Float, Device::Cpu))
+        };
+        let mut metrics = Vec::new();
+        let adversary = setup.adversary.as_ref().unwrap();
+        let loss = adversary.losses(judged(target, &output, &latent, 1.0), &mut metrics).unwrap();
+        loss.backward();
+        let of_judges: Vec<Tensor> =
+            setup.params.iter().filter(|(_, t)| t.grad().defined()).map(|(_, t)| t.grad().view([-1])).collect();
+        assert!(
+            setup.params.iter().all(|(_, t)| t.kind() == Kind::Float && (!t.grad().defined() || t.grad().kind() == Kind::Float))
+        );
+        let metrics: Vec<f64> = metrics.iter().map(|(_, value)| value.double_value(&[])).collect();
+        (metrics, output.y.grad().view([-1]), Tensor::cat(&of_judges, 0))
+    };
+    let ((full, frame, judges), (half, rough_frame, rough_judges)) = (measure(false), measure(true));
+    assert_eq!(full.len(), 3);
+    for (a, b) in full.iter().zip(&half) {
+        assert!(a != b && (b / a - 1.0).abs() < 0.02, "{full:?} {half:?}");
+    }
+    let cosine = |a: &Tensor, b: &Tensor| (a.dot(b) / (a.norm() * b.norm())).double_value(&[]);
+    // The judges' is a difference of gradients from real and decoded frames, which nearly cancel.
+    for (a, b, least) in [(frame, rough_frame, 0.99), (judges, rough_judges, 0.95)] {
+        let cosine = cosine(&a, &b);
+        assert!(cosine > least, "{cosine}");
+    }
+}
+
 /// LPIPS and texture on a network with random weights, and no discriminator.
 fn deep_losses(losses: GanLosses) -> Adversary {
     let network = Rc::new(crate::perceptual::random_vgg());

@@ -47,8 +47,9 @@ impl Examples {
     /// The same examples, each at a quality up to `most` steps away.
     pub(super) fn swung(&self, context: &StepContext, frame: &Planes, most: u8, rng: &mut StepRng) -> Result<Self> {
         let most = i32::from(most);
-        let mut swing = |&q: &u8| (i32::from(q) + rng.below(2 * most as u32 + 1) as i32 - most).clamp(0, 63) as u8;
-        Self::of(context, frame, self.qualities.iter().map(&mut swing).collect())
+        let steps = rng.of_examples(self.qualities.len(), |rng| rng.below(2 * most as usize + 1) as i32 - most);
+        let swung = self.qualities.iter().zip(steps).map(|(&q, step)| (i32::from(q) + step).clamp(0, 63) as u8);
+        Self::of(context, frame, swung.collect())
     }
 
     /// mean over examples of weight * (rate_share * bpp + lambda * D).

@@ -84,8 +84,8 @@ fn frozen_intra(
     (least, most): (u8, u8),
     rng: &mut StepRng,
 ) -> Result<Planes> {
-    let better: Vec<u8> =
-        qualities.iter().map(|q| q.saturating_sub(least + rng.below(u32::from(most - least) + 1) as u8)).collect();
+    let steps = rng.of_examples(qualities.len(), |rng| least + rng.below(usize::from(most - least) + 1) as u8);
+    let better: Vec<u8> = qualities.iter().zip(steps).map(|(q, step)| q.saturating_sub(step)).collect();
     Ok(coded_intra(context, prepared, frame, &quality_tensor(&better, context.device)?)?.frame)
 }
 
