@@ -370,3 +370,16 @@ fn detail_is_an_extension_that_must_be_understood() {
     assert_eq!(unit[unit.len() - 4 - 3..unit.len() - 4], [0x81, 1, 5]);
     assert_eq!(parse(&unit).unwrap().sequence.unwrap().detail, 5);
 }
+
+#[test]
+fn the_specification_names_this_version() {
+    let text = include_str!("../docs/bitstream.md");
+    let version = codec_core::bitstream::BITSTREAM_VERSION;
+    for line in [
+        format!("# The NGC bitstream, version {version}"),
+        format!("| `u8` | version | {version} |"),
+        format!("This is version {version}."),
+    ] {
+        assert!(text.contains(&line), "{line}");
+    }
+}

@@ -40,7 +40,7 @@ fn decoder_holds_the_encoders_reconstruction() {
 /// The frame with its brightness times `gain`, black staying black.
 fn dimmed(frame: &Frame, gain: f64) -> Frame {
     let mut out = frame.clone();
-    for (plane, centre) in out.planes_mut().into_iter().zip([16.0, 128.0, 128.0]) {
+    for (plane, centre) in out.planes_mut().iter_mut().zip([16.0, 128.0, 128.0]) {
         plane.data.iter_mut().for_each(|sample| *sample = ((f64::from(*sample) - centre) * gain + centre).round() as u8);
     }
     out
@@ -84,7 +84,7 @@ fn a_picture_that_stands_still_costs_next_to_nothing() {
         last.set_detail(Some(0.0));
         let (end, before) = units.split_last().unwrap();
         for unit in before {
-            each.decode(&unit.data).unwrap();
+            assert_eq!(each.decode(&unit.data).unwrap().keyframe, unit.keyframe);
             last.skip(&unit.data).unwrap();
         }
         for decoder in [&mut each, &mut last] {

@@ -155,9 +155,12 @@ fn files_of_another_kind_are_named_with_the_cure() {
     let rich = files.file("rich", &bytes_of(&made_up(8, 1)));
     let model = repository("models/rt.safetensors");
     let error = refusal(&model).to_string();
-    assert!(error.contains("rt.safetensors: it is a model file") && error.contains("give it as model-file"), "{error}");
+    assert!(
+        error.contains("rt.safetensors: this is a model file") && error.contains("pass it as the property model-file"),
+        "{error}"
+    );
     let error = Model::load(&ModelSource::File(rich.clone())).err().expect("no model").to_string();
-    assert!(error.contains("rich: it is a detail file") && error.contains("give it as detail-file"), "{error}");
+    assert!(error.contains("rich: this is a detail file") && error.contains("pass it as the property detail-file"), "{error}");
     let missing = refusal(Path::new("/nowhere.safetensors"));
     assert!(matches!(&missing, Error::ModelMissing(text) if text.contains("/nowhere.safetensors")), "{missing}");
     let paper =
@@ -165,7 +168,9 @@ fn files_of_another_kind_are_named_with_the_cure() {
     let paper = files.file("paper", &bytes_of(&(paper, Vec::new())));
     let error = refusal(&paper).to_string();
     assert!(
-        error.contains("paper") && error.contains("profile paper, and this one is of rt") && error.contains("detail-model=fast"),
+        error.contains("paper")
+            && error.contains("profile paper, but the model is of profile rt")
+            && error.contains("detail-model=fast"),
         "{error}"
     );
 }
@@ -252,6 +257,6 @@ fn the_decoder_takes_a_detail_file_by_its_properties() {
     let error = shown("detail-model=rich detail-file=/nowhere.safetensors").unwrap_err();
     assert!(error.contains("/nowhere.safetensors"), "{error}");
     let error = shown(&format!("detail-model=rich detail-file={}", repository("models/rt.safetensors").display())).unwrap_err();
-    assert!(error.contains("give it as model-file"), "{error}");
+    assert!(error.contains("pass it as the property model-file"), "{error}");
     assert_eq!(shown("detail-model=auto detail-file=/nowhere.safetensors").unwrap(), fast);
 }

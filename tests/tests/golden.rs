@@ -56,7 +56,24 @@ fn quality_map(frame: usize) -> Option<QualityMap> {
 #[test]
 #[ignore = "writes what the other tests compare with"]
 fn write_the_golden_stream() {
-    let frames: Vec<_> = (0..FRAMES).map(|i| synthetic_frame(WIDTH, HEIGHT, i)).collect();
+    // A picture that stands still, one that fades, and both after a keyframe.
+    let shown = |i: usize| match i {
+        5..10 => 5,
+        41..45 => 41,
+        _ => i,
+    };
+    let gain = |i: usize| match i {
+        26..34 => 34 - i,
+        46..50 => 50 - i,
+        _ => 8,
+    };
+    let dimmed = |i: usize| {
+        let mut frame = synthetic_frame(WIDTH, HEIGHT, shown(i));
+        let samples = frame.planes_mut().iter_mut().flat_map(|plane| &mut plane.data);
+        samples.for_each(|sample| *sample = (usize::from(*sample) * gain(i) / 8) as u8);
+        frame
+    };
+    let frames: Vec<_> = (0..FRAMES).map(dimmed).collect();
     let config = codec_core::EncoderConfig { key_int_max: 40, ..encoder_config(WIDTH, HEIGHT) };
     let mut encoder = Encoder::new(config).unwrap();
     let mut encode = |(i, frame): (usize, &Frame)| {

@@ -109,13 +109,18 @@ impl Memory {
 /// # Errors
 /// If the device differs from the processor or takes more and more memory, after both have been printed, or does not work.
 pub fn run(args: &CheckCodingArgs) -> Result<()> {
+    ensure!(
+        matches!(args.device, DeviceSpec::CpuTorch | DeviceSpec::Cuda(_)),
+        "--device {}: that is the processor itself; say cpu-torch or cuda:N",
+        args.device
+    );
     let comparison = compare(args)?;
     println!("{}", serde_json::to_string(&comparison)?);
     let memory = (args.memory_frames > 0).then(|| watch(args)).transpose()?;
     if let Some(memory) = &memory {
         println!("{}", serde_json::to_string(memory)?);
     }
-    ensure!(comparison.agrees(), "{} codes something else than the processor", args.device);
+    ensure!(comparison.agrees(), "what {} codes differs from what the processor codes", args.device);
     ensure!(
         memory.as_ref().is_none_or(Memory::is_flat),
         "memory grows by more than {ALLOWED_MIB} MiB over {} frames",

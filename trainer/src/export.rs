@@ -117,7 +117,7 @@ mod tests {
         let size = std::fs::metadata(&file).unwrap().len();
         assert!(size < 30_000, "{size} bytes: more than a filter");
         let as_model = load_start(&file).err().map(|error| format!("{error:#}")).unwrap();
-        assert!(as_model.contains("it is a detail file, where a model file is needed"), "{as_model}");
+        assert!(as_model.contains("this is a detail file, but a model file is needed"), "{as_model}");
         let error = export(&start(None), Contents::Postfilter, None, &file, "").unwrap_err().to_string();
         assert!(error.contains("no postfilter"), "{error}");
     }

@@ -84,7 +84,7 @@ pub struct StageFile {
     pub kind: Kind,
     /// Length in steps.
     pub steps: Option<u64>,
-    /// Length in wall-clock time over all sessions: 90s, 20m, 4h.
+    /// Length in wall-clock time over all runs that continue it: 90s, 20m, 4h.
     pub time_budget: Option<String>,
     /// What the networks that learn are computed in.
     #[serde(default)]

@@ -94,7 +94,10 @@ pub(super) fn parse<C: Contents>(bytes: &[u8]) -> Result<(C, SafeTensors<'_>)> {
     let format = metadata.get("format").map(String::as_str);
     let format = format.ok_or_else(|| bad(format!("the metadata lacks the key \"format\": not {} of NGC", name::<C>())))?;
     if let Some((other, property)) = kind(format).filter(|(other, _)| *other != name::<C>()) {
-        return Err(Error::ModelMismatch(format!("it is {other}, where {} is needed: give it as {property}", name::<C>())));
+        return Err(Error::ModelMismatch(format!(
+            "this is {other}, but {} is needed; pass it as the property {property}",
+            name::<C>()
+        )));
     }
     if format != C::FORMAT {
         return Err(Error::Unsupported(format!("format {format}, this build reads {}", C::FORMAT)));

@@ -153,7 +153,7 @@ impl Decoder {
     /// # Errors
     /// For [`DetailModel::Rich`], [`Error::InvalidConfig`] without a detail file, [`Error::ModelMissing`] if it cannot be read,
     /// [`Error::ModelMismatch`] if it is damaged, of another kind or for another profile, and [`Error::Unsupported`] if it is of another
-    /// version. [`DetailModel::Auto`] takes the model's own filter where there is no file or it is for another profile. After an error
+    /// version. [`DetailModel::Auto`] takes the model's own filter where there is no file or it cannot be used. After an error
     /// the filter stays as it was.
     pub fn set_detail_model(&mut self, which: DetailModel) -> Result<()> {
         if which == self.detail_model {

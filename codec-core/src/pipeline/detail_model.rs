@@ -49,7 +49,7 @@ impl DetailSource {
                 if file.config.profile != profile {
                     let name = |profile: Profile| format!("{profile:?}").to_lowercase();
                     return Err(Error::ModelMismatch(format!(
-                        "{}: a filter for models of the profile {}, and this one is of {}: give the file of another filter, or use \
+                        "{}: this filter is for models of profile {}, but the model is of profile {}: give the file of another filter, or use \
                          detail-model=fast",
                         path.display(),
                         name(file.config.profile),
@@ -58,10 +58,10 @@ impl DetailSource {
                 }
                 Ok(Some(file))
             }
-            DetailModel::Auto if is_gpu => match self.read() {
-                Err(Error::ModelMissing(_)) => Ok(None),
-                read => Ok(read?.map(|(_, file)| file).filter(|file| file.config.profile == profile)),
-            },
+            // A file that cannot be used is no reason to show nothing; asked for by name, it says what is wrong.
+            DetailModel::Auto if is_gpu => {
+                Ok(self.read().ok().flatten().map(|(_, file)| file).filter(|file| file.config.profile == profile))
+            }
             DetailModel::Auto | DetailModel::Fast | DetailModel::Off => Ok(None),
         }
     }
@@ -100,7 +100,13 @@ mod tests {
         assert!(!takes(DetailModel::Off, Profile::Paper, true).unwrap());
         assert!(!takes(DetailModel::Auto, Profile::Rt, true).unwrap());
         let unfit = takes(DetailModel::Rich, Profile::Rt, true).unwrap_err().to_string();
-        assert!(unfit.contains("ngc-detail-model") && unfit.contains("paper") && unfit.contains("of rt"), "{unfit}");
+        assert!(unfit.contains("ngc-detail-model") && unfit.contains("paper") && unfit.contains("profile rt"), "{unfit}");
+
+        std::fs::write(&path, b"damaged").unwrap();
+        let mut damaged = DetailSource::new(Some(path.clone()));
+        assert!(damaged.choose(DetailModel::Auto, Profile::Rt, true).unwrap().is_none());
+        assert!(matches!(damaged.choose(DetailModel::Rich, Profile::Rt, true), Err(Error::ModelMismatch(_))));
+        std::fs::remove_file(&path).unwrap();
 
         let mut gone = DetailSource::new(Some(path));
         assert!(gone.choose(DetailModel::Auto, Profile::Rt, true).unwrap().is_none());

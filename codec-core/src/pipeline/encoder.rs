@@ -331,7 +331,7 @@ impl Encoder {
         let index = if has_blocks { residual_quality } else { quality.index };
         let prior = self.reconstructor.take_prior();
         self.reconstructor.residual(latent, FrameQuality { index: residual_quality, ..quality }, shift)?;
-        if has_blocks && self.rests(self.symbols.writer.bits() - before, residual_quality) {
+        if has_blocks && self.rests(self.symbols.writer.bits() - before) {
             self.symbols.writer.rewind(mark);
             self.rest = rest;
             self.rest.encode(true, &mut self.symbols.writer);
@@ -343,14 +343,16 @@ impl Encoder {
     }
 
     /// Whether the last frame is to do without its residual, which takes so many bits.
-    fn rests(&self, bits: f64, quality: u8) -> bool {
-        let frames = Choice {
+    fn rests(&mut self, bits: f64) -> bool {
+        let quality = self.reconstructor.last_and_times().0.quality.cells(UNSHIFTED);
+        let choice = Choice {
             original: &self.current,
             prediction: self.reconstructor.prediction(),
             coded: self.reconstructor.reference(),
             display: self.sequence.video.display_size(),
+            quality: quality.grid(),
         };
-        frames.rests(bits, lambda(f64::from(quality)))
+        choice.rests(bits)
     }
 
     /// Estimates and codes the flow of the `paper` profile, and predicts with it. Gives back the quality that it took.

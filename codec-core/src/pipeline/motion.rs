@@ -6,7 +6,7 @@ use crate::bitstream::QUALITY_MAX;
 use crate::entropy::SymbolWriter;
 use crate::frame::Frame;
 use crate::frame::Plane;
-use crate::motion::{BlockField, BlockSearch, Found, Light, MotionCoder, SearchEffort};
+use crate::motion::{BlockCompensator, BlockField, BlockSearch, Found, Light, MotionCoder, References, SearchEffort};
 use crate::quality::lambda;
 
 /// Motion may take this share of what a P-frame may have at most.
@@ -56,24 +56,42 @@ impl MotionEncoder {
     /// be made good, and the errors of all frames would add up.
     pub fn search(&mut self, pair: Pair, quality: u8, times: &mut StageTimes) -> Found {
         self.quality = quality;
-        let (current, reference) = (pair.current.plane(0), pair.reference.plane(0));
-        let (search, coder, threads) = (&mut self.search, &self.coder, self.threads);
-        times.measure("motion search", || {
-            // The last frame is the golden frame: the next search but one wants it. Streams of keyframes alone never get here.
-            if !coder.track().is_apart() {
-                search.set_golden(reference, pair.display, threads);
-            }
-            let mut from =
-                |reference: &Plane| search.search(current, reference, pair.display, coder, lambda(f64::from(quality)), threads);
-            let found = from(reference);
-            let Some(light) = Light::between(reference, current, pair.display) else { return found };
-            let table = light.luma();
-            let mut changed = reference.clone();
-            changed.data.iter_mut().for_each(|sample| *sample = table[usize::from(*sample)]);
-            let mut lit = from(&changed);
-            lit.field.light = Some(light);
-            if lit.inter_cost < found.inter_cost { lit } else { found }
-        })
+        times.measure("motion search", || self.found(pair, quality))
+    }
+
+    fn found(&mut self, pair: Pair, quality: u8) -> Found {
+        let Pair { current, reference, display } = pair;
+        let (last, threads) = (reference.plane(0), self.threads);
+        // The last frame is the golden frame: the next search but one wants it. Streams of keyframes alone never get here.
+        if !self.coder.track().is_apart() {
+            self.search.set_golden(last, display, threads);
+        }
+        let mut from =
+            |last: &Plane| self.search.search(current.plane(0), last, display, &self.coder, lambda(f64::from(quality)), threads);
+        let found = from(last);
+        let Some(light) = Light::between(last, current.plane(0), display) else { return found };
+        let table = light.luma();
+        let mut changed = last.clone();
+        changed.data.iter_mut().for_each(|sample| *sample = table[usize::from(*sample)]);
+        let mut lit = from(&changed).field;
+        lit.light = Some(light);
+        // Costs stay those of steady light: a light that fits by chance does not hide a new scene.
+        if self.error(pair, &lit) < self.error(pair, &found.field) { Found { field: lit, ..found } } else { found }
+    }
+
+    /// Squared error of luma's prediction from the last frame, along the vectors to it.
+    fn error(&self, pair: Pair, field: &BlockField) -> u64 {
+        let Pair { current, reference, display } = pair;
+        let mut predicted = Frame::new(current.width(), current.height());
+        let references = References { last: reference, golden: None };
+        BlockCompensator::default()
+            .predict(references, display, field, self.threads, &mut predicted)
+            .expect("all frames of a stream have one size");
+        let row = |row: usize| {
+            let pairs = current.plane(0).row(row)[..display.0].iter().zip(&predicted.plane(0).row(row)[..display.0]);
+            pairs.map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum::<u64>()
+        };
+        (0..display.1).map(row).sum()
     }
 
     /// Codes what was found, or what a search at a worse quality finds where that takes too many bits. Gives back the field that the
@@ -117,5 +135,32 @@ impl MotionEncoder {
 
     fn coded(&self) -> BlockField {
         self.coder.previous().expect("coding leaves the field").clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Leaves with `more` light, moved by two samples.
+    fn frame(at: usize, more: u8) -> Frame {
+        let mut frame = Frame::new(128, 64);
+        for (i, sample) in frame.planes_mut()[0].data.iter_mut().enumerate() {
+            let place = i + at;
+            *sample = 60 + more + (place * place / 5 % 83) as u8;
+        }
+        frame
+    }
+
+    #[test]
+    fn a_flash_is_light_and_motion_is_not() {
+        let (reference, flash, moved) = (frame(0, 0), frame(0, 20), frame(2, 0));
+        let search = |current: &Frame| {
+            let pair = Pair { current, reference: &reference, display: (120, 60) };
+            MotionEncoder::new(SearchEffort::Fast, 1, (120, 60)).search(pair, 30, &mut StageTimes::default())
+        };
+        let (lit, steady) = (search(&flash), search(&moved));
+        assert_eq!(lit.field.light, Some(Light::new(256, 20)));
+        assert_eq!(steady.field.light, None);
     }
 }

@@ -16,7 +16,7 @@ use crate::quality::{FrameQuality, QualityGrid};
 /// The grid of an I-frame's latent, and of what is shown.
 pub const UNSHIFTED: (i32, i32) = (0, 0);
 
-/// The last residual latent and its shift; `None` after an I-frame.
+/// The last residual latent and its shift; `None` if no frame since the I-frame had a residual.
 pub type ResidualPrior = Option<(LatentGrid, (i32, i32))>;
 
 /// The last reconstruction, and what made it.
@@ -61,6 +61,8 @@ pub struct Reconstructor {
     detail: Option<DetailMap>,
     /// Motion of the last P-frame.
     motion: Option<BlockField>,
+    /// Whether the last frame was an I-frame.
+    is_intra: bool,
     /// Reconstructions made.
     number: u64,
     pub times: StageTimes,
@@ -85,6 +87,7 @@ impl Reconstructor {
             quality: FrameQuality::default(),
             detail: None,
             motion: None,
+            is_intra: true,
             number: 0,
             times: StageTimes::default(),
         }
@@ -133,7 +136,7 @@ impl Reconstructor {
 
     /// Whether the last frame was an I-frame.
     pub fn is_intra(&self) -> bool {
-        self.residual_prior.is_none()
+        self.is_intra
     }
 
     /// Temporal prior of the flow latent.
@@ -173,6 +176,7 @@ impl Reconstructor {
         self.times.measure("synthesis", || engine.synthesise_intra(latent, cells.grid(), reference))?;
         self.flow_prior = None;
         self.residual_prior = None;
+        self.is_intra = true;
         self.quality = quality;
         self.motion = None;
         self.renews_golden = true;
@@ -227,6 +231,7 @@ impl Reconstructor {
         let cells = quality.cells(shift);
         self.times.measure("synthesis", || engine.synthesise_residual(&latent, prediction, shift, cells.grid(), reference))?;
         self.residual_prior = Some((latent, shift));
+        self.is_intra = false;
         self.quality = quality;
         self.number += 1;
         Ok(())
@@ -235,6 +240,7 @@ impl Reconstructor {
     /// Takes the prediction of a P-frame for the frame itself.
     pub fn rest(&mut self, quality: FrameQuality) {
         std::mem::swap(&mut self.reference, &mut self.prediction);
+        self.is_intra = false;
         self.quality = quality;
         self.number += 1;
     }

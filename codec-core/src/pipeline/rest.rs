@@ -2,10 +2,11 @@
 
 use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
 use crate::frame::{Frame, Plane, chroma_size};
+use crate::quality::{QualityGrid, lambda};
 
 /// Probability of a frame without residual at a keyframe, in 2^-16.
 const AT_FIRST: u16 = 512;
-/// Side of the areas that are looked at, in luma samples.
+/// Side of the areas that are looked at, in luma samples: that of the cells that have a quality of their own.
 const AREA: usize = 16;
 /// An area may lose so much of what the residual would have brought it nearer to the original: this share of its error, and this square
 /// of grey levels for each sample. What moves in a corner of a noisy picture has to be coded, however little of the whole it is.
@@ -42,12 +43,17 @@ pub(super) struct Choice<'a> {
     /// The prediction with its residual.
     pub coded: &'a Frame,
     pub display: (usize, usize),
+    /// On the grid of the frame, not shifted.
+    pub quality: QualityGrid<'a>,
 }
 
 impl Choice<'_> {
-    /// Whether the prediction alone has the smaller J = squared error in grey levels + 65025 / `lambda` * bits, and no area of it is much
-    /// worse. `bits`: those of the residual.
-    pub fn rests(&self, bits: f64, lambda: f64) -> bool {
+    /// Whether the prediction alone has the smaller J = squared error in grey levels + 65025 / lambda * bits, and no area of it is much
+    /// worse. `bits`: those of the residual. Errors weigh more where the quality is to be better, and are tolerated less.
+    pub fn rests(&self, bits: f64) -> bool {
+        let lambda_of = |index: u8| lambda(f64::from(index));
+        let lambda = lambda_of(self.quality.frame());
+        let cols = self.display.0.div_ceil(AREA);
         let chroma = chroma_size(self.display.0, self.display.1);
         let visible = [(self.display, 1.0, AREA), (chroma, CHROMA_WEIGHT, AREA / 2), (chroma, CHROMA_WEIGHT, AREA / 2)];
         let mut left = 65025.0 / lambda * bits;
@@ -55,9 +61,11 @@ impl Choice<'_> {
             let [original, prediction, coded] = [self.original, self.prediction, self.coded].map(|frame| frame.plane(plane));
             areas(size, side).all(|area| {
                 let [without, with] = [prediction, coded].map(|plane| error(original, plane, area));
-                left -= weight * (without - with);
+                let cell = area.top / side * self.quality.cols().max(cols) + area.left / side;
+                let worth = lambda_of(self.quality.at(cell)) / lambda;
+                left -= worth * weight * (without - with);
                 let samples = ((area.bottom - area.top) * (area.right - area.left)) as f64;
-                without <= with * (1.0 + TOLERATED_SHARE) + TOLERATED * samples
+                worth * (without - with) <= with * TOLERATED_SHARE + TOLERATED * samples
             })
         }) && left > 0.0
     }
@@ -90,6 +98,7 @@ fn error(a: &Plane, b: &Plane, area: Area) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quality::{FrameQuality, QualityMap};
 
     fn flat(value: u8) -> Frame {
         let mut frame = Frame::new(64, 64);
@@ -100,9 +109,12 @@ mod tests {
     #[test]
     fn bits_are_weighed_against_errors_and_no_area_is_left_behind() {
         let (original, coded) = (flat(100), flat(98));
-        let rests = |prediction: &Frame, bits: f64| {
-            Choice { original: &original, prediction, coded: &coded, display: (50, 40) }.rests(bits, 65025.0 / 4.0)
+        let in_quality = |prediction: &Frame, bits: f64, quality: QualityGrid| {
+            // As if a bit were worth 4.
+            let bits = bits * lambda(30.0) * 4.0 / 65025.0;
+            Choice { original: &original, prediction, coded: &coded, display: (50, 40), quality }.rests(bits)
         };
+        let rests = |prediction: &Frame, bits: f64| in_quality(prediction, bits, QualityGrid::uniform(30));
         assert!(rests(&coded, 1.0));
         assert!(!rests(&coded, 0.0));
         // One sample is 4 instead of 2 off: 12 more, as much as 3 bits. In chroma it counts twice.
@@ -112,6 +124,10 @@ mod tests {
         let mut colour = coded.clone();
         colour.planes_mut()[1].row_mut(10)[10] = 96;
         assert!(rests(&colour, 6.1) && !rests(&colour, 5.9));
+        // Where a map asks for more quality, it counts more.
+        let map = QualityMap::new(50, 40, vec![-5, 0, 0, 0]).unwrap();
+        let better = FrameQuality { index: 30, map: Some(map) }.cells((0, 0));
+        assert!(!in_quality(&near, 3.1, better.grid()));
         // What is not seen does not count.
         let mut hidden = coded.clone();
         hidden.planes_mut()[0].row_mut(41).fill(0);

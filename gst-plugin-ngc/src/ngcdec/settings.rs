@@ -54,14 +54,14 @@ impl Settings {
                 .build(),
             glib::ParamSpecEnum::builder_with_default("detail-model", DetailModel::default())
                 .nick("Detail model")
-                .blurb("Which postfilter works at the strength that the stream or detail asks for; without one decoding is faster and PSNR higher")
+                .blurb("Which postfilter adds detail, at the strength given by the stream or by the property detail; off decodes faster and has a higher PSNR")
                 .mutable_playing()
                 .build(),
             glib::ParamSpecString::builder("detail-file")
                 .nick("Detail file")
                 .blurb(
                     "Path of a detail file (safetensors), the rich filter of detail-model; by default the environment variable \
-                     NGC_DETAIL_FILE, else ngc/models/rich.safetensors in the folders of shared data (XDG_DATA_DIRS)",
+                     NGC_DETAIL_FILE, else ngc/models/rich.safetensors in the folders of shared data (XDG_DATA_HOME, XDG_DATA_DIRS)",
                 )
                 .mutable_ready()
                 .build(),

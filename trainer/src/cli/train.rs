@@ -59,7 +59,7 @@ pub struct TrainArgs {
     /// Length in steps, in place of the file's.
     #[arg(long, conflicts_with = "time_budget", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
-    /// Length in wall-clock time over all sessions, in place of the file's: 90s, 20m, 4h.
+    /// Length in wall-clock time over all runs that continue it, in place of the file's: 90s, 20m, 4h.
     #[arg(long, value_parser = parse_seconds)]
     time_budget: Option<f64>,
 }

@@ -25,7 +25,7 @@ pub struct Progress {
     /// `None` for a starting point that no stage has trained.
     pub train: Option<TrainConfig>,
     pub step: u64,
-    /// Wall-clock seconds of training over all sessions of this stage.
+    /// Wall-clock seconds of training over all runs of this stage.
     pub seconds: f64,
     /// Seconds of all stages before this one.
     pub earlier_seconds: f64,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 pub enum Budget {
     Steps(u64),
-    /// Wall-clock seconds, counted over all sessions.
+    /// Wall-clock seconds, counted over all runs.
     Seconds(f64),
 }
 

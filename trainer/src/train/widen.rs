@@ -41,7 +41,7 @@ impl Checkpoint {
         let after = PostfilterConfig { width, blocks: blocks.unwrap_or(before.blocks), ..before.clone() };
         ensure!(
             after.width >= before.width && after.blocks >= before.blocks,
-            "start.widen-postfilter = {{ width = {}, blocks = {} }}: the initial filter has {} blocks of width {}, and can but grow",
+            "start.widen-postfilter = {{ width = {}, blocks = {} }}: the initial filter has {} blocks of width {}, and can only grow",
             after.width,
             after.blocks,
             before.blocks,
@@ -146,7 +146,7 @@ mod tests {
         let mut checkpoint = start();
         let mut refused = |width, blocks| format!("{:#}", checkpoint.widen_postfilter(width, blocks).unwrap_err());
         assert!(refused(4, None).contains("2 blocks of width 8"));
-        assert!(refused(16, Some(1)).contains("can but grow"));
+        assert!(refused(16, Some(1)).contains("can only grow"));
         assert!(refused(1 << 14, None).contains("1024 channels"));
         checkpoint.progress.model.postfilter = None;
         let error = checkpoint.widen_postfilter(16, None).unwrap_err().to_string();
