@@ -63,14 +63,15 @@ fn write_the_golden_stream() {
         _ => i,
     };
     let gain = |i: usize| match i {
-        26..34 => 34 - i,
-        46..50 => 50 - i,
+        26..34 => 34 - i as i32,
+        46..50 => 50 - i as i32,
         _ => 8,
     };
     let dimmed = |i: usize| {
         let mut frame = synthetic_frame(WIDTH, HEIGHT, shown(i));
-        let samples = frame.planes_mut().iter_mut().flat_map(|plane| &mut plane.data);
-        samples.for_each(|sample| *sample = (usize::from(*sample) * gain(i) / 8) as u8);
+        for (plane, centre) in frame.planes_mut().iter_mut().zip([16, 128, 128]) {
+            plane.data.iter_mut().for_each(|sample| *sample = ((i32::from(*sample) - centre) * gain(i) / 8 + centre) as u8);
+        }
         frame
     };
     let frames: Vec<_> = (0..FRAMES).map(dimmed).collect();

@@ -102,7 +102,7 @@ mod tests {
 
     fn flat(value: u8) -> Frame {
         let mut frame = Frame::new(64, 64);
-        frame.planes_mut().into_iter().for_each(|plane| plane.data.fill(value));
+        frame.planes_mut().iter_mut().for_each(|plane| plane.data.fill(value));
         frame
     }
 
