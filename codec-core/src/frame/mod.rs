@@ -9,6 +9,7 @@ mod view;
 
 pub use owned::Frame;
 pub use plane::Plane;
+pub(crate) use plane::map;
 pub use view::{ChromaViewMut, FrameView, FrameViewMut, PlaneView, PlaneViewMut};
 
 /// Chroma size of a 4:2:0 frame: half of each side, rounded up.

@@ -1,5 +1,7 @@
 //! One owned plane of 8-bit samples.
 
+use std::ops::Range;
+
 use crate::{Error, Result};
 
 /// Rows of 8-bit samples: sample (row, col) is `data[row * stride + col]`, and `data` holds all `height` rows.
@@ -40,10 +42,32 @@ impl Plane {
         &self.data[row * self.stride..][..self.width]
     }
 
+    /// Sum of squared differences from a plane that has the same rows and columns.
+    ///
+    /// # Panics
+    /// If one of the planes lacks some of them.
+    pub(crate) fn squared_error(&self, other: &Self, rows: Range<usize>, cols: Range<usize>) -> u64 {
+        let sum = |sum: u64, row: usize| {
+            let pairs = self.row(row)[cols.clone()].iter().zip(&other.row(row)[cols.clone()]);
+            sum + u64::from(pairs.map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>())
+        };
+        rows.fold(0, sum)
+    }
+
+    /// Replaces every sample by what `table` holds for it.
+    pub(crate) fn map(&mut self, table: &[u8; 256]) {
+        map(&mut self.data, table);
+    }
+
     /// The `width` samples of a row, to write.
     pub fn row_mut(&mut self, row: usize) -> &mut [u8] {
         &mut self.data[row * self.stride..][..self.width]
     }
+}
+
+/// Replaces every sample by what `table` holds for it.
+pub(crate) fn map(samples: &mut [u8], table: &[u8; 256]) {
+    samples.iter_mut().for_each(|sample| *sample = table[usize::from(*sample)]);
 }
 
 #[cfg(test)]
@@ -57,6 +81,11 @@ mod tests {
         plane.row_mut(0)[2] = 9;
         assert_eq!(plane.data, [0, 1, 9, 3, 4, 5]);
         assert_eq!(Plane::new(3, 2).data, [0; 6]);
+        let other = Plane::from_vec(vec![1, 1, 1, 0, 4, 5], 3, 2).unwrap();
+        assert_eq!(plane.squared_error(&other, 0..2, 0..2), 1 + 9);
+        assert_eq!(plane.squared_error(&other, 0..1, 2..3), 64);
+        plane.map(&std::array::from_fn(|value| value as u8 / 2));
+        assert_eq!(plane.data, [0, 0, 4, 1, 2, 2]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A reference plane with its edges repeated, so that vectors may point beyond it.
 
-use crate::frame::Plane;
+use crate::frame::{Plane, map};
 
 /// Samples around a plane: a root and the interpolation's taps lie within it when a block is moved just outside.
 pub const BORDER: usize = 80;
@@ -59,7 +59,7 @@ impl PaddedPlane {
 
     /// Changes every sample to what `table` holds for it.
     pub fn map(&mut self, table: &[u8; 256]) {
-        self.data.iter_mut().for_each(|sample| *sample = table[usize::from(*sample)]);
+        map(&mut self.data, table);
     }
 
     fn resize(&mut self, width: usize, height: usize, step: usize) {

@@ -70,9 +70,8 @@ impl MotionEncoder {
             |last: &Plane| self.search.search(current.plane(0), last, display, &self.coder, lambda(f64::from(quality)), threads);
         let found = from(last);
         let Some(light) = Light::between(last, current.plane(0), display) else { return found };
-        let table = light.luma();
         let mut changed = last.clone();
-        changed.data.iter_mut().for_each(|sample| *sample = table[usize::from(*sample)]);
+        changed.map(&light.luma());
         let mut lit = from(&changed).field;
         lit.light = Some(light);
         // Costs stay those of steady light: a light that fits by chance does not hide a new scene.
@@ -87,11 +86,7 @@ impl MotionEncoder {
         BlockCompensator::default()
             .predict(references, display, field, self.threads, &mut predicted)
             .expect("all frames of a stream have one size");
-        let row = |row: usize| {
-            let pairs = current.plane(0).row(row)[..display.0].iter().zip(&predicted.plane(0).row(row)[..display.0]);
-            pairs.map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum::<u64>()
-        };
-        (0..display.1).map(row).sum()
+        current.plane(0).squared_error(predicted.plane(0), 0..display.1, 0..display.0)
     }
 
     /// Codes what was found, or what a search at a worse quality finds where that takes too many bits. Gives back the field that the

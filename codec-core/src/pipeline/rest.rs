@@ -1,5 +1,7 @@
 //! P-frames without a residual: their prediction is the picture, as in scenes that stand still.
 
+use std::ops::Range;
+
 use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
 use crate::frame::{Frame, Plane, chroma_size};
 use crate::quality::{QualityGrid, lambda};
@@ -53,46 +55,28 @@ impl Choice<'_> {
     pub fn rests(&self, bits: f64) -> bool {
         let lambda_of = |index: u8| lambda(f64::from(index));
         let lambda = lambda_of(self.quality.frame());
-        let cols = self.display.0.div_ceil(AREA);
         let chroma = chroma_size(self.display.0, self.display.1);
         let visible = [(self.display, 1.0, AREA), (chroma, CHROMA_WEIGHT, AREA / 2), (chroma, CHROMA_WEIGHT, AREA / 2)];
         let mut left = 65025.0 / lambda * bits;
         visible.into_iter().enumerate().all(|(plane, (size, weight, side))| {
             let [original, prediction, coded] = [self.original, self.prediction, self.coded].map(|frame| frame.plane(plane));
-            areas(size, side).all(|area| {
-                let [without, with] = [prediction, coded].map(|plane| error(original, plane, area));
-                let cell = area.top / side * self.quality.cols().max(cols) + area.left / side;
+            areas(size, side).all(|[rows, cols]| {
+                let error = |plane: &Plane| original.squared_error(plane, rows.clone(), cols.clone()) as f64;
+                let (without, with) = (error(prediction), error(coded));
+                let cell = rows.start / side * self.quality.cols() + cols.start / side;
                 let worth = lambda_of(self.quality.at(cell)) / lambda;
                 left -= worth * weight * (without - with);
-                let samples = ((area.bottom - area.top) * (area.right - area.left)) as f64;
+                let samples = (rows.len() * cols.len()) as f64;
                 worth * (without - with) <= with * TOLERATED_SHARE + TOLERATED * samples
             })
         }) && left > 0.0
     }
 }
 
-#[derive(Clone, Copy)]
-struct Area {
-    top: usize,
-    bottom: usize,
-    left: usize,
-    right: usize,
-}
-
-fn areas((width, height): (usize, usize), side: usize) -> impl Iterator<Item = Area> {
-    (0..height).step_by(side).flat_map(move |top| {
-        let bottom = (top + side).min(height);
-        (0..width).step_by(side).map(move |left| Area { top, bottom, left, right: (left + side).min(width) })
-    })
-}
-
-/// Sum of squared differences in an area.
-fn error(a: &Plane, b: &Plane, area: Area) -> f64 {
-    let row = |row: usize| {
-        let pairs = a.row(row)[area.left..area.right].iter().zip(&b.row(row)[area.left..area.right]);
-        pairs.map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>()
-    };
-    f64::from((area.top..area.bottom).map(row).sum::<u32>())
+/// Rows and columns of each area of `side` samples, row by row.
+fn areas((width, height): (usize, usize), side: usize) -> impl Iterator<Item = [Range<usize>; 2]> {
+    let parts = move |length: usize| (0..length).step_by(side).map(move |start| start..(start + side).min(length));
+    parts(height).flat_map(move |rows| parts(width).map(move |cols| [rows.clone(), cols]))
 }
 
 #[cfg(test)]

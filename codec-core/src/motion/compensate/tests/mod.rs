@@ -333,7 +333,7 @@ fn a_change_of_light_is_one_of_the_last_frame_alone() {
     let light = Light::new(200, 9);
     let mut changed = last.clone();
     for (plane, table) in changed.planes_mut().iter_mut().zip([light.luma(), light.chroma(), light.chroma()]) {
-        plane.data.iter_mut().for_each(|sample| *sample = table[usize::from(*sample)]);
+        plane.map(&table);
     }
     let predicted = |last: &Frame, field: &BlockField| {
         let mut out = Frame::new(width, height);
