@@ -118,6 +118,7 @@ pub mod frame;
 mod integer;
 mod kernels;
 mod limits;
+mod lookahead;
 mod loopfilter;
 mod model;
 mod motion;
@@ -135,6 +136,7 @@ pub mod training;
 pub use device::DeviceSpec;
 pub use error::{Error, Result};
 pub use limits::Limits;
+pub use lookahead::{Foresight, Lookahead, Ready};
 pub use model::{Model, ModelId, ModelSource};
 pub use pipeline::{
     Concealment, Decoder, DecoderConfig, DetailModel, Encoder, EncoderConfig, FrameOptions, Packet, Picture, Speed,

@@ -1,9 +1,11 @@
-//! Quality by activity: bits go from busy places, where errors hide, to smooth ones, where they show.
+//! Quality by activity and by importance: bits go from busy places, where errors hide, to smooth ones, where they show, and from places
+//! that are soon gone to those that later frames inherit.
 //!
-//! As x264's variance-based adaptive quantisation, but on the grid of quality maps: each place gets an index by the logarithm of its
-//! activity beside that of the whole picture. There is no delay: a frame's map depends on that frame and, so that it does not flicker, on the map before.
+//! As x264's variance-based adaptive quantisation and its macroblock tree, but on the grid of quality maps: each place gets an index by the
+//! logarithms of its activity and its importance beside the means of the picture. So that a map does not flicker, it keeps to the one before.
 
 use crate::frame::Plane;
+use crate::lookahead::Importance;
 use crate::quality::QualityMap;
 
 /// Side of the blocks whose variance is taken: what is larger than a block is no texture.
@@ -12,6 +14,10 @@ const BLOCK: usize = 8;
 const FLOOR: f32 = 1.0;
 /// The largest change, in steps of a map.
 const LARGEST: f32 = 3.0;
+/// Quality indices for each doubling of a place's importance for later frames.
+const IMPORTANCE: f32 = 6.0;
+/// The largest change for want of importance, in steps of a map: what moves fast is of little use to later frames, but eyes follow it.
+const UNIMPORTANT: f32 = 1.25;
 /// Between keyframes, which code the whole map anyway, a cell keeps its value while what it should have is at most so many steps away.
 const INERTIA: f32 = 1.0;
 
@@ -39,20 +45,21 @@ impl AdaptiveQuality {
     }
 
     /// The map of a frame of coded size, of which `display` is seen, added to the `wanted` one. `keyframe`: nothing is to be gained by keeping to
-    /// the last map.
+    /// the last map. `importance`: of the cells that are seen, where it is known.
     pub fn add_to(
         &mut self,
         wanted: Option<QualityMap>,
         luma: &Plane,
         display: (usize, usize),
         keyframe: bool,
+        importance: Option<&Importance>,
     ) -> Option<QualityMap> {
-        if self.strength == 0.0 {
+        if self.strength == 0.0 && importance.is_none() {
             return wanted;
         }
         let map = wanted.unwrap_or_else(|| QualityMap::zero(display.0 as u32, display.1 as u32));
         let seen = [display.1, display.0].map(|length| length.div_ceil(QualityMap::CELL));
-        self.update(luma, (seen[0], seen[1]), display, if keyframe { 0.0 } else { INERTIA });
+        self.update(luma, (seen[0], seen[1]), display, if keyframe { 0.0 } else { INERTIA }, importance);
         let cols = map.size().1;
         // What nobody sees goes on as its neighbour, so that it costs nothing.
         let value = |cell: usize| self.values[(cell / cols).min(seen[0] - 1) * seen[1] + (cell % cols).min(seen[1] - 1)];
@@ -61,16 +68,28 @@ impl AdaptiveQuality {
     }
 
     /// Values of all cells that are seen.
-    fn update(&mut self, luma: &Plane, (rows, cols): (usize, usize), display: (usize, usize), inertia: f32) {
+    fn update(
+        &mut self,
+        luma: &Plane,
+        (rows, cols): (usize, usize),
+        display: (usize, usize),
+        inertia: f32,
+        importance: Option<&Importance>,
+    ) {
         let cells = (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
         self.activity.clear();
         self.activity.extend(cells.map(|(row, col)| (activity(luma, row, col, display) + FLOOR).log2()));
-        let mean = self.activity.iter().sum::<f32>() / self.activity.len() as f32;
+        let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
+        let usual = mean(&self.activity);
+        let usual_importance = importance.map_or(0.0, |importance| mean(importance));
         if self.values.len() != self.activity.len() {
             self.values = vec![0.0; self.activity.len()];
         }
-        for (value, activity) in self.values.iter_mut().zip(&self.activity) {
-            let target = (self.strength * (activity - mean) / QualityMap::STEP as f32).clamp(-LARGEST, LARGEST);
+        for (cell, (value, activity)) in self.values.iter_mut().zip(&self.activity).enumerate() {
+            let steps = |indices: f32| indices / QualityMap::STEP as f32;
+            let by_activity = steps(self.strength * (activity - usual)).clamp(-LARGEST, LARGEST);
+            let lack = importance.map_or(0.0, |importance| usual_importance - importance[cell]);
+            let target = by_activity + steps(IMPORTANCE * lack).clamp(-LARGEST, UNIMPORTANT);
             if (target - *value).abs() > inertia {
                 *value = target.round();
             }
@@ -126,7 +145,7 @@ mod tests {
     }
 
     fn frame(adaptive: &mut AdaptiveQuality, plane: &Plane, keyframe: bool) -> Vec<i8> {
-        adaptive.add_to(None, plane, (128, 64), keyframe).map_or(vec![0; 8], |map| map.values().to_vec())
+        adaptive.add_to(None, plane, (128, 64), keyframe, None).map_or(vec![0; 8], |map| map.values().to_vec())
     }
 
     #[test]
@@ -166,15 +185,29 @@ mod tests {
     #[test]
     fn a_wanted_map_counts_on_top() {
         let wanted = QualityMap::new(128, 64, vec![-15, 0, 0, 5, 0, 0, 15, 0]).unwrap();
-        let sum = AdaptiveQuality::new(1.5).add_to(Some(wanted.clone()), &picture(40), (128, 64), false).unwrap();
+        let sum = AdaptiveQuality::new(1.5).add_to(Some(wanted.clone()), &picture(40), (128, 64), false, None).unwrap();
         assert_eq!(sum.values(), [-15, -2, 2, 7, -2, -2, 15, 2]);
-        let same = AdaptiveQuality::new(0.0).add_to(Some(wanted.clone()), &picture(40), (128, 64), false);
+        let same = AdaptiveQuality::new(0.0).add_to(Some(wanted.clone()), &picture(40), (128, 64), false, None);
         assert_eq!(same, Some(wanted));
     }
 
     #[test]
+    fn what_later_frames_inherit_gets_a_better_quality() {
+        let importance = vec![2.0, 2.0, 0.0, 0.0, 2.0, 2.0, 0.0, 0.0];
+        let values = |strength, contrast| {
+            let mut adaptive = AdaptiveQuality::new(strength);
+            let map = adaptive.add_to(None, &picture(contrast), (128, 64), true, Some(&importance));
+            map.unwrap().values().to_vec()
+        };
+        // A doubling either way is a step and a half, but at most one and a quarter for the worse.
+        assert_eq!(values(0.0, 1), [-2, -2, 1, 1, -2, -2, 1, 1]);
+        // 1.6 steps more by activity.
+        assert_eq!(values(1.5, 40), [-3, -3, 3, 3, -3, -3, 3, 3]);
+    }
+
+    #[test]
     fn what_nobody_sees_is_like_its_neighbour() {
-        let map = AdaptiveQuality::new(1.5).add_to(None, &picture(40), (90, 20), true).unwrap();
+        let map = AdaptiveQuality::new(1.5).add_to(None, &picture(40), (90, 20), true, None).unwrap();
         assert_eq!(map.values()[..4], map.values()[4..]);
         assert_eq!(map.values()[2], map.values()[3]);
     }

@@ -7,6 +7,7 @@ use super::maps::check_strength;
 use crate::bitstream::{QUALITY_MAX, VideoInfo};
 use crate::device::DeviceSpec;
 use crate::frame::pad::coded_size;
+use crate::lookahead::Foresight;
 use crate::model::ModelSource;
 use crate::quality::QualityMap;
 use crate::rate::RateMode;
@@ -16,6 +17,10 @@ use crate::{Error, Limits, Result};
 /// sizes of a whole encoding process with the defaults (77 MiB at 640x384, 379 at 1920x1088, 1345 at 3840x2176), rounded up.
 const BASE_BYTES: u64 = 36 << 20;
 const BYTES_PER_SAMPLE: u64 = 180;
+/// What a lookahead takes for a luma sample beside that, by itself and for each frame that it holds: its copy and the caller's (182 MiB in all at
+/// 1920x1088 and a depth of 20).
+const LOOKAHEAD_BYTES_PER_SAMPLE: u64 = 32;
+const LOOKAHEAD_BYTES_PER_HELD_SAMPLE: u64 = 3;
 /// The same of a decoding process (52, 229 and 790 MiB).
 const BYTES_PER_DECODED_SAMPLE: u64 = 100;
 /// What a filter of 256 channels and 6 blocks takes beside that (10 MiB at 640x384, 32 at 1920x1088).
@@ -58,6 +63,8 @@ pub struct EncoderConfig {
     pub speed: Speed,
     /// Make the first frame of a new scene a keyframe.
     pub scene_cut: bool,
+    /// How deep the [`Lookahead`](crate::Lookahead) is that frames come from, for the estimate of memory alone; 0: they come from none.
+    pub lookahead: usize,
     /// Refuse videos whose [`estimated_memory`] is larger, in bytes.
     pub max_memory: Option<u64>,
     /// Largest distance between keyframes in frames; 0: only the first frame is one.
@@ -88,6 +95,7 @@ impl EncoderConfig {
             adaptive_detail: true,
             speed: Speed::Medium,
             scene_cut: true,
+            lookahead: 0,
             max_memory: None,
             key_int_max: 250,
             key_int_min: 12,
@@ -108,6 +116,8 @@ pub struct FrameOptions {
     /// How the quality varies over this frame; without it, not at all. Frames that share a map cost next to nothing for it after the first.
     /// Only in the `rt` profile.
     pub quality_map: Option<QualityMap>,
+    /// What comes after this frame, from a [`Lookahead`](crate::Lookahead).
+    pub foresight: Option<Foresight>,
     /// Presentation time from any origin, for rate control; without it frames count as equally spaced.
     pub time: Option<Duration>,
 }
@@ -136,13 +146,18 @@ impl EncoderConfig {
             return Err(Error::InvalidConfig(format!("the detail is {detail}, it must be in 0..=1")));
         }
         self.adaptive_quality.map_or(Ok(()), check_strength)?;
-        check_video(&self.video, self.max_memory)
+        check_video(&self.video, self.lookahead, self.max_memory)
     }
 }
 
-/// Memory that encoding a video of this display size needs in all, in bytes, as measured on a CPU.
-pub fn estimated_memory(width: u32, height: u32) -> u64 {
-    BASE_BYTES + BYTES_PER_SAMPLE * coded_samples(width, height)
+/// Memory that encoding a video of this display size needs in all, in bytes, as measured on a CPU. `lookahead`: how deep a
+/// [`Lookahead`](crate::Lookahead) is that its frames come from, 0 for none.
+pub fn estimated_memory(width: u32, height: u32, lookahead: usize) -> u64 {
+    let ahead = match lookahead as u64 {
+        0 => 0,
+        depth => LOOKAHEAD_BYTES_PER_SAMPLE + LOOKAHEAD_BYTES_PER_HELD_SAMPLE * depth,
+    };
+    BASE_BYTES + (BYTES_PER_SAMPLE + ahead) * coded_samples(width, height)
 }
 
 /// Memory that decoding a video of this display size needs in all, in bytes, as measured on a CPU. For [`DetailModel::Rich`], that of a
@@ -167,14 +182,14 @@ pub(super) fn detail_index(detail: f32) -> u8 {
 }
 
 /// Checks a description of the video and the memory that it needs.
-pub(super) fn check_video(video: &VideoInfo, max_memory: Option<u64>) -> Result<()> {
+pub(super) fn check_video(video: &VideoInfo, lookahead: usize, max_memory: Option<u64>) -> Result<()> {
     video.validate()?;
     // What is encoded here is no stranger's stream: only the sides are bounded, and memory by `max_memory`.
     Limits { max_pixels: u64::MAX, ..Limits::default() }.check_size(video.width, video.height)?;
-    let needed = estimated_memory(video.width, video.height);
+    let needed = estimated_memory(video.width, video.height, lookahead);
     match max_memory.filter(|&max| needed > max) {
         Some(max) => Err(Error::Limit(format!(
-            "encoding {}x{} takes about {} MiB, the limit is {} MiB: raise max-memory or scale the video down",
+            "encoding {}x{} takes about {} MiB, the limit is {} MiB: raise max-memory, look fewer frames ahead or scale the video down",
             video.width,
             video.height,
             needed >> 20,

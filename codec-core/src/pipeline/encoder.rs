@@ -20,6 +20,7 @@ use crate::entropy::{EntropyModel, MEAN_OVERHEAD_BYTES};
 use crate::flow::{DisFlow, FlowEstimator, FlowField};
 use crate::frame::pad::{coded_size, copy_padding, pad_into};
 use crate::frame::{Frame, FrameView};
+use crate::lookahead;
 use crate::loopfilter::FilterCoder;
 use crate::model::Model;
 use crate::motion::{Found, SearchEffort};
@@ -44,6 +45,7 @@ pub struct Encoder {
     sequence: SequenceHeader,
     quality: u8,
     key_int_max: u32,
+    lookahead: usize,
     max_memory: Option<u64>,
     key_int_min: u32,
     reconstructor: Reconstructor,
@@ -107,6 +109,7 @@ impl Encoder {
             quality: config.quality,
             key_int_max: config.key_int_max,
             key_int_min: config.key_int_min,
+            lookahead: config.lookahead,
             max_memory: config.max_memory,
             current: Frame::new(width, height),
             rate,
@@ -148,7 +151,12 @@ impl Encoder {
         self.symbols.writer.clear();
         let (quality, bound) = self.plan(keyframe, options.time);
         let display = self.sequence.video.display_size();
-        let map = self.maps.plan(options.quality_map, self.current.plane(0), display, keyframe)?;
+        let importance = options.foresight.as_ref().map(|foresight| {
+            let since = if keyframe { 0 } else { since.map_or(0, |since| since + 1) };
+            let frames = if self.key_int_max > 0 { (self.key_int_max - 1).saturating_sub(since) } else { u32::MAX };
+            lookahead::importance(foresight, display, quality, frames as usize)
+        });
+        let map = self.maps.plan(options.quality_map, self.current.plane(0), display, keyframe, importance.as_ref())?;
         if keyframe {
             self.maps.reset(display);
             self.detail.reset(has_maps(self.model.config.profile, self.sequence.detail), display);
@@ -177,7 +185,7 @@ impl Encoder {
     /// # Errors
     /// As [`Self::new`], for the video's values.
     pub fn set_video(&mut self, video: VideoInfo) -> Result<()> {
-        check_video(&video, self.max_memory)?;
+        check_video(&video, self.lookahead, self.max_memory)?;
         let (width, height) = coded_size(video.width as usize, video.height as usize);
         self.reconstructor.resize(video.display_size());
         if (width, height) != (self.current.width(), self.current.height()) {

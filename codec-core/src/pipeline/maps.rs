@@ -6,6 +6,7 @@ use super::symbols::Bound;
 use crate::bitstream::{Profile, QUALITY_MAX};
 use crate::entropy::SymbolWriter;
 use crate::frame::Plane;
+use crate::lookahead::Importance;
 use crate::quality::{MapCoder, QualityMap};
 use crate::{Error, Result};
 
@@ -54,6 +55,7 @@ impl MapEncoder {
         luma: &Plane,
         display: (usize, usize),
         keyframe: bool,
+        importance: Option<&Importance>,
     ) -> Result<Option<QualityMap>> {
         let (rows, cols) = QualityMap::grid(display.0 as u32, display.1 as u32);
         match given.as_ref().map(QualityMap::size) {
@@ -67,7 +69,7 @@ impl MapEncoder {
             }
             _ => {}
         }
-        Ok(self.adaptive.add_to(given, luma, display, keyframe))
+        Ok(self.adaptive.add_to(given, luma, display, keyframe, importance))
     }
 
     /// Forgets the past: a keyframe comes, of the given display size.
@@ -143,8 +145,8 @@ mod tests {
         let mut maps = MapEncoder::new(Profile::Paper, (64, 64), None).unwrap();
         refused(maps.set_strength(Some(0.5)).unwrap_err());
         let luma = Plane::new(64, 64);
-        refused(maps.plan(Some(QualityMap::zero(64, 64)), &luma, (64, 64), true).unwrap_err());
-        let planned = maps.plan(None, &luma, (64, 64), true).unwrap();
+        refused(maps.plan(Some(QualityMap::zero(64, 64)), &luma, (64, 64), true, None).unwrap_err());
+        let planned = maps.plan(None, &luma, (64, 64), true, None).unwrap();
         let mut writer = SymbolWriter::new();
         assert!(maps.code(planned, 20, None, &mut writer).is_none() && writer.bits() == 0.0);
     }

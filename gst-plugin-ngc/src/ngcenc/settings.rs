@@ -1,6 +1,6 @@
 //! Properties of `ngcenc`.
 
-use codec_core::{EncoderConfig, RateMode, Speed};
+use codec_core::{EncoderConfig, Lookahead, RateMode, Speed};
 use gst::glib;
 use gst::prelude::*;
 
@@ -10,6 +10,9 @@ use crate::settings::CommonSettings;
 const DEFAULT_QUALITY: u32 = 38;
 const DEFAULT_KEY_INT_MAX: u32 = 250;
 const DEFAULT_KEY_INT_MIN: u32 = 12;
+/// As many frames as suit.
+const AUTO_LOOKAHEAD: i32 = -1;
+const MAX_LOOKAHEAD: i32 = Lookahead::<()>::MAX_DEPTH as i32;
 const DEFAULT_BITRATE: u32 = 500;
 const DEFAULT_BUFFER: u32 = 1000;
 /// Detail as the model recommends it.
@@ -34,6 +37,8 @@ pub struct Settings {
     pub key_int_max: u32,
     pub key_int_min: u32,
     pub scene_cut: bool,
+    /// Frames; -1: as many as suit.
+    pub lookahead: i32,
     pub roi_quality: i32,
     pub tune: Tune,
     pub adaptive_quality: AdaptiveQuality,
@@ -58,6 +63,7 @@ impl Default for Settings {
             scene_cut: true,
             detail: MODELS_DETAIL,
             adaptive_detail: true,
+            lookahead: AUTO_LOOKAHEAD,
             roi_quality: DEFAULT_ROI_QUALITY,
             tune: Tune::default(),
             adaptive_quality: AdaptiveQuality::default(),
@@ -123,6 +129,14 @@ impl Settings {
                 .blurb("Make the first frame of a new scene a keyframe")
                 .default_value(true)
                 .mutable_playing()
+                .build(),
+            glib::ParamSpecInt::builder("lookahead")
+                .nick("Lookahead")
+                .blurb("Frames that the encoder waits for, so that what later frames are predicted from gets a better quality; 0 = no delay, -1 = 20, but none where the source is live")
+                .minimum(AUTO_LOOKAHEAD)
+                .maximum(MAX_LOOKAHEAD)
+                .default_value(AUTO_LOOKAHEAD)
+                .mutable_ready()
                 .build(),
             glib::ParamSpecInt::builder("roi-quality")
                 .nick("Quality of regions")
@@ -195,6 +209,7 @@ impl Settings {
             "key-int-max" => self.key_int_max = number(),
             "key-int-min" => self.key_int_min = number(),
             "scene-cut" => self.scene_cut = value.get().expect("type checked by GObject"),
+            "lookahead" => self.lookahead = value.get().expect("type checked by GObject"),
             "roi-quality" => self.roi_quality = value.get().expect("type checked by GObject"),
             "tune" => self.tune = value.get().expect("type checked by GObject"),
             "adaptive-quality" => self.adaptive_quality = value.get().expect("type checked by GObject"),
@@ -217,6 +232,7 @@ impl Settings {
             "key-int-max" => self.key_int_max.to_value(),
             "key-int-min" => self.key_int_min.to_value(),
             "scene-cut" => self.scene_cut.to_value(),
+            "lookahead" => self.lookahead.to_value(),
             "roi-quality" => self.roi_quality.to_value(),
             "tune" => self.tune.to_value(),
             "adaptive-quality" => self.adaptive_quality.to_value(),
@@ -246,6 +262,15 @@ impl Settings {
         }
     }
 
+    /// Frames to look ahead, for a source that is `live` or not.
+    pub fn lookahead(&self, live: bool) -> usize {
+        match usize::try_from(self.lookahead) {
+            Ok(frames) => frames,
+            Err(_) if live => 0,
+            Err(_) => Lookahead::<()>::USUAL_DEPTH,
+        }
+    }
+
     /// Strength of the adaptive quality, 0 without; `None`: the usual one, where the model's profile has any.
     pub fn adaptive_quality(&self) -> Option<f32> {
         match (self.adaptive_quality, self.tune) {
@@ -264,9 +289,11 @@ impl Settings {
         }
     }
 
+    /// For frames from a `lookahead` so deep.
+    ///
     /// # Errors
     /// If the device's name is not one.
-    pub fn encoder_config(&self, video: codec_core::bitstream::VideoInfo) -> codec_core::Result<EncoderConfig> {
+    pub fn encoder_config(&self, video: codec_core::bitstream::VideoInfo, lookahead: usize) -> codec_core::Result<EncoderConfig> {
         Ok(EncoderConfig {
             video,
             quality: self.quality as u8,
@@ -282,6 +309,7 @@ impl Settings {
             scene_cut: self.scene_cut,
             key_int_max: self.key_int_max,
             key_int_min: self.key_int_min,
+            lookahead,
             max_memory: match self.max_memory {
                 0 => None,
                 mebibytes => Some(u64::from(mebibytes) << 20),
@@ -310,7 +338,7 @@ mod tests {
     }
 
     fn config(values: &[(&str, glib::Value)]) -> EncoderConfig {
-        settings(values).encoder_config(VideoInfo::default()).unwrap()
+        settings(values).encoder_config(VideoInfo::default(), 0).unwrap()
     }
 
     #[test]
@@ -364,7 +392,7 @@ mod tests {
         assert_eq!((config.adaptive_quality, settings(&[]).roi_quality), (None, -8));
         assert!(matches!(config.speed, Speed::Medium) && matches!(config.model, ModelSource::Embedded));
         let fast = [("speed-preset", SpeedPreset::Fast.to_value()), ("model-file", Some("").to_value())];
-        let config = settings(&fast).encoder_config(VideoInfo::default()).unwrap();
+        let config = settings(&fast).encoder_config(VideoInfo::default(), 0).unwrap();
         assert!(matches!(config.speed, Speed::Fast) && matches!(config.model, ModelSource::Embedded));
     }
 
@@ -388,8 +416,15 @@ mod tests {
     }
 
     #[test]
+    fn live_sources_are_not_delayed_unless_asked_for() {
+        let depth = |frames: i32, live| settings(&[("lookahead", frames.to_value())]).lookahead(live);
+        assert_eq!((settings(&[]).lookahead(false), settings(&[]).lookahead(true)), (20, 0));
+        assert_eq!((depth(-1, false), depth(-1, true), depth(0, false), depth(7, true)), (20, 0, 0, 7));
+    }
+
+    #[test]
     fn a_device_that_is_none_is_refused() {
         let settings = settings(&[("device", Some("abacus").to_value())]);
-        assert!(settings.encoder_config(VideoInfo::default()).is_err());
+        assert!(settings.encoder_config(VideoInfo::default(), 0).is_err());
     }
 }

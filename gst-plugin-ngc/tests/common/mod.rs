@@ -14,7 +14,17 @@ pub fn init() {
     });
 }
 
+/// An element on one thread of the CPU. Encoders give a unit for each frame at once.
 pub fn element(name: &str) -> gst::Element {
+    let element = element_as_it_is(name);
+    if name == "ngcenc" {
+        element.set_property("lookahead", 0i32);
+    }
+    element
+}
+
+/// The same with its own lookahead.
+pub fn element_as_it_is(name: &str) -> gst::Element {
     gst::ElementFactory::make(name).property("threads", 1u32).property("device", "cpu").build().unwrap()
 }
 

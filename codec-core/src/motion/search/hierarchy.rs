@@ -97,6 +97,11 @@ impl Hierarchy {
         self.levels[0].grids[0].at(x, y)
     }
 
+    /// The vector of the 16x16 luma samples at a position, as [`Self::sharpen`] left it.
+    pub fn sharpened(&self, x: usize, y: usize) -> MotionVector {
+        self.levels[0].grids[1].at(x, y)
+    }
+
     /// Candidates for a root whose first luma sample is (`x`, `y`), best guesses first; `rings` of 16x16 blocks around it count.
     pub fn seeds(&self, x: usize, y: usize, rings: usize, mut take: impl FnMut(MotionVector)) {
         let fine = &self.levels[0].grids[1];
@@ -122,7 +127,8 @@ impl Hierarchy {
         }
     }
 
-    /// Refines the vectors of 16x16 luma samples at full size, in so many of the steps of a whole, a half and a quarter sample.
+    /// Refines the vectors of 16x16 luma samples at full size, in so many steps of a whole, a half and a quarter sample
+    /// in turn.
     pub fn sharpen(&mut self, current: &Plane, quarters: &Quarters, steps: usize, price: f64, kernels: Kernels, threads: usize) {
         let (width, height) = quarters.whole().size();
         let costs = Costs::new(price, 0);
@@ -154,7 +160,7 @@ impl Hierarchy {
                     u64::from(cost)
                 };
                 consider(&mut best, near);
-                for step in [4, 2, 1].into_iter().take(steps) {
+                for step in [4, 2, 1].into_iter().cycle().take(steps) {
                     try_around(best.1, step, |vector| consider(&mut best, vector));
                 }
                 vectors[col] = best.1;

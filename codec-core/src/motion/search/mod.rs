@@ -30,6 +30,7 @@ mod quarters;
 mod scene;
 mod sources;
 mod surface;
+mod survey;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ use presets::Preset;
 use quarters::Quarters;
 use surface::Surface;
 use wavefront::Wavefront;
+
+pub use survey::{Survey, SurveyedBlock};
 
 /// How much time a search takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,21 +140,12 @@ impl BlockSearch {
         lambda: f64,
         threads: usize,
     ) -> Found {
-        let size = (current.width, current.height);
-        assert!(size == (reference.width, reference.height), "planes of different sizes");
-        assert!(display.0 > 0 && display.1 > 0 && display.0 <= size.0 && display.1 <= size.1, "{display:?} of {size:?}");
-        let mut field = BlockField::still(size.0, size.1);
+        let preset = Preset::of(self.effort);
+        let price = self.follow(current, reference, display, lambda, &preset, threads);
+        let mut field = BlockField::still(current.width, current.height);
         let costs = coder.costs();
         let previous = coder.previous().filter(|p| (p.rows(), p.cols()) == (field.rows(), field.cols()));
-        // A free bit would make trees as deep as they can be; a price beyond this allows none anyway.
-        let price = (255.0 * 255.0 / lambda).clamp(1.0, 1e6);
-        let preset = Preset::of(self.effort);
         let thoroughness = Thoroughness { every: self.every, ..preset.thoroughness };
-        self.current.load(current, display, threads);
-        self.quarters.load(reference, display, threads);
-        let whole = self.quarters.whole();
-        self.hierarchy.run([&self.current, whole], preset.wide, preset.narrow, price, threads);
-        self.hierarchy.sharpen(current, &self.quarters, preset.sharpening, price, self.kernels, threads);
         let has_golden = self.golden.whole().size() == display && coder.track().is_apart();
         let track = has_golden.then(|| coder.track());
         let inputs = Inputs {
@@ -177,5 +171,29 @@ impl BlockSearch {
         }
         let (inter_cost, intra_cost) = scene::costs(&self.hierarchy, &field, previous, threads);
         Found { field, inter_cost, intra_cost }
+    }
+
+    /// Loads both planes and follows the motion from coarse to fine. Gives back the price of a bit in squared grey levels. Arguments and
+    /// panics as in [`Self::search`].
+    fn follow(
+        &mut self,
+        current: &Plane,
+        reference: &Plane,
+        display: (usize, usize),
+        lambda: f64,
+        preset: &Preset,
+        threads: usize,
+    ) -> f64 {
+        let size = (current.width, current.height);
+        assert!(size == (reference.width, reference.height), "planes of different sizes");
+        assert!(display.0 > 0 && display.1 > 0 && display.0 <= size.0 && display.1 <= size.1, "{display:?} of {size:?}");
+        // A free bit would make trees as deep as they can be; a price beyond this allows none anyway.
+        let price = (255.0 * 255.0 / lambda).clamp(1.0, 1e6);
+        self.current.load(current, display, threads);
+        self.quarters.load(reference, display, threads);
+        let whole = self.quarters.whole();
+        self.hierarchy.run([&self.current, whole], preset.wide, preset.narrow, price, threads);
+        self.hierarchy.sharpen(current, &self.quarters, preset.sharpening, price, self.kernels, threads);
+        price
     }
 }

@@ -239,3 +239,31 @@ fn costs_tell_new_scenes_from_motion_flashes_and_fades() {
         assert!(moved < 0.2 && other > 0.8 && flash < 0.5 && fade < 0.5, "{ratios}");
     }
 }
+
+#[test]
+fn a_survey_finds_motion_and_says_where_there_is_something_new() {
+    let display = (310, 180);
+    let (mut current, reference) = translated((320, 192), (12, -7));
+    // Noise at blocks 10..12 of rows 4..6.
+    for y in 64..96 {
+        for x in 160..192 {
+            current.row_mut(y)[x] = ((x * 7919 + y * 104_729) % 251) as u8;
+        }
+    }
+    let survey = BlockSearch::new(SearchEffort::Medium).survey(&current, &reference, display, lambda(38.0), 1);
+    assert_eq!((survey.cols, survey.rows()), (20, 12));
+    for (i, block) in survey.blocks.iter().enumerate() {
+        let (row, col) = (i / 20, i % 20);
+        match ((4..6).contains(&row), (10..12).contains(&col)) {
+            (true, true) => assert!(block.error > 16 * 1000, "{row} {col}: {block:?}"),
+            // Away from the edges, where the content is there.
+            _ if (1..11).contains(&row) && (1..18).contains(&col) => {
+                let (x, y) = (block.vector.x, block.vector.y);
+                assert!((11..=13).contains(&x) && (-8..=-6).contains(&y) && block.error < 16 * 5, "{row} {col}: {block:?}");
+            }
+            _ => {}
+        }
+    }
+    let still = BlockSearch::new(SearchEffort::Medium).survey(&reference, &reference, display, lambda(38.0), 2);
+    assert!(still.blocks.iter().all(|block| *block == SurveyedBlock::default()));
+}

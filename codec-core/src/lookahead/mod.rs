@@ -1,0 +1,215 @@
+//! Frames are held back until the encoder can know what becomes of them.
+//!
+//! In: frames. Out: the same frames, each with a [`Foresight`]: how those after it will be predicted. From that the encoder works out
+//! how much each place matters for later frames ([`inherit`]), and spends its bits accordingly.
+
+mod inherit;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::frame::pad::padded;
+use crate::frame::{Frame, FrameView};
+use crate::motion::{BlockSearch, SearchEffort, Survey};
+use crate::pipeline::{Encoder, FrameOptions, Packet};
+use crate::quality::lambda;
+use crate::{Error, Result, threads};
+
+pub(crate) use inherit::{Importance, importance};
+
+/// Quality index whose price of motion surveys count with: frames are looked at before rate control knows their quality.
+const QUALITY: f64 = 38.0;
+
+/// How the frames after one will be predicted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foresight {
+    /// From the next frame on, each to the frame before it.
+    surveys: Vec<Arc<Survey>>,
+}
+
+/// Holds frames back, and says what comes after each.
+///
+/// ```
+/// # use codec_core::{Encoder, EncoderConfig, FrameOptions, Lookahead, bitstream::VideoInfo, frame::Frame};
+/// let video = VideoInfo { width: 64, height: 48, ..VideoInfo::default() };
+/// let mut encoder = Encoder::new(EncoderConfig::new(video))?;
+/// let mut lookahead = Lookahead::new(20, 0)?;
+/// let mut stream = Vec::new();
+/// for number in 0..30 {
+///     lookahead.push(&Frame::new(64, 48).view(), FrameOptions::default(), number)?;
+///     if let Some(ready) = lookahead.pop(false) {
+///         stream.extend(ready.encode(&mut encoder)?.data);
+///     }
+/// }
+/// // The stream ends: what is held back goes out.
+/// while let Some(ready) = lookahead.pop(true) {
+///     stream.extend(ready.encode(&mut encoder)?.data);
+/// }
+/// # Ok::<_, codec_core::Error>(())
+/// ```
+pub struct Lookahead<T> {
+    depth: usize,
+    threads: usize,
+    search: BlockSearch,
+    held: VecDeque<Held<T>>,
+}
+
+struct Held<T> {
+    /// Of the coded size.
+    frame: Frame,
+    display: (usize, usize),
+    options: FrameOptions,
+    item: T,
+    /// To the frame before; `None` where there is none to be predicted from.
+    survey: Option<Arc<Survey>>,
+}
+
+/// A frame whose turn it is.
+pub struct Ready<T> {
+    frame: Frame,
+    display: (usize, usize),
+    /// As they were pushed, with the foresight.
+    pub options: FrameOptions,
+    /// What was pushed with the frame.
+    pub item: T,
+}
+
+impl<T> Ready<T> {
+    /// Has the frame encoded, with what is known of those after it.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode(&self, encoder: &mut Encoder) -> Result<Packet> {
+        encoder.encode(&self.frame(), self.options.clone())
+    }
+
+    /// The frame as it was pushed.
+    pub fn frame(&self) -> FrameView<'_> {
+        let (width, height) = self.display;
+        FrameView { width, height, ..self.frame.view() }
+    }
+}
+
+impl<T> Lookahead<T> {
+    /// More frames than these gain next to nothing.
+    pub const USUAL_DEPTH: usize = 20;
+    /// More frames than this are not worth their memory.
+    pub const MAX_DEPTH: usize = 60;
+
+    /// Looks `depth` frames ahead. `threads`: as [`EncoderConfig::threads`](crate::EncoderConfig::threads).
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] for a depth beyond [`Self::MAX_DEPTH`].
+    pub fn new(depth: usize, threads: usize) -> Result<Self> {
+        if depth > Self::MAX_DEPTH {
+            let most = Self::MAX_DEPTH;
+            return Err(Error::InvalidConfig(format!("a lookahead of {depth} frames: the range is 0..={most}")));
+        }
+        Ok(Self { depth, threads: threads::count(threads), search: BlockSearch::new(SearchEffort::Fast), held: VecDeque::new() })
+    }
+
+    /// Takes a frame, and something of the caller's that comes back with it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] for a frame whose planes are shorter than its size.
+    pub fn push(&mut self, frame: &FrameView, options: FrameOptions, item: T) -> Result<()> {
+        let (display, coded) = ((frame.width, frame.height), padded(frame)?);
+        let before = self.held.back().filter(|last| self.depth > 0 && last.display == display && !options.force_keyframe);
+        let survey = before.map(|last| {
+            let (search, threads, planes) = (&mut self.search, self.threads, [coded.plane(0), last.frame.plane(0)]);
+            let survey = || search.survey(planes[0], planes[1], display, lambda(QUALITY), threads);
+            Arc::new(threads::inside(threads, survey))
+        });
+        self.held.push_back(Held { frame: coded, display, options, item, survey });
+        Ok(())
+    }
+
+    /// The next frame, if as many are known after it as the lookahead is deep, or if there will be no more: `ends`.
+    pub fn pop(&mut self, ends: bool) -> Option<Ready<T>> {
+        if !ends && self.held.len() <= self.depth {
+            return None;
+        }
+        let Held { frame, display, mut options, item, .. } = self.held.pop_front()?;
+        let surveys: Vec<_> = self.held.iter().map_while(|held| held.survey.clone()).collect();
+        options.foresight = (!surveys.is_empty()).then_some(Foresight { surveys });
+        Some(Ready { frame, display, options, item })
+    }
+
+    /// How many frames it looks ahead.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Drops all frames that are held back.
+    pub fn clear(&mut self) {
+        self.held.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(width: usize, height: usize, luma: u8) -> Frame {
+        let mut frame = Frame::new(width, height);
+        frame.planes_mut()[0].data.fill(luma);
+        frame
+    }
+
+    fn push(lookahead: &mut Lookahead<u8>, frame: &Frame, force_keyframe: bool, item: u8) {
+        let options = FrameOptions { force_keyframe, ..FrameOptions::default() };
+        lookahead.push(&frame.view(), options, item).unwrap();
+    }
+
+    /// How many frames each one that comes out can see.
+    fn seen(ready: &Ready<u8>) -> usize {
+        ready.options.foresight.as_ref().map_or(0, |foresight| foresight.surveys.len())
+    }
+
+    #[test]
+    fn frames_come_out_as_they_went_in_once_enough_are_known() {
+        let mut lookahead = Lookahead::new(3, 1).unwrap();
+        let mut out = Vec::new();
+        for i in 0..6 {
+            push(&mut lookahead, &frame(70, 50, 10 * i), false, i);
+            let ready = lookahead.pop(false);
+            assert_eq!(ready.is_some(), i >= 3, "{i}");
+            out.extend(ready);
+        }
+        while let Some(ready) = lookahead.pop(true) {
+            out.push(ready);
+        }
+        for (i, ready) in out.iter().enumerate() {
+            assert_eq!(usize::from(ready.item), i);
+            assert_eq!(seen(ready), 3.min(5 - i), "{i}");
+            let (view, luma) = (ready.frame(), 10 * i as u8);
+            assert_eq!((view.width, view.height), (70, 50));
+            assert_eq!(view.y.data[49 * view.y.stride..][..70], [luma; 70]);
+        }
+        assert_eq!(out.len(), 6);
+    }
+
+    #[test]
+    fn nothing_is_seen_beyond_a_keyframe_or_another_size() {
+        let mut lookahead = Lookahead::new(8, 1).unwrap();
+        for i in 0..6 {
+            let side = if i < 4 { 64 } else { 32 };
+            push(&mut lookahead, &frame(side, side, 90), i == 2, i);
+        }
+        let mut sight = || lookahead.pop(true).map(|ready| seen(&ready));
+        assert_eq!(std::array::from_fn(|_| sight()), [Some(1), Some(0), Some(1), Some(0), Some(1), Some(0), None]);
+    }
+
+    #[test]
+    fn without_depth_frames_go_through_and_nothing_is_held_after_clearing() {
+        let mut none = Lookahead::new(0, 1).unwrap();
+        push(&mut none, &frame(64, 64, 0), false, 7);
+        let ready = none.pop(false).unwrap();
+        assert!(ready.item == 7 && ready.options.foresight.is_none());
+        let mut deep = Lookahead::new(60, 1).unwrap();
+        push(&mut deep, &frame(64, 64, 0), false, 0);
+        deep.clear();
+        assert!(deep.pop(true).is_none());
+        assert!(Lookahead::<()>::new(61, 1).is_err_and(|e| e.to_string().contains("0..=60")));
+    }
+}

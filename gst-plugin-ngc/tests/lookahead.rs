@@ -1,0 +1,111 @@
+//! `ngcenc` with a lookahead: frames wait, and all of them come out.
+
+mod common;
+
+use common::*;
+use gst::prelude::*;
+use gst_check::Harness;
+
+fn looking_ahead(caps: &gst::Caps, frames: i32) -> Harness {
+    init();
+    let element = element("ngcenc");
+    element.set_property("lookahead", frames);
+    let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
+    harness.set_src_caps(caps.clone());
+    harness
+}
+
+fn units(harness: &mut Harness) -> Vec<gst::Buffer> {
+    std::iter::from_fn(|| harness.try_pull()).collect()
+}
+
+#[test]
+fn frames_wait_and_the_end_lets_them_go() {
+    let caps = raw_caps("I420", 64, 48, 25);
+    let mut harness = looking_ahead(&caps, 5);
+    let (start, gap) = (gst::ClockTime::from_seconds(5), gst::ClockTime::from_mseconds(40));
+    let mut out = Vec::new();
+    for i in 0..12 {
+        if i == 7 {
+            harness.push_upstream_event(gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+        }
+        harness.push(raw_buffer(&caps, i, start + gap * i)).unwrap();
+        out.extend(units(&mut harness));
+        assert_eq!(out.len() as u64, (i + 1).saturating_sub(5));
+    }
+    assert_eq!(harness.query_latency(), Some(gap * 5));
+    harness.push_event(gst::event::Eos::new());
+    out.extend(units(&mut harness));
+    assert_eq!(out.len(), 12);
+    for (i, unit) in out.iter().enumerate() {
+        assert_eq!(unit.pts(), Some(start + gap * i as u64));
+        assert_eq!(is_key(unit), i == 0 || i == 7, "frame {i}");
+    }
+}
+
+#[test]
+fn a_new_size_lets_waiting_frames_go_and_a_flush_drops_them() {
+    let small = raw_caps("I420", 64, 48, 25);
+    let mut harness = looking_ahead(&small, 10);
+    let pts = |i: u64| gst::ClockTime::from_mseconds(40 * i);
+    for i in 0..3 {
+        harness.push(raw_buffer(&small, i, pts(i))).unwrap();
+    }
+    assert!(units(&mut harness).is_empty());
+    let large = raw_caps("I420", 128, 96, 25);
+    harness.set_src_caps(large.clone());
+    let out = units(&mut harness);
+    assert_eq!(out.iter().map(is_key).collect::<Vec<_>>(), [true, false, false]);
+    harness.push(raw_buffer(&large, 3, pts(3))).unwrap();
+    harness.push_event(gst::event::FlushStart::new());
+    harness.push_event(gst::event::FlushStop::builder(true).build());
+    harness.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+    for i in 10..12 {
+        harness.push(raw_buffer(&large, i, pts(i))).unwrap();
+    }
+    harness.push_event(gst::event::Eos::new());
+    let out: Vec<_> = units(&mut harness).iter().map(|unit| (unit.pts(), is_key(unit))).collect();
+    assert_eq!(out, [(Some(pts(10)), true), (Some(pts(11)), false)]);
+}
+
+#[test]
+fn nothing_waits_where_the_source_is_live() {
+    let caps = raw_caps("I420", 64, 48, 25);
+    for (live, out) in [(true, 3), (false, 0)] {
+        init();
+        let mut harness = Harness::with_element(&element_as_it_is("ngcenc"), Some("sink"), Some("src"));
+        harness.set_live(live);
+        harness.set_src_caps(caps.clone());
+        for i in 0..3 {
+            harness.push(raw_buffer(&caps, i, FRAME * i)).unwrap();
+        }
+        assert_eq!(units(&mut harness).len(), out, "live: {live}");
+        harness.push_event(gst::event::Eos::new());
+        assert_eq!(units(&mut harness).len(), 3 - out, "live: {live}");
+    }
+}
+
+#[test]
+fn regions_and_qualities_stay_with_their_frames() {
+    let caps = raw_caps("I420", 64, 48, 25);
+    let encode = |lookahead: i32| {
+        let mut harness = looking_ahead(&caps, lookahead);
+        let element = harness.element().unwrap();
+        // What the lookahead itself changes must not count.
+        element.set_property("key-int-max", 1u32);
+        for i in 0..6 {
+            element.set_property("quality", if i < 3 { 10u32 } else { 50 });
+            let mut buffer = raw_buffer(&caps, i, FRAME * i);
+            if i == 4 {
+                gst_video::VideoRegionOfInterestMeta::add(buffer.get_mut().unwrap(), "face", (0, 0, 32, 32));
+            }
+            harness.push(buffer).unwrap();
+        }
+        harness.push_event(gst::event::Eos::new());
+        let units = units(&mut harness);
+        units.iter().map(|unit| unit.map_readable().unwrap().to_vec()).collect::<Vec<_>>()
+    };
+    let (held, at_once) = (encode(4), encode(0));
+    assert_eq!(held, at_once);
+    assert!(at_once[2].len() > 2 * at_once[3].len() && at_once[4].len() > at_once[5].len());
+}
