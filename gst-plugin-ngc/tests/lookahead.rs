@@ -86,6 +86,45 @@ fn nothing_waits_where_the_source_is_live() {
 }
 
 #[test]
+fn frames_do_not_wait_for_ever_for_others() {
+    let caps = raw_caps("I420", 64, 48, 25);
+    let mut harness = looking_ahead(&caps, 20);
+    let bus = gst::Bus::new();
+    harness.element().unwrap().set_bus(Some(&bus));
+    for i in 0..3 {
+        harness.push(raw_buffer(&caps, i, FRAME * i)).unwrap();
+    }
+    assert!(harness.try_pull().is_none());
+    // This waits until one comes.
+    assert_eq!(harness.pull().unwrap().pts(), Some(gst::ClockTime::ZERO));
+    let warning = bus.timed_pop_filtered(gst::ClockTime::from_seconds(10), &[gst::MessageType::Warning]).expect("a warning");
+    let gst::MessageView::Warning(warning) = warning.view() else { unreachable!() };
+    let text = format!("{} {:?}", warning.error(), warning.debug());
+    assert!(text.contains("3 waited") && text.contains("it is 2 frames"), "{text}");
+    // As many as there were go on waiting.
+    harness.push(raw_buffer(&caps, 3, FRAME * 3)).unwrap();
+    assert_eq!(units(&mut harness).len(), 1);
+    harness.push_event(gst::event::Eos::new());
+    assert_eq!(units(&mut harness).len(), 2);
+}
+
+#[test]
+fn a_branch_without_room_does_not_stop_the_pipeline() {
+    init();
+    // Until a unit comes out of the encoder nothing plays, so that the other branch takes no more than its queue holds.
+    let text = "videotestsrc num-buffers=40 ! video/x-raw,width=64,height=48,framerate=100/1 ! tee name=t \
+        t. ! queue max-size-buffers=3 ! fakesink sync=true  t. ! queue ! ngcenc name=e threads=1 device=cpu ! fakesink";
+    let pipeline = gst::parse::launch(text).unwrap().downcast::<gst::Pipeline>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let kinds = [gst::MessageType::Eos, gst::MessageType::Error, gst::MessageType::Warning];
+    let message = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(60), &kinds).expect("an end");
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    let stats = pipeline.by_name("e").unwrap().property::<gst::Structure>("stats");
+    assert_eq!(stats.get::<u64>("frames"), Ok(40));
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
 fn regions_and_qualities_stay_with_their_frames() {
     let caps = raw_caps("I420", 64, 48, 25);
     let encode = |lookahead: i32| {

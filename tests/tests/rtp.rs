@@ -69,7 +69,7 @@ fn five_percent_loss_is_survived() {
     gstngc::plugin_register_static().unwrap();
     let pipeline = gst::parse::launch(&format!(
         "videotestsrc num-buffers={} pattern=smpte horizontal-speed=3 ! video/x-raw,format=I420,width=160,height=96,framerate=25/1 \
-         ! ngcenc name=enc threads=1 device=cpu key-int-max=0 quality=30 ! ngcparse \
+         ! ngcenc name=enc threads=1 device=cpu key-int-max=0 quality=30 lookahead=0 ! ngcparse \
          ! rtpgstpay name=pay config-interval=1 mtu=1400 ! rtpgstdepay ! ngcparse \
          ! ngcdec name=dec threads=1 device=cpu ! appsink name=out sync=false",
         frames()

@@ -77,7 +77,8 @@ mod tests {
 
     /// Surveys of so many frames in which all blocks are alike.
     fn all(frames: usize, block: SurveyedBlock) -> Foresight {
-        Foresight { surveys: vec![Arc::new(Survey { cols: COLS, blocks: vec![block; COLS * 4] }); frames] }
+        let survey = || Arc::new(Survey { cols: COLS, blocks: vec![block; COLS * 4] });
+        Foresight { surveys: (0..frames).map(|_| survey()).collect() }
     }
 
     fn block(x: i16, y: i16, error: u32) -> SurveyedBlock {

@@ -140,6 +140,16 @@ impl<T> Lookahead<T> {
         self.depth
     }
 
+    /// Looks ahead by no more than so many frames from now on.
+    pub fn limit(&mut self, depth: usize) {
+        self.depth = self.depth.min(depth);
+    }
+
+    /// How many frames are held back.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// Drops all frames that are held back.
     pub fn clear(&mut self) {
         self.held.clear();
@@ -208,8 +218,15 @@ mod tests {
         assert!(ready.item == 7 && ready.options.foresight.is_none());
         let mut deep = Lookahead::new(60, 1).unwrap();
         push(&mut deep, &frame(64, 64, 0), false, 0);
+        assert_eq!(deep.held(), 1);
         deep.clear();
         assert!(deep.pop(true).is_none());
+        deep.limit(1);
+        deep.limit(7);
+        for i in 0..3 {
+            push(&mut deep, &frame(64, 64, 0), false, i);
+            assert_eq!(deep.pop(false).map(|ready| ready.item), i.checked_sub(1));
+        }
         assert!(Lookahead::<()>::new(61, 1).is_err_and(|e| e.to_string().contains("0..=60")));
     }
 }

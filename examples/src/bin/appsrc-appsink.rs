@@ -68,6 +68,8 @@ fn main() -> Result<(), Failure> {
         .build();
     let sink = gst_app::AppSink::builder().sync(false).max_buffers(4).build();
     let (encoder, parser, decoder) = (make("ngcenc")?, make("ngcparse")?, make("ngcdec")?);
+    // Frames that wait in a lookahead would keep the application's memory meanwhile.
+    encoder.set_property("lookahead", 0i32);
     let pipeline = gst::Pipeline::new();
     let elements = [source.upcast_ref(), &encoder, &parser, &decoder, sink.upcast_ref()];
     pipeline.add_many(elements).map_err(failed)?;

@@ -16,10 +16,10 @@
 //! ```
 
 use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use codec_core::bitstream::{FieldFlags, Interlacing, Profile};
-use codec_core::{Encoder, FrameOptions, Limits, Lookahead, Packet, Ready, estimated_memory};
+use codec_core::Packet;
 use gst::glib;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
@@ -28,55 +28,35 @@ use gst_video::{VideoCodecFrame, VideoCodecFrameFlags, VideoCodecState, VideoInf
 use once_cell::sync::Lazy;
 
 use super::RateControl;
-use super::regions;
+use super::session::Session;
 use super::settings::Settings;
+use super::stall::StallWatch;
 use super::stats::Stats;
-use crate::{caps, colorimetry, error, frame, hdr, interlacing, memory};
+use crate::{caps, colorimetry, error, frame, hdr};
 
 /// Version as a number: 1.2.3 is 10203.
 fn version() -> u32 {
     env!("CARGO_PKG_VERSION").split('.').fold(0, |sum, part| sum * 100 + part.parse::<u32>().unwrap_or(0))
 }
 
+/// Frames that wait in the lookahead wait so long for the next one.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 static CAT: Lazy<gst::DebugCategory> =
     Lazy::new(|| gst::DebugCategory::new("ngcenc", gst::DebugColorFlags::empty(), Some("NGC video encoder")));
-
-struct State {
-    encoder: Encoder,
-    info: VideoInfo,
-    /// What the sequence header says, with the HDR metadata of the caps.
-    video: codec_core::bitstream::VideoInfo,
-    /// Chroma of grey frames.
-    neutral: Vec<u8>,
-    lookahead: Lookahead<Held>,
-}
-
-impl State {
-    /// For how long frames wait.
-    fn latency(&self) -> gst::ClockTime {
-        let fps = self.info.fps();
-        // As other encoders do, where the caps do not say it.
-        let (number, per) = if fps.numer() > 0 { (fps.numer() as u64, fps.denom() as u64) } else { (25, 1) };
-        let frames = self.lookahead.depth() as u64;
-        gst::ClockTime::SECOND.mul_div_floor(frames * per, number).unwrap_or(gst::ClockTime::ZERO)
-    }
-}
-
-/// What belongs to a frame that the lookahead holds.
-struct Held {
-    /// Its number in the base class.
-    number: u32,
-    fields: FieldFlags,
-}
 
 #[derive(Default)]
 pub struct NgcEnc {
     settings: Mutex<Settings>,
     stats: Mutex<Stats>,
-    /// Taken only on the streaming thread.
-    state: Mutex<Option<State>>,
+    /// Used only by who holds the base class's stream lock.
+    session: Mutex<Option<Session>>,
     /// What was said about caps that were refused.
     refused: error::Once,
+    /// Where frames are held back. Its thread takes the stream lock before any other.
+    watch: Mutex<Option<StallWatch>>,
+    /// Whether the element has played since it started or was flushed.
+    has_played: AtomicBool,
 }
 
 #[glib::object_subclass]
@@ -121,6 +101,13 @@ impl ElementImpl for NgcEnc {
         Some(&METADATA)
     }
 
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::PausedToPlaying {
+            self.has_played.store(true, Ordering::Relaxed);
+        }
+        self.parent_change_state(transition)
+    }
+
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
             let raw = gst_video::VideoCapsBuilder::new()
@@ -137,11 +124,15 @@ impl ElementImpl for NgcEnc {
 impl VideoEncoderImpl for NgcEnc {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         *self.stats.lock().unwrap() = Stats::default();
+        self.has_played.store(false, Ordering::Relaxed);
         Ok(())
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        *self.state.lock().unwrap() = None;
+        // Its thread may be about to use the state; nothing is locked while it ends.
+        let watch = self.watch.lock().unwrap().take();
+        drop(watch);
+        *self.session.lock().unwrap() = None;
         self.refused.forget();
         Ok(())
     }
@@ -158,8 +149,8 @@ impl VideoEncoderImpl for NgcEnc {
         let element = self.obj();
         // Frames that wait belong to the video before. Where they cannot go out, the next frame will say why.
         let _ = self.send(true, Instant::now());
-        let first = self.state.lock().unwrap().is_none();
-        self.configure(&info, &video).map_err(|e| {
+        let first = self.session.lock().unwrap().is_none();
+        self.configure(&info, video.clone()).map_err(|e| {
             self.refused.post(&*element, &e);
             gst::loggable_error!(CAT, "{}", e)
         })?;
@@ -172,7 +163,7 @@ impl VideoEncoderImpl for NgcEnc {
         element
             .set_output_state(caps::ngc(&video, None), Some(state))
             .map_err(|_| gst::loggable_error!(CAT, "cannot set the output state"))?;
-        let latency = self.state.lock().unwrap().as_ref().map_or(gst::ClockTime::ZERO, State::latency);
+        let latency = self.session.lock().unwrap().as_ref().map_or(gst::ClockTime::ZERO, Session::latency);
         element.set_latency(latency, latency);
         element.merge_tags(Some(&self.tags()), gst::TagMergeMode::Replace);
         self.parent_set_format(state)
@@ -195,18 +186,19 @@ impl VideoEncoderImpl for NgcEnc {
         query.add_allocation_meta::<gst_video::VideoMeta>(None);
         query.add_allocation_meta::<gst_video::VideoRegionOfInterestMeta>(None);
         // As many buffers are held as frames wait, and one comes in.
-        if let Some(state) = &*self.state.lock().unwrap() {
-            let (size, buffers) = (state.info.size() as u32, state.lookahead.depth() as u32 + 1);
+        if let Some(session) = &*self.session.lock().unwrap() {
+            let (size, buffers) = (session.info().size() as u32, session.lookahead_depth() as u32 + 1);
             query.add_allocation_pool(None::<&gst::BufferPool>, size, buffers, 0);
         }
         self.parent_propose_allocation(query)
     }
 
     fn handle_frame(&self, frame: VideoCodecFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
+        self.watch(StallWatch::rest);
         let (settings, start) = (self.settings.lock().unwrap().clone(), Instant::now());
         // The lock is released before the base class is called again.
-        let taken = match &mut *self.state.lock().unwrap() {
-            Some(state) => take(state, &frame, &settings),
+        let taken = match &mut *self.session.lock().unwrap() {
+            Some(session) => session.take(&frame, &settings),
             None => return Err(gst::FlowError::NotNegotiated),
         };
         if let Err(e) = taken {
@@ -215,92 +207,127 @@ impl VideoEncoderImpl for NgcEnc {
             return Err(self.fail(&e));
         }
         drop(frame);
-        self.send(false, start)
+        let flow = self.send(false, start);
+        self.watch(StallWatch::wait);
+        flow
     }
 
     fn finish(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        self.watch(StallWatch::rest);
         self.send(true, Instant::now())
     }
 
     fn flush(&self) -> bool {
-        if let Some(state) = &mut *self.state.lock().unwrap() {
-            state.encoder.reset();
-            state.lookahead.clear();
+        if let Some(session) = &mut *self.session.lock().unwrap() {
+            session.flush();
         }
+        self.watch(StallWatch::rest);
+        self.has_played.store(false, Ordering::Relaxed);
         true
     }
 }
 
 impl NgcEnc {
     /// Makes an encoder, or tells the one that is there of the new video: the model stays loaded.
-    fn configure(&self, info: &VideoInfo, video: &codec_core::bitstream::VideoInfo) -> codec_core::Result<()> {
-        let mut guard = self.state.lock().unwrap();
-        let settings = self.settings.lock().unwrap().clone();
-        let depth = guard.as_ref().map_or_else(|| settings.lookahead(self.is_live()), |state| state.lookahead.depth());
-        check_size(video, guard.as_ref().map(|state| &state.video), depth)?;
-        let (encoder, lookahead) = match guard.take() {
-            Some(mut state) => {
-                state.encoder.set_video(video.clone())?;
-                (state.encoder, state.lookahead)
+    fn configure(&self, info: &VideoInfo, video: codec_core::bitstream::VideoInfo) -> codec_core::Result<()> {
+        let mut guard = self.session.lock().unwrap();
+        // After an error, everything starts anew.
+        *guard = Some(match guard.take() {
+            Some(mut session) => {
+                session.set_video(info, video)?;
+                session
             }
             None => {
-                let encoder = Encoder::new(settings.encoder_config(video.clone(), depth)?)?;
-                gst::info!(CAT, imp = self, "model {}", encoder.model().id());
-                let depth = match encoder.model().profile() {
-                    Profile::Rt => depth,
-                    // Its streams have one quality for a whole frame.
-                    Profile::Paper => 0,
-                };
-                (encoder, Lookahead::new(depth, settings.common.threads())?)
+                let settings = self.settings.lock().unwrap().clone();
+                let session = Session::new(&settings, info, video, self.is_live())?;
+                gst::info!(CAT, imp = self, "model {}", session.encoder().model().id());
+                if session.lookahead_depth() > 0 {
+                    self.start_watch();
+                }
+                session
             }
-        };
-        let neutral = frame::neutral_chroma(info);
-        *guard = Some(State { encoder, info: info.clone(), video: video.clone(), neutral, lookahead });
+        });
         Ok(())
     }
 
     /// Encodes and sends the frames whose turn it is; if the stream `ends`, all that wait. Work on the first one began at `start`.
     fn send(&self, ends: bool, mut start: Instant) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let element = self.obj();
         let mut flow = gst::FlowSuccess::Ok;
-        loop {
-            let settings = self.settings.lock().unwrap().clone();
-            // The lock is released before the base class is called again.
-            let next = match &mut *self.state.lock().unwrap() {
-                Some(state) => state.lookahead.pop(ends).map(|ready| (encode(state, &ready, &settings), ready.item)),
-                None => None,
-            };
-            let Some((packet, held)) = next else { return Ok(flow) };
-            let frame = element.frame(held.number as i32);
-            match packet {
-                Ok(packet) => {
-                    self.stats.lock().unwrap().add(&packet, start.elapsed());
-                    gst::trace!(
-                        CAT,
-                        imp = self,
-                        "frame {}: {} bytes, quality {}, keyframe {}",
-                        packet.frame_number,
-                        packet.data.len(),
-                        packet.quality,
-                        packet.keyframe
-                    );
-                    let Some(mut frame) = frame else { continue };
-                    if packet.keyframe {
-                        frame.set_flags(VideoCodecFrameFlags::SYNC_POINT);
-                    }
-                    frame.set_output_buffer(gst::Buffer::from_mut_slice(packet.data));
-                    flow = element.finish_frame(frame)?;
-                    start = Instant::now();
-                }
-                Err(e) => {
-                    // Without an output buffer this drops the frame, so that it is not left pending.
-                    if let Some(frame) = frame {
-                        let _ = element.finish_frame(frame);
-                    }
-                    return Err(self.fail(&e));
-                }
-            }
+        while let Some(sent) = self.send_next(ends, start) {
+            flow = sent?;
+            start = Instant::now();
         }
+        Ok(flow)
+    }
+
+    /// Encodes and sends the next frame, if it is its turn or if the stream `ends`.
+    fn send_next(&self, ends: bool, start: Instant) -> Option<Result<gst::FlowSuccess, gst::FlowError>> {
+        let element = self.obj();
+        let settings = self.settings.lock().unwrap().clone();
+        // The lock is released before the base class is called again.
+        let (number, packet) = self.session.lock().unwrap().as_mut()?.next(ends, &settings)?;
+        let frame = element.frame(number as i32);
+        let packet = match packet {
+            Ok(packet) => packet,
+            Err(e) => {
+                // Without an output buffer this drops the frame, so that it is not left pending.
+                let _ = frame.map(|frame| element.finish_frame(frame));
+                return Some(Err(self.fail(&e)));
+            }
+        };
+        self.stats.lock().unwrap().add(&packet, start.elapsed());
+        let Packet { data, keyframe, frame_number, quality, .. } = packet;
+        gst::trace!(CAT, imp = self, "frame {frame_number}: {} bytes, quality {quality}, keyframe {keyframe}", data.len());
+        let Some(mut frame) = frame else { return Some(Ok(gst::FlowSuccess::Ok)) };
+        if keyframe {
+            frame.set_flags(VideoCodecFrameFlags::SYNC_POINT);
+        }
+        frame.set_output_buffer(gst::Buffer::from_mut_slice(data));
+        Some(element.finish_frame(frame))
+    }
+
+    /// Tells the watch over waiting frames something, where there is one.
+    fn watch(&self, tell: impl Fn(&StallWatch)) {
+        self.watch.lock().unwrap().as_ref().map_or((), tell)
+    }
+
+    /// Starts the watch over waiting frames.
+    fn start_watch(&self) {
+        let element = self.obj().downgrade();
+        let release = move || element.upgrade().map_or((), |element| element.imp().release());
+        *self.watch.lock().unwrap() = Some(StallWatch::start(PATIENCE, release));
+    }
+
+    /// Sends the frame that waits longest, as none has come for a while: the rest of the pipeline may be waiting for this one. While it
+    /// plays, as many frames will not wait again.
+    fn release(&self) {
+        let element = self.obj();
+        let playing = element.current_state() == gst::State::Playing;
+        // Nothing comes in a pause.
+        if !playing && self.has_played.load(Ordering::Relaxed) {
+            return;
+        }
+        // This waits for the streaming thread, and keeps it out.
+        let Some(_oldest) = element.oldest_frame() else { return };
+        if !self.watch.lock().unwrap().as_ref().is_some_and(StallWatch::waits) {
+            return;
+        }
+        let Some(_) = self.send_next(true, Instant::now()) else { return };
+        if !playing {
+            gst::info!(CAT, imp = self, "a frame leaves the lookahead early: none came, and nothing plays yet");
+            return;
+        }
+        let Some(left) = self.session.lock().unwrap().as_mut().map(Session::shorten_lookahead) else { return };
+        let seconds = PATIENCE.as_secs();
+        gst::element_imp_warning!(
+            self,
+            gst::StreamError::Encode,
+            [
+                "no frame came for {seconds} s while {} waited in the lookahead: it is {left} frames from here on; give the queues of other \
+                 branches more room, or set lookahead=0",
+                left + 1
+            ]
+        );
     }
 
     /// Posts an error.
@@ -317,22 +344,22 @@ impl NgcEnc {
 
     /// Takes HDR metadata that came with caps which are the same for the base class. False if that fails.
     fn update_hdr(&self, caps: &gst::StructureRef) -> bool {
-        let video = {
-            let mut guard = self.state.lock().unwrap();
-            let Some(state) = &mut *guard else { return true };
-            let mut video = state.video.clone();
-            hdr::read(caps, &mut video);
-            if video == state.video {
-                return true;
-            }
-            state.video = video.clone();
-            if let Err(e) = state.encoder.set_video(video.clone()) {
-                drop(guard);
-                error::post(&*self.obj(), &e);
-                return false;
-            }
-            video
+        let Some((info, before)) =
+            self.session.lock().unwrap().as_ref().map(|session| (session.info().clone(), session.video().clone()))
+        else {
+            return true;
         };
+        let mut video = before.clone();
+        hdr::read(caps, &mut video);
+        if video == before {
+            return true;
+        }
+        // Frames that wait belong to the metadata before.
+        let _ = self.send(true, Instant::now());
+        if let Err(e) = self.configure(&info, video.clone()) {
+            error::post(&*self.obj(), &e);
+            return false;
+        }
         let element = self.obj();
         let input = element.output_state();
         element.set_output_state(caps::ngc(&video, None), input.as_ref()).is_ok()
@@ -351,58 +378,4 @@ impl NgcEnc {
         }
         tags
     }
-}
-
-/// Refuses what decoders do not take, and what there is no memory for besides that of the video `before`. `lookahead`: frames that wait.
-fn check_size(
-    video: &codec_core::bitstream::VideoInfo,
-    before: Option<&codec_core::bitstream::VideoInfo>,
-    lookahead: usize,
-) -> codec_core::Result<()> {
-    let (width, height) = (video.width, video.height);
-    let limit = Limits::MAX_PIXELS;
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > limit {
-        return Err(codec_core::Error::Limit(format!(
-            "a frame of {width}x{height} has {pixels} pixels, decoders take {limit} (8192x4352); scale the video down"
-        )));
-    }
-    let held = before.map_or(0, |before| estimated_memory(before.width, before.height, lookahead));
-    memory::check("encoding", (width, height), estimated_memory(width, height, lookahead).saturating_sub(held))
-}
-
-/// Gives a frame to the lookahead.
-fn take(state: &mut State, frame: &VideoCodecFrame, settings: &Settings) -> codec_core::Result<()> {
-    let unmapped = |what: &str| codec_core::Error::InvalidConfig(format!("{what}: the buffer is smaller than its caps say"));
-    let buffer = frame.input_buffer().ok_or_else(|| unmapped("a frame without a buffer"))?;
-    // Streams of the other profile have one quality for a whole frame, which is no reason to fail.
-    let has_maps = state.encoder.model().profile() == Profile::Rt;
-    let size = (state.video.width, state.video.height);
-    let options = FrameOptions {
-        force_keyframe: frame.flags().contains(VideoCodecFrameFlags::FORCE_KEYFRAME),
-        quality: Some(settings.quality as u8),
-        quality_map: if has_maps { regions::map(buffer, size, settings.roi_quality) } else { None },
-        foresight: None,
-        time: frame.pts().map(Into::into),
-    };
-    let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
-        .map_err(|_| unmapped("a frame cannot be mapped"))?;
-    let view = frame::view(&mapped, &state.neutral)?;
-    let (number, fields) = (frame.system_frame_number(), interlacing::of(buffer));
-    state.lookahead.push(&view, options, Held { number, fields })
-}
-
-fn encode(state: &mut State, ready: &Ready<Held>, settings: &Settings) -> codec_core::Result<Packet> {
-    let encoder = &mut state.encoder;
-    encoder.set_rate(settings.rate())?;
-    encoder.set_key_int_max(settings.key_int_max);
-    encoder.set_key_int_min(settings.key_int_min);
-    encoder.set_scene_cut(settings.scene_cut);
-    encoder.set_adaptive_quality(settings.adaptive_quality())?;
-    let mut packet = ready.encode(encoder)?;
-    let fields = ready.item.fields;
-    if state.video.interlacing != Interlacing::Progressive && fields != FieldFlags::default() {
-        packet.data = interlacing::add(&packet.data, fields)?;
-    }
-    Ok(packet)
 }

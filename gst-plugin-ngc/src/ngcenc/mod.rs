@@ -3,7 +3,9 @@
 mod enums;
 mod imp;
 mod regions;
+mod session;
 mod settings;
+mod stall;
 mod stats;
 
 use gst::glib;

@@ -90,7 +90,8 @@ impl Budget {
 
     /// Keeps an encoder's bitrate at what is left for the time that is left.
     pub fn steer(self, encoder: &gst::Element) {
-        let Some(pad) = encoder.static_pad("sink") else { return };
+        // What comes out is what was coded; frames that went in may wait in the lookahead.
+        let Some(pad) = encoder.static_pad("src") else { return };
         let interval = (self.seconds / CORRECTIONS).clamp(*BETWEEN.start(), *BETWEEN.end());
         let (due, weak) = (Mutex::new(interval), encoder.downgrade());
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {

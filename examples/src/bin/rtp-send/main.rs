@@ -76,7 +76,7 @@ fn pipeline(args: &Args) -> Result<gst::Pipeline, Failure> {
     };
     // The host is a property, not text. The session is made before its pads ask for what sends packets again.
     let pipeline = rtp::launch(&format!(
-        "rtpbin name=rtp {source} ! ngcenc name=encoder rate-control=cbr bitrate={} key-int-max=0 speed-preset=fast \
+        "rtpbin name=rtp {source} ! ngcenc name=encoder rate-control=cbr bitrate={} key-int-max=0 lookahead=0 speed-preset=fast \
          ! ngcparse ! rtpgstpay name=pay pt=96 mtu=1400 config-interval=1  udpsink name=packets port={} \
          rtp.send_rtcp_src_0 ! udpsink name=reports port={} sync=false async=false \
          udpsrc port={} ! rtp.recv_rtcp_sink_0",
