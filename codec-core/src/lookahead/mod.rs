@@ -33,7 +33,7 @@ pub struct Foresight {
 /// # use codec_core::{Encoder, EncoderConfig, FrameOptions, Lookahead, bitstream::VideoInfo, frame::Frame};
 /// let video = VideoInfo { width: 64, height: 48, ..VideoInfo::default() };
 /// let mut encoder = Encoder::new(EncoderConfig::new(video))?;
-/// let mut lookahead = Lookahead::new(20, 0)?;
+/// let mut lookahead = Lookahead::new(12, 0)?;
 /// let mut stream = Vec::new();
 /// for number in 0..30 {
 ///     lookahead.push(&Frame::new(64, 48).view(), FrameOptions::default(), number)?;
@@ -92,7 +92,7 @@ impl<T> Ready<T> {
 
 impl<T> Lookahead<T> {
     /// More frames than these gain next to nothing.
-    pub const USUAL_DEPTH: usize = 20;
+    pub const USUAL_DEPTH: usize = 12;
     /// More frames than this are not worth their memory.
     pub const MAX_DEPTH: usize = 60;
 

@@ -132,7 +132,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecInt::builder("lookahead")
                 .nick("Lookahead")
-                .blurb("Frames that the encoder waits for, so that what later frames are predicted from gets a better quality; 0 = no delay, -1 = 20, but none where the source is live")
+                .blurb("Frames that the encoder waits for, so that what later frames are predicted from gets a better quality; 0 = no delay, -1 = 12, but none where the source is live")
                 .minimum(AUTO_LOOKAHEAD)
                 .maximum(MAX_LOOKAHEAD)
                 .default_value(AUTO_LOOKAHEAD)
@@ -418,8 +418,8 @@ mod tests {
     #[test]
     fn live_sources_are_not_delayed_unless_asked_for() {
         let depth = |frames: i32, live| settings(&[("lookahead", frames.to_value())]).lookahead(live);
-        assert_eq!((settings(&[]).lookahead(false), settings(&[]).lookahead(true)), (20, 0));
-        assert_eq!((depth(-1, false), depth(-1, true), depth(0, false), depth(7, true)), (20, 0, 0, 7));
+        assert_eq!((settings(&[]).lookahead(false), settings(&[]).lookahead(true)), (12, 0));
+        assert_eq!((depth(-1, false), depth(-1, true), depth(0, false), depth(7, true)), (12, 0, 0, 7));
     }
 
     #[test]
