@@ -282,6 +282,8 @@ impl NgcEnc {
         if keyframe {
             frame.set_flags(VideoCodecFrameFlags::SYNC_POINT);
         }
+        // The base class would take the earliest time of all frames that wait, which is another one where times go back.
+        frame.set_dts(frame.pts());
         frame.set_output_buffer(gst::Buffer::from_mut_slice(data));
         Some(element.finish_frame(frame))
     }
