@@ -10,7 +10,7 @@ const TRIED: std::ops::RangeInclusive<i8> = DetailMap::NONE..=6;
 /// Added to variances, in squared grey levels: differences between fainter textures than that are not seen.
 const FLOOR: f32 = 4.0;
 /// What an e-fold of the squared error is worth, in similarity of contrasts.
-const ERROR_WEIGHT: f32 = 0.2;
+const ERROR_WEIGHT: f32 = 0.14;
 /// Added to squared errors: good pictures can afford to be a little worse.
 const ERROR_FLOOR: f32 = 60.0;
 /// A cell keeps its value unless another is better by so much.

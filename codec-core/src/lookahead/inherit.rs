@@ -11,6 +11,10 @@ use crate::quality::{QualityMap, lambda};
 /// Distortion that is left where the bits of a quality index are spent, beside what its lambda stands for at high rates.
 const DISTORTION: f64 = 0.4;
 
+/// The mean importance from which on pictures count as still, and the quality indices for each doubling beyond.
+const STILL: f32 = 3.0;
+const BONUS: f32 = 6.0;
+
 /// Binary logarithms of the importance of the cells of a quality map, in row order; as many as are seen.
 pub(crate) type Importance = Vec<f32>;
 
@@ -23,6 +27,12 @@ pub(crate) fn importance(foresight: &Foresight, display: (usize, usize), quality
         weights = inherited(survey, &weights, distortion as f32);
     }
     cells(&weights, (rows, cols))
+}
+
+/// By how many quality indices a keyframe of such importance is better than keyframes are: what stands still is paid for once.
+pub(crate) fn keyframe_bonus(importance: &Importance) -> u8 {
+    let mean = importance.iter().sum::<f32>() / importance.len() as f32;
+    (BONUS * (mean - STILL)).round().max(0.0) as u8
 }
 
 /// Importance of the blocks of a frame from that of the next one's.
@@ -90,6 +100,9 @@ mod tests {
         let of = |foresight: &Foresight, quality, frames| importance(foresight, DISPLAY, quality, frames);
         let still = all(7, block(0, 0, 0));
         assert_eq!(of(&still, 30, usize::MAX), [3.0; 8]);
+        // Seven frames are not enough to call a picture still; twelve and thirty are.
+        let bonus = |frames| keyframe_bonus(&of(&all(frames, block(0, 0, 0)), 30, usize::MAX));
+        assert_eq!((bonus(7), bonus(12), bonus(30)), (0, 4, 12));
         // A keyframe comes after three more; after none.
         assert_eq!((of(&still, 30, 3), of(&still, 30, 0)), (vec![2.0; 8], vec![0.0; 8]));
         // What is predicted badly is coded anew, the more so the better the quality.

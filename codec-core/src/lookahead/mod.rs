@@ -15,7 +15,7 @@ use crate::pipeline::{Encoder, FrameOptions, Packet};
 use crate::quality::lambda;
 use crate::{Error, Result, threads};
 
-pub(crate) use inherit::{Importance, importance};
+pub(crate) use inherit::{Importance, importance, keyframe_bonus};
 
 /// Quality index whose price of motion surveys count with: frames are looked at before rate control knows their quality.
 const QUALITY: f64 = 38.0;

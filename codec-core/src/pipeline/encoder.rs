@@ -154,8 +154,15 @@ impl Encoder {
         let importance = options.foresight.as_ref().map(|foresight| {
             let since = if keyframe { 0 } else { since.map_or(0, |since| since + 1) };
             let frames = if self.key_int_max > 0 { (self.key_int_max - 1).saturating_sub(since) } else { u32::MAX };
-            lookahead::importance(foresight, display, quality, frames as usize)
+            // Later frames have the quality of P-frames, whatever this one has.
+            let later = self.rate.expected_quality().unwrap_or(self.quality);
+            lookahead::importance(foresight, display, later, frames as usize)
         });
+        let quality = match &importance {
+            // Where a rate is held, what stands still gets better with every frame.
+            Some(importance) if keyframe && bound.is_none() => quality.saturating_sub(lookahead::keyframe_bonus(importance)),
+            _ => quality,
+        };
         let map = self.maps.plan(options.quality_map, self.current.plane(0), display, keyframe, importance.as_ref())?;
         if keyframe {
             self.maps.reset(display);
