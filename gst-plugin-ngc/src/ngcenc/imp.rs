@@ -324,11 +324,11 @@ impl NgcEnc {
         gst::element_imp_warning!(
             self,
             gst::StreamError::Encode,
-            [
+            (
                 "no frame came for {seconds} s while {} waited in the lookahead: it is {left} frames from here on; give the queues of other \
                  branches more room, or set lookahead=0",
                 left + 1
-            ]
+            )
         );
     }
 
