@@ -23,7 +23,9 @@ pub(crate) fn importance(foresight: &Foresight, display: (usize, usize), quality
     let [cols, rows] = [display.0, display.1].map(|side| side.div_ceil(Survey::BLOCK));
     let distortion = 255.0 * 255.0 * DISTORTION / (2.0 * std::f64::consts::LN_2 * lambda(quality.into()));
     let mut weights = vec![1.0; rows * cols];
-    for survey in foresight.surveys.iter().take(frames).rev() {
+    // A foresight of another video tells nothing.
+    let fitting = foresight.surveys.iter().take(frames).take_while(|survey| (survey.cols, survey.rows()) == (cols, rows));
+    for survey in fitting.collect::<Vec<_>>().into_iter().rev() {
         weights = inherited(survey, &weights, distortion as f32);
     }
     cells(&weights, (rows, cols))
@@ -103,6 +105,8 @@ mod tests {
         // Seven frames are not enough to call a picture still; twelve and thirty are.
         let bonus = |frames| keyframe_bonus(&of(&all(frames, block(0, 0, 0)), 30, usize::MAX));
         assert_eq!((bonus(7), bonus(12), bonus(30)), (0, 4, 12));
+        // Those of another video count for nothing.
+        assert_eq!(importance(&still, (128, 100), 30, usize::MAX), [0.0; 16]);
         // A keyframe comes after three more; after none.
         assert_eq!((of(&still, 30, 3), of(&still, 30, 0)), (vec![2.0; 8], vec![0.0; 8]));
         // What is predicted badly is coded anew, the more so the better the quality.

@@ -20,7 +20,7 @@ use crate::entropy::{EntropyModel, MEAN_OVERHEAD_BYTES};
 use crate::flow::{DisFlow, FlowEstimator, FlowField};
 use crate::frame::pad::{coded_size, copy_padding, pad_into};
 use crate::frame::{Frame, FrameView};
-use crate::lookahead;
+use crate::lookahead::{self, Foresight, Importance};
 use crate::loopfilter::FilterCoder;
 use crate::model::Model;
 use crate::motion::{Found, SearchEffort};
@@ -151,13 +151,7 @@ impl Encoder {
         self.symbols.writer.clear();
         let (quality, bound) = self.plan(keyframe, options.time);
         let display = self.sequence.video.display_size();
-        let importance = options.foresight.as_ref().map(|foresight| {
-            let since = if keyframe { 0 } else { since.map_or(0, |since| since + 1) };
-            let frames = if self.key_int_max > 0 { (self.key_int_max - 1).saturating_sub(since) } else { u32::MAX };
-            // Later frames have the quality of P-frames, whatever this one has.
-            let later = self.rate.expected_quality().unwrap_or(self.quality);
-            lookahead::importance(foresight, display, later, frames as usize)
-        });
+        let importance = options.foresight.as_ref().map(|foresight| self.importance(foresight, keyframe, since));
         let quality = match &importance {
             // Where a rate is held, what stands still gets better with every frame.
             Some(importance) if keyframe && bound.is_none() => quality.saturating_sub(lookahead::keyframe_bonus(importance)),
@@ -295,6 +289,15 @@ impl Encoder {
         self.code_filter(index);
         self.code_detail(bound)?;
         self.finish_unit(FrameHeader::new(FrameType::I, index, self.frame_number))
+    }
+
+    /// Importance of the current frame for those after it. `since`: frames from the last keyframe to the frame before.
+    fn importance(&self, foresight: &Foresight, keyframe: bool, since: Option<u32>) -> Importance {
+        let since = if keyframe { 0 } else { since.map_or(0, |since| since + 1) };
+        let frames = if self.key_int_max > 0 { (self.key_int_max - 1).saturating_sub(since) } else { u32::MAX };
+        // Later frames have the quality of P-frames, whatever this one has.
+        let later = self.rate.expected_quality().unwrap_or(self.quality);
+        lookahead::importance(foresight, self.sequence.video.display_size(), later, frames as usize)
     }
 
     /// Searches motion for a P-frame; `None` if a new scene starts. `since`: frames since the last keyframe.
