@@ -86,6 +86,57 @@ fn nothing_waits_where_the_source_is_live() {
 }
 
 #[test]
+fn refused_caps_leave_the_element_usable() {
+    let caps = raw_caps("I420", 64, 48, 25);
+    let mut harness = looking_ahead(&caps, 4);
+    harness.push(raw_buffer(&caps, 0, FRAME)).unwrap();
+    // Too large for decoders.
+    let huge = raw_caps("GRAY8", 8192, 8192, 25);
+    harness.set_src_caps(huge);
+    assert_eq!(harness.push(gst::Buffer::with_size(8192 * 8192).unwrap()), Err(gst::FlowError::NotNegotiated));
+    assert_eq!(units(&mut harness).len(), 1);
+    let tiny = raw_caps("I420", 1, 1, 25);
+    harness.set_src_caps(tiny.clone());
+    for i in 1..7 {
+        harness.push(raw_buffer(&tiny, i, FRAME * i)).unwrap();
+    }
+    harness.push_event(gst::event::Eos::new());
+    assert_eq!(units(&mut harness).iter().map(is_key).collect::<Vec<_>>(), [true, false, false, false, false, false]);
+}
+
+#[test]
+fn new_hdr_metadata_lets_waiting_frames_go() {
+    let caps = raw_caps("I420", 64, 48, 25);
+    let mut harness = looking_ahead(&caps, 4);
+    for i in 0..2 {
+        harness.push(raw_buffer(&caps, i, FRAME * i)).unwrap();
+    }
+    let mut lit = caps.clone();
+    lit.make_mut().set("content-light-level", "1000:400");
+    harness.set_src_caps(lit.clone());
+    assert_eq!(units(&mut harness).len(), 2);
+    harness.push(raw_buffer(&lit, 2, FRAME * 2)).unwrap();
+    harness.push_event(gst::event::Eos::new());
+    assert_eq!(units(&mut harness).iter().map(is_key).collect::<Vec<_>>(), [true]);
+}
+
+#[test]
+fn nothing_leaves_early_in_a_pause() {
+    let caps = raw_caps("I420", 64, 48, 25);
+    let mut harness = looking_ahead(&caps, 20);
+    for i in 0..3 {
+        harness.push(raw_buffer(&caps, i, FRAME * i)).unwrap();
+    }
+    let element = harness.element().unwrap();
+    element.set_state(gst::State::Paused).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    assert!(harness.try_pull().is_none());
+    element.set_state(gst::State::Playing).unwrap();
+    harness.push_event(gst::event::Eos::new());
+    assert_eq!(units(&mut harness).len(), 3);
+}
+
+#[test]
 fn frames_do_not_wait_for_ever_for_others() {
     let caps = raw_caps("I420", 64, 48, 25);
     let mut harness = looking_ahead(&caps, 20);
@@ -100,7 +151,7 @@ fn frames_do_not_wait_for_ever_for_others() {
     let warning = bus.timed_pop_filtered(gst::ClockTime::from_seconds(10), &[gst::MessageType::Warning]).expect("a warning");
     let gst::MessageView::Warning(warning) = warning.view() else { unreachable!() };
     let text = format!("{} {:?}", warning.error(), warning.debug());
-    assert!(text.contains("3 waited") && text.contains("it is 2 frames"), "{text}");
+    assert!(text.contains("while 3 waited") && text.contains("now 2 frames"), "{text}");
     // As many as there were go on waiting.
     harness.push(raw_buffer(&caps, 3, FRAME * 3)).unwrap();
     assert_eq!(units(&mut harness).len(), 1);

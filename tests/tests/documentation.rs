@@ -85,7 +85,7 @@ fn the_tour_leads_where_it_says() {
     assert!((1..=5).all(|step| tour.contains(&format!("\n{step}. **"))) && !tour.contains("\n6. **"), "five files");
     for (file, functions) in [
         ("gst-plugin-ngc/src/ngcenc/imp.rs", &["handle_frame", "send_next"][..]),
-        ("codec-core/src/pipeline/encoder.rs", &["encode_here", "look_ahead", "plan", "encode_inter"]),
+        ("codec-core/src/pipeline/encoder.rs", &["encode_here", "search_motion", "plan", "encode_inter"]),
         ("codec-core/src/pipeline/reconstruct.rs", &["analyse_residual", "residual"]),
         ("codec-core/src/pipeline/symbols.rs", &["code", "quantise"]),
         ("codec-core/src/pipeline/decoder.rs", &["decode_inter"]),

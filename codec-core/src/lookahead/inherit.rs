@@ -31,7 +31,7 @@ pub(crate) fn importance(foresight: &Foresight, display: (usize, usize), quality
     cells(&weights, (rows, cols))
 }
 
-/// By how many quality indices a keyframe of such importance is better than keyframes are: what stands still is paid for once.
+/// By how many quality indices a keyframe of such importance is better than keyframes are, 0 to 18: what stands still is paid for once.
 pub(crate) fn keyframe_bonus(importance: &Importance) -> u8 {
     let mean = importance.iter().sum::<f32>() / importance.len() as f32;
     (BONUS * (mean - STILL)).round().max(0.0) as u8

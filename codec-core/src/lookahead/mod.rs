@@ -96,7 +96,7 @@ impl<T> Lookahead<T> {
     /// More frames than this are not worth their memory.
     pub const MAX_DEPTH: usize = 60;
 
-    /// Looks `depth` frames ahead. `threads`: as [`EncoderConfig::threads`](crate::EncoderConfig::threads).
+    /// Looks `depth` frames ahead, 0 (frames go through) to [`Self::MAX_DEPTH`]. `threads`: as [`EncoderConfig::threads`](crate::EncoderConfig::threads).
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] for a depth beyond [`Self::MAX_DEPTH`].

@@ -146,7 +146,7 @@ impl Encoder {
         pad_into(frame, &mut self.current)?;
         let since = self.since_keyframe.take();
         let wanted = options.force_keyframe || since.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
-        let found = if wanted { None } else { self.look_ahead(since) };
+        let found = if wanted { None } else { self.search_motion(since) };
         let keyframe = found.is_none();
         self.symbols.writer.clear();
         let (quality, bound) = self.plan(keyframe, options.time);
@@ -301,7 +301,7 @@ impl Encoder {
     }
 
     /// Searches motion for a P-frame; `None` if a new scene starts. `since`: frames since the last keyframe.
-    fn look_ahead(&mut self, since: Option<u32>) -> Option<Found> {
+    fn search_motion(&mut self, since: Option<u32>) -> Option<Found> {
         // The quality of the last frame is near enough to that of the next.
         let quality = self.rate.expected_quality().unwrap_or(self.quality);
         let (last, times) = self.reconstructor.last_and_times();

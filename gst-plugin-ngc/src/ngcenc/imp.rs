@@ -2,10 +2,11 @@
 //!
 //! `ngcenc` encodes raw 8-bit 4:2:0 or grey video with the NGC neural codec.
 //!
-//! Every frame becomes one unit, in order. It waits until `lookahead` more frames have come, so that what later frames are predicted from
-//! gets a better quality. With `lookahead=0`, and by default where the source is live, nothing waits. Keyframes carry all that a decoder needs to start, so headers never have to be asked
-//! for. With `rate-control=cbr` or `vbr` a frame that would overrun the rate
-//! buffer is quantised again, without running the networks again.
+//! Every frame becomes one unit, in order. It waits until `lookahead` more frames have come, so that what later frames are
+//! predicted from gets a better quality. With `lookahead=0`, and by default where the source is live, nothing waits.
+//!
+//! Keyframes carry all that a decoder needs to start, so headers never have to be asked for. With `rate-control=cbr` or `vbr` a
+//! frame that would overrun the rate buffer is quantised again, without running the networks again.
 //!
 //! Regions of interest (`GstVideoRegionOfInterestMeta`) get another quality than the rest of their frame: by the integer `delta-quality` of
 //! a parameter `roi/ngc`, by the `delta-qp` of those for other encoders, or by the property `roi-quality`.
@@ -49,7 +50,7 @@ static CAT: Lazy<gst::DebugCategory> =
 pub struct NgcEnc {
     settings: Mutex<Settings>,
     stats: Mutex<Stats>,
-    /// Used only by who holds the base class's stream lock.
+    /// Locked after the base class's stream lock where both are.
     session: Mutex<Option<Session>>,
     /// What was said about caps that were refused.
     refused: error::Once,
@@ -104,6 +105,8 @@ impl ElementImpl for NgcEnc {
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::PausedToPlaying {
             self.has_played.store(true, Ordering::Relaxed);
+            // Nothing came in the pause.
+            self.watch(StallWatch::wait_anew);
         }
         self.parent_change_state(transition)
     }
@@ -147,8 +150,7 @@ impl VideoEncoderImpl for NgcEnc {
             hdr::read(&caps, &mut video);
         }
         let element = self.obj();
-        // Frames that wait belong to the video before. Where they cannot go out, the next frame will say why.
-        let _ = self.send(true, Instant::now());
+        self.drain();
         let first = self.session.lock().unwrap().is_none();
         self.configure(&info, video.clone()).map_err(|e| {
             self.refused.post(&*element, &e);
@@ -207,9 +209,11 @@ impl VideoEncoderImpl for NgcEnc {
             return Err(self.fail(&e));
         }
         drop(frame);
-        let flow = self.send(false, start);
-        self.watch(StallWatch::wait);
-        flow
+        let flow = self.send(false, start)?;
+        if self.session.lock().unwrap().as_ref().is_some_and(|session| session.held() > 0) {
+            self.watch(StallWatch::wait);
+        }
+        Ok(flow)
     }
 
     fn finish(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -222,7 +226,7 @@ impl VideoEncoderImpl for NgcEnc {
             session.flush();
         }
         self.watch(StallWatch::rest);
-        self.has_played.store(false, Ordering::Relaxed);
+        self.has_played.store(self.obj().current_state() == gst::State::Playing, Ordering::Relaxed);
         true
     }
 }
@@ -258,6 +262,19 @@ impl NgcEnc {
             start = Instant::now();
         }
         Ok(flow)
+    }
+
+    /// Sends all frames that wait: they belong to the video before. Where they cannot go out, the next frame will say why.
+    fn drain(&self) {
+        self.watch(StallWatch::rest);
+        if self.send(true, Instant::now()).is_err() {
+            if let Some(session) = &mut *self.session.lock().unwrap() {
+                session.flush();
+            }
+            for frame in self.obj().frames() {
+                let _ = self.obj().finish_frame(frame);
+            }
+        }
     }
 
     /// Encodes and sends the next frame, if it is its turn or if the stream `ends`.
@@ -297,7 +314,8 @@ impl NgcEnc {
     fn start_watch(&self) {
         let element = self.obj().downgrade();
         let release = move || element.upgrade().map_or((), |element| element.imp().release());
-        *self.watch.lock().unwrap() = Some(StallWatch::start(PATIENCE, release));
+        // One may be there from before caps that were refused.
+        self.watch.lock().unwrap().get_or_insert_with(|| StallWatch::start(PATIENCE, release)).rest();
     }
 
     /// Sends the frame that waits longest, as none has come for a while: the rest of the pipeline may be waiting for this one. While it
@@ -311,22 +329,28 @@ impl NgcEnc {
         }
         // This waits for the streaming thread, and keeps it out.
         let Some(_oldest) = element.oldest_frame() else { return };
-        if !self.watch.lock().unwrap().as_ref().is_some_and(StallWatch::waits) {
+        if !self.watch.lock().unwrap().as_ref().is_some_and(StallWatch::is_stalled) {
             return;
         }
-        let Some(_) = self.send_next(true, Instant::now()) else { return };
+        let Some(Ok(_)) = self.send_next(true, Instant::now()) else { return self.watch(StallWatch::rest) };
         if !playing {
             gst::info!(CAT, imp = self, "a frame leaves the lookahead early: none came, and nothing plays yet");
             return;
         }
-        let Some(left) = self.session.lock().unwrap().as_mut().map(Session::shorten_lookahead) else { return };
+        let Some((left, latency)) = self.session.lock().unwrap().as_mut().map(|session| {
+            session.shorten_lookahead();
+            (session.held(), session.latency())
+        }) else {
+            return;
+        };
+        element.set_latency(latency, latency);
         let seconds = PATIENCE.as_secs();
         gst::element_imp_warning!(
             self,
             gst::StreamError::Encode,
             (
-                "no frame came for {seconds} s while {} waited in the lookahead: it is {left} frames from here on; give the queues of other \
-                 branches more room, or set lookahead=0",
+                "no frame came for {seconds} s while {} waited for it: the lookahead is now {left} frames; give the queues of other branches \
+                 more room, or set lookahead=0, which also suits slow sources",
                 left + 1
             )
         );
@@ -356,8 +380,10 @@ impl NgcEnc {
         if video == before {
             return true;
         }
-        // Frames that wait belong to the metadata before.
-        let _ = self.send(true, Instant::now());
+        // This keeps out who else might send.
+        let element = self.obj();
+        let _oldest = element.oldest_frame();
+        self.drain();
         if let Err(e) = self.configure(&info, video.clone()) {
             error::post(&*self.obj(), &e);
             return false;

@@ -79,6 +79,7 @@ impl Session {
         // As other encoders do, where the caps do not say it.
         let (number, per) = if fps.numer() > 0 { (fps.numer() as u64, fps.denom() as u64) } else { (25, 1) };
         let frames = self.lookahead.depth() as u64;
+        // Centuries cannot be told.
         gst::ClockTime::SECOND.mul_div_floor(frames * per, number).unwrap_or(gst::ClockTime::ZERO)
     }
 
@@ -126,11 +127,14 @@ impl Session {
         Some((number, encode()))
     }
 
-    /// Looks ahead by no more frames than are held back now, and says how many these are.
-    pub fn shorten_lookahead(&mut self) -> usize {
-        let held = self.lookahead.held();
-        self.lookahead.limit(held);
-        held
+    /// How many frames are held back.
+    pub fn held(&self) -> usize {
+        self.lookahead.held()
+    }
+
+    /// Looks ahead by no more frames than are held back now.
+    pub fn shorten_lookahead(&mut self) {
+        self.lookahead.limit(self.lookahead.held());
     }
 
     /// Drops what is held back; the next frame becomes a keyframe.

@@ -132,7 +132,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecInt::builder("lookahead")
                 .nick("Lookahead")
-                .blurb("Frames that the encoder waits for, so that what later frames are predicted from gets a better quality; 0 = no delay, -1 = 12, but none where the source is live")
+                .blurb("Number of later frames to wait for before coding one, so that what they are predicted from gets a better quality; -1 = 12, or 0 if the source is live")
                 .minimum(AUTO_LOOKAHEAD)
                 .maximum(MAX_LOOKAHEAD)
                 .default_value(AUTO_LOOKAHEAD)

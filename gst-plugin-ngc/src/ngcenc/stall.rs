@@ -23,6 +23,8 @@ struct Shared {
 struct State {
     /// Frames wait from then on.
     since: Option<Instant>,
+    /// The function was called, and nothing has come since.
+    called: bool,
     ends: bool,
 }
 
@@ -50,14 +52,21 @@ impl StallWatch {
         self.set(None);
     }
 
+    /// Who waits does so from now on: time before does not count.
+    pub fn wait_anew(&self) {
+        let since = self.shared.state.lock().unwrap().since.map(|_| Instant::now());
+        self.set(since);
+    }
+
     fn set(&self, since: Option<Instant>) {
-        self.shared.state.lock().unwrap().since = since;
+        let mut state = self.shared.state.lock().unwrap();
+        (state.since, state.called) = (since, false);
         self.shared.changed.notify_one();
     }
 
-    /// Whether frames wait: what called for help may have come before help did.
-    pub fn waits(&self) -> bool {
-        self.shared.state.lock().unwrap().since.is_some()
+    /// Whether nothing has come since the function was called: something may have while it waited for a lock.
+    pub fn is_stalled(&self) -> bool {
+        self.shared.state.lock().unwrap().called
     }
 }
 
@@ -79,7 +88,7 @@ impl Shared {
             state = match state.since.map(|since| patience.saturating_sub(since.elapsed())) {
                 None => self.changed.wait(state).unwrap(),
                 Some(Duration::ZERO) => {
-                    state.since = Some(Instant::now());
+                    (state.since, state.called) = (Some(Instant::now()), true);
                     return true;
                 }
                 Some(left) => self.changed.wait_timeout(state, left).unwrap().0,
@@ -99,14 +108,16 @@ mod tests {
     fn those_who_wait_are_told_again_and_again_and_those_who_rest_are_not() {
         let (tell, told) = mpsc::channel();
         let watch = StallWatch::start(Duration::from_millis(20), move || tell.send(()).unwrap());
-        assert!(!watch.waits());
+        watch.wait_anew();
+        assert!(told.recv_timeout(Duration::from_millis(100)).is_err(), "nobody waits");
         watch.wait();
+        assert!(!watch.is_stalled());
         for _ in 0..3 {
             told.recv().unwrap();
         }
-        assert!(watch.waits());
+        assert!(watch.is_stalled());
         watch.rest();
-        assert!(!watch.waits());
+        assert!(!watch.is_stalled());
         // One may have been on its way.
         let _ = told.recv_timeout(Duration::from_millis(100));
         assert!(told.recv_timeout(Duration::from_millis(100)).is_err());

@@ -20,9 +20,9 @@ pub struct Survey {
 /// One block of a [`Survey`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SurveyedBlock {
-    /// Motion to the frame before.
+    /// Motion to the frame before, in quarter samples.
     pub vector: MotionVector,
-    /// Mean squared error of the prediction in grey levels, times 16.
+    /// Mean squared error of the prediction, in squared grey levels, times 16.
     pub error: u32,
 }
 
