@@ -125,7 +125,7 @@ interface() {
   # Methods of the types themselves, not those of traits.
   methods=$(cd "$pages" && cat $(grep -E '(struct|enum|trait)\.' <<<"$items") | grep -oE 'id="method\.[a-z0-9_]+" class="method"' | wc -l)
   echo "codec-core: $(wc -l <<<"$items") public items with $methods methods"
-  [ $(($(wc -l <<<"$items") + methods)) -lt 120 ]
+  [ $(($(wc -l <<<"$items") + methods)) -lt 130 ]
 }
 
 packages() {

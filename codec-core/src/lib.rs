@@ -1,7 +1,8 @@
 //! NGC: a GAN-trained neural video codec.
 //!
-//! An [`Encoder`] turns each frame into a [`Packet`] at once, a [`Decoder`] each packet's unit into a [`Picture`]. The [`bitstream`] module
-//! finds and describes units without decoding them. A model is built in, and all arithmetic is on integers: a stream decodes to the same
+//! An [`Encoder`] turns each frame into a [`Packet`] at once, a [`Decoder`] each packet's unit into a [`Picture`]. A [`Lookahead`] in front
+//! of the encoder holds frames back, for fewer bits at equal quality. The [`bitstream`] module finds and describes units without decoding
+//! them. A model is built in, and all arithmetic is on integers: a stream decodes to the same
 //! pictures on every machine.
 //!
 //! # Encode a y4m file

@@ -84,7 +84,7 @@ impl<T> Ready<T> {
     }
 
     /// The frame as it was pushed.
-    pub fn frame(&self) -> FrameView<'_> {
+    fn frame(&self) -> FrameView<'_> {
         let (width, height) = self.display;
         FrameView { width, height, ..self.frame.view() }
     }
@@ -133,26 +133,6 @@ impl<T> Lookahead<T> {
         let surveys: Vec<_> = self.held.iter().map_while(|held| held.survey.clone()).collect();
         options.foresight = (!surveys.is_empty()).then_some(Foresight { surveys });
         Some(Ready { frame, display, options, item })
-    }
-
-    /// How many frames it looks ahead.
-    pub fn depth(&self) -> usize {
-        self.depth
-    }
-
-    /// Looks ahead by no more than so many frames from now on.
-    pub fn limit(&mut self, depth: usize) {
-        self.depth = self.depth.min(depth);
-    }
-
-    /// How many frames are held back.
-    pub fn held(&self) -> usize {
-        self.held.len()
-    }
-
-    /// Drops all frames that are held back.
-    pub fn clear(&mut self) {
-        self.held.clear();
     }
 }
 
@@ -211,22 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn without_depth_frames_go_through_and_nothing_is_held_after_clearing() {
+    fn without_depth_frames_go_through() {
         let mut none = Lookahead::new(0, 1).unwrap();
         push(&mut none, &frame(64, 64, 0), false, 7);
         let ready = none.pop(false).unwrap();
         assert!(ready.item == 7 && ready.options.foresight.is_none());
-        let mut deep = Lookahead::new(60, 1).unwrap();
-        push(&mut deep, &frame(64, 64, 0), false, 0);
-        assert_eq!(deep.held(), 1);
-        deep.clear();
-        assert!(deep.pop(true).is_none());
-        deep.limit(1);
-        deep.limit(7);
-        for i in 0..3 {
-            push(&mut deep, &frame(64, 64, 0), false, i);
-            assert_eq!(deep.pop(false).map(|ready| ready.item), i.checked_sub(1));
-        }
         assert!(Lookahead::<()>::new(61, 1).is_err_and(|e| e.to_string().contains("0..=60")));
     }
 }

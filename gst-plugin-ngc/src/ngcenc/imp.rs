@@ -189,7 +189,7 @@ impl VideoEncoderImpl for NgcEnc {
         query.add_allocation_meta::<gst_video::VideoRegionOfInterestMeta>(None);
         // As many buffers are held as frames wait, and one comes in.
         if let Some(session) = &*self.session.lock().unwrap() {
-            let (size, buffers) = (session.info().size() as u32, session.lookahead_depth() as u32 + 1);
+            let (size, buffers) = (session.info().size() as u32, session.depth() as u32 + 1);
             query.add_allocation_pool(None::<&gst::BufferPool>, size, buffers, 0);
         }
         self.parent_propose_allocation(query)
@@ -245,7 +245,7 @@ impl NgcEnc {
                 let settings = self.settings.lock().unwrap().clone();
                 let session = Session::new(&settings, info, video, self.is_live())?;
                 gst::info!(CAT, imp = self, "model {}", session.encoder().model().id());
-                if session.lookahead_depth() > 0 {
+                if session.depth() > 0 {
                     self.start_watch();
                 }
                 session

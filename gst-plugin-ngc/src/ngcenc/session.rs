@@ -13,6 +13,9 @@ use crate::{frame, interlacing, memory};
 pub struct Session {
     encoder: Encoder,
     lookahead: Lookahead<Held>,
+    /// How many frames are held back at most, and how many are.
+    depth: usize,
+    held: usize,
     info: VideoInfo,
     video: codec_core::bitstream::VideoInfo,
     /// Chroma of grey frames.
@@ -41,7 +44,7 @@ impl Session {
             Profile::Paper => 0,
         };
         let lookahead = Lookahead::new(depth, settings.common.threads())?;
-        Ok(Self { encoder, lookahead, info: info.clone(), video, neutral: frame::neutral_chroma(info) })
+        Ok(Self { encoder, lookahead, depth, held: 0, info: info.clone(), video, neutral: frame::neutral_chroma(info) })
     }
 
     /// Goes on with another video, the model stays loaded. Frames that are held back should be gone.
@@ -49,8 +52,7 @@ impl Session {
     /// # Errors
     /// As [`Self::new`].
     pub fn set_video(&mut self, info: &VideoInfo, video: codec_core::bitstream::VideoInfo) -> Result<()> {
-        let depth = self.lookahead.depth();
-        check_size(&video, depth, estimated_memory(self.video.width, self.video.height, depth))?;
+        check_size(&video, self.depth, estimated_memory(self.video.width, self.video.height, self.depth))?;
         self.encoder.set_video(video.clone())?;
         (self.info, self.video, self.neutral) = (info.clone(), video, frame::neutral_chroma(info));
         Ok(())
@@ -69,8 +71,9 @@ impl Session {
         &self.video
     }
 
-    pub fn lookahead_depth(&self) -> usize {
-        self.lookahead.depth()
+    /// How many frames are held back at most.
+    pub fn depth(&self) -> usize {
+        self.depth
     }
 
     /// For how long frames are held back.
@@ -78,7 +81,7 @@ impl Session {
         let fps = self.info.fps();
         // As other encoders do, where the caps do not say it.
         let (number, per) = if fps.numer() > 0 { (fps.numer() as u64, fps.denom() as u64) } else { (25, 1) };
-        let frames = self.lookahead.depth() as u64;
+        let frames = self.depth as u64;
         // Centuries cannot be told.
         gst::ClockTime::SECOND.mul_div_floor(frames * per, number).unwrap_or(gst::ClockTime::ZERO)
     }
@@ -104,12 +107,15 @@ impl Session {
             .map_err(|_| unmapped("a frame cannot be mapped"))?;
         let view = frame::view(&mapped, &self.neutral)?;
         let (number, fields) = (frame.system_frame_number(), interlacing::of(buffer));
-        self.lookahead.push(&view, options, Held { number, fields })
+        self.lookahead.push(&view, options, Held { number, fields })?;
+        self.held += 1;
+        Ok(())
     }
 
     /// Encodes the next frame, if it is its turn or if the stream `ends`, and gives it with its number in the base class.
     pub fn next(&mut self, ends: bool, settings: &Settings) -> Option<(u32, Result<Packet>)> {
-        let ready = self.lookahead.pop(ends)?;
+        let ready = self.lookahead.pop(ends || self.held > self.depth)?;
+        self.held -= 1;
         let number = ready.item.number;
         let mut encode = || {
             self.encoder.set_rate(settings.rate())?;
@@ -129,18 +135,19 @@ impl Session {
 
     /// How many frames are held back.
     pub fn held(&self) -> usize {
-        self.lookahead.held()
+        self.held
     }
 
-    /// Looks ahead by no more frames than are held back now.
+    /// Holds back no more frames than now from here on.
     pub fn shorten_lookahead(&mut self) {
-        self.lookahead.limit(self.lookahead.held());
+        self.depth = self.held;
     }
 
     /// Drops what is held back; the next frame becomes a keyframe.
     pub fn flush(&mut self) {
         self.encoder.reset();
-        self.lookahead.clear();
+        while self.lookahead.pop(true).is_some() {}
+        self.held = 0;
     }
 }
 
