@@ -318,8 +318,8 @@ impl NgcEnc {
         self.watch.lock().unwrap().get_or_insert_with(|| StallWatch::start(PATIENCE, release)).rest();
     }
 
-    /// Sends the frame that waits longest, as none has come for a while: the rest of the pipeline may be waiting for this one. While it
-    /// plays, as many frames will not wait again.
+    /// Sends the frame that waits longest, as none has come for a while: the rest of the pipeline may be waiting for this one. If the
+    /// pipeline plays, the lookahead is shorter from then on.
     fn release(&self) {
         let element = self.obj();
         let playing = element.current_state() == gst::State::Playing;
