@@ -21,14 +21,19 @@ pub(crate) type Importance = Vec<f32>;
 /// Importance of a frame of a display size with a quality index, of which no more than `frames` later ones are predicted.
 pub(crate) fn importance(foresight: &Foresight, display: (usize, usize), quality: u8, frames: usize) -> Importance {
     let [cols, rows] = [display.0, display.1].map(|side| side.div_ceil(Survey::BLOCK));
-    let distortion = 255.0 * 255.0 * DISTORTION / (2.0 * std::f64::consts::LN_2 * lambda(quality.into()));
+    let distortion = distortion(quality);
     let mut weights = vec![1.0; rows * cols];
     // A foresight of another video tells nothing.
     let fitting = foresight.surveys.iter().take(frames).take_while(|survey| (survey.cols, survey.rows()) == (cols, rows));
     for survey in fitting.collect::<Vec<_>>().into_iter().rev() {
-        weights = inherited(survey, &weights, distortion as f32);
+        weights = inherited(survey, &weights, distortion);
     }
     cells(&weights, (rows, cols))
+}
+
+/// The squared error in grey levels that a quality leaves in a sample.
+pub(super) fn distortion(quality: u8) -> f32 {
+    (255.0 * 255.0 * DISTORTION / (2.0 * std::f64::consts::LN_2 * lambda(quality.into()))) as f32
 }
 
 /// By how many quality indices a keyframe of such importance is better than keyframes are, 0 to 18: what stands still is paid for once.
@@ -90,7 +95,7 @@ mod tests {
     /// Surveys of so many frames in which all blocks are alike.
     fn all(frames: usize, block: SurveyedBlock) -> Foresight {
         let survey = || Arc::new(Survey { cols: COLS, blocks: vec![block; COLS * 4] });
-        Foresight { surveys: (0..frames).map(|_| survey()).collect() }
+        Foresight { later: Vec::new(), surveys: (0..frames).map(|_| survey()).collect() }
     }
 
     fn block(x: i16, y: i16, error: u32) -> SurveyedBlock {

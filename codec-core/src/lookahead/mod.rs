@@ -4,6 +4,7 @@
 //! how much each place matters for later frames ([`inherit`]), and spends its bits accordingly.
 
 mod inherit;
+mod temporal_filter;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::quality::lambda;
 use crate::{Error, Result, threads};
 
 pub(crate) use inherit::{Importance, importance, keyframe_bonus};
+pub(crate) use temporal_filter::{Strength, Surroundings, TemporalFilter};
 
 /// Quality index whose price of motion surveys count with: frames are looked at before rate control knows their quality.
 const QUALITY: f64 = 38.0;
@@ -25,6 +27,15 @@ const QUALITY: f64 = 38.0;
 pub struct Foresight {
     /// From the next frame on, each to the frame before it.
     surveys: Vec<Arc<Survey>>,
+    /// The first of these frames, for [`temporal_filter`].
+    later: Vec<Arc<Frame>>,
+}
+
+impl Foresight {
+    /// At most `count` of the frames after it.
+    pub(crate) fn later(&self, count: usize) -> &[Arc<Frame>] {
+        &self.later[..count.min(self.later.len())]
+    }
 }
 
 /// Holds frames back, and says what comes after each.
@@ -56,7 +67,7 @@ pub struct Lookahead<T> {
 
 struct Held<T> {
     /// Of the coded size.
-    frame: Frame,
+    frame: Arc<Frame>,
     display: (usize, usize),
     options: FrameOptions,
     item: T,
@@ -66,7 +77,7 @@ struct Held<T> {
 
 /// A frame whose turn it is.
 pub struct Ready<T> {
-    frame: Frame,
+    frame: Arc<Frame>,
     display: (usize, usize),
     /// As they were pushed, with the foresight.
     pub options: FrameOptions,
@@ -120,7 +131,7 @@ impl<T> Lookahead<T> {
             let survey = || search.survey(planes[0], planes[1], display, lambda(QUALITY), threads);
             Arc::new(threads::inside(threads, survey))
         });
-        self.held.push_back(Held { frame: coded, display, options, item, survey });
+        self.held.push_back(Held { frame: Arc::new(coded), display, options, item, survey });
         Ok(())
     }
 
@@ -131,7 +142,8 @@ impl<T> Lookahead<T> {
         }
         let Held { frame, display, mut options, item, .. } = self.held.pop_front()?;
         let surveys: Vec<_> = self.held.iter().map_while(|held| held.survey.clone()).collect();
-        options.foresight = (!surveys.is_empty()).then_some(Foresight { surveys });
+        let later = self.held.iter().take(surveys.len().min(Strength::MOST_FRAMES)).map(|held| Arc::clone(&held.frame)).collect();
+        options.foresight = (!surveys.is_empty()).then_some(Foresight { surveys, later });
         Some(Ready { frame, display, options, item })
     }
 }

@@ -1,5 +1,8 @@
 //! Frames to units.
 
+mod ahead;
+mod flow;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +23,7 @@ use crate::entropy::{EntropyModel, MEAN_OVERHEAD_BYTES};
 use crate::flow::{DisFlow, FlowEstimator, FlowField};
 use crate::frame::pad::{coded_size, copy_padding, pad_into};
 use crate::frame::{Frame, FrameView};
-use crate::lookahead::{self, Foresight, Importance};
+use crate::lookahead::{self, Foresight, Importance, Strength, Surroundings, TemporalFilter};
 use crate::loopfilter::FilterCoder;
 use crate::model::Model;
 use crate::motion::{Found, SearchEffort};
@@ -35,8 +38,6 @@ const SHIFT_SEED: u32 = 0x4e47_4331;
 
 /// Bytes of a unit around its payload: P-frames, I-frames.
 const FRAMING_BYTES: [f64; 2] = [11.0, 64.0];
-/// A flow may take this share of what a P-frame may have at most.
-const FLOW_SHARE: f64 = 0.6;
 
 /// Encodes one stream: every frame becomes one packet at once, and nothing is held back. See the [crate's example](crate).
 pub struct Encoder {
@@ -56,7 +57,11 @@ pub struct Encoder {
     estimator: Box<dyn FlowEstimator>,
     rest: RestCoder,
     filter_coder: FilterCoder,
+    /// The frame as it came.
+    original: Frame,
+    /// The frame as it is to be coded.
     current: Frame,
+    temporal_filter: Option<TemporalFilter>,
     rate: RateController,
     last_time: Option<Duration>,
     scene_cut: bool,
@@ -112,6 +117,8 @@ impl Encoder {
             lookahead: config.lookahead,
             max_memory: config.max_memory,
             current: Frame::new(width, height),
+            original: Frame::new(width, height),
+            temporal_filter: config.temporal_filter.then(TemporalFilter::default),
             rate,
             last_time: None,
             scene_cut: config.scene_cut,
@@ -143,21 +150,26 @@ impl Encoder {
             check_quality(quality)?;
             self.quality = quality;
         }
-        pad_into(frame, &mut self.current)?;
+        pad_into(frame, &mut self.original)?;
+        self.current.clone_from(&self.original);
         let since = self.since_keyframe.take();
         let wanted = options.force_keyframe || since.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
         let found = if wanted { None } else { self.search_motion(since) };
         let keyframe = found.is_none();
+        let predicted = self.predicted_later(keyframe, since);
+        if let Some(foresight) = &options.foresight {
+            self.filter(foresight.later(predicted), keyframe);
+        }
         self.symbols.writer.clear();
         let (quality, bound) = self.plan(keyframe, options.time);
         let display = self.sequence.video.display_size();
-        let importance = options.foresight.as_ref().map(|foresight| self.importance(foresight, keyframe, since));
+        let importance = options.foresight.as_ref().map(|foresight| self.importance(foresight, predicted));
         let quality = match &importance {
             // Where a rate is held, what stands still gets better with every frame.
             Some(importance) if keyframe && bound.is_none() => quality.saturating_sub(lookahead::keyframe_bonus(importance)),
             _ => quality,
         };
-        let map = self.maps.plan(options.quality_map, self.current.plane(0), display, keyframe, importance.as_ref())?;
+        let map = self.maps.plan(options.quality_map, self.original.plane(0), display, keyframe, importance.as_ref())?;
         if keyframe {
             self.maps.reset(display);
             self.detail.reset(has_maps(self.model.config.profile, self.sequence.detail), display);
@@ -189,8 +201,8 @@ impl Encoder {
         check_video(&video, self.lookahead, self.max_memory)?;
         let (width, height) = coded_size(video.width as usize, video.height as usize);
         self.reconstructor.resize(video.display_size());
-        if (width, height) != (self.current.width(), self.current.height()) {
-            self.current = Frame::new(width, height);
+        if (width, height) != (self.original.width(), self.original.height()) {
+            self.original = Frame::new(width, height);
         }
         self.sequence.video = video;
         self.since_keyframe = None;
@@ -291,19 +303,10 @@ impl Encoder {
         self.finish_unit(FrameHeader::new(FrameType::I, index, self.frame_number))
     }
 
-    /// Importance of the current frame for those after it. `since`: frames from the last keyframe to the frame before.
-    fn importance(&self, foresight: &Foresight, keyframe: bool, since: Option<u32>) -> Importance {
-        let since = if keyframe { 0 } else { since.map_or(0, |since| since + 1) };
-        let frames = if self.key_int_max > 0 { (self.key_int_max - 1).saturating_sub(since) } else { u32::MAX };
-        // Later frames have the quality of P-frames, whatever this one has.
-        let later = self.rate.expected_quality().unwrap_or(self.quality);
-        lookahead::importance(foresight, self.sequence.video.display_size(), later, frames as usize)
-    }
-
     /// Searches motion for a P-frame; `None` if a new scene starts. `since`: frames since the last keyframe.
     fn search_motion(&mut self, since: Option<u32>) -> Option<Found> {
         // The quality of the last frame is near enough to that of the next.
-        let quality = self.rate.expected_quality().unwrap_or(self.quality);
+        let quality = self.later_quality();
         let (last, times) = self.reconstructor.last_and_times();
         let samples = last.display.0 * last.display.1;
         let found =
@@ -373,29 +376,6 @@ impl Encoder {
         choice.rests(bits)
     }
 
-    /// Estimates and codes the flow of the `paper` profile, and predicts with it. Gives back the quality that it took.
-    fn code_flow(&mut self, entropy: &EntropyModel, quality: u8, bound: Option<Bound>) -> Result<u8> {
-        let flow = self.estimate_flow(quality)?;
-        self.reconstructor.analyse_flow(&flow, &self.current, quality)?;
-        let prior = self.reconstructor.flow_prior().cloned();
-        let job = LatentJob { part: Part::Flow, entropy, prior: prior.as_ref(), map: None, shift: UNSHIFTED };
-        let bound = bound.map(|bound| bound.part(FLOW_SHARE));
-        let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
-        self.reconstructor.predict_flow(latent, quality)?;
-        Ok(quality)
-    }
-
-    /// Flow from the current frame to the last reconstruction (`paper` profile).
-    fn estimate_flow(&mut self, quality: u8) -> Result<FlowField> {
-        let (current, estimator, video) = (self.current.plane(0), &mut self.estimator, &self.sequence.video);
-        let (last, times) = self.reconstructor.last_and_times();
-        times.measure("flow estimation", || {
-            let mut field = estimator.estimate(current, last.frame.plane(0), lambda(f64::from(quality)))?;
-            field.pad_beyond(video.width as usize, video.height as usize);
-            Ok(field)
-        })
-    }
-
     /// Fits, codes and applies the loop filter.
     fn code_filter(&mut self, quality: u8) {
         let params = self.reconstructor.fit_filter(&self.current, &self.filter_coder, lambda(f64::from(quality)));
@@ -404,7 +384,7 @@ impl Encoder {
     }
 
     fn code_detail(&mut self, bound: Option<Bound>) -> Result<()> {
-        self.detail.code(&self.current, &mut self.reconstructor, bound, &mut self.symbols.writer)
+        self.detail.code(&self.original, &mut self.reconstructor, bound, &mut self.symbols.writer)
     }
 
     fn finish_unit(&mut self, header: FrameHeader) -> Result<Packet> {

@@ -47,6 +47,11 @@ impl MotionEncoder {
         Self { search: BlockSearch::new(effort), coder, golden_share: FIRST_SHARE, quality: 0, threads }
     }
 
+    /// For other searches between two frames of the coded size: only the golden frame stays from one to the next.
+    pub fn search_mut(&mut self) -> &mut BlockSearch {
+        &mut self.search
+    }
+
     /// Forgets the past: a keyframe comes, of the given display size.
     pub fn reset(&mut self, (width, height): (usize, usize)) {
         self.coder = MotionCoder::new(width, height);

@@ -39,6 +39,7 @@ pub struct Settings {
     pub scene_cut: bool,
     /// Frames; -1: as many as suit.
     pub lookahead: i32,
+    pub temporal_filter: bool,
     pub roi_quality: i32,
     pub tune: Tune,
     pub adaptive_quality: AdaptiveQuality,
@@ -64,6 +65,7 @@ impl Default for Settings {
             detail: MODELS_DETAIL,
             adaptive_detail: true,
             lookahead: AUTO_LOOKAHEAD,
+            temporal_filter: true,
             roi_quality: DEFAULT_ROI_QUALITY,
             tune: Tune::default(),
             adaptive_quality: AdaptiveQuality::default(),
@@ -138,6 +140,12 @@ impl Settings {
                 .default_value(AUTO_LOOKAHEAD)
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecBoolean::builder("temporal-filter")
+                .nick("Temporal filter")
+                .blurb("Take noise from a frame before it is coded, by averaging it along the motion with later frames; needs a lookahead, and does little at the best qualities")
+                .default_value(true)
+                .mutable_ready()
+                .build(),
             glib::ParamSpecInt::builder("roi-quality")
                 .nick("Quality of regions")
                 .blurb("What is added to the quality index in regions of interest (GstVideoRegionOfInterestMeta) that do not say it themselves; negative is better, 0 = such regions change nothing")
@@ -210,6 +218,7 @@ impl Settings {
             "key-int-min" => self.key_int_min = number(),
             "scene-cut" => self.scene_cut = value.get().expect("type checked by GObject"),
             "lookahead" => self.lookahead = value.get().expect("type checked by GObject"),
+            "temporal-filter" => self.temporal_filter = value.get().expect("type checked by GObject"),
             "roi-quality" => self.roi_quality = value.get().expect("type checked by GObject"),
             "tune" => self.tune = value.get().expect("type checked by GObject"),
             "adaptive-quality" => self.adaptive_quality = value.get().expect("type checked by GObject"),
@@ -233,6 +242,7 @@ impl Settings {
             "key-int-min" => self.key_int_min.to_value(),
             "scene-cut" => self.scene_cut.to_value(),
             "lookahead" => self.lookahead.to_value(),
+            "temporal-filter" => self.temporal_filter.to_value(),
             "roi-quality" => self.roi_quality.to_value(),
             "tune" => self.tune.to_value(),
             "adaptive-quality" => self.adaptive_quality.to_value(),
@@ -309,6 +319,7 @@ impl Settings {
             scene_cut: self.scene_cut,
             key_int_max: self.key_int_max,
             key_int_min: self.key_int_min,
+            temporal_filter: self.temporal_filter,
             lookahead,
             max_memory: match self.max_memory {
                 0 => None,
@@ -348,6 +359,7 @@ mod tests {
             ("key-int-max", 77u32.to_value()),
             ("key-int-min", 5u32.to_value()),
             ("scene-cut", false.to_value()),
+            ("temporal-filter", false.to_value()),
             ("detail", 0.5f64.to_value()),
             ("adaptive-quality", AdaptiveQuality::Variance.to_value()),
             ("adaptive-quality-strength", 2.5f64.to_value()),
@@ -360,6 +372,7 @@ mod tests {
         ]);
         assert_eq!((config.quality, config.key_int_max, config.key_int_min, config.scene_cut), (40, 77, 5, false));
         assert_eq!((config.detail, config.max_memory, config.threads), (Some(0.5), Some(3 << 20), 2));
+        assert!(!config.temporal_filter && settings(&[]).temporal_filter);
         assert_eq!(config.adaptive_quality, Some(2.5));
         assert!(matches!(config.speed, Speed::Slow) && matches!(config.rate, RateMode::Quality));
         assert!(matches!(config.device, DeviceSpec::Cuda(1)));

@@ -6,7 +6,7 @@ use super::presets::Preset;
 use super::{BlockSearch, SearchEffort};
 use crate::frame::Plane;
 use crate::kernels::parallel::for_bands;
-use crate::motion::MotionVector;
+use crate::motion::{BlockField, CELL, Leaf, MotionVector};
 
 /// Where the blocks of a frame come from in the frame before it, and how well that predicts them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +46,7 @@ impl BlockSearch {
     /// # Panics
     /// As [`Self::search`].
     pub fn survey(&mut self, current: &Plane, before: &Plane, display: (usize, usize), lambda: f64, threads: usize) -> Survey {
-        // Down to quarter samples, twice: without them, texture that moves looks new.
-        let preset = Preset { sharpening: 6, ..Preset::of(SearchEffort::Fast) };
-        self.follow(current, before, display, lambda, &preset, threads);
+        self.follow_closely(current, before, display, lambda, threads);
         let (cols, rows) = (display.0.div_ceil(Survey::BLOCK), display.1.div_ceil(Survey::BLOCK));
         let mut blocks = vec![SurveyedBlock::default(); cols * rows];
         let (hierarchy, quarters, kernels) = (&self.hierarchy, &self.quarters, self.kernels);
@@ -68,6 +66,36 @@ impl BlockSearch {
             }
         });
         Survey { cols, blocks }
+    }
+
+    /// As [`Self::survey`], as a field that frames can be predicted with.
+    ///
+    /// # Panics
+    /// As [`Self::search`].
+    pub fn even_field(
+        &mut self,
+        current: &Plane,
+        before: &Plane,
+        display: (usize, usize),
+        lambda: f64,
+        threads: usize,
+    ) -> BlockField {
+        self.follow_closely(current, before, display, lambda, threads);
+        let mut field = BlockField::still(current.width, current.height);
+        let cells = Survey::BLOCK / CELL;
+        for row in (0..field.rows()).step_by(cells) {
+            for col in (0..field.cols()).step_by(cells) {
+                let vector = self.hierarchy.sharpened(col * CELL, row * CELL);
+                field.set(Leaf { row, col, log2: Survey::BLOCK.ilog2() as u8, vector });
+            }
+        }
+        field
+    }
+
+    /// Down to quarter samples, twice: without them, texture that moves looks new.
+    fn follow_closely(&mut self, current: &Plane, before: &Plane, display: (usize, usize), lambda: f64, threads: usize) {
+        let preset = Preset { sharpening: 6, ..Preset::of(SearchEffort::Fast) };
+        self.follow(current, before, display, lambda, &preset, threads);
     }
 }
 

@@ -1,0 +1,267 @@
+//! Motion-compensated temporal filter: what a frame has alone is taken from it before it is coded.
+//!
+//! In: a frame and those after it. Out: the frame as it is coded. Noise and grain differ from frame to frame. Coded, they cost bits in
+//! this frame, and again in the next one, whose prediction they spoil. So each sample becomes a weighted mean of itself and of what
+//! the motion search finds for it in later frames, which counts less the less it looks alike. As the filters of the reference encoder of VVC
+//! (JVET-O0549) and of x265 (`mcstf`).
+
+use std::sync::Arc;
+
+use super::inherit::distortion;
+use crate::frame::Frame;
+use crate::kernels::parallel::for_bands;
+use crate::motion::{BlockCompensator, BlockField, BlockSearch, MotionCoder, References};
+use crate::quality::lambda;
+
+/// Luma samples to a side of the blocks that are trusted as a whole.
+const BLOCK: usize = 8;
+/// The squared difference of a sample, and its mean over a block, at which a later frame is half trusted, beside the distortion that
+/// the quality leaves: what is coded well keeps its grain.
+const SAMPLE_LIMIT: f32 = 2.5;
+const BLOCK_LIMIT: f32 = 2.5;
+/// Each frame further away counts so much less.
+const DECAY: f32 = 0.8;
+
+/// How much later frames count, and how thoroughly they are searched.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Strength {
+    /// How many of them, at most.
+    frames: usize,
+    /// What a sample of the next frame weighs beside 1 of the frame's own, where they agree.
+    weight: f32,
+    /// Whether motion is searched as for coding, or for blocks of 16x16 samples by themselves.
+    thorough: bool,
+}
+
+impl Strength {
+    /// No frame is filtered by more.
+    pub const MOST_FRAMES: usize = 4;
+
+    /// For keyframes, from which whole scenes are predicted.
+    pub fn keyframe() -> Self {
+        Self { frames: Self::MOST_FRAMES, weight: 1.0, thorough: true }
+    }
+
+    /// For the others.
+    pub fn inter() -> Self {
+        Self { frames: 2, weight: 0.3, thorough: false }
+    }
+}
+
+/// What a frame is filtered by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Surroundings<'a> {
+    /// The frames after it, the next one first. Those of another size end them.
+    pub later: &'a [Arc<Frame>],
+    /// The upper left part of all of them that is seen.
+    pub display: (usize, usize),
+    /// Quality index of P-frames.
+    pub quality: u8,
+}
+
+/// A later frame, moved to where its content is in the frame.
+struct Moved {
+    frame: Frame,
+    weight: f32,
+}
+
+/// Filters frames, and keeps its buffers.
+#[derive(Debug, Default)]
+pub(crate) struct TemporalFilter {
+    compensator: BlockCompensator,
+}
+
+impl TemporalFilter {
+    /// Filters a frame of coded size. The result does not depend on `threads`.
+    pub fn run(
+        &mut self,
+        frame: &mut Frame,
+        around: &Surroundings,
+        strength: Strength,
+        search: &mut BlockSearch,
+        threads: usize,
+    ) {
+        let size = (frame.width(), frame.height());
+        let later = around.later.iter().take(strength.frames).take_while(|later| (later.width(), later.height()) == size);
+        let mut weight = strength.weight;
+        let mut moved = Vec::new();
+        for later in later {
+            let planes = [frame.plane(0), later.plane(0)];
+            let (display, lambda) = (around.display, lambda(around.quality.into()));
+            let field = if strength.thorough {
+                let coder = MotionCoder::new(display.0, display.1);
+                search.search(planes[0], planes[1], display, &coder, lambda, threads).field
+            } else {
+                search.even_field(planes[0], planes[1], display, lambda, threads)
+            };
+            moved.push(Moved { frame: self.moved(later, display, &field, threads), weight });
+            weight *= DECAY;
+        }
+        if !moved.is_empty() {
+            blend(frame, &moved, distortion(around.quality), threads);
+        }
+    }
+
+    fn moved(&mut self, later: &Frame, display: (usize, usize), field: &BlockField, threads: usize) -> Frame {
+        let mut moved = Frame::new(later.width(), later.height());
+        let references = References { last: later, golden: None };
+        self.compensator
+            .predict(references, display, field, threads, &mut moved)
+            .expect("the field was made for frames of this size");
+        moved
+    }
+}
+
+/// Takes the weighted means. `distortion`: the squared error that is left in samples anyway.
+fn blend(frame: &mut Frame, moved: &[Moved], distortion: f32, threads: usize) {
+    let [y, u, v] = frame.planes_mut();
+    let strides = [y.stride, u.stride, v.stride];
+    let sides = [BLOCK, BLOCK / 2, BLOCK / 2];
+    let luma = y.data.chunks_mut(sides[0] * strides[0]);
+    let chroma = u.data.chunks_mut(sides[1] * strides[1]).zip(v.data.chunks_mut(sides[2] * strides[2]));
+    let bands = luma.zip(chroma).map(|(y, (u, v))| [y, u, v]).enumerate();
+    for_bands(threads, bands, |(band, planes)| {
+        let trust: Vec<Vec<f32>> = moved
+            .iter()
+            .map(|moved| {
+                let plane = moved.frame.plane(0);
+                let errors = block_errors(
+                    [planes[0], &plane.data[band * BLOCK * plane.stride..]],
+                    [strides[0], plane.stride],
+                    plane.width,
+                );
+                errors.map(|error| moved.weight * trust(error, BLOCK_LIMIT * distortion)).collect()
+            })
+            .collect();
+        let mut sums = Vec::new();
+        for (plane, (own, side)) in planes.into_iter().zip(sides).enumerate() {
+            for (line, own) in own.chunks_mut(strides[plane]).enumerate() {
+                let row = band * side + line;
+                sums.clear();
+                sums.extend(own.iter().map(|&sample| Sum { own: sample.into(), weighted: sample.into(), weight: 1.0 }));
+                for (trust, moved) in trust.iter().zip(moved) {
+                    let theirs = moved.frame.plane(plane).row(row).chunks(side);
+                    for ((sums, theirs), &block) in sums.chunks_mut(side).zip(theirs).zip(trust) {
+                        sums.iter_mut().zip(theirs).for_each(|(sum, &sample)| sum.add(sample, block, SAMPLE_LIMIT * distortion));
+                    }
+                }
+                own.iter_mut().zip(&sums).for_each(|(own, sum)| *own = sum.mean());
+            }
+        }
+    });
+}
+
+/// Mean squared differences of the blocks of a row of blocks.
+fn block_errors<'a>(lines: [&'a [u8]; 2], strides: [usize; 2], width: usize) -> impl Iterator<Item = f32> + 'a {
+    (0..width).step_by(BLOCK).map(move |x| {
+        let of_line = |line: usize| {
+            let [own, theirs] = [0, 1].map(|i| &lines[i][line * strides[i] + x..][..BLOCK]);
+            own.iter().zip(theirs).map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>()
+        };
+        (0..BLOCK).map(of_line).sum::<u32>() as f32 / (BLOCK * BLOCK) as f32
+    })
+}
+
+/// A weighted mean that grows.
+#[derive(Clone, Copy)]
+struct Sum {
+    own: f32,
+    weighted: f32,
+    weight: f32,
+}
+
+impl Sum {
+    fn add(&mut self, sample: u8, most: f32, limit: f32) {
+        let sample = f32::from(sample);
+        let difference = sample - self.own;
+        let weight = most * trust(difference * difference, limit);
+        self.weighted += weight * sample;
+        self.weight += weight;
+    }
+
+    fn mean(&self) -> u8 {
+        (self.weighted / self.weight).round() as u8
+    }
+}
+
+/// 1 where a squared difference is nothing beside the limit, a half at the limit, nothing far beyond.
+fn trust(squared: f32, limit: f32) -> f32 {
+    let beside = squared / limit;
+    1.0 / (1.0 + beside * beside)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::motion::SearchEffort;
+
+    const SIZE: (usize, usize) = (128, 64);
+    const DISPLAY: (usize, usize) = (120, 60);
+
+    /// Smooth texture, moved to the left by two samples a frame, with noise of up to `noise` grey levels.
+    fn scene(number: usize, noise: i32) -> Frame {
+        let mut random = StdRng::seed_from_u64(number as u64);
+        let mut frame = Frame::new(SIZE.0, SIZE.1);
+        for (plane, scale) in frame.planes_mut().iter_mut().zip([1.0, 2.0, 2.0]) {
+            for row in 0..plane.height {
+                for (col, sample) in plane.row_mut(row).iter_mut().enumerate() {
+                    let (x, y) = (scale * col as f32 + 2.0 * number as f32, scale * row as f32);
+                    let value = 120.0 + 40.0 * (x / 7.0).sin() * (y / 9.0).cos() + 20.0 * ((x + y) / 5.0).sin();
+                    *sample = (value as i32 + random.random_range(-noise..=noise)) as u8;
+                }
+            }
+        }
+        frame
+    }
+
+    fn error(a: &Frame, b: &Frame, plane: usize) -> f64 {
+        let (width, height) = if plane == 0 { DISPLAY } else { (DISPLAY.0 / 2, DISPLAY.1 / 2) };
+        a.plane(plane).squared_error(b.plane(plane), 0..height, 0..width) as f64 / (width * height) as f64
+    }
+
+    fn filtered(frame: &Frame, later: &[Arc<Frame>], quality: u8, strength: Strength, threads: usize) -> Frame {
+        let mut frame = frame.clone();
+        let around = Surroundings { later, display: DISPLAY, quality };
+        TemporalFilter::default().run(&mut frame, &around, strength, &mut BlockSearch::new(SearchEffort::Medium), threads);
+        frame
+    }
+
+    #[test]
+    fn noise_goes_and_what_moves_stays() {
+        let (clean, noisy) = (scene(0, 0), scene(0, 6));
+        let later: Vec<_> = (1..6).map(|number| Arc::new(scene(number, 6))).collect();
+        // A weight of 1 and three more of 0.8 each time leave 0.27 of the noise at best, 0.3 and 0.24 leave 0.49.
+        for (strength, most) in [(Strength::keyframe(), 0.45), (Strength::inter(), 0.65)] {
+            let result = filtered(&noisy, &later, 38, strength, 1);
+            for plane in 0..3 {
+                let left = error(&result, &clean, plane) / error(&noisy, &clean, plane);
+                assert!(left < most, "{strength:?}, plane {plane}: {left} of the noise is left");
+            }
+            assert_eq!(result, filtered(&noisy, &later, 38, strength, 3));
+        }
+    }
+
+    #[test]
+    fn the_best_qualities_keep_their_grain() {
+        let noisy = scene(0, 6);
+        let later = [Arc::new(scene(1, 6))];
+        let changed = |quality| error(&filtered(&noisy, &later, quality, Strength::keyframe(), 1), &noisy, 0);
+        let [best, usual] = [0, 38].map(changed);
+        assert!(best < 0.3 && usual > 2.0, "{best}, {usual}");
+    }
+
+    #[test]
+    fn other_scenes_and_sizes_count_for_nothing() {
+        let frame = scene(0, 0);
+        let mut other = Frame::new(SIZE.0, SIZE.1);
+        other.planes_mut()[0].data.fill(250);
+        let result = filtered(&frame, &[Arc::new(other)], 38, Strength::keyframe(), 1);
+        let most = result.plane(0).data.iter().zip(&frame.plane(0).data).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(most.is_some_and(|most| most <= 1), "{most:?}");
+        let sizes = [Arc::new(Frame::new(64, 64)), Arc::new(scene(1, 6))];
+        assert_eq!(filtered(&frame, &sizes, 38, Strength::keyframe(), 1), frame);
+    }
+}
