@@ -311,6 +311,13 @@ fn every_preset_loads() {
         preset.load_preset(name).unwrap();
         assert!(preset.meta(name, "comment").is_some_and(|c| !c.is_empty()), "{name} has no comment");
     }
+    // It says that it has the defaults.
+    let values = |element: &gst::Element| {
+        ["rate-control", "quality", "key-int-max", "scene-cut", "speed-preset"]
+            .map(|name| format!("{:?}", element.property_value(name)))
+    };
+    preset.load_preset("Profile Balanced").unwrap();
+    assert_eq!(values(&element), values(&element_as_it_is("ngcenc")));
     preset.load_preset("Profile Live").unwrap();
     assert_eq!(element.property::<u32>("vbv-buffer"), 600);
     assert_eq!(element.property::<u32>("bitrate"), 500);

@@ -8,9 +8,9 @@
 use std::sync::Arc;
 
 use super::inherit::distortion;
-use crate::frame::Frame;
+use crate::frame::{Frame, Plane};
 use crate::kernels::parallel::for_bands;
-use crate::motion::{BlockCompensator, BlockField, BlockSearch, MotionCoder, References};
+use crate::motion::{BlockCompensator, BlockField, BlockSearch, Light, MotionCoder, References};
 use crate::quality::lambda;
 
 /// Luma samples to a side of the blocks that are trusted as a whole.
@@ -18,7 +18,9 @@ const BLOCK: usize = 8;
 /// The squared difference of a sample, and its mean over a block, at which a later frame is half trusted, beside the distortion that
 /// the quality leaves: what is coded well keeps its grain.
 const SAMPLE_LIMIT: f32 = 2.5;
-const BLOCK_LIMIT: f32 = 2.5;
+const BLOCK_LIMIT: f32 = 1.5;
+/// The square of a block's mean difference, beside what noise makes it, from which on it is light that has changed.
+const LIGHT: f32 = 9.0;
 /// Each frame further away counts so much less.
 const DECAY: f32 = 0.8;
 
@@ -86,30 +88,46 @@ impl TemporalFilter {
         let mut weight = strength.weight;
         let mut moved = Vec::new();
         for later in later {
-            let planes = [frame.plane(0), later.plane(0)];
-            let (display, lambda) = (around.display, lambda(around.quality.into()));
-            let field = if strength.thorough {
-                let coder = MotionCoder::new(display.0, display.1);
-                search.search(planes[0], planes[1], display, &coder, lambda, threads).field
-            } else {
-                search.even_field(planes[0], planes[1], display, lambda, threads)
-            };
-            moved.push(Moved { frame: self.moved(later, display, &field, threads), weight });
+            let field = motion(frame.plane(0), later.plane(0), around, strength.thorough, search, threads);
+            let mut result = Frame::new(size.0, size.1);
+            let references = References { last: later, golden: None };
+            self.compensator
+                .predict(references, around.display, &field, threads, &mut result)
+                .expect("the field was made for frames of this size");
+            moved.push(Moved { frame: result, weight });
             weight *= DECAY;
         }
         if !moved.is_empty() {
             blend(frame, &moved, distortion(around.quality), threads);
         }
     }
+}
 
-    fn moved(&mut self, later: &Frame, display: (usize, usize), field: &BlockField, threads: usize) -> Frame {
-        let mut moved = Frame::new(later.width(), later.height());
-        let references = References { last: later, golden: None };
-        self.compensator
-            .predict(references, display, field, threads, &mut moved)
-            .expect("the field was made for frames of this size");
-        moved
-    }
+/// Motion from a frame to a later one. Where the light changes in between, it is that to the later one in this frame's light.
+fn motion(
+    frame: &Plane,
+    later: &Plane,
+    around: &Surroundings,
+    thorough: bool,
+    search: &mut BlockSearch,
+    threads: usize,
+) -> BlockField {
+    let (display, lambda) = (around.display, lambda(around.quality.into()));
+    let light = Light::between(later, frame, display);
+    let lit = light.map(|light| {
+        let mut lit = later.clone();
+        lit.map(&light.luma());
+        lit
+    });
+    let later = lit.as_ref().unwrap_or(later);
+    let mut field = if thorough {
+        let coder = MotionCoder::new(display.0, display.1);
+        search.search(frame, later, display, &coder, lambda, threads).field
+    } else {
+        search.even_field(frame, later, display, lambda, threads)
+    };
+    field.light = light;
+    field
 }
 
 /// Takes the weighted means. `distortion`: the squared error that is left in samples anyway.
@@ -121,16 +139,16 @@ fn blend(frame: &mut Frame, moved: &[Moved], distortion: f32, threads: usize) {
     let chroma = u.data.chunks_mut(sides[1] * strides[1]).zip(v.data.chunks_mut(sides[2] * strides[2]));
     let bands = luma.zip(chroma).map(|(y, (u, v))| [y, u, v]).enumerate();
     for_bands(threads, bands, |(band, planes)| {
-        let trust: Vec<Vec<f32>> = moved
+        let blocks: Vec<Vec<Block>> = moved
             .iter()
             .map(|moved| {
                 let plane = moved.frame.plane(0);
-                let errors = block_errors(
-                    [planes[0], &plane.data[band * BLOCK * plane.stride..]],
-                    [strides[0], plane.stride],
-                    plane.width,
-                );
-                errors.map(|error| moved.weight * trust(error, BLOCK_LIMIT * distortion)).collect()
+                let lines = [&*planes[0], &plane.data[band * BLOCK * plane.stride..]];
+                let limit = BLOCK_LIMIT * distortion;
+                (0..plane.width)
+                    .step_by(BLOCK)
+                    .map(|x| Block::between(lines.map(|lines| &lines[x..]), [strides[0], plane.stride], moved.weight, limit))
+                    .collect()
             })
             .collect();
         let mut sums = Vec::new();
@@ -139,10 +157,13 @@ fn blend(frame: &mut Frame, moved: &[Moved], distortion: f32, threads: usize) {
                 let row = band * side + line;
                 sums.clear();
                 sums.extend(own.iter().map(|&sample| Sum { own: sample.into(), weighted: sample.into(), weight: 1.0 }));
-                for (trust, moved) in trust.iter().zip(moved) {
+                for (blocks, moved) in blocks.iter().zip(moved) {
                     let theirs = moved.frame.plane(plane).row(row).chunks(side);
-                    for ((sums, theirs), &block) in sums.chunks_mut(side).zip(theirs).zip(trust) {
-                        sums.iter_mut().zip(theirs).for_each(|(sum, &sample)| sum.add(sample, block, SAMPLE_LIMIT * distortion));
+                    for ((sums, theirs), block) in sums.chunks_mut(side).zip(theirs).zip(blocks) {
+                        let brighter = if plane == 0 { block.brighter } else { 0.0 };
+                        for (sum, &sample) in sums.iter_mut().zip(theirs) {
+                            sum.add(f32::from(sample) - brighter, block.weight, SAMPLE_LIMIT * distortion);
+                        }
                     }
                 }
                 own.iter_mut().zip(&sums).for_each(|(own, sum)| *own = sum.mean());
@@ -151,15 +172,33 @@ fn blend(frame: &mut Frame, moved: &[Moved], distortion: f32, threads: usize) {
     });
 }
 
-/// Mean squared differences of the blocks of a row of blocks.
-fn block_errors<'a>(lines: [&'a [u8]; 2], strides: [usize; 2], width: usize) -> impl Iterator<Item = f32> + 'a {
-    (0..width).step_by(BLOCK).map(move |x| {
-        let of_line = |line: usize| {
-            let [own, theirs] = [0, 1].map(|i| &lines[i][line * strides[i] + x..][..BLOCK]);
-            own.iter().zip(theirs).map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>()
-        };
-        (0..BLOCK).map(of_line).sum::<u32>() as f32 / (BLOCK * BLOCK) as f32
-    })
+/// How a later frame counts within a block.
+struct Block {
+    /// Of a sample that agrees.
+    weight: f32,
+    /// How much brighter luma is than the frame's own.
+    brighter: f32,
+}
+
+impl Block {
+    /// The first block of two sets of lines of luma, the frame's own and those of a later frame of that weight.
+    fn between(lines: [&[u8]; 2], strides: [usize; 2], weight: f32, limit: f32) -> Self {
+        let (mut sum, mut squares) = (0, 0);
+        for line in 0..BLOCK {
+            let [own, theirs] = [0, 1].map(|i| &lines[i][line * strides[i]..][..BLOCK]);
+            for (&own, &theirs) in own.iter().zip(theirs) {
+                let difference = i32::from(theirs) - i32::from(own);
+                sum += difference;
+                squares += difference * difference;
+            }
+        }
+        let count = (BLOCK * BLOCK) as f32;
+        let (mean, square) = (sum as f32 / count, squares as f32 / count);
+        let variance = square - mean * mean;
+        // More than noise can be: a shadow that passes, a fade.
+        let brighter = if mean * mean * count > LIGHT * variance { mean } else { 0.0 };
+        Self { weight: weight * trust(square, limit), brighter }
+    }
 }
 
 /// A weighted mean that grows.
@@ -171,8 +210,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, sample: u8, most: f32, limit: f32) {
-        let sample = f32::from(sample);
+    fn add(&mut self, sample: f32, most: f32, limit: f32) {
         let difference = sample - self.own;
         let weight = most * trust(difference * difference, limit);
         self.weighted += weight * sample;
@@ -245,6 +283,23 @@ mod tests {
     }
 
     #[test]
+    fn a_fade_keeps_its_pace() {
+        let mut frame = scene(0, 0);
+        let fading = |number: usize| {
+            let mut later = scene(number, 0);
+            let light = Light::new(256 - 8 * number as u16, 0);
+            later.plane_mut(0).map(&light.luma());
+            Arc::new(later)
+        };
+        let later: Vec<_> = (1..5).map(fading).collect();
+        let mean = |frame: &Frame| frame.plane(0).data.iter().map(|&v| f64::from(v)).sum::<f64>() / (SIZE.0 * SIZE.1) as f64;
+        let before = mean(&frame);
+        assert!((before - mean(&later[0])).abs() > 3.0);
+        frame = filtered(&frame, &later, 38, Strength::keyframe(), 1);
+        assert!((before - mean(&frame)).abs() < 0.5, "{before} {}", mean(&frame));
+    }
+
+    #[test]
     fn the_best_qualities_keep_their_grain() {
         let noisy = scene(0, 6);
         let later = [Arc::new(scene(1, 6))];
@@ -256,11 +311,14 @@ mod tests {
     #[test]
     fn other_scenes_and_sizes_count_for_nothing() {
         let frame = scene(0, 0);
+        let mut random = StdRng::seed_from_u64(9);
         let mut other = Frame::new(SIZE.0, SIZE.1);
-        other.planes_mut()[0].data.fill(250);
-        let result = filtered(&frame, &[Arc::new(other)], 38, Strength::keyframe(), 1);
-        let most = result.plane(0).data.iter().zip(&frame.plane(0).data).map(|(a, b)| a.abs_diff(*b)).max();
-        assert!(most.is_some_and(|most| most <= 1), "{most:?}");
+        other.plane_mut(0).data.fill_with(|| random.random());
+        // At bad qualities a block is changed by less than is lost anyway.
+        for (quality, most) in [(14, 0.05), (38, 8.0)] {
+            let changed = error(&filtered(&frame, &[Arc::new(other.clone())], quality, Strength::keyframe(), 1), &frame, 0);
+            assert!(changed < most, "{quality}: {changed}");
+        }
         let sizes = [Arc::new(Frame::new(64, 64)), Arc::new(scene(1, 6))];
         assert_eq!(filtered(&frame, &sizes, 38, Strength::keyframe(), 1), frame);
     }
