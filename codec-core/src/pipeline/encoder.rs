@@ -23,7 +23,7 @@ use crate::entropy::{EntropyModel, MEAN_OVERHEAD_BYTES};
 use crate::flow::{DisFlow, FlowEstimator, FlowField};
 use crate::frame::pad::{coded_size, copy_padding, pad_into};
 use crate::frame::{Frame, FrameView};
-use crate::lookahead::{self, Foresight, Importance, Strength, Surroundings, TemporalFilter};
+use crate::lookahead::{self, TemporalFilter};
 use crate::loopfilter::FilterCoder;
 use crate::model::Model;
 use crate::motion::{Found, SearchEffort};
