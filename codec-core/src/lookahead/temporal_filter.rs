@@ -15,10 +15,9 @@ use crate::quality::lambda;
 
 /// Luma samples to a side of the blocks that are trusted as a whole.
 const BLOCK: usize = 8;
-/// The squared difference of a sample, and its mean over a block, at which a later frame is half trusted, beside the distortion that
+/// The squared difference of a sample, or its mean over a block, at which a later frame is half trusted, beside the distortion that
 /// the quality leaves: what is coded well keeps its grain.
-const SAMPLE_LIMIT: f32 = 2.5;
-const BLOCK_LIMIT: f32 = 1.5;
+const LIMIT: f32 = 2.5;
 /// The square of a block's mean difference, beside what noise makes it, from which on it is light that has changed.
 const LIGHT: f32 = 9.0;
 /// Each frame further away counts so much less.
@@ -98,7 +97,7 @@ impl TemporalFilter {
             weight *= DECAY;
         }
         if !moved.is_empty() {
-            blend(frame, &moved, distortion(around.quality), threads);
+            blend(frame, &moved, LIMIT * distortion(around.quality), threads);
         }
     }
 }
@@ -130,8 +129,8 @@ fn motion(
     field
 }
 
-/// Takes the weighted means. `distortion`: the squared error that is left in samples anyway.
-fn blend(frame: &mut Frame, moved: &[Moved], distortion: f32, threads: usize) {
+/// Takes the weighted means. `limit`: the squared difference at which there is half the trust.
+fn blend(frame: &mut Frame, moved: &[Moved], limit: f32, threads: usize) {
     let [y, u, v] = frame.planes_mut();
     let strides = [y.stride, u.stride, v.stride];
     let sides = [BLOCK, BLOCK / 2, BLOCK / 2];
@@ -144,7 +143,6 @@ fn blend(frame: &mut Frame, moved: &[Moved], distortion: f32, threads: usize) {
             .map(|moved| {
                 let plane = moved.frame.plane(0);
                 let lines = [&*planes[0], &plane.data[band * BLOCK * plane.stride..]];
-                let limit = BLOCK_LIMIT * distortion;
                 (0..plane.width)
                     .step_by(BLOCK)
                     .map(|x| Block::between(lines.map(|lines| &lines[x..]), [strides[0], plane.stride], moved.weight, limit))
@@ -162,7 +160,7 @@ fn blend(frame: &mut Frame, moved: &[Moved], distortion: f32, threads: usize) {
                     for ((sums, theirs), block) in sums.chunks_mut(side).zip(theirs).zip(blocks) {
                         let brighter = if plane == 0 { block.brighter } else { 0.0 };
                         for (sum, &sample) in sums.iter_mut().zip(theirs) {
-                            sum.add(f32::from(sample) - brighter, block.weight, SAMPLE_LIMIT * distortion);
+                            sum.add(f32::from(sample) - brighter, block.weight, limit);
                         }
                     }
                 }
