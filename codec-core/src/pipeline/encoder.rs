@@ -19,8 +19,8 @@ use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
 #[cfg(feature = "training")]
 use crate::entropy::SymbolCounts;
-use crate::entropy::{EntropyModel, MEAN_OVERHEAD_BYTES};
-use crate::flow::{DisFlow, FlowEstimator, FlowField};
+use crate::entropy::MEAN_OVERHEAD_BYTES;
+use crate::flow::{DisFlow, FlowEstimator};
 use crate::frame::pad::{coded_size, copy_padding, pad_into};
 use crate::frame::{Frame, FrameView};
 use crate::lookahead::{self, TemporalFilter};
