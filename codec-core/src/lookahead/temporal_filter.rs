@@ -18,8 +18,6 @@ const BLOCK: usize = 8;
 /// The squared difference of a sample, or its mean over a block, at which a later frame is half trusted, beside the distortion that
 /// the quality leaves: what is coded well keeps its grain.
 const LIMIT: f32 = 2.5;
-/// The square of a block's mean difference, beside what noise makes it, from which on it is light that has changed.
-const LIGHT: f32 = 9.0;
 /// Each frame further away counts so much less.
 const DECAY: f32 = 0.8;
 
@@ -138,14 +136,14 @@ fn blend(frame: &mut Frame, moved: &[Moved], limit: f32, threads: usize) {
     let chroma = u.data.chunks_mut(sides[1] * strides[1]).zip(v.data.chunks_mut(sides[2] * strides[2]));
     let bands = luma.zip(chroma).map(|(y, (u, v))| [y, u, v]).enumerate();
     for_bands(threads, bands, |(band, planes)| {
-        let blocks: Vec<Vec<Block>> = moved
+        let blocks: Vec<Vec<f32>> = moved
             .iter()
             .map(|moved| {
                 let plane = moved.frame.plane(0);
                 let lines = [&*planes[0], &plane.data[band * BLOCK * plane.stride..]];
                 (0..plane.width)
                     .step_by(BLOCK)
-                    .map(|x| Block::between(lines.map(|lines| &lines[x..]), [strides[0], plane.stride], moved.weight, limit))
+                    .map(|x| moved.weight * trust(block_error(lines.map(|lines| &lines[x..]), [strides[0], plane.stride]), limit))
                     .collect()
             })
             .collect();
@@ -157,11 +155,8 @@ fn blend(frame: &mut Frame, moved: &[Moved], limit: f32, threads: usize) {
                 sums.extend(own.iter().map(|&sample| Sum { own: sample.into(), weighted: sample.into(), weight: 1.0 }));
                 for (blocks, moved) in blocks.iter().zip(moved) {
                     let theirs = moved.frame.plane(plane).row(row).chunks(side);
-                    for ((sums, theirs), block) in sums.chunks_mut(side).zip(theirs).zip(blocks) {
-                        let brighter = if plane == 0 { block.brighter } else { 0.0 };
-                        for (sum, &sample) in sums.iter_mut().zip(theirs) {
-                            sum.add(f32::from(sample) - brighter, block.weight, limit);
-                        }
+                    for ((sums, theirs), &weight) in sums.chunks_mut(side).zip(theirs).zip(blocks) {
+                        sums.iter_mut().zip(theirs).for_each(|(sum, &sample)| sum.add(sample, weight, limit));
                     }
                 }
                 own.iter_mut().zip(&sums).for_each(|(own, sum)| *own = sum.mean());
@@ -170,33 +165,13 @@ fn blend(frame: &mut Frame, moved: &[Moved], limit: f32, threads: usize) {
     });
 }
 
-/// How a later frame counts within a block.
-struct Block {
-    /// Of a sample that agrees.
-    weight: f32,
-    /// How much brighter luma is than the frame's own.
-    brighter: f32,
-}
-
-impl Block {
-    /// The first block of two sets of lines of luma, the frame's own and those of a later frame of that weight.
-    fn between(lines: [&[u8]; 2], strides: [usize; 2], weight: f32, limit: f32) -> Self {
-        let (mut sum, mut squares) = (0, 0);
-        for line in 0..BLOCK {
-            let [own, theirs] = [0, 1].map(|i| &lines[i][line * strides[i]..][..BLOCK]);
-            for (&own, &theirs) in own.iter().zip(theirs) {
-                let difference = i32::from(theirs) - i32::from(own);
-                sum += difference;
-                squares += difference * difference;
-            }
-        }
-        let count = (BLOCK * BLOCK) as f32;
-        let (mean, square) = (sum as f32 / count, squares as f32 / count);
-        let variance = square - mean * mean;
-        // More than noise can be: a shadow that passes, a fade.
-        let brighter = if mean * mean * count > LIGHT * variance { mean } else { 0.0 };
-        Self { weight: weight * trust(square, limit), brighter }
-    }
+/// Mean squared difference of the first block of two sets of lines.
+fn block_error(lines: [&[u8]; 2], strides: [usize; 2]) -> f32 {
+    let of_line = |line: usize| {
+        let [own, theirs] = [0, 1].map(|i| &lines[i][line * strides[i]..][..BLOCK]);
+        own.iter().zip(theirs).map(|(&a, &b)| u32::from(a.abs_diff(b)).pow(2)).sum::<u32>()
+    };
+    (0..BLOCK).map(of_line).sum::<u32>() as f32 / (BLOCK * BLOCK) as f32
 }
 
 /// A weighted mean that grows.
@@ -208,7 +183,8 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, sample: f32, most: f32, limit: f32) {
+    fn add(&mut self, sample: u8, most: f32, limit: f32) {
+        let sample = f32::from(sample);
         let difference = sample - self.own;
         let weight = most * trust(difference * difference, limit);
         self.weighted += weight * sample;
@@ -284,7 +260,7 @@ mod tests {
     fn a_fade_keeps_its_pace() {
         let mut frame = scene(0, 0);
         let fading = |number: usize| {
-            let mut later = scene(number, 0);
+            let mut later = scene(0, 0);
             let light = Light::new(256 - 8 * number as u16, 0);
             later.plane_mut(0).map(&light.luma());
             Arc::new(later)

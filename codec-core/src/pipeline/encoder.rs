@@ -17,9 +17,9 @@ use super::rest::{Choice, RestCoder};
 use super::symbols::{Bound, FrameSymbols, LatentJob};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
+use crate::entropy::MEAN_OVERHEAD_BYTES;
 #[cfg(feature = "training")]
 use crate::entropy::SymbolCounts;
-use crate::entropy::MEAN_OVERHEAD_BYTES;
 use crate::flow::{DisFlow, FlowEstimator};
 use crate::frame::pad::{coded_size, copy_padding, pad_into};
 use crate::frame::{Frame, FrameView};
