@@ -313,7 +313,7 @@ fn every_preset_loads() {
     }
     // It says that it has the defaults.
     let values = |element: &gst::Element| {
-        ["rate-control", "quality", "key-int-max", "scene-cut", "speed-preset"]
+        ["rate-control", "quality", "key-int-max", "scene-cut", "speed-preset", "temporal-filter"]
             .map(|name| format!("{:?}", element.property_value(name)))
     };
     preset.load_preset("Profile Balanced").unwrap();

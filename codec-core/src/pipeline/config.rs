@@ -63,9 +63,9 @@ pub struct EncoderConfig {
     pub speed: Speed,
     /// Make the first frame of a new scene a keyframe.
     pub scene_cut: bool,
-    /// Take from a frame what those after it do not have, such as noise, before it is coded: each sample is averaged along the motion with
-    /// those of up to four later frames that look like it, the less the better the quality. Without effect on frames without a
-    /// [`foresight`](FrameOptions::foresight).
+    /// Remove noise from a frame before it is coded: each sample is averaged along the motion with those of up to four later frames that
+    /// look like it, the less the better the quality. The quality of P-frames counts, also for keyframes and where a map says another.
+    /// Without effect on frames without a [`foresight`](FrameOptions::foresight).
     pub temporal_filter: bool,
     /// How deep the [`Lookahead`](crate::Lookahead) is that frames come from, for the estimate of memory alone; 0: they come from none.
     pub lookahead: usize,

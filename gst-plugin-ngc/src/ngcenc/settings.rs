@@ -142,7 +142,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecBoolean::builder("temporal-filter")
                 .nick("Temporal filter")
-                .blurb("Take noise from a frame before it is coded, by averaging it along the motion with later frames; needs a lookahead, and does little at the best qualities")
+                .blurb("Remove noise from a frame before it is coded, by averaging it along the motion with later frames; needs a lookahead, and does less the better the quality")
                 .default_value(true)
                 .mutable_ready()
                 .build(),

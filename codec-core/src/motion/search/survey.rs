@@ -38,7 +38,7 @@ impl Survey {
 
 impl BlockSearch {
     /// Motion of blocks of 16x16 samples from `current` to `before`, each found by itself with the effort [`SearchEffort::Fast`], and
-    /// what it leaves. No field comes of it that could be coded.
+    /// what it leaves.
     ///
     /// `current` and `before`: luma planes of the coded size, of which the upper left `display` part (width, height) counts.
     /// `lambda` and `threads`: as for [`Self::search`].
@@ -68,7 +68,7 @@ impl BlockSearch {
         Survey { cols, blocks }
     }
 
-    /// As [`Self::survey`], as a field that frames can be predicted with.
+    /// As [`Self::survey`], as a field to predict with. It would be dear to code.
     ///
     /// # Panics
     /// As [`Self::search`].

@@ -264,6 +264,11 @@ fn a_survey_finds_motion_and_says_where_there_is_something_new() {
             _ => {}
         }
     }
+    let field = BlockSearch::new(SearchEffort::Medium).even_field(&current, &reference, display, lambda(38.0), 2);
+    for (i, block) in survey.blocks.iter().enumerate() {
+        let (row, col) = (2 * (i / survey.cols), 2 * (i % survey.cols));
+        assert_eq!((field.vector(row + 1, col + 1), field.log2(row, col)), (block.vector, 4), "block {i}");
+    }
     let still = BlockSearch::new(SearchEffort::Medium).survey(&reference, &reference, display, lambda(38.0), 2);
     assert!(still.blocks.iter().all(|block| *block == SurveyedBlock::default()));
 }
