@@ -144,8 +144,8 @@ launch() {
   local what=$1
   shift
   LANGUAGE=en gst-launch-1.0 "$@" >"$folder/log" 2>&1 && return
-  # What decodebin found, if anything, was no video.
-  ! grep -q 'Delayed linking failed' "$folder/log" || fail "$what: it has no video"
+  # What decodebin found, if anything, was no video. Which of the two messages comes first is a matter of timing.
+  ! grep -qE 'Delayed linking failed|reason not-linked' "$folder/log" || fail "$what: it has no video"
   fail "$what: $(grep -m 1 '^ERROR' "$folder/log" | sed 's/^ERROR: from element [^ ]*: //' | grep . || tail -n 1 "$folder/log")"
 }
 
