@@ -31,7 +31,7 @@ pub(crate) fn importance(foresight: &Foresight, display: (usize, usize), quality
     cells(&weights, (rows, cols))
 }
 
-/// The squared error in grey levels that a quality leaves in a sample.
+/// An estimate of the squared error, in squared grey levels, that a quality leaves in a sample; far too large at the worst qualities.
 pub(super) fn distortion(quality: u8) -> f32 {
     (255.0 * 255.0 * DISTORTION / (2.0 * std::f64::consts::LN_2 * lambda(quality.into()))) as f32
 }

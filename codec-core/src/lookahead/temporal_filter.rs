@@ -86,8 +86,7 @@ impl TemporalFilter {
         let later = around.later.iter().take(strength.frames).take_while(|later| (later.width(), later.height()) == size);
         let mut weight = strength.weight;
         let mut moved = Vec::new();
-        let thorough = strength.thorough;
-        let mut follower = Follower { around, thorough, search, compensator: &mut self.compensator, threads };
+        let mut follower = Follower { around, thorough: strength.thorough, search, compensator: &mut self.compensator, threads };
         for later in later {
             moved.push(Moved { frame: follower.closest(frame, later), weight });
             weight *= DECAY;
