@@ -9,6 +9,7 @@ mod detail;
 pub mod flow;
 pub mod pack;
 pub mod parallel;
+pub(crate) mod satd;
 pub mod sharpen;
 pub(crate) mod simd;
 pub(crate) mod texture;

@@ -22,6 +22,9 @@ pub(crate) use temporal_filter::{Strength, Surroundings, TemporalFilter};
 /// Quality index whose price of motion surveys count with: frames are looked at before rate control knows their quality.
 const QUALITY: f64 = 38.0;
 
+/// Squared error of a prediction, in squared grey levels, from which on it makes a frame dearer.
+const NOTICED: f64 = 20.0;
+
 /// How the frames after one will be predicted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foresight {
@@ -35,6 +38,16 @@ impl Foresight {
     /// At most `count` of the frames after it.
     pub(crate) fn later(&self, count: usize) -> &[Arc<Frame>] {
         &self.later[..count.min(self.later.len())]
+    }
+
+    /// What predictions will leave in at most `count` of the frames after it, on the mean, as in
+    /// [`Content::Prediction`](crate::rate::Content::Prediction). `None` where nothing is known of them.
+    pub(crate) fn cost(&self, count: usize) -> Option<f64> {
+        let errors =
+            || self.surveys.iter().take(count).flat_map(|survey| &survey.blocks).map(|block| f64::from(block.error) / 16.0);
+        let blocks = errors().count();
+        let logarithms: f64 = errors().map(|error| (error / NOTICED).ln_1p()).sum();
+        (blocks > 0).then(|| (0.6 + 2.4 * logarithms / blocks as f64).exp())
     }
 }
 

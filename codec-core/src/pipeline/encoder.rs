@@ -28,7 +28,7 @@ use crate::loopfilter::FilterCoder;
 use crate::model::Model;
 use crate::motion::{Found, SearchEffort};
 use crate::quality::{FrameQuality, lambda};
-use crate::rate::{RateController, RateMode};
+use crate::rate::{Content, Outlook, RateController, RateMode};
 use crate::scene;
 use crate::threads;
 use crate::{Error, Result};
@@ -86,8 +86,9 @@ impl Encoder {
         engine.set_detail(detail)?;
         let display = config.video.display_size();
         let (width, height) = coded_size(display.0, display.1);
-        let pixels = f64::from(config.video.width) * f64::from(config.video.height);
-        let rate = RateController::new(config.rate, pixels, model.config.intra_quality_offset);
+        let (frames, seconds) = config.video.framerate;
+        let interval = (frames > 0).then(|| f64::from(seconds) / f64::from(frames));
+        let rate = RateController::new(config.rate, interval, model.config.intra_quality_offset);
         let sequence = SequenceHeader {
             model_id: model.id.short(),
             profile: model.config.profile,
@@ -157,11 +158,12 @@ impl Encoder {
         let found = if wanted { None } else { self.search_motion(since) };
         let keyframe = found.is_none();
         let predicted = self.predicted_later(keyframe, since);
+        let outlook = self.outlook(found.as_ref(), since, options.foresight.as_ref(), predicted);
+        let (quality, bound) = self.plan(&outlook, options.time);
         if let Some(foresight) = &options.foresight {
             self.filter(foresight.later(predicted), keyframe);
         }
         self.symbols.writer.clear();
-        let (quality, bound) = self.plan(keyframe, options.time);
         let display = self.sequence.video.display_size();
         let importance = options.foresight.as_ref().map(|foresight| self.importance(foresight, predicted));
         let quality = match &importance {
@@ -267,13 +269,14 @@ impl Encoder {
     }
 
     /// Quality index of the next frame, and what rate control lets its symbols take.
-    fn plan(&mut self, keyframe: bool, time: Option<Duration>) -> (u8, Option<Bound>) {
+    fn plan(&mut self, outlook: &Outlook, time: Option<Duration>) -> (u8, Option<Bound>) {
+        let keyframe = matches!(outlook.content, Content::Picture { .. });
         let elapsed = match (self.last_time, time) {
             (Some(last), Some(now)) => now.checked_sub(last).map(|d| d.as_secs_f64()),
             _ => None,
         };
         self.last_time = time.or(self.last_time);
-        let Some(plan) = self.rate.plan(keyframe, elapsed) else {
+        let Some(plan) = self.rate.plan(outlook, elapsed) else {
             let offset = if keyframe { self.model.config.intra_quality_offset } else { 0 };
             return (self.quality.saturating_sub(offset), None);
         };

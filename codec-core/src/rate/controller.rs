@@ -1,5 +1,6 @@
 //! Feedback from sizes to quality indices.
 
+use super::outlook::{self, Content, Outlook};
 use super::{LeakyBucket, RateMode};
 use crate::bitstream::QUALITY_MAX;
 
@@ -9,8 +10,7 @@ pub const LOG_SIZE_PER_STEP: f64 = 0.073;
 /// Time between frames while nothing is known of it, in seconds, and its bounds.
 const FIRST_INTERVAL: f64 = 1.0 / 30.0;
 const INTERVALS: std::ops::RangeInclusive<f64> = 1e-3..=10.0;
-/// Bits per pixel that P- and I-frames are expected to have at [`FIRST_QUALITY`] before one was seen.
-const FIRST_BPP: [f64; 2] = [0.1, 0.25];
+/// Quality index that is expected before anything is known.
 const FIRST_QUALITY: f64 = 38.0;
 /// Seconds in which a deviation from the average is made up for.
 const CONSTANT_HORIZON: f64 = 1.0;
@@ -22,6 +22,8 @@ const P_SHARE: f64 = 0.5;
 const I_SHARE: f64 = 0.8;
 /// Seconds of the bitrate that P-frames of the worst quality may run up.
 const LARGEST_DEBT: f64 = 0.3;
+/// A frame's cost counts where it has changed by this factor or more.
+const NOTABLE: f64 = 1.5;
 /// A P-frame that comes out larger than this multiple of its target is quantised again.
 const TOLERANCE: f64 = 1.6;
 
@@ -36,14 +38,18 @@ pub struct FramePlan {
     pub max_bits: f64,
 }
 
-/// Holds a bitrate by choosing quality indices (a log-linear model of size against quality for each frame type, corrected
-/// by what came out), and a buffer by bounding sizes.
+/// Holds a bitrate by choosing quality indices (a log-linear model of size against quality for each frame type, from what a frame's content
+/// lets expect, corrected by what came out), and a buffer by bounding sizes.
 #[derive(Clone, Debug)]
 pub struct RateController {
     mode: RateMode,
     bucket: LeakyBucket,
-    /// Logarithm of the size in bits at quality 0, for P- and I-frames.
-    log_size: [f64; 2],
+    /// Logarithm of the size in bits at quality 0 that the content of P- and I-frames lets expect.
+    expected: [f64; 2],
+    /// What came out, beside that.
+    correction: [f64; 2],
+    /// Cost of the last P-frame.
+    inter_cost: f64,
     seen: [bool; 2],
     /// Smoothed time between frames.
     interval: f64,
@@ -57,15 +63,16 @@ pub struct RateController {
 }
 
 impl RateController {
-    /// For frames of `pixels` luma samples, I-frames `intra_offset` quality steps better than P-frames. `mode` is valid.
-    pub fn new(mode: RateMode, pixels: f64, intra_offset: u8) -> Self {
-        let log_size = FIRST_BPP.map(|bpp| (bpp * pixels).ln() + FIRST_QUALITY * LOG_SIZE_PER_STEP);
+    /// For frames `interval` seconds apart, as far as that is known; I-frames `intra_offset` quality steps better than P-frames. `mode` is valid.
+    pub fn new(mode: RateMode, interval: Option<f64>, intra_offset: u8) -> Self {
         let mut controller = Self {
             mode,
             bucket: LeakyBucket::new(0.0, 0.0),
-            log_size,
+            expected: [0.0; 2],
+            correction: [0.0; 2],
+            inter_cost: outlook::USUAL_COST,
             seen: [false; 2],
-            interval: FIRST_INTERVAL,
+            interval: interval.unwrap_or(FIRST_INTERVAL).clamp(*INTERVALS.start(), *INTERVALS.end()),
             debt: 0.0,
             quality: FIRST_QUALITY,
             intra_offset: intra_offset.into(),
@@ -102,7 +109,9 @@ impl RateController {
     }
 
     /// Plans the next frame, `elapsed` seconds after the one before (`None`: unknown). `None` in the mode `Quality`.
-    pub fn plan(&mut self, keyframe: bool, elapsed: Option<f64>) -> Option<FramePlan> {
+    pub fn plan(&mut self, frame: &Outlook, elapsed: Option<f64>) -> Option<FramePlan> {
+        self.expect(frame);
+        let keyframe = matches!(frame.content, Content::Picture { .. });
         let (bitrate, ..) = parameters(&self.mode)?;
         if self.started {
             let elapsed = elapsed.filter(|e| e.is_finite()).unwrap_or(self.interval).clamp(0.0, *INTERVALS.end());
@@ -117,20 +126,35 @@ impl RateController {
         // What quiet seconds left over is not owed for ever: a burst of several seconds' bits would overrun any buffer.
         self.debt = self.debt.max(-bitrate * horizon);
         let per_frame = bitrate * self.interval;
-        let target = (per_frame - self.debt * (self.interval / horizon).min(0.5)).clamp(0.1 * per_frame, 4.0 * per_frame);
-        let wanted = (self.log_size[0] - target.ln()) / LOG_SIZE_PER_STEP;
-        self.quality = if self.started && self.seen[0] {
-            wanted.clamp(self.quality - LARGEST_STEP, self.quality + LARGEST_STEP)
+        // What a P-frame shall take if so much is owed, and the quality of that.
+        let target = |debt: f64, horizon: f64| {
+            (per_frame - debt * (self.interval / horizon).min(0.5)).clamp(0.1 * per_frame, 4.0 * per_frame)
+        };
+        let wanted = |debt: f64, horizon: f64| (self.log_size(0) - target(debt, horizon).ln()) / LOG_SIZE_PER_STEP;
+        let best_and_worst = (0.0, f64::from(QUALITY_MAX));
+        self.quality = if keyframe {
+            // So good that P-frames could keep it up if they had the longer horizon to pay for the keyframe.
+            let keyframe_bits =
+                |quality: f64| (self.log_size(1) - (quality - self.intra_offset).max(0.0) * LOG_SIZE_PER_STEP).exp();
+            let owed = |quality: f64| self.debt + (keyframe_bits(quality) - per_frame).max(0.0);
+            let halve = |(best, worst): (f64, f64), _| {
+                let middle = (best + worst) / 2.0;
+                if wanted(owed(middle), VARIABLE_HORIZON) > middle { (middle, worst) } else { (best, middle) }
+            };
+            (0..10).fold(best_and_worst, halve).0
+        } else if self.started && self.seen[0] {
+            wanted(self.debt, horizon).clamp(self.quality - LARGEST_STEP, self.quality + LARGEST_STEP)
         } else {
-            wanted
+            wanted(self.debt, horizon)
         }
-        .clamp(0.0, f64::from(QUALITY_MAX));
+        .clamp(best_and_worst.0, best_and_worst.1);
+        let target = target(self.debt, horizon);
         let share = if keyframe { I_SHARE } else { P_SHARE };
         let room = (self.bucket.room() * share).max(0.0);
         let (mut quality, mut wanted_bits, mut max_bits) = (self.quality, room, room);
         if keyframe {
             // The model's size of an I-frame tells early what the bound will demand.
-            let needed = (self.log_size[1] - room.max(1.0).ln()) / LOG_SIZE_PER_STEP;
+            let needed = (self.log_size(1) - room.max(1.0).ln()) / LOG_SIZE_PER_STEP;
             quality = (quality - self.intra_offset).max(needed).clamp(0.0, f64::from(QUALITY_MAX));
         } else if self.seen[0] {
             wanted_bits = room.min(TOLERANCE * target.max(0.5 * per_frame));
@@ -148,8 +172,31 @@ impl RateController {
         let kind = usize::from(keyframe);
         let observed = bits.max(1.0).ln() + f64::from(quality) * LOG_SIZE_PER_STEP;
         let rate = if self.seen[kind] { 0.3 } else { 1.0 };
-        self.log_size[kind] += (observed - self.log_size[kind]) * rate;
+        self.correction[kind] += (observed - self.log_size(kind)) * rate;
         self.seen[kind] = true;
+    }
+
+    /// Works out what the next frames will take, by their content alone.
+    fn expect(&mut self, frame: &Outlook) {
+        match frame.content {
+            Content::Picture { cost, later } => {
+                self.inter_cost = later.unwrap_or(self.inter_cost);
+                self.expected = [outlook::log_inter(frame.samples, self.inter_cost), outlook::log_intra(frame.samples, cost)];
+            }
+            Content::Prediction { cost, after_keyframe } => {
+                // Small changes are learned from sizes: following them, quality would flutter.
+                if !(1.0 / NOTABLE..NOTABLE).contains(&(cost / self.inter_cost)) {
+                    self.inter_cost = cost;
+                }
+                let less = if after_keyframe { outlook::AFTER_KEYFRAME } else { 0.0 };
+                self.expected[0] = outlook::log_inter(frame.samples, self.inter_cost) + less;
+            }
+        }
+    }
+
+    /// Logarithm of the size in bits at quality 0 of P- (0) and I-frames (1).
+    fn log_size(&self, kind: usize) -> f64 {
+        self.expected[kind] + self.correction[kind]
     }
 
     /// After a flush: time starts anew, what was learned of sizes stays.

@@ -1,6 +1,6 @@
-//! Moving pictures from photos: camera motion, a second layer in front, fades, blur and noise.
+//! Moving pictures from photos: camera motion and its blur, a second layer in front, fades, blur and noise.
 
-use super::i420::Size;
+use super::i420::{Plane, Size};
 use super::resample::{Affine, Border, warp};
 use super::rng::Rng;
 
@@ -15,6 +15,10 @@ const TURN_RATE: f32 = 0.006;
 const ACCELERATION: f32 = 0.05;
 const SHAKE_CHANCE: f32 = 0.2;
 const SHAKE: f32 = 0.5;
+/// Chance that the shutter is open for a part of the frame's time, so that what moves is blurred.
+const SHUTTER_CHANCE: f32 = 0.5;
+/// Most moments that such a frame is the mean of.
+const MOMENTS: usize = 12;
 const LAYER_CHANCE: f32 = 0.3;
 const FADE_CHANCE: f32 = 0.15;
 /// A fade changes the brightness by at most this part over the whole clip.
@@ -47,6 +51,8 @@ pub struct Camera {
     pub turn_rate: f32,
     /// Displacement in each frame.
     pub shake: Vec<[f32; 2]>,
+    /// Part of a frame's time for which the shutter is open, 0..=1.
+    pub shutter: f32,
 }
 
 impl Camera {
@@ -71,12 +77,25 @@ impl Camera {
             zoom_rate: ZOOM_RATE * rng.normal() * moving,
             turn_rate: TURN_RATE * rng.normal() * moving,
             shake: (0..frames).map(|_| [shake * rng.normal(), shake * rng.normal()]).collect(),
+            shutter: if rng.chance(SHUTTER_CHANCE) { rng.range(0.2, 1.0) } else { 0.0 },
         }
     }
 
-    /// Where luma pixels of a view of `crop` x `crop` pixels come from in frame `t`.
-    fn view(&self, t: usize, crop: usize) -> Affine {
-        let time = t as f32;
+    /// Views of frame `t` while the shutter is open: one for each pixel that the picture moves by meanwhile.
+    fn views(&self, t: usize, crop: usize) -> impl ExactSizeIterator<Item = Affine> {
+        let [first, last] = [0.0, self.shutter].map(|after| self.view(t, after, crop));
+        let corners = [[0.0, 0.0], [0.0, crop as f32], [crop as f32, 0.0], [crop as f32, crop as f32]];
+        let travelled = corners.into_iter().map(|[x, y]| {
+            let [from, to] = [first, last].map(|view| view.source(x, y));
+            (to[0] - from[0]).hypot(to[1] - from[1])
+        });
+        let moments = (travelled.fold(0.0, f32::max).ceil() as usize).clamp(1, MOMENTS);
+        (0..moments).map(move |i| self.view(t, self.shutter * i as f32 / moments as f32, crop))
+    }
+
+    /// Where luma pixels of a view of `crop` x `crop` pixels come from `after` frame `t`, in parts of a frame's time.
+    fn view(&self, t: usize, after: f32, crop: usize) -> Affine {
+        let time = t as f32 + after;
         let (sin, cos) = (self.turn_rate * time).sin_cos();
         let zoom = (self.zoom_rate * time).exp();
         let matrix = [[cos * zoom, -sin * zoom], [sin * zoom, cos * zoom]];
@@ -141,12 +160,23 @@ fn film(picture: Picture<'_>, camera: &Camera, canvas: &mut Canvas<'_>) {
     let crop = canvas.crop;
     let sources = picture.size.planes(picture.frame);
     for (t, planes) in canvas.planes().enumerate() {
-        let view = camera.view(t, crop);
-        let maps = [view, view.chroma(), view.chroma()];
-        for (((out, width), source), map) in planes.into_iter().zip(sources).zip(&maps) {
-            warp(source, map, Border::Reflect, out, width);
+        let views = || camera.views(t, crop);
+        for (k, ((out, width), source)) in planes.into_iter().zip(sources).enumerate() {
+            let maps = views().map(|view| if k == 0 { view } else { view.chroma() });
+            expose(source, maps, Border::Reflect, out, width);
         }
     }
+}
+
+/// The mean of what a plane looks like through several maps.
+fn expose(source: Plane<'_>, maps: impl ExactSizeIterator<Item = Affine>, border: Border, out: &mut [u8], width: usize) {
+    let moments = maps.len() as u16;
+    let mut sums = vec![moments / 2; out.len()];
+    for map in maps {
+        warp(source, &map, border, out, width);
+        sums.iter_mut().zip(&*out).for_each(|(sum, &pixel)| *sum += u16::from(pixel));
+    }
+    out.iter_mut().zip(sums).for_each(|(pixel, sum)| *pixel = (sum / moments) as u8);
 }
 
 /// Lays a soft-edged piece of `picture` over the canvas. The piece is cut around the camera's
@@ -154,23 +184,22 @@ fn film(picture: Picture<'_>, camera: &Camera, canvas: &mut Canvas<'_>) {
 fn overlay(picture: Picture<'_>, camera: &Camera, canvas: &mut Canvas<'_>, rng: &mut Rng) {
     let crop = canvas.crop;
     let mask = blob(crop, rng);
-    let mask_plane = super::i420::Plane { data: &mask, width: crop, height: crop };
-    let start = camera.view(0, crop).offset;
+    let mask_plane = Plane { data: &mask, width: crop, height: crop };
+    let start = camera.view(0, 0.0, crop).offset;
     // The mask is fixed to the picture: view -> picture -> mask.
     let to_mask = |view: Affine| Affine { matrix: view.matrix, offset: [0, 1].map(|i| view.offset[i] - start[i]) };
     let sources = picture.size.planes(picture.frame);
     let mut piece = vec![0; crop * crop];
     let mut alpha = vec![0; crop * crop];
     for (t, planes) in canvas.planes().enumerate() {
-        let view = camera.view(t, crop);
-        warp(mask_plane, &to_mask(view), Border::Constant(0), &mut alpha, crop);
+        let views = || camera.views(t, crop);
+        expose(mask_plane, views().map(to_mask), Border::Constant(0), &mut alpha, crop);
         let small = halve(&alpha, crop);
-        let maps = [view, view.chroma(), view.chroma()];
         let alphas = [&alpha, &small, &small];
-        let parts = planes.into_iter().zip(sources).zip(maps.iter().zip(alphas));
-        for (((out, width), source), (map, alpha)) in parts {
+        for (k, (((out, width), source), alpha)) in planes.into_iter().zip(sources).zip(alphas).enumerate() {
             let piece = &mut piece[..out.len()];
-            warp(source, map, Border::Reflect, piece, width);
+            let maps = views().map(|view| if k == 0 { view } else { view.chroma() });
+            expose(source, maps, Border::Reflect, piece, width);
             for ((o, &p), &a) in out.iter_mut().zip(&*piece).zip(alpha) {
                 let mixed = u32::from(*o) * (255 - u32::from(a)) + u32::from(p) * u32::from(a);
                 *o = ((mixed + 127) / 255) as u8;

@@ -68,8 +68,7 @@ pub struct Found {
     /// The motion.
     pub field: BlockField,
     /// What is left to code after prediction from the reference, and what there would be without one: sums of transformed absolute
-    /// differences at half the size, without the blocks' means. Only their ratio means something; in a new scene, prediction
-    /// is no cheaper.
+    /// differences at half the size, without the blocks' means. In a new scene, prediction is no cheaper.
     pub inter_cost: u64,
     /// See [`Self::inter_cost`].
     pub intra_cost: u64,

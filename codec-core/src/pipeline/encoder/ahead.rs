@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use super::Encoder;
 use crate::frame::Frame;
+use crate::kernels::satd;
 use crate::lookahead::{self, Foresight, Importance, Strength, Surroundings};
+use crate::motion::Found;
+use crate::rate::{Content, Outlook};
 
 impl Encoder {
     /// How many frames after this one are predicted, at most. `since`: frames from the last keyframe to the frame before.
@@ -16,6 +19,27 @@ impl Encoder {
     /// Quality of the P-frames to come.
     pub(super) fn later_quality(&self) -> u8 {
         self.rate.expected_quality().unwrap_or(self.quality)
+    }
+
+    /// What rate control can know of the current frame: the motion `found` for it, or of a keyframe what it holds itself and the `foresight` of the
+    /// `predicted` frames after it. `since`: as above.
+    pub(super) fn outlook(
+        &self,
+        found: Option<&Found>,
+        since: Option<u32>,
+        foresight: Option<&Foresight>,
+        predicted: usize,
+    ) -> Outlook {
+        let display = self.sequence.video.display_size();
+        let samples = (display.0 * display.1) as f64;
+        let content = match found {
+            Some(found) => Content::Prediction { cost: found.inter_cost as f64 / samples, after_keyframe: since == Some(0) },
+            None => Content::Picture {
+                cost: satd::texture(self.original.plane(0), display),
+                later: foresight.and_then(|foresight| foresight.cost(predicted)),
+            },
+        };
+        Outlook { samples, content }
     }
 
     /// Takes from the current frame what the `later` ones do not have.

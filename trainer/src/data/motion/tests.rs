@@ -29,7 +29,7 @@ impl Buffers {
 }
 
 fn still(centre: [f32; 2]) -> Camera {
-    Camera { centre, velocity: [0.0; 2], acceleration: [0.0; 2], zoom_rate: 0.0, turn_rate: 0.0, shake: Vec::new() }
+    Camera { centre, velocity: [0.0; 2], acceleration: [0.0; 2], zoom_rate: 0.0, turn_rate: 0.0, shake: Vec::new(), shutter: 0.0 }
 }
 
 #[test]
@@ -57,12 +57,33 @@ fn pan_shows_later_parts_of_the_picture() {
 }
 
 #[test]
+fn an_open_shutter_blurs_along_the_motion_and_nothing_else() {
+    let mut frame = picture();
+    // Columns in turn of 40 and 200: the mean of any two neighbours is 120. Rows are alike.
+    for (i, pixel) in frame[..SIZE.width * SIZE.height].iter_mut().enumerate() {
+        *pixel = if i % 2 == 0 { 40 } else { 200 };
+    }
+    let source = Picture { size: SIZE, frame: &frame };
+    let film_with = |velocity: [f32; 2], shutter: f32| {
+        let camera = Camera { velocity, shutter, ..still([80.0, 64.0]) };
+        let mut out = Buffers::new(1, 64, 0);
+        film(source, &camera, &mut out.canvas());
+        out.y
+    };
+    let sharp = film_with([0.0; 2], 0.0);
+    assert_eq!(film_with([4.0, 0.0], 0.5), [120; 64 * 64], "two moments, a column apart");
+    assert_eq!(film_with([4.0, 0.0], 0.0), sharp, "a closed shutter");
+    assert_eq!(film_with([0.0, 4.0], 0.5), sharp, "along the columns");
+    assert_eq!(film_with([0.0; 2], 1.0), sharp, "without motion");
+}
+
+#[test]
 fn zoom_and_turn_keep_the_centre() {
     let mut camera = still([60.0, 64.0]);
     camera.zoom_rate = 0.1;
     camera.turn_rate = 0.2;
     for t in [0, 3, 9] {
-        let view = camera.view(t, 64);
+        let view = camera.view(t, 0.0, 64);
         let [x, y] = view.source(31.5, 31.5);
         assert!((x - 59.5).abs() < 1e-4 && (y - 63.5).abs() < 1e-4);
         let [right, _] = view.source(32.5, 31.5);
