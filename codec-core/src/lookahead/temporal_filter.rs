@@ -11,12 +11,12 @@ use super::inherit::distortion;
 use crate::frame::Frame;
 use crate::kernels::parallel::for_bands;
 use crate::motion::{BlockCompensator, BlockSearch, Light, MotionCoder, References};
-use crate::quality::lambda;
+use crate::quality::{QualityMap, lambda};
 
 /// Luma samples to a side of the blocks that are trusted as a whole.
 const BLOCK: usize = 8;
 /// The squared difference of a sample, or its mean over a block, at which a later frame is half trusted, beside the distortion that
-/// goes with the quality: what is coded well keeps most of its grain.
+/// goes with the quality there: what is coded well keeps most of its grain.
 const LIMIT: f32 = 2.5;
 /// The worst quality whose distortion counts: beyond it the estimate is far above what is left in pictures.
 const WORST_QUALITY: u8 = 52;
@@ -58,6 +58,8 @@ pub(crate) struct Surroundings<'a> {
     pub display: (usize, usize),
     /// Quality index of P-frames.
     pub quality: u8,
+    /// How it varies over the picture.
+    pub map: Option<&'a QualityMap>,
 }
 
 /// A later frame, moved to where its content is in the frame.
@@ -92,7 +94,7 @@ impl TemporalFilter {
             weight *= DECAY;
         }
         if !moved.is_empty() {
-            blend(frame, &moved, LIMIT * distortion(around.quality.min(WORST_QUALITY)), threads);
+            blend(frame, &moved, &Limits::new(around), threads);
         }
     }
 }
@@ -148,8 +150,38 @@ fn error(frame: &Frame, moved: &Frame, (width, height): (usize, usize)) -> u64 {
     frame.plane(0).squared_error(moved.plane(0), 0..height, 0..width)
 }
 
-/// Takes the weighted means. `limit`: the squared difference at which there is half the trust.
-fn blend(frame: &mut Frame, moved: &[Moved], limit: f32, threads: usize) {
+/// Squared differences at which there is half the trust, for each cell of a quality map.
+struct Limits {
+    values: Vec<f32>,
+    rows: usize,
+    cols: usize,
+}
+
+impl Limits {
+    fn new(around: &Surroundings) -> Self {
+        let limit = |steps: i8| {
+            let quality = i32::from(around.quality) + QualityMap::STEP * i32::from(steps);
+            LIMIT * distortion(quality.clamp(0, WORST_QUALITY.into()) as u8)
+        };
+        match around.map {
+            Some(map) => {
+                let (rows, cols) = map.size();
+                Self { values: map.values().iter().map(|&steps| limit(steps)).collect(), rows, cols }
+            }
+            None => Self { values: vec![limit(0)], rows: 1, cols: 1 },
+        }
+    }
+
+    /// Of the blocks in a row of blocks, without end.
+    fn of_row(&self, row: usize) -> impl Iterator<Item = f32> {
+        const BLOCKS: usize = QualityMap::CELL / BLOCK;
+        let cells = &self.values[(row / BLOCKS).min(self.rows - 1) * self.cols..][..self.cols];
+        (0..).map(move |col| cells[(col / BLOCKS).min(self.cols - 1)])
+    }
+}
+
+/// Takes the weighted means.
+fn blend(frame: &mut Frame, moved: &[Moved], limits: &Limits, threads: usize) {
     let [y, u, v] = frame.planes_mut();
     let strides = [y.stride, u.stride, v.stride];
     let sides = [BLOCK, BLOCK / 2, BLOCK / 2];
@@ -164,7 +196,10 @@ fn blend(frame: &mut Frame, moved: &[Moved], limit: f32, threads: usize) {
                 let lines = [&*planes[0], &plane.data[band * BLOCK * plane.stride..]];
                 (0..plane.width)
                     .step_by(BLOCK)
-                    .map(|x| moved.weight * trust(block_error(lines.map(|lines| &lines[x..]), [strides[0], plane.stride]), limit))
+                    .zip(limits.of_row(band))
+                    .map(|(x, limit)| {
+                        moved.weight * trust(block_error(lines.map(|lines| &lines[x..]), [strides[0], plane.stride]), limit)
+                    })
                     .collect()
             })
             .collect();
@@ -176,7 +211,8 @@ fn blend(frame: &mut Frame, moved: &[Moved], limit: f32, threads: usize) {
                 sums.extend(own.iter().map(|&sample| Sum { own: sample.into(), weighted: sample.into(), weight: 1.0 }));
                 for (blocks, moved) in blocks.iter().zip(moved) {
                     let theirs = moved.frame.plane(plane).row(row).chunks(side);
-                    for ((sums, theirs), &weight) in sums.chunks_mut(side).zip(theirs).zip(blocks) {
+                    let blocks = blocks.iter().zip(limits.of_row(band));
+                    for ((sums, theirs), (&weight, limit)) in sums.chunks_mut(side).zip(theirs).zip(blocks) {
                         sums.iter_mut().zip(theirs).for_each(|(sum, &sample)| sum.add(sample, weight, limit));
                     }
                 }
@@ -257,7 +293,7 @@ mod tests {
 
     fn filtered(frame: &Frame, later: &[Arc<Frame>], quality: u8, strength: Strength, threads: usize) -> Frame {
         let mut frame = frame.clone();
-        let around = Surroundings { later, display: DISPLAY, quality };
+        let around = Surroundings { later, display: DISPLAY, quality, map: None };
         TemporalFilter::default().run(&mut frame, &around, strength, &mut BlockSearch::new(SearchEffort::Medium), threads);
         frame
     }
@@ -313,6 +349,33 @@ mod tests {
         let changed = |quality| error(&filtered(&noisy, &later, quality, Strength::keyframe(), 1), &noisy, 0);
         let [best, good, usual] = [0, 12, 38].map(changed);
         assert!(best < 0.3 && best < good && good < usual && usual > 2.0, "{best}, {good}, {usual}");
+    }
+
+    #[test]
+    fn places_of_better_quality_keep_their_grain() {
+        let noisy = scene(0, 6);
+        // The left half of four columns, in steps of 4: from 38 to 2.
+        let (rows, cols) = QualityMap::grid(DISPLAY.0 as u32, DISPLAY.1 as u32);
+        let values = (0..rows * cols).map(|cell| if cell % cols < 2 { -9 } else { 0 }).collect();
+        let map = QualityMap::new(DISPLAY.0 as u32, DISPLAY.1 as u32, values).unwrap();
+        let later = [Arc::new(scene(1, 6))];
+        let with_map = |map: Option<&QualityMap>, quality| {
+            let mut frame = noisy.clone();
+            let around = Surroundings { later: &later, display: DISPLAY, quality, map };
+            let mut search = BlockSearch::new(SearchEffort::Medium);
+            // The map changes what is blended, not the motion, which is that of the frame's quality.
+            TemporalFilter::default().run(&mut frame, &around, Strength::keyframe(), &mut search, 1);
+            frame
+        };
+        let (varied, even) = (with_map(Some(&map), 38), with_map(None, 38));
+        let difference = |a: &Frame, b: &Frame, plane: usize, cols: std::ops::Range<usize>| {
+            a.plane(plane).squared_error(b.plane(plane), 0..SIZE.1 >> plane.min(1), cols)
+        };
+        for (plane, half) in [(0, 64), (1, 32), (2, 32)] {
+            let [kept, changed] = [&varied, &even].map(|frame| difference(frame, &noisy, plane, 0..half));
+            assert!(kept * 10 < changed, "plane {plane}: {kept} {changed}");
+            assert_eq!(difference(&varied, &even, plane, half..2 * half), 0, "plane {plane}");
+        }
     }
 
     #[test]

@@ -160,9 +160,6 @@ impl Encoder {
         let predicted = self.predicted_later(keyframe, since);
         let outlook = self.outlook(found.as_ref(), since, options.foresight.as_ref(), predicted);
         let (quality, bound) = self.plan(&outlook, options.time);
-        if let Some(foresight) = &options.foresight {
-            self.filter(foresight.later(predicted), keyframe);
-        }
         self.symbols.writer.clear();
         let display = self.sequence.video.display_size();
         let importance = options.foresight.as_ref().map(|foresight| self.importance(foresight, predicted));
@@ -172,6 +169,9 @@ impl Encoder {
             _ => quality,
         };
         let map = self.maps.plan(options.quality_map, self.original.plane(0), display, keyframe, importance.as_ref())?;
+        if let Some(foresight) = &options.foresight {
+            self.filter(foresight.later(predicted), keyframe, map.as_ref());
+        }
         if keyframe {
             self.maps.reset(display);
             self.detail.reset(has_maps(self.model.config.profile, self.sequence.detail), display);

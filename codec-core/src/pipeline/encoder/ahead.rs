@@ -7,6 +7,7 @@ use crate::frame::Frame;
 use crate::kernels::satd;
 use crate::lookahead::{self, Foresight, Importance, Strength, Surroundings};
 use crate::motion::Found;
+use crate::quality::QualityMap;
 use crate::rate::{Content, Outlook};
 
 impl Encoder {
@@ -42,12 +43,12 @@ impl Encoder {
         Outlook { samples, content }
     }
 
-    /// Takes from the current frame what the `later` ones do not have.
-    pub(super) fn filter(&mut self, later: &[Arc<Frame>], keyframe: bool) {
+    /// Takes from the current frame what the `later` ones do not have. `map`: how its quality will vary.
+    pub(super) fn filter(&mut self, later: &[Arc<Frame>], keyframe: bool, map: Option<&QualityMap>) {
         let (display, quality) = (self.sequence.video.display_size(), self.later_quality());
         let Some(filter) = &mut self.temporal_filter else { return };
         let strength = if keyframe { Strength::keyframe() } else { Strength::inter() };
-        let around = Surroundings { later, display, quality };
+        let around = Surroundings { later, display, quality, map };
         filter.run(&mut self.current, &around, strength, self.motion.search_mut(), self.threads);
     }
 
