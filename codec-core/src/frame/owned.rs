@@ -4,9 +4,20 @@ use super::{ChromaViewMut, FrameView, FrameViewMut, Plane, PlaneView, PlaneViewM
 use crate::{Error, Result};
 
 /// An owned planar 4:2:0 frame of 8 bits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Frame {
     planes: [Plane; 3],
+}
+
+impl Clone for Frame {
+    fn clone(&self) -> Self {
+        Self { planes: self.planes.clone() }
+    }
+
+    /// As [`Plane::clone_from`].
+    fn clone_from(&mut self, source: &Self) {
+        self.planes.clone_from(&source.planes);
+    }
 }
 
 impl Frame {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::{Error, Result};
 
 /// Rows of 8-bit samples: sample (row, col) is `data[row * stride + col]`, and `data` holds all `height` rows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Plane {
     /// All rows, from the top.
     pub data: Vec<u8>,
@@ -15,6 +15,19 @@ pub struct Plane {
     pub width: usize,
     /// Rows.
     pub height: usize,
+}
+
+impl Clone for Plane {
+    fn clone(&self) -> Self {
+        Self { data: self.data.clone(), ..*self }
+    }
+
+    /// Keeps its own memory where that is large enough: encoders do this for every frame.
+    fn clone_from(&mut self, source: &Self) {
+        let Self { data, stride, width, height } = self;
+        data.clone_from(&source.data);
+        (*stride, *width, *height) = (source.stride, source.width, source.height);
+    }
 }
 
 impl Plane {
@@ -86,6 +99,16 @@ mod tests {
         assert_eq!(plane.squared_error(&other, 0..1, 2..3), 64);
         plane.map(&std::array::from_fn(|value| value as u8 / 2));
         assert_eq!(plane.data, [0, 0, 4, 1, 2, 2]);
+    }
+
+    #[test]
+    fn a_copy_of_another_keeps_its_memory() {
+        let source = Plane::from_vec((0..6).collect(), 3, 2).unwrap();
+        let mut copy = Plane::new(4, 3);
+        let memory = copy.data.as_ptr();
+        copy.clone_from(&source);
+        assert_eq!((&copy, copy.data.as_ptr()), (&source, memory));
+        assert_eq!(source.clone(), source);
     }
 
     #[test]
