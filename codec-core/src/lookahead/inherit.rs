@@ -47,7 +47,7 @@ fn inherited(survey: &Survey, next: &[f32], distortion: f32) -> Vec<f32> {
     let (cols, rows) = (survey.cols as i32, survey.rows() as i32);
     let mut weights = vec![1.0; next.len()];
     for (i, (block, weight)) in survey.blocks.iter().zip(next).enumerate() {
-        let passed = weight * distortion / (distortion + block.error as f32 / 16.0);
+        let passed = weight * distortion / (distortion + block.mean_error() as f32);
         // In quarter samples, of which a block has 64.
         let at = |index: usize, component: i16| 64 * index as i32 + i32::from(component);
         let (x, y) = (at(i % survey.cols, block.vector.x), at(i / survey.cols, block.vector.y));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::frame::pad::padded;
 use crate::frame::{Frame, FrameView};
-use crate::motion::{BlockSearch, SearchEffort, Survey};
+use crate::motion::{BlockSearch, SearchEffort, Survey, SurveyedBlock};
 use crate::pipeline::{Encoder, FrameOptions, Packet};
 use crate::quality::lambda;
 use crate::{Error, Result, threads};
@@ -22,8 +22,13 @@ pub(crate) use temporal_filter::{Strength, Surroundings, TemporalFilter};
 /// Quality index whose price of motion surveys count with: frames are looked at before rate control knows their quality.
 const QUALITY: f64 = 38.0;
 
-/// Squared error of a prediction, in squared grey levels, from which on it makes a frame dearer.
+/// Squared error of a prediction, in squared grey levels, above which a frame costs noticeably more.
 const NOTICED: f64 = 20.0;
+/// The logarithm of the cost of P-frames without any error, and how it grows with the mean logarithm of errors; fitted to the first second of 16
+/// clips. The largest cost that is believed: nothing is expected to be worse than noise.
+const COST_OF_NOTHING: f64 = 0.6;
+const COST_OF_ERRORS: f64 = 2.4;
+const LARGEST_COST: f64 = 60.0;
 
 /// How the frames after one will be predicted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +48,10 @@ impl Foresight {
     /// What predictions will leave in at most `count` of the frames after it, on the mean, as in
     /// [`Content::Prediction`](crate::rate::Content::Prediction). `None` where nothing is known of them.
     pub(crate) fn cost(&self, count: usize) -> Option<f64> {
-        let errors =
-            || self.surveys.iter().take(count).flat_map(|survey| &survey.blocks).map(|block| f64::from(block.error) / 16.0);
+        let errors = || self.surveys.iter().take(count).flat_map(|survey| &survey.blocks).map(SurveyedBlock::mean_error);
         let blocks = errors().count();
         let logarithms: f64 = errors().map(|error| (error / NOTICED).ln_1p()).sum();
-        (blocks > 0).then(|| (0.6 + 2.4 * logarithms / blocks as f64).exp())
+        (blocks > 0).then(|| (COST_OF_NOTHING + COST_OF_ERRORS * logarithms / blocks as f64).exp().min(LARGEST_COST))
     }
 }
 

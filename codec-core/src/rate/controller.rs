@@ -1,29 +1,29 @@
 //! Feedback from sizes to quality indices.
 
-use super::outlook::{self, Content, Outlook};
+use super::outlook::{Content, Outlook};
+use super::sizes::{Kind, Sizes};
 use super::{LeakyBucket, RateMode};
 use crate::bitstream::QUALITY_MAX;
 
-/// A quality index more makes a frame smaller by this factor's logarithm (0.060 and 0.062 on two clips, measured in
-/// steps of an older range, of which 1.22 make one of today's).
-pub const LOG_SIZE_PER_STEP: f64 = 0.073;
-/// Time between frames while nothing is known of it, in seconds, and its bounds.
-const FIRST_INTERVAL: f64 = 1.0 / 30.0;
-const INTERVALS: std::ops::RangeInclusive<f64> = 1e-3..=10.0;
 /// Quality index that is expected before anything is known.
 const FIRST_QUALITY: f64 = 38.0;
+/// Time between frames while nothing is known of it, in seconds, and its bounds. A video that says it has more than 240 frames a second hardly does.
+const FIRST_INTERVAL: f64 = 1.0 / 30.0;
+const LEAST_FIRST_INTERVAL: f64 = 1.0 / 240.0;
+const INTERVALS: std::ops::RangeInclusive<f64> = 1e-3..=10.0;
 /// Seconds in which a deviation from the average is made up for.
 const CONSTANT_HORIZON: f64 = 1.0;
 const VARIABLE_HORIZON: f64 = 3.0;
+/// Seconds of P-frames that pay for a keyframe, if the next one is not nearer.
+const KEYFRAME_HORIZON: f64 = 3.0;
 /// A P-frame changes the quality index by at most this much on its own account, so that quality does not pulse.
 const LARGEST_STEP: f64 = 3.0;
-/// Share of the room that one frame may take: the frames after it need some too.
+/// Share of the room that one frame may take: the frames after it need some too. In a buffer of few frames a P-frame has to take more.
 const P_SHARE: f64 = 0.5;
+const LARGEST_P_SHARE: f64 = 0.9;
 const I_SHARE: f64 = 0.8;
 /// Seconds of the bitrate that P-frames of the worst quality may run up.
 const LARGEST_DEBT: f64 = 0.3;
-/// A frame's cost counts where it has changed by this factor or more.
-const NOTABLE: f64 = 1.5;
 /// A P-frame that comes out larger than this multiple of its target is quantised again.
 const TOLERANCE: f64 = 1.6;
 
@@ -38,25 +38,23 @@ pub struct FramePlan {
     pub max_bits: f64,
 }
 
-/// Holds a bitrate by choosing quality indices (a log-linear model of size against quality for each frame type, from what a frame's content
-/// lets expect, corrected by what came out), and a buffer by bounding sizes.
+/// Holds a bitrate by choosing quality indices (from what a frame's content lets expect of its size, corrected by what came out), and a buffer by
+/// bounding sizes.
 #[derive(Clone, Debug)]
 pub struct RateController {
     mode: RateMode,
     bucket: LeakyBucket,
-    /// Logarithm of the size in bits at quality 0 that the content of P- and I-frames lets expect.
-    expected: [f64; 2],
-    /// What came out, beside that.
-    correction: [f64; 2],
-    /// Cost of the last P-frame.
-    inter_cost: f64,
-    seen: [bool; 2],
+    sizes: Sizes,
     /// Smoothed time between frames.
     interval: f64,
+    /// Whether that was measured.
+    has_interval: bool,
     /// Bits given out beyond the average.
     debt: f64,
     /// Quality index of P-frames; not rounded, so that slow corrections add up.
     quality: f64,
+    /// Whether the next frame may have any other quality than the last one.
+    free: bool,
     /// By so many steps I-frames are better.
     intra_offset: f64,
     started: bool,
@@ -68,13 +66,12 @@ impl RateController {
         let mut controller = Self {
             mode,
             bucket: LeakyBucket::new(0.0, 0.0),
-            expected: [0.0; 2],
-            correction: [0.0; 2],
-            inter_cost: outlook::USUAL_COST,
-            seen: [false; 2],
-            interval: interval.unwrap_or(FIRST_INTERVAL).clamp(*INTERVALS.start(), *INTERVALS.end()),
+            sizes: Sizes::new(),
+            interval: interval.unwrap_or(FIRST_INTERVAL).clamp(LEAST_FIRST_INTERVAL, *INTERVALS.end()),
+            has_interval: false,
             debt: 0.0,
             quality: FIRST_QUALITY,
+            free: true,
             intra_offset: intra_offset.into(),
             started: false,
         };
@@ -89,6 +86,7 @@ impl RateController {
         }
         if mode != self.mode {
             self.debt = 0.0;
+            self.free = true;
         }
         self.mode = mode;
     }
@@ -110,93 +108,91 @@ impl RateController {
 
     /// Plans the next frame, `elapsed` seconds after the one before (`None`: unknown). `None` in the mode `Quality`.
     pub fn plan(&mut self, frame: &Outlook, elapsed: Option<f64>) -> Option<FramePlan> {
-        self.expect(frame);
-        let keyframe = matches!(frame.content, Content::Picture { .. });
-        let (bitrate, ..) = parameters(&self.mode)?;
-        if self.started {
-            let elapsed = elapsed.filter(|e| e.is_finite()).unwrap_or(self.interval).clamp(0.0, *INTERVALS.end());
+        self.sizes.expect(frame);
+        let elapsed = self.started.then(|| self.measure(elapsed));
+        let (bitrate, _, buffer) = parameters(&self.mode)?;
+        if let Some(elapsed) = elapsed {
             self.bucket.drain(elapsed);
             self.debt -= bitrate * elapsed;
-            self.interval += (elapsed.clamp(*INTERVALS.start(), *INTERVALS.end()) - self.interval) * 0.2;
         }
-        let horizon = match self.mode {
+        // What quiet seconds left over is not owed for ever: a burst of several seconds' bits would overrun any buffer.
+        self.debt = self.debt.max(-bitrate * self.horizon());
+        Some(match frame.content {
+            Content::Picture { predicted, .. } => self.plan_keyframe(bitrate, predicted),
+            Content::Prediction { .. } => self.plan_inter(bitrate, buffer),
+        })
+    }
+
+    /// Measures the time between frames. Gives back the seconds that passed.
+    fn measure(&mut self, elapsed: Option<f64>) -> f64 {
+        let Some(elapsed) = elapsed.filter(|e| e.is_finite()) else { return self.interval };
+        let elapsed = elapsed.clamp(0.0, *INTERVALS.end());
+        let share = if self.has_interval { 0.2 } else { 1.0 };
+        self.interval += (elapsed.clamp(*INTERVALS.start(), *INTERVALS.end()) - self.interval) * share;
+        self.has_interval = true;
+        elapsed
+    }
+
+    /// Seconds in which a debt is paid.
+    fn horizon(&self) -> f64 {
+        match self.mode {
             RateMode::Constant { buffer, .. } => CONSTANT_HORIZON.min(buffer),
             _ => VARIABLE_HORIZON,
-        };
-        // What quiet seconds left over is not owed for ever: a burst of several seconds' bits would overrun any buffer.
-        self.debt = self.debt.max(-bitrate * horizon);
-        let per_frame = bitrate * self.interval;
-        // What a P-frame shall take if so much is owed, and the quality of that.
-        let target = |debt: f64, horizon: f64| {
-            (per_frame - debt * (self.interval / horizon).min(0.5)).clamp(0.1 * per_frame, 4.0 * per_frame)
-        };
-        let wanted = |debt: f64, horizon: f64| (self.log_size(0) - target(debt, horizon).ln()) / LOG_SIZE_PER_STEP;
-        let best_and_worst = (0.0, f64::from(QUALITY_MAX));
-        self.quality = if keyframe {
-            // So good that P-frames could keep it up if they had the longer horizon to pay for the keyframe.
-            let keyframe_bits =
-                |quality: f64| (self.log_size(1) - (quality - self.intra_offset).max(0.0) * LOG_SIZE_PER_STEP).exp();
-            let owed = |quality: f64| self.debt + (keyframe_bits(quality) - per_frame).max(0.0);
-            let halve = |(best, worst): (f64, f64), _| {
-                let middle = (best + worst) / 2.0;
-                if wanted(owed(middle), VARIABLE_HORIZON) > middle { (middle, worst) } else { (best, middle) }
-            };
-            (0..10).fold(best_and_worst, halve).0
-        } else if self.started && self.seen[0] {
-            wanted(self.debt, horizon).clamp(self.quality - LARGEST_STEP, self.quality + LARGEST_STEP)
-        } else {
-            wanted(self.debt, horizon)
         }
-        .clamp(best_and_worst.0, best_and_worst.1);
-        let target = target(self.debt, horizon);
-        let share = if keyframe { I_SHARE } else { P_SHARE };
+    }
+
+    /// A keyframe gets a quality that the frames before the next one can keep up, if all of them together take what is due.
+    fn plan_keyframe(&mut self, bitrate: f64, predicted: usize) -> FramePlan {
+        let later = (predicted as f64).min((KEYFRAME_HORIZON / self.interval).ceil());
+        let seconds = (1.0 + later) * self.interval;
+        let least = if later > 0.0 { 1.0 } else { 0.5 };
+        let due = (bitrate * seconds - self.debt * (seconds / self.horizon()).min(least)).max(0.1 * bitrate * seconds);
+        let bits = |quality: f64| {
+            let (intra, inter) = ((quality - self.intra_offset).max(0.0), quality.min(QUALITY_MAX.into()));
+            self.sizes.bits(Kind::I, intra) + later * self.sizes.bits(Kind::P, inter)
+        };
+        let halve = |(best, worst): (f64, f64), _| {
+            let middle = (best + worst) / 2.0;
+            if bits(middle) > due { (middle, worst) } else { (best, middle) }
+        };
+        let quality = (0..10).fold((0.0, f64::from(QUALITY_MAX) + self.intra_offset), halve).0;
+        self.quality = quality.min(QUALITY_MAX.into());
+        self.free = false;
+        let room = (self.bucket.room() * I_SHARE).max(0.0);
+        // The expected size tells early what the bound will demand.
+        let quality = (quality - self.intra_offset).max(self.sizes.quality(Kind::I, room)).clamp(0.0, QUALITY_MAX.into());
+        FramePlan { quality: quality.round() as u8, wanted_bits: room, max_bits: room }
+    }
+
+    fn plan_inter(&mut self, bitrate: f64, buffer: f64) -> FramePlan {
+        let share = (1.2 * self.interval / buffer).clamp(P_SHARE, LARGEST_P_SHARE);
         let room = (self.bucket.room() * share).max(0.0);
-        let (mut quality, mut wanted_bits, mut max_bits) = (self.quality, room, room);
-        if keyframe {
-            // The model's size of an I-frame tells early what the bound will demand.
-            let needed = (self.log_size(1) - room.max(1.0).ln()) / LOG_SIZE_PER_STEP;
-            quality = (quality - self.intra_offset).max(needed).clamp(0.0, f64::from(QUALITY_MAX));
-        } else if self.seen[0] {
+        let per_frame = bitrate * self.interval;
+        let paid = self.debt * (self.interval / self.horizon()).min(0.5);
+        let target = (per_frame - paid).clamp(0.1 * per_frame, 4.0 * per_frame);
+        let wanted = self.sizes.quality(Kind::P, target.min(room));
+        let has_seen = self.sizes.has_seen(Kind::P);
+        let is_free = self.free || !self.started || !has_seen;
+        let most = if is_free { f64::INFINITY } else { LARGEST_STEP };
+        self.quality = wanted.clamp(self.quality - most, self.quality + most).clamp(0.0, QUALITY_MAX.into());
+        self.free = false;
+        let (mut wanted_bits, mut max_bits) = (room, room);
+        if has_seen {
             wanted_bits = room.min(TOLERANCE * target.max(0.5 * per_frame));
             // Where even the worst quality is too large for every frame, some frames get it and the others nothing.
             max_bits = room.min(wanted_bits.max(LARGEST_DEBT * bitrate - self.debt));
         }
-        Some(FramePlan { quality: quality.round() as u8, wanted_bits, max_bits })
+        FramePlan { quality: self.quality.round() as u8, wanted_bits, max_bits }
     }
 
     /// Learns what a planned frame has become.
     pub fn report(&mut self, keyframe: bool, quality: u8, bits: f64) {
         self.started = true;
-        self.bucket.add(bits);
-        self.debt += bits;
-        let kind = usize::from(keyframe);
-        let observed = bits.max(1.0).ln() + f64::from(quality) * LOG_SIZE_PER_STEP;
-        let rate = if self.seen[kind] { 0.3 } else { 1.0 };
-        self.correction[kind] += (observed - self.log_size(kind)) * rate;
-        self.seen[kind] = true;
-    }
-
-    /// Works out what the next frames will take, by their content alone.
-    fn expect(&mut self, frame: &Outlook) {
-        match frame.content {
-            Content::Picture { cost, later } => {
-                self.inter_cost = later.unwrap_or(self.inter_cost);
-                self.expected = [outlook::log_inter(frame.samples, self.inter_cost), outlook::log_intra(frame.samples, cost)];
-            }
-            Content::Prediction { cost, after_keyframe } => {
-                // Small changes are learned from sizes: following them, quality would flutter.
-                if !(1.0 / NOTABLE..NOTABLE).contains(&(cost / self.inter_cost)) {
-                    self.inter_cost = cost;
-                }
-                let less = if after_keyframe { outlook::AFTER_KEYFRAME } else { 0.0 };
-                self.expected[0] = outlook::log_inter(frame.samples, self.inter_cost) + less;
-            }
+        if parameters(&self.mode).is_some() {
+            self.bucket.add(bits);
+            self.debt += bits;
         }
-    }
-
-    /// Logarithm of the size in bits at quality 0 of P- (0) and I-frames (1).
-    fn log_size(&self, kind: usize) -> f64 {
-        self.expected[kind] + self.correction[kind]
+        self.sizes.learn(if keyframe { Kind::I } else { Kind::P }, quality, bits);
     }
 
     /// After a flush: time starts anew, what was learned of sizes stays.

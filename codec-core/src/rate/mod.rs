@@ -1,16 +1,18 @@
 //! Rate control: which quality index a frame gets, and how many bits it may have at most.
 //!
-//! In: times and sizes of frames, and what can be told of a frame before it is coded ([`Outlook`]). Out: a quality index and bounds on bits. The
-//! time between frames is measured, and a frame rate counts only until one is, so variable and
-//! unknown frame rates need nothing special.
+//! In: times and sizes of frames, and what can be told of a frame before it is coded ([`Outlook`]). Out: a quality index and bounds on
+//! bits. The time between frames is measured, and a frame rate counts only until one is, so variable and unknown frame rates need
+//! nothing special.
 
 mod buffer;
 mod controller;
 mod outlook;
+mod sizes;
 
 pub use buffer::LeakyBucket;
-pub use controller::{FramePlan, LOG_SIZE_PER_STEP, RateController};
+pub use controller::{FramePlan, RateController};
 pub use outlook::{Content, Outlook};
+pub use sizes::LOG_SIZE_PER_STEP;
 
 use crate::{Error, Result};
 

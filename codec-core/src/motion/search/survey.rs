@@ -26,6 +26,13 @@ pub struct SurveyedBlock {
     pub error: u32,
 }
 
+impl SurveyedBlock {
+    /// Mean squared error of the prediction, in squared grey levels.
+    pub fn mean_error(&self) -> f64 {
+        f64::from(self.error) / 16.0
+    }
+}
+
 impl Survey {
     /// Luma samples to a side of a block.
     pub const BLOCK: usize = 16;

@@ -38,6 +38,7 @@ impl Encoder {
             None => Content::Picture {
                 cost: satd::texture(self.original.plane(0), display),
                 later: foresight.and_then(|foresight| foresight.cost(predicted)),
+                predicted,
             },
         };
         Outlook { samples, content }
