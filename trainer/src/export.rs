@@ -1,11 +1,12 @@
 //! From checkpoints to a model file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use codec_core::ModelSource;
 use codec_core::bitstream::Profile;
 use codec_core::training::model::calibrate::{calibrate, synthetic};
-use codec_core::training::model::{write_detail, write_model};
+use codec_core::training::model::{Model, with_postfilter, write_detail, write_model};
 use codec_core::training::nn::fixed::Fractions;
 use codec_core::training::nn::uflow::UFlow;
 use codec_core::training::nn::{Estimator, ModelConfig, Networks, ParamStore};
@@ -18,10 +19,12 @@ use crate::train::batch::clip_on_device;
 use crate::train::checkpoint::Checkpoint;
 
 /// What an exported file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contents {
     /// A whole model.
     Model,
+    /// Its postfilter, and all else as it is in this model file.
+    PostfilterAnd(PathBuf),
     /// Its postfilter alone: a detail file.
     Postfilter,
 }
@@ -36,7 +39,7 @@ pub fn export(checkpoint: &Checkpoint, contents: Contents, data: Option<&Path>, 
     let mut params = checkpoint.averaged_params();
     let model = checkpoint.progress.model.clone();
     let networks = Networks::load(&mut params, &model, Device::Cpu)?;
-    if contents == Contents::Postfilter && model.postfilter.is_none() {
+    if contents != Contents::Model && model.postfilter.is_none() {
         bail!("the checkpoint has no postfilter: train one with a stage of kind \"postfilter\"");
     }
     if model.estimator() == Some(Estimator::UFlow) {
@@ -52,12 +55,16 @@ pub fn export(checkpoint: &Checkpoint, contents: Contents, data: Option<&Path>, 
         metadata.push(("notes", notes.to_owned()));
     }
     let bytes = tch::no_grad(|| match contents {
-        Contents::Model => write_model(&model, &params, &networks, &metadata),
+        Contents::Model | Contents::PostfilterAnd(_) => write_model(&model, &params, &networks, &metadata),
         Contents::Postfilter => write_detail(&model, &params, &metadata),
     })?;
     let partial = out.with_extension("partial");
     let write = |bytes: &[u8]| std::fs::write(&partial, bytes).with_context(|| format!("cannot write {}", partial.display()));
     write(&bytes)?;
+    if let Contents::PostfilterAnd(rest) = &contents {
+        let [filter, rest] = [&partial, rest].map(|path| Model::load(&ModelSource::File(path.clone())));
+        write(&with_postfilter(&*rest?, &*filter?, &metadata)?)?;
+    }
     if let Some(data) = data.filter(|_| contents == Contents::Model && model.profile == Profile::Rt) {
         write(&with_counted_tables(&partial, data)?)?;
     }
@@ -92,7 +99,6 @@ fn calibrated(params: &ParamStore, model: &ModelConfig, data: Option<&Path>) -> 
 
 #[cfg(test)]
 mod tests {
-    use codec_core::ModelSource;
     use codec_core::training::model::{DetailFile, read_float_tensors};
     use codec_core::training::nn::PostfilterConfig;
 
@@ -120,6 +126,34 @@ mod tests {
         assert!(as_model.contains("this is a detail file, but a model file is needed"), "{as_model}");
         let error = export(&start(None), Contents::Postfilter, None, &file, "").unwrap_err().to_string();
         assert!(error.contains("no postfilter"), "{error}");
+    }
+
+    #[test]
+    fn a_postfilter_goes_into_another_model_and_changes_nothing_else() {
+        let _generator = crate::testing::seeded(9);
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        let start = |width| {
+            let postfilter = Some(PostfilterConfig { width, blocks: 1, recurrent: true });
+            let model = ModelConfig { postfilter, ..ModelConfig::rt_with(8, 4) };
+            let mut params = ParamStore::new();
+            Networks::init(&mut params, &model, Device::Cpu).unwrap();
+            starting_point(model, &params)
+        };
+        let (old, new) = (start(8), start(16));
+        export(&old, Contents::Model, None, &file("old"), "").unwrap();
+        export(&new, Contents::Model, None, &file("new"), "").unwrap();
+        export(&new, Contents::PostfilterAnd(file("old")), None, &file("both"), "").unwrap();
+        let [old, new, both] = ["old", "new", "both"].map(|name| Model::load(&ModelSource::File(file(name))).unwrap());
+        assert_eq!(both.config(), &ModelConfig { postfilter: new.config().postfilter.clone(), ..old.config().clone() });
+        let tensors = |model: &Model, filter: bool| {
+            let mut tensors = model.tensors().unwrap();
+            tensors.retain(|name, _| name.starts_with("postfilter.") == filter);
+            tensors
+        };
+        assert_eq!(tensors(&both, true), tensors(&new, true));
+        assert_eq!(tensors(&both, false), tensors(&old, false));
+        assert_ne!(tensors(&new, false), tensors(&old, false));
     }
 
     #[test]

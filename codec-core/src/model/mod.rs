@@ -25,4 +25,4 @@ pub use floats::{load_detail, load_networks, load_uflow, read_float_tensors, wri
 #[cfg(any(feature = "torch", feature = "training"))]
 pub use write::detail_file;
 #[cfg(feature = "training")]
-pub use write::with_tables;
+pub use write::{with_postfilter, with_tables};

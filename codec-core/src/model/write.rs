@@ -69,6 +69,24 @@ pub fn with_tables(model: &Model, tables: &[(&str, Tables)]) -> Result<Vec<u8>> 
     serialise(&tensors.into_iter().collect::<Vec<_>>(), metadata_of::<ModelConfig>(model.bytes())?)
 }
 
+/// The file of `model` with the postfilter of another: what is coded with it stays the same, to the last bit. `notes` are further metadata.
+///
+/// # Errors
+/// [`Error::ModelMismatch`] if the filter does not fit the model.
+#[cfg(feature = "training")]
+pub fn with_postfilter(model: &Model, from: &Model, notes: &[(&str, String)]) -> Result<Vec<u8>> {
+    let of_filter = |name: &str| name.starts_with("postfilter.");
+    let mut tensors = model.tensors()?;
+    tensors.retain(|name, _| !of_filter(name));
+    tensors.extend(from.tensors()?.into_iter().filter(|(name, _)| of_filter(name)));
+    let (config, other) = (model.config().clone(), from.config());
+    let config = ModelConfig { postfilter: other.postfilter.clone(), default_detail: other.default_detail, ..config };
+    let bytes = file_of(&config, &tensors.into_iter().collect::<Vec<_>>(), notes)?;
+    // What is written can be read.
+    Model::from_bytes(bytes.clone().into())?;
+    Ok(bytes)
+}
+
 fn file_type(dtype: RawDtype) -> Dtype {
     match dtype {
         RawDtype::I8 => Dtype::I8,

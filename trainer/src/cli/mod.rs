@@ -201,6 +201,10 @@ struct SlimArgs {
     /// Checkpoint of a run of stage `intra` with `optimiser.keep-free-latent` whose I-branch it gets.
     #[arg(long)]
     intra: Option<PathBuf>,
+    /// Checkpoint or model file: each parameter becomes the mean of both, after the options above. What a stage changed is halved by its
+    /// starting point.
+    #[arg(long)]
+    mean_with: Option<PathBuf>,
     #[arg(long)]
     out: PathBuf,
 }
@@ -221,6 +225,9 @@ struct ExportArgs {
     /// Write the postfilter alone, as a detail file, which decoders use with any model of the profile (ngcdec detail-model=rich).
     #[arg(long, conflicts_with_all = ["intra_offset", "detail"])]
     postfilter_alone: bool,
+    /// Take all but the postfilter and its strength from this model file, to the last bit: after a stage `postfilter`, streams stay what they were.
+    #[arg(long, conflicts_with_all = ["intra_offset", "postfilter_alone"])]
+    rest_from: Option<PathBuf>,
     /// Quality steps by which I-frames are better than the P-frames after them; by default as in the checkpoint.
     #[arg(long, value_parser = clap::value_parser!(u8).range(..=63))]
     intra_offset: Option<u8>,
@@ -260,6 +267,9 @@ impl Cli {
                 if let Some(path) = &args.intra {
                     checkpoint.take_intra(&Checkpoint::load(path)?).with_context(|| path.display().to_string())?;
                 }
+                if let Some(path) = &args.mean_with {
+                    checkpoint.average_with(&load_start(path)?).with_context(|| path.display().to_string())?;
+                }
                 checkpoint.drop_optimiser();
                 checkpoint.save(&args.out)
             }
@@ -271,7 +281,11 @@ impl Cli {
                 if args.recalibrate {
                     checkpoint.progress.fractions.clear();
                 }
-                let contents = if args.postfilter_alone { export::Contents::Postfilter } else { export::Contents::Model };
+                let contents = match args.rest_from {
+                    Some(rest) => export::Contents::PostfilterAnd(rest),
+                    None if args.postfilter_alone => export::Contents::Postfilter,
+                    None => export::Contents::Model,
+                };
                 export::export(&checkpoint, contents, args.data.as_deref(), &args.out, &args.notes)
             }
             #[cfg(feature = "gstreamer")]
