@@ -11,7 +11,14 @@ mod tools;
 fn players_show_exactly_the_frames_they_have_to() {
     for format in scenarios::FORMATS.iter().filter(|format| format.starts_with("NGC")) {
         for scenario in scenarios::SCENARIOS {
-            assert_eq!(scenarios::case(format, scenario), "ok", "{format}: {scenario}");
+            let mut found = scenarios::case(format, scenario);
+            // Once in hundreds of pipelines on a busy machine, all tasks of a playbin3 rest before it has prerolled, with no thread in an
+            // element of ours. What is wrong with the elements shows again.
+            if found.ends_with("in time") {
+                eprintln!("{format}: {scenario}: {found}; once more");
+                found = scenarios::case(format, scenario);
+            }
+            assert_eq!(found, "ok", "{format}: {scenario}");
         }
     }
 }
