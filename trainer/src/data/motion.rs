@@ -93,6 +93,11 @@ impl Camera {
         (0..moments).map(move |i| self.view(t, self.shutter * i as f32 / moments as f32, crop))
     }
 
+    /// As [`Self::views`], for plane 0 (luma), 1 or 2 of the picture.
+    fn maps(&self, t: usize, crop: usize, plane: usize) -> impl ExactSizeIterator<Item = Affine> {
+        self.views(t, crop).map(move |view| if plane == 0 { view } else { view.chroma() })
+    }
+
     /// Where luma pixels of a view of `crop` x `crop` pixels come from `after` frame `t`, in parts of a frame's time.
     fn view(&self, t: usize, after: f32, crop: usize) -> Affine {
         let time = t as f32 + after;
@@ -160,10 +165,8 @@ fn film(picture: Picture<'_>, camera: &Camera, canvas: &mut Canvas<'_>) {
     let crop = canvas.crop;
     let sources = picture.size.planes(picture.frame);
     for (t, planes) in canvas.planes().enumerate() {
-        let views = || camera.views(t, crop);
-        for (k, ((out, width), source)) in planes.into_iter().zip(sources).enumerate() {
-            let maps = views().map(|view| if k == 0 { view } else { view.chroma() });
-            expose(source, maps, Border::Reflect, out, width);
+        for (plane, ((out, width), source)) in planes.into_iter().zip(sources).enumerate() {
+            expose(source, camera.maps(t, crop, plane), Border::Reflect, out, width);
         }
     }
 }
@@ -192,14 +195,12 @@ fn overlay(picture: Picture<'_>, camera: &Camera, canvas: &mut Canvas<'_>, rng: 
     let mut piece = vec![0; crop * crop];
     let mut alpha = vec![0; crop * crop];
     for (t, planes) in canvas.planes().enumerate() {
-        let views = || camera.views(t, crop);
-        expose(mask_plane, views().map(to_mask), Border::Constant(0), &mut alpha, crop);
+        expose(mask_plane, camera.views(t, crop).map(to_mask), Border::Constant(0), &mut alpha, crop);
         let small = halve(&alpha, crop);
         let alphas = [&alpha, &small, &small];
-        for (k, (((out, width), source), alpha)) in planes.into_iter().zip(sources).zip(alphas).enumerate() {
+        for (plane, (((out, width), source), alpha)) in planes.into_iter().zip(sources).zip(alphas).enumerate() {
             let piece = &mut piece[..out.len()];
-            let maps = views().map(|view| if k == 0 { view } else { view.chroma() });
-            expose(source, maps, Border::Reflect, piece, width);
+            expose(source, camera.maps(t, crop, plane), Border::Reflect, piece, width);
             for ((o, &p), &a) in out.iter_mut().zip(&*piece).zip(alpha) {
                 let mixed = u32::from(*o) * (255 - u32::from(a)) + u32::from(p) * u32::from(a);
                 *o = ((mixed + 127) / 255) as u8;

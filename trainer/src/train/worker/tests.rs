@@ -15,7 +15,8 @@ fn report(model: &ModelConfig, stage: &str, most: usize) -> StepReport {
     let sampler = Arc::new(Sampler::open(data.path(), options).unwrap());
     let common = "batch = { clips = 4, crop = 64 }\ndiscriminators.width = 8".parse::<Table>().unwrap();
     let file = StageFile::from_tables(&common, &stage.parse().unwrap()).unwrap();
-    let config = file.plan(Budget::Steps(1), Machine { workers: 1, seed: 3 }).unwrap().config;
+    // With this seed no symbol lies so near the edge between two integers that sums in another order round it the other way.
+    let config = file.plan(Budget::Steps(1), Machine { workers: 1, seed: 4 }).unwrap().config;
     let (model, device) = (model.clone(), Device::Cpu);
     let mut params = ParamStore::new();
     {
@@ -69,8 +70,7 @@ fn assert_same_of(model: &ModelConfig, stage: &str) {
         assert!(parts.rates.bpp.allclose(&whole.rates.bpp, 1e-5, 1e-7, false));
         let distance = value(&(&parts.gradient.values - &whole.gradient.values).norm());
         let norm = value(&whole.gradient.values.norm());
-        // Sums in another order may round one symbol of thousands the other way; another example's noise changes the gradient altogether.
-        assert!(norm > 0.0 && distance < 1e-2 * norm, "{distance} of {norm} in parts of {most}");
+        assert!(norm > 0.0 && distance < 1e-4 * norm, "{distance} of {norm} in parts of {most}");
     }
 }
 
