@@ -11,8 +11,15 @@ const ROWS: usize = 24;
 const COLS: usize = 40;
 
 fn model() -> EntropyModel {
-    let config =
-        EntropyConfig { channels: 64, hyper_channels: 16, width: 64, temporal: true, checkerboard: true, transforms: false };
+    let config = EntropyConfig {
+        channels: 64,
+        hyper_channels: 16,
+        width: 64,
+        temporal: true,
+        checkerboard: true,
+        transforms: false,
+        intra_prediction: false,
+    };
     let layers = config
         .layer_shapes()
         .iter()
@@ -29,6 +36,7 @@ fn model() -> EntropyModel {
         z_scale: vec![20; 64 * 16],
         thresholds: (0..63).map(|i| i * 40).collect(),
         tables: Tables::gaussian(),
+        steps: None,
     };
     EntropyModel::new(config, params).expect("valid parameters")
 }
@@ -36,7 +44,7 @@ fn model() -> EntropyModel {
 fn decoding(c: &mut Criterion) {
     let z = vec![0.5; ROWS * COLS];
     let y: Vec<f32> = (0..ROWS * COLS * 64).map(|i| (i % 7) as f32 - 3.0).collect();
-    let input = LatentInput { z: &z, y: &y, prices: &[] };
+    let input = LatentInput { z: &z, y: &y, prices: &[], modes: None };
     for backend in Backend::ALL.into_iter().filter(|b| b.available()) {
         let model = model().with_backend(backend).expect("available");
         let mut scratch = Scratch::default();

@@ -4,11 +4,11 @@ mod common;
 
 use codec_core::Error;
 use codec_core::training::entropy::{
-    Backend, EntropyConfig, EntropyModel, EntropyParams, LatentContext, LatentGrid, LatentInput, RawTensor, Scratch,
+    Backend, BlockModes, EntropyConfig, EntropyModel, EntropyParams, LatentContext, LatentGrid, LatentInput, RawTensor, Scratch,
     SymbolReader, SymbolWriter, Tables, frugal, quantise, sigma,
 };
 use codec_core::training::quality::{FrameQuality, QualityGrid, QualityMap};
-use common::{Lcg, config, configs, model, params};
+use common::{Lcg, config, configs, model, params, predicting};
 use proptest::prelude::*;
 
 fn values(count: usize, seed: u64) -> Vec<f32> {
@@ -43,7 +43,8 @@ fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
     y[5] = 900.0;
     y[6] = f32::NAN;
     y[7] = -1e30;
-    let input = LatentInput { z: &z, y: &y, prices: &[] };
+    let modes = context(model, prior).predict(&mut y, 1).unwrap();
+    let input = LatentInput { z: &z, y: &y, prices: &[], modes: modes.as_ref() };
     let mut writer = SymbolWriter::new();
     let latent = context(model, prior).encode(&input, &mut writer, &mut Scratch::default()).unwrap();
     let bits = writer.bits();
@@ -51,7 +52,7 @@ fn encode(model: &EntropyModel, prior: Option<&LatentGrid>) -> Case {
 }
 
 fn encode_values(model: &EntropyModel, z: &[f32], y: &[f32]) -> LatentGrid {
-    let input = LatentInput { z, y, prices: &[] };
+    let input = LatentInput { z, y, prices: &[], modes: None };
     context(model, None).encode(&input, &mut SymbolWriter::new(), &mut Scratch::default()).unwrap()
 }
 
@@ -109,7 +110,7 @@ fn each_cell_has_the_gain_of_its_own_index() {
         let map = QualityMap::new(16 * COLS as u32, 16 * ROWS as u32, values).unwrap();
         let cells = FrameQuality { index: 20, map: Some(map) }.cells((0, 0));
         let context = LatentContext { quality: cells.grid(), ..context(&model, None) };
-        let (mut writer, input) = (SymbolWriter::new(), LatentInput { z: &z, y: &y, prices: &[] });
+        let (mut writer, input) = (SymbolWriter::new(), LatentInput { z: &z, y: &y, prices: &[], modes: None });
         let written = context.encode(&input, &mut writer, &mut Scratch::default()).unwrap();
         let payload = writer.finish();
         let mut reader = SymbolReader::new(&payload).unwrap();
@@ -197,14 +198,55 @@ fn size_is_that_of_the_estimate_and_of_constriction() {
 
 #[test]
 fn parameters_survive_their_tensors() {
-    let config = config(16, 8, 32, true, true);
-    let params = params(&config, 5);
-    let tensors = params.to_tensors("flow.integer", &config);
-    let lookup = |name: &str| tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t.clone());
-    assert_eq!(EntropyParams::from_tensors("flow.integer", &config, &lookup).unwrap(), params);
-    let without = |name: &str| -> Option<RawTensor> { if name.ends_with("p1b.bias") { None } else { lookup(name) } };
-    let error = EntropyParams::from_tensors("flow.integer", &config, &without).unwrap_err().to_string();
-    assert!(error.contains("flow.integer.p1b.bias"), "{error}");
+    for (config, last) in [(config(16, 8, 32, true, true), "p1b.bias"), (predicting(), "steps")] {
+        let params = params(&config, 5);
+        let tensors = params.to_tensors("flow.integer", &config);
+        let lookup = |name: &str| tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t.clone());
+        assert_eq!(EntropyParams::from_tensors("flow.integer", &config, &lookup).unwrap(), params);
+        let without = |name: &str| -> Option<RawTensor> { if name.ends_with(last) { None } else { lookup(name) } };
+        let error = EntropyParams::from_tensors("flow.integer", &config, &without).unwrap_err().to_string();
+        assert!(error.contains(&format!("flow.integer.{last}")), "{error}");
+    }
+}
+
+#[test]
+fn intra_prediction_needs_steps_and_transforms_and_no_past() {
+    let config = predicting();
+    let refused = |config: &EntropyConfig, params: EntropyParams, word: &str| {
+        let error = EntropyModel::new(config.clone(), params).unwrap_err();
+        assert!(matches!(&error, Error::ModelMismatch(message) if message.contains(word)), "{error}");
+    };
+    let whole = params(&config, 5);
+    let with_steps = |steps: Option<Vec<u16>>| EntropyParams { steps, ..whole.clone() };
+    for steps in [None, Some(vec![9; 63]), Some([vec![9; 63], vec![0]].concat())] {
+        refused(&config, with_steps(steps), "steps");
+    }
+    for wrong in [EntropyConfig { transforms: false, ..config.clone() }, EntropyConfig { temporal: true, ..config.clone() }] {
+        refused(&wrong, whole.clone(), "intra_prediction");
+    }
+}
+
+#[test]
+fn modes_belong_to_models_with_intra_prediction() {
+    for (config, given) in [(predicting(), false), (config(7, 3, 5, false, true), true)] {
+        let model = model(&config);
+        let (z, y) = (values(ROWS * COLS / 16 * config.hyper_channels, 1), values(ROWS * COLS * config.channels, 2));
+        let modes = given.then(BlockModes::default);
+        let input = LatentInput { z: &z, y: &y, prices: &[], modes: modes.as_ref() };
+        let error = context(&model, None).encode(&input, &mut SymbolWriter::new(), &mut Scratch::default()).unwrap_err();
+        assert!(matches!(&error, Error::InvalidConfig(message) if message.contains("modes")), "{error}");
+        let mut short = y[..y.len() - 1].to_vec();
+        assert!(matches!(context(&model, None).predict(&mut short, 1), Err(Error::InvalidConfig(_))));
+    }
+}
+
+#[test]
+fn the_cheapest_predicted_latent_is_grey() {
+    let model = model(&predicting());
+    let mut writer = SymbolWriter::new();
+    let written = context(&model, None).encode_silence(&mut writer, &mut Scratch::default()).unwrap();
+    let payload = writer.finish();
+    assert!(decode(&model, &payload, None).unwrap().0 == written);
 }
 
 #[test]
@@ -218,11 +260,13 @@ fn a_model_that_could_overflow_is_refused() {
 
 #[test]
 fn every_truncation_is_an_error() {
-    let model = model(&config(16, 8, 32, true, true));
-    let case = encode(&model, None);
-    assert!(case.bits > 0.0);
-    for length in 0..case.payload.len() {
-        assert!(matches!(decode(&model, &case.payload[..length], None), Err(Error::Corrupt(_))), "{length} bytes");
+    for (config, step) in [(config(16, 8, 32, true, true), 1), (predicting(), 97)] {
+        let model = model(&config);
+        let case = encode(&model, None);
+        assert!(case.bits > 0.0);
+        for length in (0..case.payload.len()).step_by(step) {
+            assert!(matches!(decode(&model, &case.payload[..length], None), Err(Error::Corrupt(_))), "{length} bytes");
+        }
     }
 }
 
@@ -231,11 +275,13 @@ proptest! {
 
     #[test]
     fn damage_never_passes_and_never_panics(bit in 0usize..10_000, noise in prop::collection::vec(any::<u8>(), 0..300)) {
-        let model = model(&config(7, 3, 5, true, false));
-        let mut payload = encode(&model, None).payload;
-        let at = bit % (payload.len() * 8);
-        payload[at / 8] ^= 1 << (at % 8);
-        prop_assert!(decode(&model, &payload, None).is_err());
-        let _ = decode(&model, &noise, None);
+        for (config, bit) in [(config(7, 3, 5, true, false), bit), (predicting(), bit * 31)] {
+            let model = model(&config);
+            let mut payload = encode(&model, None).payload;
+            let at = bit % (payload.len() * 8);
+            payload[at / 8] ^= 1 << (at % 8);
+            prop_assert!(decode(&model, &payload, None).is_err());
+            let _ = decode(&model, &noise, None);
+        }
     }
 }

@@ -12,7 +12,7 @@ use codec_core::training::entropy::{
 };
 use codec_core::training::quality::QualityGrid;
 use codec_core::{Error, Limits};
-use common::{Lcg, config, model};
+use common::{Lcg, config, model, predicting};
 
 /// Largest single allocation since the start of a unit, and bytes alive.
 struct Counting;
@@ -42,7 +42,8 @@ const MAX_ALLOCATION: usize = 256 << 10;
 const MAX_PIXELS: u64 = 128 * 128;
 
 struct Fuzzer {
-    model: EntropyModel,
+    /// Of I-frames and of P-frames.
+    models: [EntropyModel; 2],
     scratch: Scratch,
     units: Vec<Vec<u8>>,
     random: Lcg,
@@ -54,28 +55,30 @@ const OUTCOMES: [&str; 5] = ["whole", "corrupt", "unsupported", "beyond limits",
 fn payload(model: &EntropyModel, seed: u32) -> Vec<u8> {
     let config = model.config();
     let mut random = Lcg(seed.into());
-    let mut values = |count: usize| -> Vec<f32> { (0..count).map(|_| (random.below(800) - 400) as f32 / 100.0).collect() };
-    let (z, y) = (values(config.hyper_channels), values(16 * config.channels));
-    let input = LatentInput { z: &z, y: &y, prices: &[] };
+    let mut values = |count: usize| -> Vec<f32> { (0..count).map(|_| (random.below(800) - 400) as f32 / 400.0).collect() };
+    let (z, mut y) = (values(config.hyper_channels), values(16 * config.channels));
     let mut writer = SymbolWriter::new();
     let context = LatentContext { model, quality: QualityGrid::uniform(20), rows: 4, cols: 4, prior: None };
+    let modes = context.predict(&mut y, 1).unwrap();
+    let input = LatentInput { z: &z, y: &y, prices: &[], modes: modes.as_ref() };
     context.encode(&input, &mut writer, &mut Scratch::default()).unwrap();
     writer.finish()
 }
 
 impl Fuzzer {
     fn new() -> Self {
-        let model = model(&EntropyConfig { transforms: true, ..config(384 + 8, 8, 32, true, true) });
+        let models = [model(&predicting()), model(&EntropyConfig { transforms: true, ..config(384 + 8, 8, 32, true, true) })];
         let video = VideoInfo { width: 64, height: 50, framerate: (30, 1), ..VideoInfo::default() };
         let sequence = SequenceHeader { model_id: [3; 16], profile: Profile::Rt, random_shift: Some(9), detail: 0, video };
         let units = (0..6)
             .map(|i| {
                 let kind = if i % 3 == 0 { FrameType::I } else { FrameType::P };
                 let header = FrameHeader::new(kind, 20, i);
-                write_unit(&header, (i % 3 == 0).then_some(&sequence), &payload(&model, i)).unwrap()
+                write_unit(&header, (i % 3 == 0).then_some(&sequence), &payload(&models[usize::from(kind == FrameType::P)], i))
+                    .unwrap()
             })
             .collect();
-        Self { model, scratch: Scratch::default(), units, random: Lcg(99), outcomes: [0; 5] }
+        Self { models, scratch: Scratch::default(), units, random: Lcg(99), outcomes: [0; 5] }
     }
 
     /// A unit with some damage; half of the time with checks that fit again, so that what lies behind them is reached.
@@ -148,7 +151,7 @@ impl Fuzzer {
         }
         let (rows, cols) = (height as usize / 16, width as usize / 16);
         let mut reader = SymbolReader::new(parsed.payload)?;
-        let (model, scratch) = (&self.model, &mut self.scratch);
+        let (model, scratch) = (&self.models[usize::from(parsed.header.frame_type == FrameType::P)], &mut self.scratch);
         let quality = QualityGrid::uniform(parsed.header.residual_quality);
         LatentContext { model, quality, rows, cols, prior: None }.decode(&mut reader, scratch)?;
         reader.finish().map(|_| ())

@@ -40,6 +40,7 @@ const ONLY_IN: &[(&str, &[Kind])] = {
     &[
         ("start.residual-from-intra", &[Inter]),
         ("start.complete-linear", &[Intra, Inter]),
+        ("start.intra-prediction", &[Intra]),
         ("start.context", &[Inter, Detail]),
         ("start.fresh-postfilter", &[Postfilter]),
         ("start.widen-postfilter", &[Postfilter]),
@@ -146,6 +147,8 @@ pub struct StartPlan {
     pub residual_from_intra: bool,
     /// Give both branches all linear channels, and their blocks a choice of transforms.
     pub complete_linear: bool,
+    /// Let I-frames predict luma.
+    pub intra_prediction: bool,
     /// Let G_res see the packed prediction, where that of the initial model does not.
     pub context: bool,
     /// The stage needs a postfilter: a model without one gets a fresh one.
@@ -338,6 +341,7 @@ impl StageFile {
         StartPlan {
             residual_from_intra: start.residual_from_intra && self.uses("start.residual-from-intra"),
             complete_linear: start.complete_linear && self.uses("start.complete-linear"),
+            intra_prediction: start.intra_prediction && self.uses("start.intra-prediction"),
             context: start.context && self.uses("start.context"),
             needs_postfilter: self.kind == Kind::Postfilter,
             fresh_postfilter: fresh.map(sections::FreshPostfilter::config),

@@ -187,6 +187,7 @@ impl ModelConfig {
             temporal,
             checkerboard: true,
             transforms: linear == COMPLETE as i64,
+            intra_prediction: false,
         };
         Self {
             profile: Profile::Rt,
@@ -229,6 +230,7 @@ impl ModelConfig {
             temporal,
             checkerboard: true,
             transforms: false,
+            intra_prediction: false,
         };
         Self {
             profile: Profile::Paper,

@@ -24,6 +24,9 @@ pub struct EntropyConfig {
     /// Whether luma of each block chooses one of [`TRANSFORMS`] linear transforms. All linear channels of a block are coded then.
     #[serde(default)]
     pub transforms: bool,
+    /// Whether luma's linear channels code what a prediction from blocks to the left and above misses. Blocks choose transforms then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub intra_prediction: bool,
 }
 
 /// One layer of the integer networks.
@@ -59,6 +62,11 @@ impl EntropyConfig {
     /// # Errors
     /// [`Error::ModelMismatch`] naming the field and its range.
     pub fn validate(&self) -> Result<()> {
+        if self.intra_prediction && (self.temporal || !self.transforms) {
+            return Err(Error::ModelMismatch(
+                "entropy config: intra_prediction needs transforms, and no latent of the last frame as input".into(),
+            ));
+        }
         let least = if self.transforms {
             COMPLETE
         } else if self.checkerboard {

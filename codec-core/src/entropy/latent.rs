@@ -1,8 +1,9 @@
 //! Coding of one latent: z, then y in one or two steps.
 
 use super::ACTIVATION_FRACTION_BITS;
-use super::both_ways::{Decoding, Encoding};
+use super::both_ways::{Decoding, Encoding, Symbols};
 use super::grid::LatentGrid;
+use super::intra::{BlockModes, MEAN, ModeModels};
 use super::model::EntropyModel;
 use super::networks::{Known, Scratch};
 use super::symbols::{MAX_SYMBOL, SymbolReader, SymbolWriter};
@@ -20,6 +21,8 @@ pub struct LatentInput<'a> {
     pub y: &'a [f32],
     /// What a bit of y is worth in squared quantiser steps, for each channel, see [`frugal`]; empty: nothing.
     pub prices: &'a [f32],
+    /// What [`LatentContext::predict`] has made of y; `None` for a model without intra prediction.
+    pub modes: Option<&'a BlockModes>,
 }
 
 /// `value` relative to `mean` (8 fractional bits).
@@ -128,15 +131,36 @@ impl LatentContext<'_> {
                 self.cols
             )));
         }
-        let Some(transforms) = &self.model.transforms else {
+        if self.model.intra.is_some() != input.modes.is_some() {
+            return Err(Error::InvalidConfig("modes of blocks belong to models with intra prediction, and to no others".into()));
+        }
+        if let Some(modes) = input.modes {
+            let mut modes = modes.clone();
+            self.code_modes(&mut Encoding(writer), &mut modes);
             let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
-            return Ok(self.code_y(&z, &[], &mut Writing { values: input.y, prices: input.prices, writer }, scratch));
-        };
-        let mut y = input.y.to_vec();
-        let mut choices = transforms.choose(&mut y, config.channels);
-        ChoiceModels::new().code(&mut Encoding(writer), &mut choices, self.cols);
+            return Ok(self.code_y(&z, &modes, &mut Writing { values: input.y, prices: &[], writer }, scratch));
+        }
+        let mut y = std::borrow::Cow::Borrowed(input.y);
+        let mut modes = BlockModes::default();
+        if let Some(transforms) = &self.model.transforms {
+            modes.transforms = transforms.choose(y.to_mut(), config.channels);
+            self.code_modes(&mut Encoding(writer), &mut modes);
+        }
         let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
-        Ok(self.code_y(&z, &choices, &mut Writing { values: &y, prices: input.prices, writer }, scratch))
+        Ok(self.code_y(&z, &modes, &mut Writing { values: &y, prices: input.prices, writer }, scratch))
+    }
+
+    /// Predicts luma, if the model has intra prediction: chooses modes of blocks, and `y`, NHWC `[rows][cols][channels]`, becomes what
+    /// is coded. The hyper-latent is made from that. `threads` of the current rayon pool; results do not depend on them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] if sizes do not fit.
+    pub fn predict(&self, y: &mut [f32], threads: usize) -> Result<Option<BlockModes>> {
+        self.check()?;
+        if y.len() != self.rows * self.cols * self.model.config.channels {
+            return Err(Error::InvalidConfig(format!("{} values do not fit a latent of {}x{}", y.len(), self.rows, self.cols)));
+        }
+        Ok(self.model.intra.as_ref().map(|intra| intra.search(y, (self.rows, self.cols), self.quality, threads)))
     }
 
     /// Writes the cheapest latent, that of zeros alone, and returns what the decoder will see.
@@ -145,10 +169,10 @@ impl LatentContext<'_> {
     /// [`Error::InvalidConfig`] if sizes do not fit.
     pub fn encode_silence(&self, writer: &mut SymbolWriter, scratch: &mut Scratch) -> Result<LatentGrid> {
         self.check()?;
-        let mut choices = self.no_choices();
-        ChoiceModels::new().code(&mut Encoding(writer), &mut choices, self.cols);
+        let mut modes = self.no_modes();
+        self.code_modes(&mut Encoding(writer), &mut modes);
         let z = self.code_z(&mut Silent { writer });
-        Ok(self.code_y(&z, &choices, &mut Silent { writer }, scratch))
+        Ok(self.code_y(&z, &modes, &mut Silent { writer }, scratch))
     }
 
     /// Reads a latent.
@@ -158,12 +182,12 @@ impl LatentContext<'_> {
     /// do not fit.
     pub fn decode(&self, reader: &mut SymbolReader, scratch: &mut Scratch) -> Result<LatentGrid> {
         self.check()?;
-        let mut choices = self.no_choices();
-        ChoiceModels::new().code(&mut Decoding(reader), &mut choices, self.cols);
+        let mut modes = self.no_modes();
+        self.code_modes(&mut Decoding(reader), &mut modes);
         reader.check()?;
         let z = self.code_z(reader);
         reader.check()?;
-        let latent = self.code_y(&z, &choices, reader, scratch);
+        let latent = self.code_y(&z, &modes, reader, scratch);
         reader.check()?;
         Ok(latent)
     }
@@ -191,9 +215,16 @@ impl LatentContext<'_> {
         Ok(())
     }
 
-    /// The first transform for each position; nothing for a model without a choice.
-    fn no_choices(&self) -> Vec<u8> {
-        if self.model.transforms.is_some() { vec![0; self.rows * self.cols] } else { Vec::new() }
+    /// The first transform for each position and prediction from the mean; nothing for a model without a choice.
+    fn no_modes(&self) -> BlockModes {
+        let count = |there: bool| if there { self.rows * self.cols } else { 0 };
+        let (transforms, modes) = (count(self.model.transforms.is_some()), count(self.model.intra.is_some()));
+        BlockModes { transforms: vec![0; transforms], modes: vec![[MEAN; 4]; modes] }
+    }
+
+    fn code_modes(&self, symbols: &mut impl Symbols, modes: &mut BlockModes) {
+        ChoiceModels::new().code(symbols, &mut modes.transforms, self.cols);
+        ModeModels::new().code(symbols, &modes.transforms, &mut modes.modes, self.cols);
     }
 
     fn code_z(&self, coder: &mut impl Coder) -> LatentGrid {
@@ -210,10 +241,10 @@ impl LatentContext<'_> {
         z
     }
 
-    /// `choices`: the transform of each position, if there is a choice.
-    fn code_y(&self, z: &LatentGrid, choices: &[u8], coder: &mut impl Coder, scratch: &mut Scratch) -> LatentGrid {
+    /// `modes`: of each position, if there is a choice.
+    fn code_y(&self, z: &LatentGrid, modes: &BlockModes, coder: &mut impl Coder, scratch: &mut Scratch) -> LatentGrid {
         let mut latent = LatentGrid::new(self.rows, self.cols, self.model.config.channels);
-        let known = Known { z, prior: self.prior, choices };
+        let known = Known { z, prior: self.prior, choices: &modes.transforms };
         self.model.first_parameters(known, self.quality, scratch);
         if let Some(second) = &self.model.layers.second {
             self.code_elements(Some(Half::First), &scratch.parameters, &mut latent, coder);
@@ -222,8 +253,10 @@ impl LatentContext<'_> {
         } else {
             self.code_elements(None, &scratch.parameters, &mut latent, coder);
         }
-        if let Some(transforms) = &self.model.transforms {
-            transforms.undo(&mut latent, choices);
+        if let Some(intra) = &self.model.intra {
+            intra.restore(&mut latent, modes, self.quality);
+        } else if let Some(transforms) = &self.model.transforms {
+            transforms.undo(&mut latent, &modes.transforms);
         }
         latent
     }
@@ -240,8 +273,10 @@ impl LatentContext<'_> {
             };
             let parameters = &parameters[position * 2 * channels..][..2 * channels];
             for channel in range {
-                let mean = i32::from(parameters[channel]);
-                let k = self.model.scale_index(parameters[channels + channel]);
+                let (mut mean, mut k) = (i32::from(parameters[channel]), self.model.scale_index(parameters[channels + channel]));
+                if self.model.intra.as_ref().is_some_and(|intra| intra.predicts(channel)) {
+                    (mean, k) = (0, k.max(1));
+                }
                 let index = position * channels + channel;
                 let symbol = if k == 0 { 0 } else { coder.code(&self.model.tables, k, index, mean) };
                 latent.data[index] = dequantise(symbol, mean);

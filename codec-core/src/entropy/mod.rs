@@ -21,6 +21,7 @@ mod conv;
 #[cfg(feature = "training")]
 mod counts;
 mod grid;
+mod intra;
 mod latent;
 mod model;
 mod networks;
@@ -37,6 +38,9 @@ pub use config::{EntropyConfig, LayerShape, Layers, ParameterLayers};
 #[cfg(feature = "training")]
 pub use counts::SymbolCounts;
 pub use grid::LatentGrid;
+pub use intra::BlockModes;
+#[cfg(feature = "torch")]
+pub(crate) use intra::Intra;
 pub use latent::{LatentContext, LatentInput, frugal, quantise};
 pub use model::EntropyModel;
 pub use networks::Scratch;

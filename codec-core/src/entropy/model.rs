@@ -2,6 +2,7 @@
 
 use super::config::{EntropyConfig, Layers};
 use super::conv::Layer;
+use super::intra::Intra;
 use super::params::EntropyParams;
 use super::tables::Tables;
 use super::transforms::Transforms;
@@ -22,6 +23,8 @@ pub struct EntropyModel {
     pub(super) tables: Tables,
     /// If blocks choose.
     pub(super) transforms: Option<Transforms>,
+    /// If luma is predicted.
+    pub(super) intra: Option<Intra>,
     pub(super) backend: Backend,
 }
 
@@ -59,7 +62,15 @@ impl EntropyModel {
         let layers = Layers::from_list(layers).expect("as many as there are shapes");
         let index = |v: u16| params.thresholds.partition_point(|&t| t <= i32::from(v as i16)) as u8;
         let scale_indices = (0..=u16::MAX).map(index).collect();
+        let intra = match (config.intra_prediction, params.steps) {
+            (false, _) => None,
+            (true, Some(steps)) if steps.len() == QUALITIES && steps.iter().all(|&step| step > 0) => {
+                Some(Intra::new(config.channels, steps))
+            }
+            _ => return Err(Error::ModelMismatch(format!("entropy model: steps has to have {QUALITIES} values above 0"))),
+        };
         Ok(Self {
+            intra,
             transforms: config.transforms.then(|| Transforms::new(config.channels)),
             config,
             layers,

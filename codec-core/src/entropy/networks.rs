@@ -76,6 +76,11 @@ impl Scratch {
         Self { threads, ..Self::default() }
     }
 
+    /// See [`Self::with_threads`].
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     fn machine(&self, backend: Backend) -> Machine {
         Machine { backend, threads: self.threads.max(1) }
     }

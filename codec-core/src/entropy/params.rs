@@ -72,6 +72,8 @@ pub struct EntropyParams {
     pub thresholds: Vec<i32>,
     /// Probabilities of symbols at each scale index.
     pub tables: Tables,
+    /// Size of a quantiser step of luma's linear channels at each quality, in 1/16 of a sample, `[64]`. Only with intra prediction.
+    pub steps: Option<Vec<u16>>,
 }
 
 impl Tables {
@@ -157,6 +159,10 @@ impl EntropyParams {
                 Error::ModelMismatch(what) => Error::ModelMismatch(format!("tensor {prefix}.{what}")),
                 e => e,
             })?,
+            steps: config
+                .intra_prediction
+                .then(|| find(lookup, &name("steps"), RawDtype::U16, super::QUALITIES).map(|data| to_u16(&data)))
+                .transpose()?,
         })
     }
 
@@ -176,6 +182,9 @@ impl EntropyParams {
         push("z_mean", raw(RawDtype::I32, table(self.z_mean.len()), &self.z_mean, i32::to_le_bytes));
         push("z_scale", raw(RawDtype::U8, table(self.z_scale.len()), &self.z_scale, u8::to_le_bytes));
         push("thresholds", raw(RawDtype::I32, vec![self.thresholds.len()], &self.thresholds, i32::to_le_bytes));
+        if let Some(steps) = &self.steps {
+            push("steps", raw(RawDtype::U16, vec![steps.len()], steps, u16::to_le_bytes));
+        }
         self.tables.to_tensors().into_iter().for_each(|(part, tensor)| push(part, tensor));
         out
     }

@@ -23,7 +23,7 @@ fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
 ///
 /// # Errors
 /// [`Error::ModelMismatch`] if a value does not fit its integer range.
-pub fn integer_params(net: &EntropyNet) -> Result<EntropyParams> {
+pub fn integer_params(net: &EntropyNet, steps: Option<&[u16]>) -> Result<EntropyParams> {
     let layers = net
         .layers
         .iter()
@@ -53,7 +53,15 @@ pub fn integer_params(net: &EntropyNet) -> Result<EntropyParams> {
     let activation_one = f64::from(1u32 << ACTIVATION_FRACTION_BITS);
     let z_mean = to_vec(&net.z_mean.table()?)?.iter().map(|m| (f64::from(*m) * activation_one).round() as i32).collect();
     let z_scale = to_vec(&net.z_scale.table()?)?.iter().map(|s| nearest_scale(f64::from(s.exp()))).collect();
-    Ok(EntropyParams { layers, gain, z_mean, z_scale, thresholds: thresholds(), tables: Tables::gaussian() })
+    Ok(EntropyParams {
+        layers,
+        gain,
+        z_mean,
+        z_scale,
+        thresholds: thresholds(),
+        tables: Tables::gaussian(),
+        steps: steps.map(<[u16]>::to_vec),
+    })
 }
 
 /// Scale index whose sigma is nearest in the logarithm. Scale 0 codes nothing, so z never uses it.

@@ -111,7 +111,7 @@ pub fn write_model(config: &ModelConfig, params: &ParamStore, networks: &Network
     let mut tensors = tensors_of(config.profile, params)?;
     let flow = networks.flow.as_ref().map(|flow| ("flow", flow));
     for (name, branch) in [("intra", &networks.intra), ("residual", &networks.residual)].into_iter().chain(flow) {
-        let parameters = entropy::integer_params(&branch.coder.entropy)?;
+        let parameters = entropy::integer_params(&branch.coder.entropy, branch.coder.steps()?)?;
         // Building the model checks every range before anything is written.
         EntropyModel::new(branch.coder.entropy.config().clone(), parameters.clone())?;
         tensors.extend(parameters.to_tensors(&format!("{name}.integer"), branch.coder.entropy.config()));

@@ -9,7 +9,7 @@ pub mod calibrate;
 mod container;
 mod detail;
 #[cfg(feature = "torch")]
-mod entropy;
+pub(crate) mod entropy;
 mod file;
 #[cfg(feature = "torch")]
 mod floats;

@@ -7,6 +7,7 @@
 use tch::Tensor;
 
 use super::activation::leaky;
+use super::intra;
 use super::layers::{Conv, ConvConfig, QualityKnots};
 use super::params::Scope;
 use super::rotate;
@@ -265,17 +266,19 @@ impl EntropyNet {
     /// Quantises the latent `y` (`[N, C, h, w]`, quantiser steps) and estimates its bits.
     ///
     /// `q`: quality indices `[N]`; `prior`: the previous frame's `y_hat`, zeros where absent; `prices`: what a bit is worth in
-    /// squared quantiser steps, `[1, C, 1, 1]`.
+    /// squared quantiser steps, `[1, C, 1, 1]`; `steps`: see [`intra::steps`], for a model with intra prediction.
     pub fn code(
         &self,
         prepared: &Prepared,
         y: &Tensor,
         q: &Tensor,
         prior: Option<&Tensor>,
-        prices: Option<&Tensor>,
+        (prices, steps): (Option<&Tensor>, Option<&[u16]>),
         quantiser: &mut Quantiser,
     ) -> Result<Coded> {
         let (_, _, h, w) = y.size4()?;
+        let predicted = steps.map(|steps| intra::predict(y, q, steps)).transpose()?;
+        let y = predicted.as_ref().map_or(y, |predicted| &predicted.y);
         let z = self.hyper_analysis(y)?;
         let z_mean = self.z_mean.at(q)?;
         let z_centred = z.f_sub(&z_mean)?;
@@ -299,35 +302,54 @@ impl EntropyNet {
         if self.config.temporal {
             inputs.push(prior.map_or_else(|| y.f_zeros_like(), |p| Ok(p.shallow_clone()))?);
         }
-        let choice = if self.config.transforms { Some(rotate::choose(y)?) } else { None };
-        let rotated = match &choice {
-            Some(choice) => {
-                inputs.push(choice.0.shallow_clone());
-                rotate::rotate(y, choice)?
-            }
-            None => y.shallow_clone(),
-        };
+        let choice = if self.config.transforms && predicted.is_none() { Some(rotate::choose(y)?) } else { None };
+        let rotated = choice.as_ref().map_or_else(|| Ok(y.shallow_clone()), |choice| rotate::rotate(y, choice))?;
+        if let Some(choice) = choice.as_ref().or(predicted.as_ref().map(|predicted| &predicted.choice)) {
+            inputs.push(choice.0.shallow_clone());
+        }
         let y = &rotated;
         let x = Tensor::f_cat(&inputs, 1)?;
         let shared = features(&layers.first, &weights.first, arithmetic, x)?;
-        let (mut mean, mut scale) = Self::mean_scale(&layers.first.head.run(&weights.first.head, arithmetic, &shared)?)?;
+        let mean_scale = |features: &Tensor| -> Result<(Tensor, Tensor)> {
+            let (mean, scale) = Self::mean_scale(features)?;
+            if predicted.is_none() {
+                return Ok((mean, scale));
+            }
+            // What a prediction misses has no mean, and is always written.
+            let luma = intra::luma_mask(y)?;
+            let others = luma.f_neg()?.f_add_scalar(1.0)?;
+            Ok((mean.f_mul(&others)?, scale.f_maximum(&luma.f_mul_scalar(sigma(1))?)?))
+        };
+        let (mut mean, mut scale) = mean_scale(&layers.first.head.run(&weights.first.head, arithmetic, &shared)?)?;
         if let (Some(layers), Some(weights)) = (&layers.second, &weights.second) {
             let [first, second] = self.step_masks(y)?;
             let known = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?.values.f_add(&mean)?.f_mul(&first)?;
             let x = features(layers, weights, arithmetic, Tensor::f_cat(&[shared, known], 1)?)?;
-            let (mean2, scale2) = Self::mean_scale(&layers.head.run(&weights.head, arithmetic, &x)?)?;
+            let (mean2, scale2) = mean_scale(&layers.head.run(&weights.head, arithmetic, &x)?)?;
             mean = mean.f_mul(&first)?.f_add(&mean2.f_mul(&second)?)?;
             scale = scale.f_mul(&first)?.f_add(&scale2.f_mul(&second)?)?;
         }
         let Symbols { centred, values, written } = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?;
         let y_hat = values.f_add(&mean)?;
         let y_bits = match quantiser {
-            Quantiser::Noise(noise) => gaussian_bits(&centred.f_add(&noise(&y.size()))?, &scale)?,
+            Quantiser::Noise(noise) => {
+                let noise = noise(&y.size());
+                // Symbols that the search chose are what they are.
+                let noise = match &predicted {
+                    Some(_) => noise.f_mul(&intra::luma_mask(y)?.f_neg()?.f_add_scalar(1.0)?)?,
+                    None => noise,
+                };
+                gaussian_bits(&centred.f_add(&noise)?, &scale)?
+            }
             Quantiser::Hard => gaussian_bits(&values, &scale)?.f_mul(&written)?,
         };
         let dims: &[i64] = &[1, 2, 3];
         let bits = y_bits.f_sum_dim_intlist(dims, false, None)?.f_add(&z_bits.f_sum_dim_intlist(dims, false, None)?)?;
-        let y_hat = choice.as_ref().map_or(Ok(y_hat.shallow_clone()), |choice| rotate::undo(&y_hat, choice))?;
+        let y_hat = match (&choice, &predicted) {
+            (Some(choice), _) => rotate::undo(&y_hat, choice)?,
+            (_, Some(predicted)) => y_hat.f_mul(&intra::luma_mask(y)?.f_neg()?.f_add_scalar(1.0)?)?.f_add(&predicted.restored)?,
+            _ => y_hat,
+        };
         Ok(Coded { y_hat, bits })
     }
 }

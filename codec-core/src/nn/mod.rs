@@ -12,6 +12,7 @@ pub mod entropy;
 pub mod fixed;
 pub mod frames;
 mod frozen;
+pub mod intra;
 pub mod layers;
 pub mod ops;
 mod paper;

@@ -1,6 +1,6 @@
 //! From a latent of the analysis transforms to symbols, within a bound if there is one.
 
-use super::engine::{Part, Scaled};
+use super::engine::{Part, Predict, Scaled};
 use super::reconstruct::Reconstructor;
 use crate::Result;
 use crate::bitstream::QUALITY_MAX;
@@ -106,8 +106,16 @@ impl FrameSymbols {
         let cells = job.cells(quality);
         let context = job.context(cells.grid(), reconstructor.grid(16));
         let (engine, times) = (&mut reconstructor.engine, &mut reconstructor.times);
-        times.measure("hyper analysis", || engine.scale(job.part, cells.grid(), &mut self.scaled))?;
-        let input = LatentInput { z: &self.scaled.z, y: &self.scaled.y, prices: engine.bit_prices(job.part) };
+        let threads = self.scratch.threads();
+        let mut modes = None;
+        let mut predict = |y: &mut [f32]| {
+            modes = context.predict(y, threads)?;
+            Ok(())
+        };
+        let predict: Option<Predict> = if job.entropy.config().intra_prediction { Some(&mut predict) } else { None };
+        times.measure("hyper analysis", || engine.scale(job.part, cells.grid(), predict, &mut self.scaled))?;
+        let input =
+            LatentInput { z: &self.scaled.z, y: &self.scaled.y, prices: engine.bit_prices(job.part), modes: modes.as_ref() };
         let (writer, scratch) = (&mut self.writer, &mut self.scratch);
         times.measure("entropy", || context.encode(&input, writer, scratch))
     }

@@ -280,7 +280,7 @@ fn check(quality: u8, map: [[i8; 2]; 4]) {
     // The encoder's side, in quantiser steps.
     let (frame, mut scaled) = (noise_frame(7), Scaled::default());
     engine.analyse_intra(&frame, quality_of((0, 0)).grid()).unwrap();
-    engine.scale(Part::Intra, quality_of((0, 0)).grid(), &mut scaled).unwrap();
+    engine.scale(Part::Intra, quality_of((0, 0)).grid(), None, &mut scaled).unwrap();
     let q = &indices((0, 0));
     let wanted = analysis("intra", q, &packed(&frame, (0, 0)));
     let gain = layers.reader.sub("intra.coder.encoder_gain");

@@ -18,11 +18,16 @@ impl Lcg {
 }
 
 pub fn config(channels: usize, hyper_channels: usize, width: usize, temporal: bool, checkerboard: bool) -> EntropyConfig {
-    EntropyConfig { channels, hyper_channels, width, temporal, checkerboard, transforms: false }
+    EntropyConfig { channels, hyper_channels, width, temporal, checkerboard, transforms: false, intra_prediction: false }
 }
 
-/// Models of the `rt` profile, one with odd widths, and one whose blocks choose their transforms.
-pub fn configs() -> [EntropyConfig; 5] {
+/// A model with intra prediction.
+pub fn predicting() -> EntropyConfig {
+    EntropyConfig { transforms: true, intra_prediction: true, ..config(384 + 8, 8, 16, false, true) }
+}
+
+/// Models of the `rt` profile, one with odd widths, one whose blocks choose their transforms, and one that predicts luma.
+pub fn configs() -> [EntropyConfig; 6] {
     let choosing = EntropyConfig { transforms: true, ..config(384 + 8, 8, 16, true, true) };
     [
         config(64, 16, 64, false, true),
@@ -30,6 +35,7 @@ pub fn configs() -> [EntropyConfig; 5] {
         config(64, 16, 64, true, true),
         config(7, 3, 5, true, false),
         choosing,
+        predicting(),
     ]
 }
 
@@ -54,6 +60,7 @@ pub fn params(config: &EntropyConfig, seed: u64) -> EntropyParams {
         z_scale: (0..values).map(|_| 10 + rng.below(30) as u8).collect(),
         thresholds,
         tables: Tables::gaussian(),
+        steps: config.intra_prediction.then(|| (0..64).map(|q| 150 + 40 * q).collect()),
     }
 }
 

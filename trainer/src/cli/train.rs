@@ -120,6 +120,9 @@ fn adapt(start: &mut Checkpoint, wanted: &StartPlan) -> Result<()> {
     if wanted.complete_linear {
         start.complete_linear()?;
     }
+    if wanted.intra_prediction {
+        start.predict_intra()?;
+    }
     if let Some(size) = wanted.widen_postfilter {
         start.widen_postfilter(size.width.into(), size.blocks.map(usize::from))?;
     }

@@ -18,6 +18,8 @@ pub struct Start {
     /// Give both branches as many linear channels as a block has samples, and let blocks choose their transforms, where the initial
     /// model does not.
     pub complete_linear: bool,
+    /// Let I-frames predict luma from decoded blocks, where those of the initial model do not.
+    pub intra_prediction: bool,
     /// Let G_res see the packed prediction (conditional coding), where that of the initial model does not.
     pub context: bool,
     /// Start with a fresh filter in place of the model's own.

@@ -11,6 +11,7 @@ pub mod fixtures;
 mod flow_step;
 pub mod gan;
 mod group;
+mod intra_prediction;
 mod log;
 pub mod loss;
 mod motion;

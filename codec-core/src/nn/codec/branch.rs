@@ -1,11 +1,14 @@
 //! One branch of a model: analysis, quantiser and entropy model, synthesis.
 
+use std::sync::OnceLock;
+
 use tch::Tensor;
 
 use crate::Result;
 use crate::architecture::{BitPrices, PACKED_CHANNELS, Profile, TransformConfig};
 use crate::entropy::EntropyConfig;
 use crate::nn::entropy::{Coded, EntropyNet, Prepared, Quantiser};
+use crate::nn::intra;
 use crate::nn::layers::QualityKnots;
 use crate::nn::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use crate::nn::params::Scope;
@@ -87,6 +90,7 @@ pub struct LatentCoder {
     prices: Option<Tensor>,
     /// The same for the codec; empty for `None`.
     bit_prices: Vec<f32>,
+    steps: OnceLock<Vec<u16>>,
 }
 
 impl LatentCoder {
@@ -97,6 +101,7 @@ impl LatentCoder {
         Ok(Self {
             prices: if prices.is_empty() { None } else { Some(of_channels(prices)?) },
             bit_prices: prices.to_vec(),
+            steps: OnceLock::new(),
             encoder_gain: QualityKnots::new(p.sub("encoder_gain"), "knots", c, start.best, start.change)?,
             decoder_gain: QualityKnots::new(p.sub("decoder_gain"), "knots", c, -start.best, -start.change)?,
             entropy: EntropyNet::new(p.sub("entropy").part(Part::Entropy), config)?,
@@ -112,7 +117,19 @@ impl LatentCoder {
         prior: Option<&Tensor>,
         quantiser: &mut Quantiser,
     ) -> Result<Coded> {
-        self.entropy.code(prepared, &self.quantiser_domain(y, q)?, q, prior, self.prices.as_ref(), quantiser)
+        let y = self.quantiser_domain(y, q)?;
+        self.entropy.code(prepared, &y, q, prior, (self.prices.as_ref(), self.steps()?), quantiser)
+    }
+
+    /// Sizes of luma's quantiser steps, see [`intra::steps`]; `None` without intra prediction. They do not learn.
+    pub fn steps(&self) -> Result<Option<&[u16]>> {
+        if !self.entropy.config().intra_prediction {
+            return Ok(None);
+        }
+        if self.steps.get().is_none() {
+            let _ = self.steps.set(intra::steps(&self.encoder_gain.table()?)?);
+        }
+        Ok(self.steps.get().map(Vec::as_slice))
     }
 
     /// What a bit is worth in squared quantiser steps, for each channel; empty where bits have no price.

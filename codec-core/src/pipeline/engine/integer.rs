@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, LooksBack, Part, Scaled, check_detail};
+use super::{Engine, LooksBack, Part, Predict, Scaled, check_detail};
 use crate::detail::DetailMap;
 use crate::entropy::LatentGrid;
 use crate::flow::FlowField;
@@ -124,9 +124,12 @@ impl Engine for IntegerEngine {
         Err(no_flow())
     }
 
-    fn scale(&mut self, part: Part, quality: QualityGrid, out: &mut Scaled) -> Result<()> {
+    fn scale(&mut self, part: Part, quality: QualityGrid, predict: Option<Predict>, out: &mut Scaled) -> Result<()> {
         let branch = Self::branch(&self.model, part)?;
         branch.gains.quantiser_domain(self.machine, &self.analysis, quality, &mut out.y);
+        if let Some(predict) = predict {
+            predict(&mut out.y)?;
+        }
         let size = (self.size.0 / 2, self.size.1 / 2);
         branch.hyper.run(self.machine, &out.y, size, &mut self.hyper, &mut out.z);
         Ok(())

@@ -39,6 +39,9 @@ pub struct Scaled {
     pub z: Vec<f32>,
 }
 
+/// What replaces parts of a latent, NHWC in quantiser steps, by what predictions of them miss.
+pub type Predict<'a> = &'a mut dyn FnMut(&mut [f32]) -> Result<()>;
+
 /// The networks. All frames have the coded size. `quality` are indices 0..=63, on the grid of the latent: a shifted one in P-frames.
 pub trait Engine: Send {
     /// E_I. What it makes is kept for [`Self::scale`].
@@ -51,7 +54,8 @@ pub trait Engine: Send {
     fn analyse_flow(&mut self, flow: &FlowField, frame: &Frame, reference: &Frame, quality: u8) -> Result<()>;
 
     /// The latent analysed last, in quantiser steps of a quality that may be another than the analysis had, and its hyper-latent.
-    fn scale(&mut self, part: Part, quality: QualityGrid, out: &mut Scaled) -> Result<()>;
+    /// `predict`, if there is one, changes the latent before the hyper-latent is made.
+    fn scale(&mut self, part: Part, quality: QualityGrid, predict: Option<Predict>, out: &mut Scaled) -> Result<()>;
 
     /// What a bit is worth in squared quantiser steps, for each channel; empty where bits have no price.
     fn bit_prices(&self, part: Part) -> &[f32];

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Engine, LooksBack, Part, Scaled, check_detail};
+use super::{Engine, LooksBack, Part, Predict, Scaled, check_detail};
 use crate::bitstream::Profile;
 use crate::detail::DetailMap;
 use crate::device::DeviceSpec;
-use crate::entropy::LatentGrid;
+use crate::entropy::{ACTIVATION_FRACTION_BITS, LatentGrid};
 use crate::flow::FlowField;
 use crate::frame::Frame;
 use crate::kernels::flow::{FLOW_CHANNELS, pack_flow};
@@ -148,6 +148,12 @@ impl TorchEngine {
     }
 }
 
+/// A latent as the integers of a hyper-analysis have it.
+fn fixed(y: &Tensor) -> Result<Tensor> {
+    let one = f64::from(1u32 << ACTIVATION_FRACTION_BITS);
+    Ok(y.f_mul_scalar(one)?.f_round()?.f_clamp(f64::from(i16::MIN), f64::from(i16::MAX))?.f_div_scalar(one)?)
+}
+
 /// A tensor `[1, channels, rows, cols]` as 32-bit floats in the order of NHWC.
 fn flat(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.f_permute([0, 2, 3, 1])?.f_reshape([-1])?.f_to_kind(Kind::Float)?)
@@ -193,16 +199,27 @@ impl Engine for TorchEngine {
         })
     }
 
-    fn scale(&mut self, part: Part, quality: QualityGrid, out: &mut Scaled) -> Result<()> {
+    fn scale(&mut self, part: Part, quality: QualityGrid, predict: Option<Predict>, out: &mut Scaled) -> Result<()> {
         self.run(|this| {
             let missing = || Error::InvalidConfig("no latent was analysed".into());
             let q = match quality.cells() {
                 None => frame_quality(quality.frame(), this.device)?,
                 Some(_) => this.send(Parcel::default().quality(quality), |staging| &mut staging.latent)?.quality(quality)?,
             };
+            let y = this.branch(part)?.coder.quantiser_domain(this.y.as_ref().ok_or_else(missing)?, &q)?;
+            let y = match predict {
+                Some(predict) => {
+                    // Blocks are predicted one after the other, which is for the processor.
+                    let (_, c, h, w) = y.size4()?;
+                    let mut values: Vec<f32> = this.staging.received.download(&flat(&y)?)?.to_vec();
+                    predict(&mut values)?;
+                    upload(&Tensor::f_from_slice(&values)?.f_view([1, h, w, c])?, this.device)?.f_permute([0, 3, 1, 2])?
+                }
+                None => y,
+            };
             let coder = &this.branch(part)?.coder;
-            let y = coder.quantiser_domain(this.y.as_ref().ok_or_else(missing)?, &q)?;
-            let (z, y) = (flat(&coder.entropy.hyper_analysis(&y)?)?, flat(&y)?);
+            let seen = if this.precision.is_fixed() { fixed(&y)? } else { y.shallow_clone() };
+            let (z, y) = (flat(&coder.entropy.hyper_analysis(&seen)?)?, flat(&y)?);
             let values = this.staging.received.download::<f32>(&Tensor::f_cat(&[&z, &y], 0)?)?;
             let (of_z, of_y) = values.split_at(z.numel());
             out.z.clear();
