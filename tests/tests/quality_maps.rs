@@ -5,7 +5,7 @@ use std::time::Duration;
 use codec_core::frame::Frame;
 use codec_core::training::rate::{LeakyBucket, RateMode};
 use codec_core::{Concealment, Encoder, EncoderConfig, Error, FrameOptions, Packet, QualityMap, QualityRegion};
-use ngc_tests::{DecodedFrame, decode, decoder, encoder_config, real_frames, repository};
+use ngc_tests::{DecodedFrame, decode, decoder, encoder_config, psnr, real_frames, repository};
 
 const WIDTH: usize = 300;
 const HEIGHT: usize = 180;
@@ -218,6 +218,25 @@ fn rates_are_held_whatever_the_map() {
         let found = bits / (frames.len() as f64 * GAP);
         println!("{name}: {found:.0} bits/s for {bitrate}");
         assert!((1.0 - below..1.05).contains(&(found / bitrate)), "{name}: {found} bits/s for {bitrate}");
+    }
+}
+
+#[test]
+fn a_map_that_asks_for_too_much_is_given_up_before_the_picture() {
+    let frame = &clip(1)[0];
+    let all = QualityRegion { x: 0, y: 0, width: 9999, height: 9999, change: -60 };
+    let map = QualityMap::from_regions(WIDTH as u32, HEIGHT as u32, &[all]);
+    for buffer in [0.2, 0.3, 0.4] {
+        let rate = RateMode::Constant { bitrate: 60e3, buffer };
+        let [plain, mapped] = [None, Some(map.clone())].map(|quality_map| {
+            let mut encoder = Encoder::new(EncoderConfig { rate, ..config() }).unwrap();
+            let options = FrameOptions { quality_map, ..FrameOptions::default() };
+            let unit = encoder.encode(&frame.view(), options).unwrap();
+            assert!(unit.data.len() as f64 * 8.0 <= 60e3 * buffer, "{} bytes", unit.data.len());
+            psnr(frame, &decoder(1).decode(&unit.data).unwrap().to_frame(), 0)
+        });
+        println!("buffer of {buffer} s: {plain:.2} dB, {mapped:.2} with the map");
+        assert!(mapped > plain - 1.0, "buffer of {buffer} s: {plain} dB, {mapped} with the map");
     }
 }
 

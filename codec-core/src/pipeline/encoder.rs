@@ -2,6 +2,7 @@
 
 mod ahead;
 mod flow;
+mod intra;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::maps::MapEncoder;
 use super::motion::{MotionEncoder, Pair};
 use super::reconstruct::{Reconstructor, UNSHIFTED};
 use super::rest::{Choice, RestCoder};
-use super::symbols::{Bound, FrameSymbols, LatentJob};
+use super::symbols::{Bound, Coded, FrameSymbols, LatentJob};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
 use crate::entropy::MEAN_OVERHEAD_BYTES;
@@ -27,7 +28,7 @@ use crate::lookahead::{self, TemporalFilter};
 use crate::loopfilter::FilterCoder;
 use crate::model::Model;
 use crate::motion::{Found, SearchEffort};
-use crate::quality::{FrameQuality, lambda};
+use crate::quality::{FrameQuality, QualityMap, lambda};
 use crate::rate::{Content, Outlook, RateController, RateMode};
 use crate::scene;
 use crate::threads;
@@ -176,11 +177,9 @@ impl Encoder {
             self.maps.reset(display);
             self.detail.reset(has_maps(self.model.config.profile, self.sequence.detail), display);
         }
-        let map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
-        let quality = FrameQuality { index: quality, map };
         let packet = match found {
-            Some(found) => self.encode_inter(found, quality, bound),
-            None => self.encode_intra(quality, bound),
+            Some(found) => self.encode_inter(found, quality, map, bound),
+            None => self.encode_intra(quality, map, bound),
         }?;
         self.rate.report(keyframe, packet.quality, 8.0 * packet.data.len() as f64);
         self.since_keyframe = Some(if keyframe { 0 } else { since.map_or(0, |s| s + 1) });
@@ -285,27 +284,6 @@ impl Encoder {
         (plan.quality, Some(Bound { wanted: less(plan.wanted_bits), most: less(plan.max_bits) }))
     }
 
-    fn encode_intra(&mut self, quality: FrameQuality, bound: Option<Bound>) -> Result<Packet> {
-        let model = Arc::clone(&self.model);
-        self.reconstructor.analyse_intra(&self.current, &quality)?;
-        let job = LatentJob {
-            part: Part::Intra,
-            entropy: &model.intra_entropy,
-            prior: None,
-            map: quality.map.as_ref(),
-            shift: UNSHIFTED,
-        };
-        let (latent, index) = self.symbols.code(job, quality.index, bound, &mut self.reconstructor)?;
-        self.reconstructor.intra(&latent, FrameQuality { index, ..quality })?;
-        let display = self.sequence.video.display_size();
-        self.motion.reset(display);
-        self.filter_coder = FilterCoder::new(display);
-        self.rest = RestCoder::new();
-        self.code_filter(index);
-        self.code_detail(bound)?;
-        self.finish_unit(FrameHeader::new(FrameType::I, index, self.frame_number))
-    }
-
     /// Searches motion for a P-frame; `None` if a new scene starts. `since`: frames since the last keyframe.
     fn search_motion(&mut self, since: Option<u32>) -> Option<Found> {
         // The quality of the last frame is near enough to that of the next.
@@ -320,8 +298,11 @@ impl Encoder {
         (!cut).then_some(found)
     }
 
-    fn encode_inter(&mut self, found: Found, mut quality: FrameQuality, bound: Option<Bound>) -> Result<Packet> {
+    /// Codes the current frame from the last one, with the wanted quality map as far as `bound` allows.
+    fn encode_inter(&mut self, found: Found, quality: u8, map: Option<QualityMap>, bound: Option<Bound>) -> Result<Packet> {
         let model = Arc::clone(&self.model);
+        let map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
+        let mut quality = FrameQuality { index: quality, map };
         let has_blocks = model.flow_entropy.is_none();
         match &model.flow_entropy {
             Some(entropy) => quality.index = self.code_flow(entropy, quality.index, bound)?,
@@ -350,7 +331,8 @@ impl Encoder {
             self.rest.encode(false, &mut self.symbols.writer);
         }
         let before = self.symbols.writer.bits();
-        let (latent, residual_quality) = self.symbols.code(job, quality.index, bound, &mut self.reconstructor)?;
+        let Coded { latent, quality: residual_quality, .. } =
+            self.symbols.code(job, quality.index, bound, &mut self.reconstructor)?;
         // Blocks have no quality of their own.
         let index = if has_blocks { residual_quality } else { quality.index };
         let prior = self.reconstructor.take_prior();

@@ -49,6 +49,15 @@ impl<'a> LatentJob<'a> {
     }
 }
 
+/// A latent that was coded.
+pub(super) struct Coded {
+    /// What the decoder will see.
+    pub latent: LatentGrid,
+    pub quality: u8,
+    /// Nothing but zeros fitted.
+    pub is_silence: bool,
+}
+
 /// The symbols of a frame, and the memory that coding them needs.
 pub(super) struct FrameSymbols {
     pub writer: SymbolWriter,
@@ -63,8 +72,7 @@ impl FrameSymbols {
     }
 
     /// Codes a latent at `quality`, or at the best quality that keeps all symbols so far within the wanted bits of `bound`;
-    /// what no quality can hold within the most becomes the cheapest latent. Gives back what the decoder will see and the
-    /// quality.
+    /// what no quality can hold within the most becomes the cheapest latent.
     ///
     /// The analysis is not run again: the same latent is scaled by the gains of another quality.
     pub fn code(
@@ -73,16 +81,18 @@ impl FrameSymbols {
         quality: u8,
         bound: Option<Bound>,
         reconstructor: &mut Reconstructor,
-    ) -> Result<(LatentGrid, u8)> {
+    ) -> Result<Coded> {
         let before = self.writer.bits();
         let mut quality = quality;
         for attempt in 1.. {
             let mark = self.writer.mark();
             let latent = self.quantise(job, quality, reconstructor)?;
             let bits = self.writer.bits();
-            let Some(bound) = bound.filter(|bound| bits > bound.wanted) else { return Ok((latent, quality)) };
+            let Some(bound) = bound.filter(|bound| bits > bound.wanted) else {
+                return Ok(Coded { latent, quality, is_silence: false });
+            };
             if quality == QUALITY_MAX && bits <= bound.most {
-                return Ok((latent, quality));
+                return Ok(Coded { latent, quality, is_silence: false });
             }
             self.writer.rewind(mark);
             if quality == QUALITY_MAX {
@@ -99,7 +109,7 @@ impl FrameSymbols {
         let context = job.context(cells.grid(), reconstructor.grid(16));
         let (writer, scratch) = (&mut self.writer, &mut self.scratch);
         let latent = reconstructor.times.measure("entropy", || context.encode_silence(writer, scratch))?;
-        Ok((latent, QUALITY_MAX))
+        Ok(Coded { latent, quality: QUALITY_MAX, is_silence: true })
     }
 
     fn quantise(&mut self, job: LatentJob, quality: u8, reconstructor: &mut Reconstructor) -> Result<LatentGrid> {

@@ -6,7 +6,7 @@ use crate::entropy::EntropyModel;
 use crate::flow::FlowField;
 use crate::pipeline::engine::Part;
 use crate::pipeline::reconstruct::UNSHIFTED;
-use crate::pipeline::symbols::{Bound, LatentJob};
+use crate::pipeline::symbols::{Bound, Coded, LatentJob};
 use crate::quality::lambda;
 
 /// A flow may take this share of what a P-frame may have at most.
@@ -20,7 +20,7 @@ impl Encoder {
         let prior = self.reconstructor.flow_prior().cloned();
         let job = LatentJob { part: Part::Flow, entropy, prior: prior.as_ref(), map: None, shift: UNSHIFTED };
         let bound = bound.map(|bound| bound.part(FLOW_SHARE));
-        let (latent, quality) = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
+        let Coded { latent, quality, .. } = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
         self.reconstructor.predict_flow(latent, quality)?;
         Ok(quality)
     }

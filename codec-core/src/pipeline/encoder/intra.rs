@@ -1,0 +1,51 @@
+//! I-frames.
+
+use std::sync::Arc;
+
+use super::Encoder;
+use crate::Result;
+use crate::bitstream::{FrameHeader, FrameType, QUALITY_MAX};
+use crate::loopfilter::FilterCoder;
+use crate::pipeline::config::Packet;
+use crate::pipeline::engine::Part;
+use crate::pipeline::reconstruct::UNSHIFTED;
+use crate::pipeline::rest::RestCoder;
+use crate::pipeline::symbols::{Bound, Coded, LatentJob};
+use crate::quality::{FrameQuality, QualityMap};
+
+impl Encoder {
+    /// Codes the current frame by itself, with the wanted quality map as far as `bound` allows.
+    pub(super) fn encode_intra(&mut self, quality: u8, map: Option<QualityMap>, bound: Option<Bound>) -> Result<Packet> {
+        let coded_map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
+        let mut quality = FrameQuality { index: quality, map: coded_map };
+        let mut coded = self.code_intra_latent(&quality, bound)?;
+        if coded.is_silence && quality.map.is_some() {
+            // The map may ask for more than the worst index can make up for. A picture without its better places beats a grey one.
+            self.symbols.writer.clear();
+            self.maps.reset(self.sequence.video.display_size());
+            quality.map = self.maps.code(quality.map, QUALITY_MAX, bound, &mut self.symbols.writer);
+            coded = self.code_intra_latent(&quality, bound)?;
+        }
+        self.reconstructor.intra(&coded.latent, FrameQuality { index: coded.quality, ..quality })?;
+        let display = self.sequence.video.display_size();
+        self.motion.reset(display);
+        self.filter_coder = FilterCoder::new(display);
+        self.rest = RestCoder::new();
+        self.code_filter(coded.quality);
+        self.code_detail(bound)?;
+        self.finish_unit(FrameHeader::new(FrameType::I, coded.quality, self.frame_number))
+    }
+
+    fn code_intra_latent(&mut self, quality: &FrameQuality, bound: Option<Bound>) -> Result<Coded> {
+        let model = Arc::clone(&self.model);
+        self.reconstructor.analyse_intra(&self.current, quality)?;
+        let job = LatentJob {
+            part: Part::Intra,
+            entropy: &model.intra_entropy,
+            prior: None,
+            map: quality.map.as_ref(),
+            shift: UNSHIFTED,
+        };
+        self.symbols.code(job, quality.index, bound, &mut self.reconstructor)
+    }
+}
