@@ -19,6 +19,7 @@ fn model() -> EntropyModel {
         checkerboard: true,
         transforms: false,
         intra_prediction: false,
+        adaptive_scales: false,
     };
     let layers = config
         .layer_shapes()

@@ -210,7 +210,7 @@ fn parameters_survive_their_tensors() {
 }
 
 #[test]
-fn intra_prediction_needs_steps_and_transforms_and_no_past() {
+fn what_a_configuration_needs_is_named() {
     let config = predicting();
     let refused = |config: &EntropyConfig, params: EntropyParams, word: &str| {
         let error = EntropyModel::new(config.clone(), params).unwrap_err();
@@ -224,6 +224,8 @@ fn intra_prediction_needs_steps_and_transforms_and_no_past() {
     for wrong in [EntropyConfig { transforms: false, ..config.clone() }, EntropyConfig { temporal: true, ..config.clone() }] {
         refused(&wrong, whole.clone(), "intra_prediction");
     }
+    let wrong = EntropyConfig { transforms: false, intra_prediction: false, ..config };
+    refused(&wrong, EntropyParams { steps: None, ..whole }, "adaptive_scales needs transforms");
 }
 
 #[test]

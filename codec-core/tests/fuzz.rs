@@ -67,7 +67,10 @@ fn payload(model: &EntropyModel, seed: u32) -> Vec<u8> {
 
 impl Fuzzer {
     fn new() -> Self {
-        let models = [model(&predicting()), model(&EntropyConfig { transforms: true, ..config(384 + 8, 8, 32, true, true) })];
+        let models = [
+            model(&predicting()),
+            model(&EntropyConfig { transforms: true, adaptive_scales: true, ..config(384 + 8, 8, 32, true, true) }),
+        ];
         let video = VideoInfo { width: 64, height: 50, framerate: (30, 1), ..VideoInfo::default() };
         let sequence = SequenceHeader { model_id: [3; 16], profile: Profile::Rt, random_shift: Some(9), detail: 0, video };
         let units = (0..6)

@@ -37,7 +37,11 @@ pub enum Contents {
 /// Naming the tensor that does not fit its integer range, or the file that cannot be written.
 pub fn export(checkpoint: &Checkpoint, contents: Contents, data: Option<&Path>, out: &Path, notes: &str) -> Result<()> {
     let mut params = checkpoint.averaged_params();
-    let model = checkpoint.progress.model.clone();
+    let mut model = checkpoint.progress.model.clone();
+    // Training knows nothing of it, and every model gains by it.
+    for entropy in [&mut model.intra_entropy, &mut model.residual_entropy] {
+        entropy.adaptive_scales = entropy.transforms;
+    }
     let networks = Networks::load(&mut params, &model, Device::Cpu)?;
     if contents != Contents::Model && model.postfilter.is_none() {
         bail!("the checkpoint has no postfilter: train one with a stage of kind \"postfilter\"");

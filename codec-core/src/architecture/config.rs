@@ -188,6 +188,7 @@ impl ModelConfig {
             checkerboard: true,
             transforms: linear == COMPLETE as i64,
             intra_prediction: false,
+            adaptive_scales: false,
         };
         Self {
             profile: Profile::Rt,
@@ -231,6 +232,7 @@ impl ModelConfig {
             checkerboard: true,
             transforms: false,
             intra_prediction: false,
+            adaptive_scales: false,
         };
         Self {
             profile: Profile::Paper,

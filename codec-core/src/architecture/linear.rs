@@ -93,14 +93,21 @@ pub fn rotation(choice: usize) -> [[f64; LUMA_SIDE]; LUMA_SIDE] {
 /// The places of luma's linear channels in a latent of so many `channels` whose linear ones are [`COMPLETE`]: that of row r and column c
 /// at 16 r + c.
 pub fn luma_places(channels: usize) -> Vec<usize> {
-    let nonlinear = (channels - COMPLETE) / 2;
     let mut places = vec![0; LUMA_SIDE * LUMA_SIDE];
-    for (i, frequency) in frequencies(COMPLETE).into_iter().enumerate() {
-        let Some(Frequency { plane: 0, row, col }) = frequency else { continue };
-        let before = if i < COMPLETE / 2 { nonlinear } else { 2 * nonlinear };
-        places[LUMA_SIDE * row + col] = before + i;
+    for (channel, Frequency { plane, row, col }) in linear_channels(channels) {
+        if plane == 0 {
+            places[LUMA_SIDE * row + col] = channel;
+        }
     }
     places
+}
+
+/// The linear channels of a latent of so many `channels` whose linear ones are [`COMPLETE`], and their functions.
+pub fn linear_channels(channels: usize) -> Vec<(usize, Frequency)> {
+    let nonlinear = (channels - COMPLETE) / 2;
+    let before = |i: usize| if i < COMPLETE / 2 { nonlinear } else { 2 * nonlinear };
+    let channel = |(i, frequency): (usize, Option<Frequency>)| Some((before(i) + i, frequency?));
+    frequencies(COMPLETE).into_iter().enumerate().filter_map(channel).collect()
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ pub struct EntropyConfig {
     /// Whether luma's linear channels code what a prediction from blocks to the left and above misses. Blocks choose transforms then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub intra_prediction: bool,
+    /// Whether scales of linear channels are corrected by what was coded before. Blocks choose transforms then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adaptive_scales: bool,
 }
 
 /// One layer of the integer networks.
@@ -66,6 +69,9 @@ impl EntropyConfig {
             return Err(Error::ModelMismatch(
                 "entropy config: intra_prediction needs transforms, and no latent of the last frame as input".into(),
             ));
+        }
+        if self.adaptive_scales && !self.transforms {
+            return Err(Error::ModelMismatch("entropy config: adaptive_scales needs transforms".into()));
         }
         let least = if self.transforms {
             COMPLETE

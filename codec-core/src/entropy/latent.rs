@@ -6,6 +6,7 @@ use super::grid::LatentGrid;
 use super::intra::{BlockModes, MEAN, ModeModels};
 use super::model::EntropyModel;
 use super::networks::{Known, Scratch};
+use super::scales::Correction;
 use super::symbols::{MAX_SYMBOL, SymbolReader, SymbolWriter};
 use super::tables::Tables;
 use super::transforms::ChoiceModels;
@@ -245,14 +246,18 @@ impl LatentContext<'_> {
     fn code_y(&self, z: &LatentGrid, modes: &BlockModes, coder: &mut impl Coder, scratch: &mut Scratch) -> LatentGrid {
         let mut latent = LatentGrid::new(self.rows, self.cols, self.model.config.channels);
         let known = Known { z, prior: self.prior, choices: &modes.transforms };
+        let mut memory = std::mem::take(&mut scratch.known);
+        let correction = self.model.scales.as_ref().map(|scales| scales.start(self.rows * self.cols, &mut memory));
+        let mut elements = Elements { transforms: &modes.transforms, correction, coder };
         self.model.first_parameters(known, self.quality, scratch);
         if let Some(second) = &self.model.layers.second {
-            self.code_elements(Some(Half::First), &scratch.parameters, &mut latent, coder);
+            self.code_elements(Some(Half::First), &scratch.parameters, &mut latent, &mut elements);
             self.model.second_parameters(second, &latent, scratch);
-            self.code_elements(Some(Half::Second), &scratch.parameters, &mut latent, coder);
+            self.code_elements(Some(Half::Second), &scratch.parameters, &mut latent, &mut elements);
         } else {
-            self.code_elements(None, &scratch.parameters, &mut latent, coder);
+            self.code_elements(None, &scratch.parameters, &mut latent, &mut elements);
         }
+        scratch.known = memory;
         if let Some(intra) = &self.model.intra {
             intra.restore(&mut latent, modes, self.quality);
         } else if let Some(transforms) = &self.model.transforms {
@@ -262,7 +267,13 @@ impl LatentContext<'_> {
     }
 
     /// Codes the elements of `latent` that belong to a half, or all of them.
-    fn code_elements(&self, half: Option<Half>, parameters: &[i16], latent: &mut LatentGrid, coder: &mut impl Coder) {
+    fn code_elements<C: Coder>(
+        &self,
+        half: Option<Half>,
+        parameters: &[i16],
+        latent: &mut LatentGrid,
+        elements: &mut Elements<C>,
+    ) {
         let channels = latent.channels;
         for position in 0..latent.rows * latent.cols {
             let odd = (position / latent.cols + position % latent.cols) % 2 == 1;
@@ -278,10 +289,33 @@ impl LatentContext<'_> {
                     (mean, k) = (0, k.max(1));
                 }
                 let index = position * channels + channel;
-                let symbol = if k == 0 { 0 } else { coder.code(&self.model.tables, k, index, mean) };
+                let symbol = if k == 0 { 0 } else { elements.code(&self.model.tables, (position, channel), k, (index, mean)) };
                 latent.data[index] = dequantise(symbol, mean);
             }
         }
+    }
+}
+
+/// Codes the elements of one latent.
+struct Elements<'a, C> {
+    /// Of each position, if there is a choice.
+    transforms: &'a [u8],
+    /// If scales are corrected.
+    correction: Option<Correction<'a>>,
+    coder: &'a mut C,
+}
+
+impl<C: Coder> Elements<'_, C> {
+    /// The symbol of an element with the predicted scale index `k`, not 0.
+    #[inline]
+    fn code(&mut self, tables: &Tables, (cell, channel): (usize, usize), k: usize, (index, mean): (usize, i32)) -> i32 {
+        let Some(correction) = &mut self.correction else { return self.coder.code(tables, k, index, mean) };
+        let Some(element) = correction.element(cell, self.transforms[cell], channel, k) else {
+            return self.coder.code(tables, k, index, mean);
+        };
+        let symbol = self.coder.code(tables, correction.scale_index(element), index, mean);
+        correction.learn(element, symbol);
+        symbol
     }
 }
 

@@ -27,6 +27,7 @@ mod model;
 mod networks;
 mod params;
 mod rans;
+mod scales;
 mod symbols;
 mod tables;
 mod transforms;

@@ -4,6 +4,7 @@ use super::config::{EntropyConfig, Layers};
 use super::conv::Layer;
 use super::intra::Intra;
 use super::params::EntropyParams;
+use super::scales::Scales;
 use super::tables::Tables;
 use super::transforms::Transforms;
 use super::{QUALITIES, SCALES};
@@ -25,6 +26,8 @@ pub struct EntropyModel {
     pub(super) transforms: Option<Transforms>,
     /// If luma is predicted.
     pub(super) intra: Option<Intra>,
+    /// If scales are corrected.
+    pub(super) scales: Option<Scales>,
     pub(super) backend: Backend,
 }
 
@@ -71,6 +74,7 @@ impl EntropyModel {
         };
         Ok(Self {
             intra,
+            scales: config.adaptive_scales.then(|| Scales::new(config.channels, &params.tables)),
             transforms: config.transforms.then(|| Transforms::new(config.channels)),
             config,
             layers,

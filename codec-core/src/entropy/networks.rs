@@ -18,6 +18,8 @@ pub struct Scratch {
     features: Vec<i16>,
     /// Means and scale outputs, `[position][2c]`: c means, then c scale outputs.
     pub(super) parameters: Vec<i16>,
+    /// Of [`Correction`](super::scales::Correction).
+    pub(super) known: Vec<u16>,
 }
 
 pub(super) fn saturate(value: i32) -> i16 {

@@ -152,6 +152,26 @@ impl Tables {
         }
     }
 
+    /// Cost of symbols of a magnitude at scale index `k` in bits with 8 fractional ones, the same on all machines.
+    pub(super) fn cost(&self, k: usize, magnitude: u32) -> u16 {
+        let bits = |interval: Interval| (PROBABILITY_BITS << 8) - log2(interval.size.into());
+        let bits = match self.place(k, magnitude as i32) {
+            Place::Direct(interval) => bits(interval),
+            Place::Escape(interval, beyond) => bits(interval) + (escape_bits(beyond) << 8),
+        };
+        bits as u16
+    }
+
+    /// Mean magnitude of symbols at scale index `k`, 8 fractional bits. Those beyond `largest` count as that.
+    pub(super) fn mean_magnitude(&self, k: usize, largest: u32) -> u16 {
+        let table = &self.tables[k];
+        let size = |index: usize| u32::from(self.interval(table.first + index).size);
+        // The escape symbol, the last one, is one magnitude further.
+        let magnitude = |index: usize| (index as i32 - table.reach).unsigned_abs().min(largest);
+        let sum: u32 = (0..2 * table.reach as usize + 2).map(|index| size(index) * magnitude(index)).sum();
+        (sum >> (PROBABILITY_BITS - 8)) as u16
+    }
+
     #[inline]
     pub(super) fn place(&self, k: usize, symbol: i32) -> Place {
         let table = &self.tables[k];
@@ -202,6 +222,18 @@ impl Tables {
         }
         self.tables.push(Table { first, reach: (starts.len() / 2) as i32 - 1, lut });
     }
+}
+
+/// The logarithm to base 2 with 8 fractional bits, rounded down, by repeated squaring: no mathematics library can round it otherwise.
+pub(super) fn log2(value: u32) -> u32 {
+    let whole = value.ilog2();
+    let (mut power, mut result) = (u64::from(value) << (31 - whole), whole);
+    for _ in 0..8 {
+        power = (power * power) >> 31;
+        let doubled = power >> 32;
+        (power, result) = (power >> doubled, 2 * result + doubled as u32);
+    }
+    result
 }
 
 /// Raw bits of the escape code of a magnitude `beyond` (>= 1) the reach: Exp-Golomb and a sign.

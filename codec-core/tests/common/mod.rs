@@ -18,23 +18,34 @@ impl Lcg {
 }
 
 pub fn config(channels: usize, hyper_channels: usize, width: usize, temporal: bool, checkerboard: bool) -> EntropyConfig {
-    EntropyConfig { channels, hyper_channels, width, temporal, checkerboard, transforms: false, intra_prediction: false }
+    EntropyConfig {
+        channels,
+        hyper_channels,
+        width,
+        temporal,
+        checkerboard,
+        transforms: false,
+        intra_prediction: false,
+        adaptive_scales: false,
+    }
 }
 
-/// A model with intra prediction.
+/// A model with intra prediction and adaptive scales.
 pub fn predicting() -> EntropyConfig {
-    EntropyConfig { transforms: true, intra_prediction: true, ..config(384 + 8, 8, 16, false, true) }
+    EntropyConfig { transforms: true, intra_prediction: true, adaptive_scales: true, ..config(384 + 8, 8, 16, false, true) }
 }
 
-/// Models of the `rt` profile, one with odd widths, one whose blocks choose their transforms, and one that predicts luma.
-pub fn configs() -> [EntropyConfig; 6] {
+/// Models of the `rt` profile, one with odd widths, two whose blocks choose their transforms, one of them with adaptive scales, and one
+/// that predicts luma, too.
+pub fn configs() -> [EntropyConfig; 7] {
     let choosing = EntropyConfig { transforms: true, ..config(384 + 8, 8, 16, true, true) };
     [
         config(64, 16, 64, false, true),
         config(16, 8, 32, true, true),
         config(64, 16, 64, true, true),
         config(7, 3, 5, true, false),
-        choosing,
+        choosing.clone(),
+        EntropyConfig { adaptive_scales: true, ..choosing },
         predicting(),
     ]
 }
