@@ -237,6 +237,16 @@ fn modes_belong_to_models_with_intra_prediction() {
         let input = LatentInput { z: &z, y: &y, prices: &[], modes: modes.as_ref() };
         let error = context(&model, None).encode(&input, &mut SymbolWriter::new(), &mut Scratch::default()).unwrap_err();
         assert!(matches!(&error, Error::InvalidConfig(message) if message.contains("modes")), "{error}");
+        if config.intra_prediction {
+            let whole = BlockModes { transforms: vec![0; ROWS * COLS], modes: vec![[1; 4]; ROWS * COLS] };
+            let mut wrong = [BlockModes::default(), whole.clone(), whole];
+            (wrong[1].transforms[3], wrong[2].modes[3][2]) = (3, 35);
+            for modes in &wrong {
+                let input = LatentInput { z: &z, y: &y, prices: &[], modes: Some(modes) };
+                let error = context(&model, None).encode(&input, &mut SymbolWriter::new(), &mut Scratch::default()).unwrap_err();
+                assert!(matches!(&error, Error::InvalidConfig(message) if message.contains("modes of")), "{error}");
+            }
+        }
         let mut short = y[..y.len() - 1].to_vec();
         assert!(matches!(context(&model, None).predict(&mut short, 1), Err(Error::InvalidConfig(_))));
     }

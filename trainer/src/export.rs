@@ -161,6 +161,21 @@ mod tests {
     }
 
     #[test]
+    fn models_whose_blocks_choose_transforms_get_adaptive_scales() {
+        let _generator = crate::testing::seeded(9);
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("model.safetensors");
+        for (linear, wanted) in [(384, true), (4, false)] {
+            let model = ModelConfig::rt_with(8, linear);
+            let mut params = ParamStore::new();
+            Networks::init(&mut params, &model, Device::Cpu).unwrap();
+            export(&starting_point(model, &params), Contents::Model, None, &file, "").unwrap();
+            let found = Model::load(&ModelSource::File(file.clone())).unwrap().config().clone();
+            assert_eq!([&found.intra_entropy, &found.residual_entropy].map(|entropy| entropy.adaptive_scales), [wanted; 2]);
+        }
+    }
+
+    #[test]
     fn the_flow_estimator_goes_from_its_stage_into_the_model_file() {
         let _generator = crate::testing::seeded(6);
         let dir = tempfile::tempdir().unwrap();

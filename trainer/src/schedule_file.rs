@@ -156,7 +156,7 @@ mod tests {
             include_str!("../schedules/gpu.toml"),
             include_str!("../schedules/continue.toml"),
         ];
-        for (text, count) in schedules.into_iter().zip([21, 3, 5, 2, 3]) {
+        for (text, count) in schedules.into_iter().zip([22, 3, 5, 2, 3]) {
             let stages = stages(text, 1.0).unwrap();
             assert_eq!(stages.len(), count);
             for ScheduledStage { name, file, budget, .. } in stages {

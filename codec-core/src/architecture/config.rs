@@ -312,6 +312,9 @@ impl ModelConfig {
         if self.intra_entropy.temporal {
             return Err(Error::ModelMismatch("intra_entropy.temporal must be false: an I-frame has no past".into()));
         }
+        if parts.iter().any(|&(name, _, entropy)| name != "intra" && entropy.intra_prediction) {
+            return Err(Error::ModelMismatch("intra_prediction must be false for all but intra_entropy".into()));
+        }
         if self.context && self.profile == Profile::Paper {
             return Err(Error::ModelMismatch("context must be false: the paper profile has no features at 1/8".into()));
         }
@@ -347,6 +350,15 @@ mod tests {
         }
         let paper = ModelConfig { intra: TransformConfig { linear: 2, ..ModelConfig::paper().intra }, ..ModelConfig::paper() };
         assert!(paper.validate().unwrap_err().to_string().contains("intra.linear"));
+    }
+
+    #[test]
+    fn only_keyframes_have_intra_prediction() {
+        let mut config = ModelConfig::rt();
+        config.intra_entropy.intra_prediction = true;
+        config.validate().unwrap();
+        config.residual_entropy.intra_prediction = true;
+        assert!(config.validate().unwrap_err().to_string().contains("intra_prediction must be false"));
     }
 
     #[test]

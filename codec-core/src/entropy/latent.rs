@@ -20,7 +20,8 @@ pub struct LatentInput<'a> {
     pub z: &'a [f32],
     /// NHWC `[rows][cols][channels]`.
     pub y: &'a [f32],
-    /// What a bit of y is worth in squared quantiser steps, for each channel, see [`frugal`]; empty: nothing.
+    /// What a bit of y is worth in squared quantiser steps, for each channel, see [`frugal`]; empty: nothing. Without effect with intra
+    /// prediction, whose symbols have been chosen.
     pub prices: &'a [f32],
     /// What [`LatentContext::predict`] has made of y; `None` for a model without intra prediction.
     pub modes: Option<&'a BlockModes>,
@@ -136,6 +137,12 @@ impl LatentContext<'_> {
             return Err(Error::InvalidConfig("modes of blocks belong to models with intra prediction, and to no others".into()));
         }
         if let Some(modes) = input.modes {
+            if !modes.fit(cells) {
+                return Err(Error::InvalidConfig(format!(
+                    "modes of {} blocks for a latent of {cells}, or one that does not exist",
+                    modes.modes.len()
+                )));
+            }
             let mut modes = modes.clone();
             self.code_modes(&mut Encoding(writer), &mut modes);
             let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
@@ -152,7 +159,7 @@ impl LatentContext<'_> {
     }
 
     /// Predicts luma, if the model has intra prediction: chooses modes of blocks, and `y`, NHWC `[rows][cols][channels]`, becomes what
-    /// is coded. The hyper-latent is made from that. `threads` of the current rayon pool; results do not depend on them.
+    /// is coded. The hyper-latent is made from that. On up to `threads` threads; results do not depend on them.
     ///
     /// # Errors
     /// [`Error::InvalidConfig`] if sizes do not fit.

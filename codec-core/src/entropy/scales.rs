@@ -6,8 +6,9 @@
 use super::tables::{SCALES, Tables};
 use crate::architecture::linear::{COMPLETE, Frequency, LUMA_SIDE, TRANSFORMS, linear_channels};
 
-/// Coefficients around an element that count twice, those beside it, and all that count.
+/// Coefficients around an element that count twice: those beside it.
 const BESIDE: usize = 4;
+/// All that count.
 const AROUND: usize = 12;
 /// What lies around, in rows and columns of frequencies.
 const OFFSETS: [(isize, isize); AROUND] =
@@ -16,11 +17,13 @@ const OFFSETS: [(isize, isize); AROUND] =
 const OUTSIDE: usize = COMPLETE;
 const PLACES: usize = COMPLETE + 1;
 
-/// Corrections that are compared: from so many scale indices less, in steps of one.
+/// Corrections that are compared, in steps of one scale index.
 const CORRECTIONS: usize = 24;
+/// The first of them is so many indices less.
 const LESS: usize = 12;
-/// Magnitudes that are told apart in costs, and those in surroundings.
+/// Magnitudes that are told apart in costs.
 const MAGNITUDES: usize = 256;
+/// Larger magnitudes count as this in surroundings.
 const LARGEST: u32 = 15;
 /// What is added to both sides of a ratio, 8 fractional bits.
 const SHRINK: u32 = 77;

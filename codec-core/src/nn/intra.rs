@@ -10,7 +10,7 @@ use crate::architecture::linear::luma_places;
 use crate::entropy::{BlockModes, Intra, LatentGrid};
 use crate::quality::QualityGrid;
 
-/// Sixteenths of a sample in a value of 1 of a packed frame, which is 256 samples.
+/// Sixteenths of a grey level in a value of 1 of a packed frame, which stands for 256 grey levels.
 const SIXTEENTHS: f32 = 4096.0;
 
 /// Sizes of steps in 1/16 of a sample, `[64]`, from the logarithms of the encoder's gains, `[64, C]`: all luma channels have the same.

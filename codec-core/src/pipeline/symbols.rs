@@ -53,8 +53,9 @@ impl<'a> LatentJob<'a> {
 pub(super) struct Coded {
     /// What the decoder will see.
     pub latent: LatentGrid,
+    /// The quality that it took.
     pub quality: u8,
-    /// Nothing but zeros fitted.
+    /// No quality fitted, so zeros alone were coded.
     pub is_silence: bool,
 }
 

@@ -13,6 +13,9 @@ const STEADY: std::ops::RangeInclusive<usize> = 1..=6;
 /// How much smaller steps are than before: predictions spread what is lost, and clips as a whole gain by it.
 const FINER: f64 = 0.83;
 
+/// What the synthesis transform has to make of each function of luma at least, beside a DCT.
+const LEAST_MADE: f64 = 0.05;
+
 /// Linear channels of luma, those among them whose gains count, and the same in a latent.
 struct Luma {
     linear: Vec<i64>,
@@ -50,7 +53,8 @@ impl Checkpoint {
     /// more; the entropy model has to learn what is left of them.
     ///
     /// # Errors
-    /// If blocks of I-frames cannot choose their transforms.
+    /// If blocks of I-frames cannot choose their transforms, or if the synthesis transform has given up some of luma's frequencies.
+    #[expect(clippy::disallowed_methods, reason = "checkpoints lie on the CPU")]
     pub fn predict_intra(&mut self) -> Result<()> {
         let old = self.progress.model.clone();
         if old.intra_entropy.intra_prediction {
@@ -83,7 +87,12 @@ impl Checkpoint {
             let steady = encoder.f_index_select(1, &index(&luma.steady))?.f_add(&scale)?;
             let gain = steady.f_mean_dim(&[1i64][..], true, Kind::Float)?.f_sub_scalar(FINER.ln())?;
             // And its inverse, which the synthesis transform completes.
-            let made = products(&synthesis, &waves)?.f_index_select(0, &index(&luma.linear))?.f_log()?;
+            let made = products(&synthesis, &waves)?.f_index_select(0, &index(&luma.linear))?;
+            ensure!(
+                made.f_min()?.f_double_value(&[])? > LEAST_MADE,
+                "start.intra-prediction: the synthesis transform hardly makes some of luma's frequencies any more; start from a model that does"
+            );
+            let made = made.f_log()?;
             let back = gain.f_add(&made.f_unsqueeze(0)?)?.f_neg()?;
             let wide = gain.f_expand([gain.size()[0], luma.latent.len() as i64], false)?;
             let encoder = encoder.f_index_copy(1, &index(&luma.latent), &wide.f_contiguous()?)?;
@@ -136,8 +145,11 @@ mod tests {
         let _ = learned("intra.analysis.linear.bias").f_fill_(0.3).unwrap();
         let knots = learned("intra.coder.encoder_gain.knots");
         let _ = knots.shallow_clone().f_add_(&Tensor::rand(knots.size(), (Kind::Float, Device::Cpu))).unwrap();
+        let mut before = starting_point(old.clone(), &params);
         let mut checkpoint = starting_point(old.clone(), &params);
         checkpoint.predict_intra().unwrap();
+        let error = before.average_with(&checkpoint).unwrap_err().to_string();
+        assert!(error.contains("intra prediction"), "{error}");
         let new = checkpoint.progress.model.clone();
         assert!(new.intra_entropy.intra_prediction && !new.residual_entropy.intra_prediction);
         let mut converted = checkpoint.raw_params();
@@ -169,6 +181,20 @@ mod tests {
         let same = checkpoint.progress.model.clone();
         checkpoint.predict_intra().unwrap();
         assert_eq!(checkpoint.progress.model, same);
+        // What ran beside it can take the branch over.
+        before.take_intra(&checkpoint).unwrap();
+        assert_eq!(before.progress.model, same);
+    }
+
+    #[test]
+    fn a_synthesis_that_has_given_up_frequencies_is_refused() {
+        let _generator = crate::testing::seeded(11);
+        let mut params = ParamStore::new();
+        let old = ModelConfig::rt_with(8, COMPLETE as i64);
+        Networks::init(&mut params, &old, Device::Cpu).unwrap();
+        let _ = params.get("intra.synthesis.linear.weight").unwrap().detach().f_mul_scalar_(0.01).unwrap();
+        let error = starting_point(old, &params).predict_intra().unwrap_err().to_string();
+        assert!(error.contains("hardly makes"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! misses is what luma's linear channels code.
 //!
 //! In: a latent whose linear channels of luma are a DCT of 16x16 samples. Out: symbols of differences, transforms and modes of blocks; and
-//! the way back, in integers, so that nothing behind the entropy coder knows of it.
+//! the way back, in integers, so that nothing behind a decoder's entropy coder knows of it.
 
 mod plane;
 mod predict;
@@ -14,7 +14,7 @@ mod transform;
 
 use super::ACTIVATION_FRACTION_BITS;
 use super::grid::LatentGrid;
-use crate::architecture::linear::{LUMA_SIDE, luma_places};
+use crate::architecture::linear::{LUMA_SIDE, TRANSFORMS, luma_places};
 use crate::kernels::simd::multiversion;
 use crate::quality::QualityGrid;
 use plane::Plane;
@@ -35,6 +35,15 @@ pub struct BlockModes {
     pub transforms: Vec<u8>,
     /// What squares are predicted by: modes of the four quarters of each block, row by row. Those of a block whose transform is 0 are equal.
     pub modes: Vec<[u8; QUARTERS]>,
+}
+
+impl BlockModes {
+    /// Whether there is one of each for so many blocks, all of which exist.
+    pub(super) fn fit(&self, blocks: usize) -> bool {
+        (self.transforms.len(), self.modes.len()) == (blocks, blocks)
+            && self.transforms.iter().all(|&transform| usize::from(transform) < TRANSFORMS)
+            && self.modes.as_flattened().iter().all(|&mode| usize::from(mode) < predict::MODES)
+    }
 }
 
 /// Intra prediction of a latent's luma.

@@ -2,13 +2,12 @@
 
 use std::sync::LazyLock;
 
-use rayon::prelude::*;
-
 use super::plane::{LARGEST, Plane};
 use super::predict::{Edges, MEAN, MODES, PLANAR};
 use super::syntax::{LIKELY, likely, neighbours};
 use super::{AREA, Around, BlockModes, Intra, QUARTERS, Square, predicted, put, squares, transform};
 use crate::architecture::linear::{LUMA_SIDE, TRANSFORMS, wave};
+use crate::kernels::parallel::for_bands;
 use crate::kernels::simd::multiversion;
 use crate::quality::QualityGrid;
 
@@ -85,6 +84,11 @@ struct Candidate {
     modes: [u8; QUARTERS],
     symbols: [i32; AREA],
     samples: [i32; AREA],
+}
+
+impl Candidate {
+    /// Nothing yet.
+    const NONE: Self = Self { cost: 0.0, transform: 0, modes: [0; QUARTERS], symbols: [0; AREA], samples: [0; AREA] };
 }
 
 /// The block that is coded next.
@@ -254,7 +258,7 @@ impl Search<'_> {
 
 impl Intra {
     /// Chooses modes and transforms for a latent `y`, NHWC `[rows][cols][channels]` in quantiser steps, whose luma becomes the symbols of
-    /// what the predictions miss. Runs on the current rayon pool if `threads` is more than 1; results do not depend on it.
+    /// what the predictions miss. Runs on up to `threads` threads, see [`for_bands`]; results do not depend on them.
     pub fn search(&self, y: &mut [f32], (rows, cols): (usize, usize), quality: QualityGrid, threads: usize) -> BlockModes {
         let channels = self.is_luma.len();
         let source = self.samples(y, (rows, cols), quality);
@@ -264,11 +268,10 @@ impl Intra {
         for line in 0..cols + 2 * (rows - 1) {
             let cells =
                 (0..rows).filter_map(|row| line.checked_sub(2 * row).filter(|&col| col < cols).map(|col| row * cols + col));
-            let one = |cell: usize| (cell, self.choice(cell, cols, quality, &source, &plane, &out.modes));
-            let found: Vec<(usize, Candidate)> = match threads {
-                0 | 1 => cells.map(one).collect(),
-                _ => cells.collect::<Vec<_>>().into_par_iter().map(one).collect(),
-            };
+            let mut found: Vec<(usize, Candidate)> = cells.map(|cell| (cell, Candidate::NONE)).collect();
+            for_bands(threads, &mut found, |(cell, best)| {
+                *best = self.choice(*cell, cols, quality, &source, &plane, &out.modes);
+            });
             for (cell, best) in found {
                 plane.put_square((cell / cols * LUMA_SIDE, cell % cols * LUMA_SIDE), LUMA_SIDE, &best.samples);
                 (out.transforms[cell], out.modes[cell]) = (best.transform, best.modes);
@@ -303,7 +306,7 @@ impl Intra {
         if col > 0 {
             search.window.copy_from(plane, (row, col - 1), (1, 0), (LUMA_SIDE, 1));
         }
-        let mut best = Candidate { cost: 0.0, transform: 0, modes: [0; QUARTERS], symbols: [0; AREA], samples: [0; AREA] };
+        let mut best = Candidate::NONE;
         choose(&mut search, &block, &mut best);
         best
     }

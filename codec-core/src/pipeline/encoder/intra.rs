@@ -19,8 +19,9 @@ impl Encoder {
         let coded_map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
         let mut quality = FrameQuality { index: quality, map: coded_map };
         let mut coded = self.code_intra_latent(&quality, bound)?;
-        if coded.is_silence && quality.map.is_some() {
-            // The map may ask for more than the worst index can make up for. A picture without its better places beats a grey one.
+        let has_better_places = quality.map.as_ref().is_some_and(|map| map.values().iter().any(|&value| value < 0));
+        if coded.is_silence && has_better_places {
+            // They may ask for more than the worst index can make up for. A picture without them beats a grey one.
             self.symbols.writer.clear();
             self.maps.reset(self.sequence.video.display_size());
             quality.map = self.maps.code(quality.map, QUALITY_MAX, bound, &mut self.symbols.writer);
