@@ -245,7 +245,7 @@ fn adaptive_quality_moves_bits_from_busy_places_to_smooth_ones() {
     let frames = clip(6);
     let strengths = [0.0, 1.5].map(|strength| {
         let (packets, references) =
-            encode(EncoderConfig { adaptive_quality: Some(strength), quality: 44, ..config() }, &frames, |_| None);
+            encode(EncoderConfig { adaptive_quality: Some(strength), quality: 40, ..config() }, &frames, |_| None);
         assert!(decode(2, units(&packets)).iter().zip(&references).all(|(found, wanted)| found.frame == *wanted));
         (packets, references)
     });
