@@ -114,8 +114,8 @@ fn the_shipped_probabilities_fit_and_others_take_their_place() {
     let clip = repository("examples/media/flower.mp4");
     let frames = real_frames(&clip, 320, 192, 8);
     let coded_with = |model: ModelSource| {
-        // A quality at which P-frames take more than a few bytes.
-        let mut encoder = Encoder::new(EncoderConfig { model, quality: 8, ..encoder_config(320, 192) }).unwrap();
+        // The quality with the most symbols: adaptive scales make up for tables, so that differences are small.
+        let mut encoder = Encoder::new(EncoderConfig { model, quality: 0, ..encoder_config(320, 192) }).unwrap();
         encoder.take_symbol_counts();
         let mut bytes = [0; 2];
         let mut counts = [SymbolCounts::default(), SymbolCounts::default()];
@@ -141,12 +141,10 @@ fn the_shipped_probabilities_fit_and_others_take_their_place() {
     assert_ne!(Model::load(&gaussian).unwrap().id(), shipped.id());
     let (gaussian_bytes, _) = coded_with(gaussian);
     let (fitted_bytes, _) = coded_with(file_with("fitted", inter.tables()));
-    // Keyframes have tables of their own. P-frames: Gaussians are worse than the shipped tables, and worse than tables of this very clip.
-    // Which of those two is better is not said: scales adapt to whatever tables there are.
+    // Keyframes have tables of their own. P-frames: Gaussians are worse, and tables of this very clip are a little better.
     assert_eq!(gaussian_bytes[0], shipped_bytes[0]);
     assert!(shipped_bytes[1] < gaussian_bytes[1], "{shipped_bytes:?} {gaussian_bytes:?}");
-    println!("P-frames: {} bytes with Gaussians, {} shipped, {} fitted", gaussian_bytes[1], shipped_bytes[1], fitted_bytes[1]);
-    assert!(fitted_bytes[1] < gaussian_bytes[1], "{fitted_bytes:?} {gaussian_bytes:?}");
+    assert!(fitted_bytes[1] < shipped_bytes[1], "{fitted_bytes:?} {shipped_bytes:?}");
 
     let missing = with_tables(&shipped, &[("flow", Tables::gaussian())]).unwrap_err().to_string();
     assert!(missing.contains("flow.integer.tables"), "{missing}");
