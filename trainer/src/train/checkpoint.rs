@@ -73,6 +73,16 @@ impl Checkpoint {
         (progress.train, progress.step) = (None, 0);
     }
 
+    /// Becomes another model, by new values of parameters, whose moving averages start anew. The others stay as they are.
+    pub(super) fn become_model(&mut self, model: ModelConfig, values: Vec<(String, Tensor)>) {
+        for (name, value) in values {
+            self.tensors.remove(&format!("ema/{name}"));
+            self.tensors.insert(format!("param/{name}"), value);
+        }
+        self.progress.model = model;
+        self.progress.fractions.clear();
+    }
+
     /// Drops a network of `model`, the configuration that the parameters belong to: a stage starts with a fresh one.
     ///
     /// # Errors

@@ -175,6 +175,7 @@ impl Checkpoint {
         Networks::load(&mut before, &old, Device::Cpu)?;
         let mut after = ParamStore::new();
         Networks::init(&mut after, &new, Device::Cpu)?;
+        let mut values = Vec::new();
         tch::no_grad(|| -> Result<()> {
             for (name, fresh) in after.iter() {
                 let Some(was) = before.get(name) else { continue };
@@ -184,13 +185,11 @@ impl Checkpoint {
                     _ => was.copy(),
                 };
                 ensure!(value.size() == fresh.size(), "{name}: {:?} became {:?}", fresh.size(), value.size());
-                self.tensors.insert(format!("param/{name}"), value);
-                self.tensors.remove(&format!("ema/{name}"));
+                values.push((name.to_owned(), value));
             }
             Ok(())
         })?;
-        self.progress.model = new;
-        self.progress.fractions.clear();
+        self.become_model(new, values);
         Ok(())
     }
 }

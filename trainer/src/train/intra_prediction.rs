@@ -66,7 +66,7 @@ impl Checkpoint {
         );
         let mut new: ModelConfig = old.clone();
         new.intra_entropy.intra_prediction = true;
-        let params = self.averaged_params();
+        let mut params = self.averaged_params();
         let mut fresh = ParamStore::new();
         Networks::init(&mut fresh, &new, Device::Cpu)?;
         let matrix = |store: &ParamStore, name: &str| -> Result<Tensor> {
@@ -108,19 +108,12 @@ impl Checkpoint {
                 ("intra.coder.decoder_gain.knots", decoder),
             ] {
                 let shape = params.get(name).map(Tensor::size).expect("taken above");
-                self.tensors.insert(format!("param/{name}"), value.f_view(&shape[..])?);
-                self.tensors.remove(&format!("ema/{name}"));
+                params.insert(name, value.f_view(&shape[..])?);
             }
             Ok(())
         })?;
-        for (name, value) in params.iter() {
-            let key = format!("param/{name}");
-            if self.tensors.remove(&format!("ema/{name}")).is_some() {
-                self.tensors.insert(key, value.copy());
-            }
-        }
-        self.progress.model = new;
-        self.progress.fractions.clear();
+        let values = params.iter().map(|(name, value)| (name.to_owned(), value.detach())).collect();
+        self.become_model(new, values);
         Ok(())
     }
 }

@@ -60,6 +60,7 @@ impl Checkpoint {
         let mut params = self.averaged_params();
         Networks::init(&mut params, &new, Device::Cpu)?;
         let filter = params.taken().filter(|(_, _, role)| role.network == Network::Postfilter);
+        let mut values = Vec::new();
         tch::no_grad(|| -> Result<()> {
             for (name, fresh, _) in filter {
                 let value = match known.get(name) {
@@ -67,12 +68,11 @@ impl Checkpoint {
                     None if ends_new_branch(name, before.blocks) => fresh.f_zeros_like()?,
                     None => fresh.copy(),
                 };
-                self.tensors.insert(format!("param/{name}"), value);
+                values.push((name.to_owned(), value));
             }
             Ok(())
         })?;
-        self.progress.model = new;
-        self.progress.fractions.clear();
+        self.become_model(new, values);
         Ok(())
     }
 }
