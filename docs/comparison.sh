@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 clip=examples/media/flower.mp4
 frame=46
-qualities=(32 50)
+qualities=(38 52)
 width=300 height=200
 export GST_PLUGIN_PATH=${GST_PLUGIN_PATH:-$PWD/target/plugins}
 work=$(mktemp -d)
