@@ -1,15 +1,14 @@
 //! Coding of one latent: z, then y in one or two steps.
 
 use super::ACTIVATION_FRACTION_BITS;
-use super::both_ways::{Decoding, Encoding, Symbols};
+use super::both_ways::{Decoding, Encoding};
 use super::grid::LatentGrid;
-use super::intra::{BlockModes, MEAN, ModeModels};
+use super::intra::{BlockModes, MEAN};
 use super::model::EntropyModel;
 use super::networks::{Known, Scratch};
 use super::scales::Correction;
 use super::symbols::{MAX_SYMBOL, SymbolReader, SymbolWriter};
 use super::tables::Tables;
-use super::transforms::ChoiceModels;
 use crate::quality::QualityGrid;
 use crate::{Error, Result};
 
@@ -144,7 +143,7 @@ impl LatentContext<'_> {
                 )));
             }
             let mut modes = modes.clone();
-            self.code_modes(&mut Encoding(writer), &mut modes);
+            modes.code(&mut Encoding(writer), self.cols);
             let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
             return Ok(self.code_y(&z, &modes, &mut Writing { values: input.y, prices: &[], writer }, scratch));
         }
@@ -152,7 +151,7 @@ impl LatentContext<'_> {
         let mut modes = BlockModes::default();
         if let Some(transforms) = &self.model.transforms {
             modes.transforms = transforms.choose(y.to_mut(), config.channels);
-            self.code_modes(&mut Encoding(writer), &mut modes);
+            modes.code(&mut Encoding(writer), self.cols);
         }
         let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
         Ok(self.code_y(&z, &modes, &mut Writing { values: &y, prices: input.prices, writer }, scratch))
@@ -178,7 +177,7 @@ impl LatentContext<'_> {
     pub fn encode_silence(&self, writer: &mut SymbolWriter, scratch: &mut Scratch) -> Result<LatentGrid> {
         self.check()?;
         let mut modes = self.no_modes();
-        self.code_modes(&mut Encoding(writer), &mut modes);
+        modes.code(&mut Encoding(writer), self.cols);
         let z = self.code_z(&mut Silent { writer });
         Ok(self.code_y(&z, &modes, &mut Silent { writer }, scratch))
     }
@@ -191,7 +190,7 @@ impl LatentContext<'_> {
     pub fn decode(&self, reader: &mut SymbolReader, scratch: &mut Scratch) -> Result<LatentGrid> {
         self.check()?;
         let mut modes = self.no_modes();
-        self.code_modes(&mut Decoding(reader), &mut modes);
+        modes.code(&mut Decoding(reader), self.cols);
         reader.check()?;
         let z = self.code_z(reader);
         reader.check()?;
@@ -228,11 +227,6 @@ impl LatentContext<'_> {
         let count = |there: bool| if there { self.rows * self.cols } else { 0 };
         let (transforms, modes) = (count(self.model.transforms.is_some()), count(self.model.intra.is_some()));
         BlockModes { transforms: vec![0; transforms], modes: vec![[MEAN; 4]; modes] }
-    }
-
-    fn code_modes(&self, symbols: &mut impl Symbols, modes: &mut BlockModes) {
-        ChoiceModels::new().code(symbols, &mut modes.transforms, self.cols);
-        ModeModels::new().code(symbols, &modes.transforms, &mut modes.modes, self.cols);
     }
 
     fn code_z(&self, coder: &mut impl Coder) -> LatentGrid {

@@ -44,7 +44,7 @@ pub enum Quantiser<'a> {
 pub struct Coded {
     /// Quantised latent in the quantiser's domain, `[N, C, h, w]`; gradients pass straight through.
     pub y_hat: Tensor,
-    /// Estimated bits of y and z, `[N]`.
+    /// Estimated bits of y and z, and of how blocks are predicted, `[N]`; not of transforms without prediction.
     pub bits: Tensor,
 }
 
@@ -349,6 +349,10 @@ impl EntropyNet {
             (Some(choice), _) => rotate::undo(&y_hat, choice)?,
             (_, Some(predicted)) => y_hat.f_mul(&intra::luma_mask(y)?.f_neg()?.f_add_scalar(1.0)?)?.f_add(&predicted.restored)?,
             _ => y_hat,
+        };
+        let bits = match predicted {
+            Some(predicted) => bits.f_add(&predicted.bits)?,
+            None => bits,
         };
         Ok(Coded { y_hat, bits })
     }

@@ -13,7 +13,9 @@ mod tests;
 mod transform;
 
 use super::ACTIVATION_FRACTION_BITS;
+use super::both_ways::Symbols;
 use super::grid::LatentGrid;
+use super::transforms::ChoiceModels;
 use crate::architecture::linear::{LUMA_SIDE, TRANSFORMS, luma_places};
 use crate::kernels::simd::multiversion;
 use crate::quality::QualityGrid;
@@ -21,7 +23,7 @@ use plane::Plane;
 use predict::Edges;
 
 pub(super) use predict::MEAN;
-pub(super) use syntax::ModeModels;
+use syntax::ModeModels;
 
 const AREA: usize = LUMA_SIDE * LUMA_SIDE;
 
@@ -38,6 +40,20 @@ pub struct BlockModes {
 }
 
 impl BlockModes {
+    /// Codes a grid of `cols` columns. What is here counts when writing; it is what was written or read afterwards.
+    pub(super) fn code(&mut self, symbols: &mut impl Symbols, cols: usize) {
+        ChoiceModels::new().code(symbols, &mut self.transforms, cols);
+        ModeModels::new().code(symbols, &self.transforms, &mut self.modes, cols);
+    }
+
+    /// Bits that a grid of `cols` columns takes.
+    #[cfg(feature = "torch")]
+    pub fn bits(&self, cols: usize) -> f64 {
+        let mut writer = super::SymbolWriter::new();
+        self.clone().code(&mut super::both_ways::Encoding(&mut writer), cols);
+        writer.bits()
+    }
+
     /// Whether there is one of each for so many blocks, all of which exist.
     pub(super) fn fit(&self, blocks: usize) -> bool {
         (self.transforms.len(), self.modes.len()) == (blocks, blocks)
