@@ -1,5 +1,7 @@
 //! From a latent of the analysis transforms to symbols, within a bound if there is one.
 
+use std::time::{Duration, Instant};
+
 use super::engine::{Part, Predict, Scaled};
 use super::reconstruct::Reconstructor;
 use crate::Result;
@@ -118,13 +120,20 @@ impl FrameSymbols {
         let context = job.context(cells.grid(), reconstructor.grid(16));
         let (engine, times) = (&mut reconstructor.engine, &mut reconstructor.times);
         let threads = self.scratch.threads();
-        let mut modes = None;
+        let (mut modes, mut searching) = (None, Duration::ZERO);
         let mut predict = |y: &mut [f32]| {
+            let start = Instant::now();
             modes = context.predict(y, threads)?;
+            searching = start.elapsed();
             Ok(())
         };
         let predict: Option<Predict> = if job.entropy.config().intra_prediction { Some(&mut predict) } else { None };
-        times.measure("hyper analysis", || engine.scale(job.part, cells.grid(), predict, &mut self.scaled))?;
+        let start = Instant::now();
+        engine.scale(job.part, cells.grid(), predict, &mut self.scaled)?;
+        times.add("hyper analysis", start.elapsed().saturating_sub(searching));
+        if modes.is_some() {
+            times.add("intra prediction", searching);
+        }
         let input =
             LatentInput { z: &self.scaled.z, y: &self.scaled.y, prices: engine.bit_prices(job.part), modes: modes.as_ref() };
         let (writer, scratch) = (&mut self.writer, &mut self.scratch);
