@@ -2,7 +2,7 @@
 
 use codec_core::frame::{ChromaViewMut, Frame, FrameView, FrameViewMut, PlaneView, PlaneViewMut};
 use gst_video::prelude::*;
-use gst_video::{VideoFormat, VideoFrameRef};
+use gst_video::{VideoFormat, VideoFrameRef, VideoInfo};
 
 /// Raw formats that the encoder takes as they are.
 pub const INPUT_FORMATS: [VideoFormat; 4] = [VideoFormat::I420, VideoFormat::Yv12, VideoFormat::Nv12, VideoFormat::Gray8];
@@ -55,6 +55,14 @@ fn clear_padding(data: &mut [u8], stride: usize, used: usize, rows: usize) {
     }
 }
 
+/// Whether a buffer has bytes that belong to no plane, such as the last row of luma where the height is odd. They would show what the
+/// memory held before.
+pub fn has_gaps(buffer: &gst::BufferRef, info: &VideoInfo) -> bool {
+    let Ok(frame) = VideoFrameRef::from_buffer_ref_readable(buffer, info) else { return false };
+    let planes = (0..frame.n_planes()).filter_map(|plane| frame.plane_data(plane).ok());
+    planes.map(<[u8]>::len).sum::<usize>() < buffer.size()
+}
+
 /// Copies a decoded frame into a buffer of one of [`OUTPUT_FORMATS`], whatever its strides.
 ///
 /// # Errors
@@ -94,5 +102,15 @@ mod tests {
         assert_eq!(data, [7, 7, 7, 0, 0, 7, 7, 7, 0, 0, 0, 0, 0, 0]);
         clear_padding(&mut data, 0, 3, 2);
         assert_eq!(data[..3], [7, 7, 7]);
+    }
+
+    #[test]
+    fn odd_heights_leave_gaps() {
+        gst::init().unwrap();
+        for (height, gaps) in [(33, true), (32, false)] {
+            let info = VideoInfo::builder(VideoFormat::I420, 17, height).build().unwrap();
+            let buffer = gst::Buffer::with_size(info.size()).unwrap();
+            assert_eq!(has_gaps(&buffer, &info), gaps, "height {height}");
+        }
     }
 }

@@ -230,6 +230,9 @@ fn decode<'d>(decoder: &'d mut Decoder, frame: &VideoCodecFrame, late: bool) -> 
 fn copy(picture: Picture, frame: &mut VideoCodecFrame, info: &gst_video::VideoInfo) -> codec_core::Result<()> {
     let unmapped = || Error::InvalidConfig("the output buffer cannot be mapped".into());
     let buffer = frame.output_buffer_mut().ok_or_else(unmapped)?;
+    if frame::has_gaps(buffer, info) {
+        buffer.map_writable().map_err(|_| unmapped())?.fill(0);
+    }
     let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info).map_err(|_| unmapped())?;
     frame::copy_out(picture.frame, &mut mapped)
 }
