@@ -55,31 +55,46 @@ fn clear_padding(data: &mut [u8], stride: usize, used: usize, rows: usize) {
     }
 }
 
-/// Whether a buffer has bytes that belong to no plane, such as the last row of luma where the height is odd. They would show what the
-/// memory held before.
-pub fn has_gaps(buffer: &gst::BufferRef, info: &VideoInfo) -> bool {
-    let Ok(frame) = VideoFrameRef::from_buffer_ref_readable(buffer, info) else { return false };
-    let planes = (0..frame.n_planes()).filter_map(|plane| frame.plane_data(plane).ok());
-    planes.map(<[u8]>::len).sum::<usize>() < buffer.size()
+/// Zeroes what a buffer holds beside its picture, which would show what the memory held before: ends of rows, rows below, and what lies
+/// between planes, as after luma of an odd height.
+fn clear_around(buffer: &mut gst::BufferRef, info: &VideoInfo) -> Result<(), gst::glib::BoolError> {
+    let (width, height) = (info.width() as usize, info.height() as usize);
+    let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
+    let planes: &[(usize, usize)] = match info.format() {
+        VideoFormat::Gray8 => &[(width, height)],
+        VideoFormat::Nv12 => &[(width, height), (2 * cw, ch)],
+        _ => &[(width, height), (cw, ch), (cw, ch)],
+    };
+    if buffer.size() == planes.iter().map(|(used, rows)| used * rows).sum::<usize>() {
+        return Ok(());
+    }
+    let (offsets, strides) = match buffer.meta::<gst_video::VideoMeta>() {
+        Some(meta) => (meta.offset().to_vec(), meta.stride().to_vec()),
+        None => (info.offset().to_vec(), info.stride().to_vec()),
+    };
+    let mut memory = buffer.map_writable()?;
+    for (plane, &(used, rows)) in planes.iter().enumerate() {
+        let start = offsets[plane];
+        let end = offsets.iter().copied().filter(|&other| other > start).min().unwrap_or(memory.len());
+        if let Some(data) = memory.get_mut(start..end) {
+            clear_padding(data, strides[plane] as usize, used, rows);
+        }
+    }
+    Ok(())
 }
 
 /// Copies a decoded frame into a buffer of one of [`OUTPUT_FORMATS`], whatever its strides.
 ///
 /// # Errors
-/// If the buffer's planes are shorter than the frame.
-pub fn copy_out(source: &Frame, target: &mut VideoFrameRef<&mut gst::BufferRef>) -> codec_core::Result<()> {
+/// If the buffer cannot be mapped, or its planes are shorter than the frame.
+pub fn copy_out(source: &Frame, buffer: &mut gst::BufferRef, info: &VideoInfo) -> codec_core::Result<()> {
+    let unmapped = |_| codec_core::Error::InvalidConfig("the output buffer cannot be mapped".into());
+    clear_around(buffer, info).map_err(unmapped)?;
+    let mut target = VideoFrameRef::from_buffer_ref_writable(buffer, info).map_err(unmapped)?;
     let (width, height) = (target.width() as usize, target.height() as usize);
     let strides = [0, 1, 2].map(|i| target.plane_stride().get(i).map_or(0, |&s| s as usize));
     let format = target.format();
     let [first, second, third, _] = target.planes_data_mut();
-    // What lies beside and below the picture would show what the memory held before.
-    let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
-    let chroma = if format == VideoFormat::Nv12 { (2 * cw, ch) } else { (cw, ch) };
-    for ((data, stride), (used, rows)) in
-        [&mut *first, second, third].into_iter().zip(strides).zip([(width, height), chroma, chroma])
-    {
-        clear_padding(data, stride, used, rows);
-    }
     let planar = |data, stride| PlaneViewMut { data, stride, pixel_stride: 1 };
     let y = planar(first, strides[0]);
     let chroma = match format {
@@ -105,12 +120,21 @@ mod tests {
     }
 
     #[test]
-    fn odd_heights_leave_gaps() {
+    fn old_memory_shows_nowhere() {
         gst::init().unwrap();
-        for (height, gaps) in [(33, true), (32, false)] {
-            let info = VideoInfo::builder(VideoFormat::I420, 17, height).build().unwrap();
-            let buffer = gst::Buffer::with_size(info.size()).unwrap();
-            assert_eq!(has_gaps(&buffer, &info), gaps, "height {height}");
+        let mut source = Frame::new(64, 64);
+        source.planes_mut().iter_mut().for_each(|plane| plane.data.fill(100));
+        for format in OUTPUT_FORMATS {
+            for (width, height) in [(17, 33), (16, 32), (1, 1), (64, 7)] {
+                let info = VideoInfo::builder(format, width, height).build().unwrap();
+                let mut buffer = gst::Buffer::from_mut_slice(vec![7u8; info.size()]);
+                copy_out(&source, buffer.get_mut().unwrap(), &info).unwrap();
+                let memory = buffer.map_readable().unwrap();
+                let chroma = if format == VideoFormat::Gray8 { 0 } else { 2 * width.div_ceil(2) * height.div_ceil(2) };
+                let count = |value: u8| memory.iter().filter(|&&found| found == value).count();
+                assert_eq!(count(100), (width * height + chroma) as usize, "{format:?} {width}x{height}");
+                assert_eq!(count(0) + count(100), memory.len(), "{format:?} {width}x{height}");
+            }
         }
     }
 }

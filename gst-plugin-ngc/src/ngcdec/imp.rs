@@ -228,13 +228,8 @@ fn decode<'d>(decoder: &'d mut Decoder, frame: &VideoCodecFrame, late: bool) -> 
 
 /// Copies a picture into the frame's output buffer: the only copy on the way.
 fn copy(picture: Picture, frame: &mut VideoCodecFrame, info: &gst_video::VideoInfo) -> codec_core::Result<()> {
-    let unmapped = || Error::InvalidConfig("the output buffer cannot be mapped".into());
-    let buffer = frame.output_buffer_mut().ok_or_else(unmapped)?;
-    if frame::has_gaps(buffer, info) {
-        buffer.map_writable().map_err(|_| unmapped())?.fill(0);
-    }
-    let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info).map_err(|_| unmapped())?;
-    frame::copy_out(picture.frame, &mut mapped)
+    let unavailable = || Error::InvalidConfig("the frame has no output buffer".into());
+    frame::copy_out(picture.frame, frame.output_buffer_mut().ok_or_else(unavailable)?, info)
 }
 
 /// What becomes of a frame.
