@@ -5,7 +5,7 @@
 
 use std::hint::black_box;
 
-use codec_core::training::integer::{Activation, Backend, Block, BlockParams, Depthwise, LayerParams, Pointwise};
+use codec_core::training::integer::{Activation, Area, Backend, Block, BlockParams, Depthwise, LayerParams, Pointwise};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// Nanoseconds that this thread has run.
@@ -92,7 +92,7 @@ fn block(c: usize, cols: usize, rows: usize) -> Case {
     Case {
         name: format!("block {c}, {cols}x{rows}"),
         products: (6 * c * c + 9 * c) * rows * cols,
-        run: Box::new(move |backend| block.run(backend, 1, black_box(&x), (rows, cols), &mut out)),
+        run: Box::new(move |backend| block.run(backend, 1, black_box(&x), &Area::whole(rows, cols), &mut out)),
     }
 }
 

@@ -7,7 +7,7 @@ use codec_core::training::entropy::{
     Backend, BlockModes, EntropyConfig, EntropyModel, EntropyParams, LatentContext, LatentGrid, LatentInput, RawTensor, Scratch,
     SymbolReader, SymbolWriter, Tables, frugal, quantise, sigma,
 };
-use codec_core::training::quality::{FrameQuality, QualityGrid, QualityMap};
+use codec_core::training::quality::{FrameQuality, QualityGrid, QualityMap, RestMap};
 use common::{Lcg, config, configs, model, params, predicting};
 use proptest::prelude::*;
 
@@ -108,7 +108,7 @@ fn each_cell_has_the_gain_of_its_own_index() {
     let latent = |map: [i8; 6]| {
         let values = (0..ROWS / 2).flat_map(|_| map).collect();
         let map = QualityMap::new(16 * COLS as u32, 16 * ROWS as u32, values).unwrap();
-        let cells = FrameQuality { index: 20, map: Some(map) }.cells((0, 0));
+        let cells = FrameQuality { index: 20, map: Some(map), rest: None }.cells((0, 0));
         let context = LatentContext { quality: cells.grid(), ..context(&model, None) };
         let (mut writer, input) = (SymbolWriter::new(), LatentInput { z: &z, y: &y, prices: &[], modes: None });
         let written = context.encode(&input, &mut writer, &mut Scratch::default()).unwrap();
@@ -132,10 +132,63 @@ fn each_cell_has_the_gain_of_its_own_index() {
 }
 
 #[test]
+fn areas_that_rest_take_no_symbols_and_count_for_nothing() {
+    for config in configs().into_iter().filter(|config| !config.intra_prediction) {
+        let (model, prior) = (model(&config), prior(&config, ROWS, COLS));
+        let prior = config.temporal.then_some(&prior);
+        let z = values(ROWS * COLS / 16 * config.hyper_channels, 1);
+        let y = values(ROWS * COLS * config.channels, 2);
+        let rest = RestMap::new((ROWS, COLS), |(row, col)| row == 0 && col != 1);
+        let cells = FrameQuality { index: 20, map: None, rest: Some(rest.clone()) }.cells((0, 0));
+        let coded = |y: &[f32], z: &[f32]| {
+            let context = LatentContext { quality: cells.grid(), ..context(&model, prior) };
+            let input = LatentInput { z, y, prices: &[], modes: None };
+            let mut writer = SymbolWriter::new();
+            let written = context.encode(&input, &mut writer, &mut Scratch::default()).unwrap();
+            let payload = writer.finish();
+            let mut reader = SymbolReader::new(&payload).unwrap();
+            // What was in the memory does not matter.
+            let mut scratch = Scratch::default();
+            context.decode(&mut SymbolReader::new(&payload).unwrap(), &mut scratch).unwrap();
+            assert!(context.decode(&mut reader, &mut scratch).unwrap() == written);
+            reader.finish().unwrap();
+            (written, payload)
+        };
+        let (written, payload) = coded(&y, &z);
+        let (mut other, mut hyper) = (y.clone(), z.clone());
+        for (cell, values) in other.chunks_exact_mut(config.channels).enumerate().filter(|&(cell, _)| rest.at_cell(cell)) {
+            values.iter_mut().for_each(|value| *value += cell as f32);
+            let at = cell / COLS / 4 * (COLS / 4) + cell % COLS / 4;
+            hyper[at * config.hyper_channels..][..config.hyper_channels].fill(9.0);
+        }
+        assert!(coded(&other, &hyper) == (written.clone(), payload.clone()));
+        for (cell, values) in written.data.chunks_exact(config.channels).enumerate() {
+            assert_eq!(values.iter().all(|&value| value == 0), rest.at_cell(cell), "cell {cell}");
+        }
+        let context = LatentContext { quality: QualityGrid::uniform(20), ..context(&model, prior) };
+        let mut writer = SymbolWriter::new();
+        let input = LatentInput { z: &z, y: &y, prices: &[], modes: None };
+        context.encode(&input, &mut writer, &mut Scratch::default()).unwrap();
+        assert!(payload.len() < writer.finish().len());
+    }
+}
+
+#[test]
+fn a_map_of_rest_of_another_size_is_refused() {
+    let model = model(&config(7, 3, 5, false, true));
+    for size in [(ROWS, COLS - 4), (ROWS + 4, COLS), (COLS, ROWS)] {
+        let cells = FrameQuality { index: 20, map: None, rest: Some(RestMap::new(size, |_| true)) }.cells((0, 0));
+        let context = LatentContext { quality: cells.grid(), ..context(&model, None) };
+        let error = context.encode_silence(&mut SymbolWriter::new(), &mut Scratch::default()).unwrap_err();
+        assert!(matches!(&error, Error::InvalidConfig(message) if message.contains("rests")), "{error}");
+    }
+}
+
+#[test]
 fn a_map_of_another_size_is_refused() {
     let model = model(&config(7, 3, 5, false, true));
     for (width, height) in [(16 * COLS as u32, 64), (64, 16 * ROWS as u32), (16 * ROWS as u32, 16 * COLS as u32)] {
-        let cells = FrameQuality { index: 20, map: Some(QualityMap::zero(width, height)) }.cells((0, 0));
+        let cells = FrameQuality { index: 20, map: Some(QualityMap::zero(width, height)), rest: None }.cells((0, 0));
         let context = LatentContext { quality: cells.grid(), ..context(&model, None) };
         let error = context.encode_silence(&mut SymbolWriter::new(), &mut Scratch::default()).unwrap_err();
         assert!(matches!(&error, Error::InvalidConfig(message) if message.contains("quality map")), "{error}");

@@ -3,7 +3,9 @@
 mod common;
 
 use codec_core::Error;
-use codec_core::training::integer::{Activation, Backend, Block, BlockParams, Depthwise, LayerParams, MAX_SHIFT, Pointwise};
+use codec_core::training::integer::{
+    Activation, Area, Backend, Block, BlockParams, Depthwise, LayerParams, MAX_SHIFT, Machine, Pointwise,
+};
 use common::Lcg;
 
 const ACTIVATIONS: [Activation; 3] = [Activation::None, Activation::Leaky, Activation::LeakySum];
@@ -161,7 +163,7 @@ fn depthwise_layers_equal_the_definition() {
                     assert!(out == wanted, "{backend:?} {channels} {rows}x{cols} {activation:?}");
                     for threads in [1, 3] {
                         out.fill(77);
-                        layer.run(backend, threads, &x, (rows, cols), &mut out);
+                        layer.run(backend, threads, &x, &Area::whole(rows, cols), &mut out);
                         assert!(out == wanted, "{backend:?} {channels} {rows}x{cols} {activation:?}, {threads} threads");
                     }
                 }
@@ -197,7 +199,7 @@ fn blocks_equal_their_layers_on_any_number_of_threads() {
             for backend in backends() {
                 for threads in [0, 1, 2, 3, 8] {
                     let mut out = vec![77; x.len()];
-                    pool.install(|| block.run(backend, threads, &x, (rows, cols), &mut out));
+                    pool.install(|| block.run(backend, threads, &x, &Area::whole(rows, cols), &mut out));
                     assert!(out == wanted, "{backend:?} {c} {rows}x{cols}, {threads} threads");
                 }
             }
@@ -206,10 +208,48 @@ fn blocks_equal_their_layers_on_any_number_of_threads() {
 }
 
 #[test]
+fn what_lies_outside_an_area_is_as_if_outside_the_picture() {
+    let mut rng = Lcg(8);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    for (c, rows, cols) in [(7, 1, 9), (16, 6, 8), (96, 9, 14)] {
+        let mut marked: Vec<bool> = (0..rows * cols).map(|_| rng.below(3) == 0).collect();
+        // A row of nothing, and one that ends at both sides.
+        marked[..cols].fill(rows > 1);
+        marked[(rows - 1) * cols..].fill(false);
+        let area = Area::without(&marked, cols);
+        let inside = |values: &[i16], channels: usize| -> Vec<i16> {
+            values.iter().enumerate().map(|(i, &v)| if marked[i / channels] { 0 } else { v }).collect()
+        };
+        let params = block_params(&mut rng, c);
+        let (x, skip) = (values(&mut rng, rows * cols * c), values(&mut rng, rows * cols * 2 * c));
+        let mixed = inside(&pointwise(&params.mix_in, c, Activation::Leaky, &x), c);
+        let deep = depthwise(&params.depthwise, Activation::None, &mixed, rows, cols);
+        let middle = add(&x, &pointwise(&params.mix_out, c, Activation::None, &deep));
+        let wide = pointwise(&params.expand, c, Activation::Leaky, &middle);
+        let wanted = inside(&add(&middle, &pointwise(&params.project, 2 * c, Activation::None, &wide)), c);
+        let added = inside(&add(&pointwise(&params.expand, c, Activation::None, &x), &skip), 2 * c);
+        let smooth = inside(&depthwise(&params.depthwise, Activation::None, &inside(&x, c), rows, cols), c);
+        let block = Block::new("a", c, &params).unwrap();
+        let expand = Pointwise::new("a", c, 2 * c, &params.expand, Activation::None).unwrap();
+        let layer = Depthwise::new("a", c, &params.depthwise, Activation::None).unwrap();
+        for (backend, threads) in backends().flat_map(|backend| [1, 2, 8].map(|threads| (backend, threads))) {
+            let machine = Machine { backend, threads };
+            let (mut out, mut spare) = (x.clone(), Vec::new());
+            pool.install(|| machine.blocks(std::slice::from_ref(&block), &mut out, &area, &mut spare));
+            assert!(inside(&out, c) == wanted, "{machine:?} {c} {rows}x{cols}: a block");
+            pool.install(|| machine.run_adding_in(&expand, &x, &skip, &area, &mut out));
+            assert!(inside(&out, 2 * c) == added, "{machine:?} {c} {rows}x{cols}: a 1x1 layer");
+            pool.install(|| machine.run_depthwise(&layer, &mut x.clone(), &area, &mut out));
+            assert!(inside(&out, c) == smooth, "{machine:?} {c} {rows}x{cols}: a depthwise layer");
+        }
+    }
+}
+
+#[test]
 fn a_block_of_nothing_does_nothing() {
     let block = Block::new("a", 8, &block_params(&mut Lcg(4), 8)).unwrap();
-    for size in [(0, 5), (5, 0)] {
-        block.run(Backend::detect(), 2, &[], size, &mut []);
+    for (rows, cols) in [(0, 5), (5, 0)] {
+        block.run(Backend::detect(), 2, &[], &Area::whole(rows, cols), &mut []);
     }
 }
 
@@ -219,7 +259,7 @@ fn threads_share_a_block() {
     let x = values(&mut Lcg(6), 12 * 10 * 16);
     let run = |threads| {
         let mut out = vec![0; x.len()];
-        block.run(Backend::detect(), threads, &x, (12, 10), &mut out);
+        block.run(Backend::detect(), threads, &x, &Area::whole(12, 10), &mut out);
         out
     };
     let wanted = run(1);

@@ -56,7 +56,7 @@ fn quality_map(frame: usize) -> Option<QualityMap> {
 #[test]
 #[ignore = "writes what the other tests compare with"]
 fn write_the_golden_stream() {
-    // A picture that stands still, one that fades, and both after a keyframe.
+    // A picture that stands still, one that fades, and both after a keyframe; at last one of which all but the left side stands still.
     let shown = |i: usize| match i {
         5..10 => 5,
         41..45 => 41,
@@ -74,7 +74,14 @@ fn write_the_golden_stream() {
         }
         frame
     };
-    let frames: Vec<_> = (0..FRAMES).map(dimmed).collect();
+    let mut frames: Vec<_> = (0..FRAMES).map(dimmed).collect();
+    let (before, after) = frames.split_at_mut(52);
+    for (plane, still) in
+        after.iter_mut().flat_map(|frame| frame.planes_mut().iter_mut().zip(0..).map(|(plane, i)| (plane, before[51].plane(i))))
+    {
+        (0..plane.height)
+            .for_each(|row| plane.row_mut(row)[still.width / 3..].copy_from_slice(&still.row(row)[still.width / 3..]));
+    }
     let config = codec_core::EncoderConfig { key_int_max: 40, ..encoder_config(WIDTH, HEIGHT) };
     let mut encoder = Encoder::new(config).unwrap();
     let mut encode = |(i, frame): (usize, &Frame)| {

@@ -9,7 +9,7 @@ use super::video_info::{ColorInfo, ContentLight, MasteringDisplay, VideoInfo};
 use crate::{Error, Limits, Result};
 
 /// Version of syntax and decoding process that this build writes and reads.
-pub const BITSTREAM_VERSION: u8 = 4;
+pub const BITSTREAM_VERSION: u8 = 5;
 /// Bytes of the model file's SHA-256 that a stream carries.
 pub const MODEL_ID_BYTES: usize = 16;
 /// Worst quality index; 0 is the best.

@@ -3,7 +3,7 @@
 use super::MAX_SHIFT;
 use super::config::LayerShape;
 use super::params::IntLayer;
-use crate::integer::{Activation, Depthwise, LayerParams, Machine, Pointwise};
+use crate::integer::{Activation, Area, Depthwise, LayerParams, Machine, Pointwise};
 use crate::{Error, Result};
 
 /// A layer ready to run.
@@ -45,11 +45,11 @@ impl Layer {
         })
     }
 
-    /// Applies the layer to `input`, `[rows][cols][inputs]`.
-    pub(super) fn run(&self, machine: Machine, input: &[i16], rows: usize, cols: usize, output: &mut Vec<i16>) {
+    /// Applies the layer to the cells of `area` in `input`, `[rows][cols][inputs]`. What lies elsewhere neither counts nor is kept.
+    pub(super) fn run(&self, machine: Machine, input: &mut [i16], area: &Area, output: &mut Vec<i16>) {
         match self {
-            Self::Pointwise(layer) => machine.run(layer, input, output),
-            Self::Depthwise(layer) => machine.run_depthwise(layer, input, (rows, cols), output),
+            Self::Pointwise(layer) => machine.run_in(layer, input, area, output),
+            Self::Depthwise(layer) => machine.run_depthwise(layer, input, area, output),
         }
     }
 }

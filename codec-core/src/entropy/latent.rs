@@ -143,7 +143,7 @@ impl LatentContext<'_> {
                 )));
             }
             let mut modes = modes.clone();
-            modes.code(&mut Encoding(writer), self.cols);
+            modes.code(&mut Encoding(writer), self.cols, self.quality);
             let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
             return Ok(self.code_y(&z, &modes, &mut Writing { values: input.y, prices: &[], writer }, scratch));
         }
@@ -151,7 +151,7 @@ impl LatentContext<'_> {
         let mut modes = BlockModes::default();
         if let Some(transforms) = &self.model.transforms {
             modes.transforms = transforms.choose(y.to_mut(), config.channels);
-            modes.code(&mut Encoding(writer), self.cols);
+            modes.code(&mut Encoding(writer), self.cols, self.quality);
         }
         let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
         Ok(self.code_y(&z, &modes, &mut Writing { values: &y, prices: input.prices, writer }, scratch))
@@ -177,7 +177,7 @@ impl LatentContext<'_> {
     pub fn encode_silence(&self, writer: &mut SymbolWriter, scratch: &mut Scratch) -> Result<LatentGrid> {
         self.check()?;
         let mut modes = self.no_modes();
-        modes.code(&mut Encoding(writer), self.cols);
+        modes.code(&mut Encoding(writer), self.cols, self.quality);
         let z = self.code_z(&mut Silent { writer });
         Ok(self.code_y(&z, &modes, &mut Silent { writer }, scratch))
     }
@@ -190,7 +190,7 @@ impl LatentContext<'_> {
     pub fn decode(&self, reader: &mut SymbolReader, scratch: &mut Scratch) -> Result<LatentGrid> {
         self.check()?;
         let mut modes = self.no_modes();
-        modes.code(&mut Decoding(reader), self.cols);
+        modes.code(&mut Decoding(reader), self.cols, self.quality);
         reader.check()?;
         let z = self.code_z(reader);
         reader.check()?;
@@ -216,6 +216,9 @@ impl LatentContext<'_> {
         if self.quality.cells().is_some_and(|cells| cells.len() != rows * cols || self.quality.cols() != cols) {
             return Err(Error::InvalidConfig(format!("the quality map does not fit a latent of {rows}x{cols}")));
         }
+        if self.quality.rest().is_some_and(|rest| !rest.fits((rows, cols))) {
+            return Err(Error::InvalidConfig(format!("the map of what rests does not fit a latent of {rows}x{cols}")));
+        }
         if self.prior.is_some_and(|p| (p.rows, p.cols, p.channels) != (rows, cols, channels)) {
             return Err(Error::InvalidConfig(format!("the temporal prior is not {rows}x{cols}x{channels}")));
         }
@@ -235,9 +238,11 @@ impl LatentContext<'_> {
         let mut z = LatentGrid::new(self.rows / 4, self.cols / 4, channels);
         let first = usize::from(self.quality.frame()) * channels;
         let (means, scales) = (&model.z_mean[first..][..channels], &model.z_scale[first..][..channels]);
+        let cols = self.cols / 4;
+        let rests = |cell: usize| self.quality.rest().is_some_and(|rest| rest.at((cell / cols, cell % cols)));
         for (index, value) in z.data.iter_mut().enumerate() {
             let (mean, k) = (means[index % channels], usize::from(scales[index % channels]));
-            let symbol = if k == 0 { 0 } else { coder.code(&self.model.tables, k, index, mean) };
+            let symbol = if k == 0 || rests(index / channels) { 0 } else { coder.code(&self.model.tables, k, index, mean) };
             *value = dequantise(symbol, mean);
         }
         z
@@ -253,7 +258,7 @@ impl LatentContext<'_> {
         self.model.first_parameters(known, self.quality, scratch);
         if let Some(second) = &self.model.layers.second {
             self.code_elements(Some(Half::First), &scratch.parameters, &mut latent, &mut elements);
-            self.model.second_parameters(second, &latent, scratch);
+            self.model.second_parameters(second, &latent, self.quality, scratch);
             self.code_elements(Some(Half::Second), &scratch.parameters, &mut latent, &mut elements);
         } else {
             self.code_elements(None, &scratch.parameters, &mut latent, &mut elements);
@@ -276,7 +281,7 @@ impl LatentContext<'_> {
         elements: &mut Elements<C>,
     ) {
         let channels = latent.channels;
-        for position in 0..latent.rows * latent.cols {
+        for position in (0..latent.rows * latent.cols).filter(|&position| !self.quality.rests(position)) {
             let odd = (position / latent.cols + position % latent.cols) % 2 == 1;
             let range = match half {
                 None => 0..channels,

@@ -87,6 +87,12 @@ impl EntropyModel {
         })
     }
 
+    /// How much less it is expected to cost to code the linear channels of a position of y, in quantiser steps, than to leave them out, in
+    /// squared steps; 0 if nothing would be coded, and for a model without a choice of transforms.
+    pub fn worth(&self, position: &[f32]) -> f32 {
+        self.transforms.as_ref().map_or(0.0, |transforms| transforms.worth(position))
+    }
+
     /// What the model is made of.
     pub fn config(&self) -> &EntropyConfig {
         &self.config

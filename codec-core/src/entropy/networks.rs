@@ -93,16 +93,19 @@ impl EntropyModel {
     pub(super) fn first_parameters(&self, known: Known, quality: QualityGrid, scratch: &mut Scratch) {
         let Known { z, prior, choices } = known;
         let (rows, cols) = (z.rows * 4, z.cols * 4);
+        let hyper = quality.awake((rows, cols));
+        let half = hyper.divided();
+        let area = half.divided();
         let width = self.config.width;
         let machine = scratch.machine(self.backend);
         let Scratch { a, b, features, parameters, .. } = scratch;
         a.clear();
         a.extend(z.data.iter().map(|&v| saturate(v)));
         let [expand, smooth, expand_again] = &self.layers.hyper;
-        expand.run(machine, a, z.rows, z.cols, b);
+        expand.run(machine, a, &hyper, b);
         shuffle(b, z.rows, z.cols, width, a);
-        smooth.run(machine, a, rows / 2, cols / 2, b);
-        expand_again.run(machine, b, rows / 2, cols / 2, a);
+        smooth.run(machine, a, &half, b);
+        expand_again.run(machine, b, &half, a);
         shuffle(a, rows / 2, cols / 2, width, b);
         for (cell, position) in b.chunks_exact_mut(width).enumerate() {
             let gain = &self.gain[usize::from(quality.at(cell)) * width..][..width];
@@ -130,15 +133,22 @@ impl EntropyModel {
             std::mem::swap(a, b);
         }
         let ParameterLayers { features: [mix, look_around, mix_again], head } = &self.layers.first;
-        mix.run(machine, a, rows, cols, b);
-        look_around.run(machine, b, rows, cols, a);
-        mix_again.run(machine, a, rows, cols, features);
-        head.run(machine, features, rows, cols, parameters);
+        mix.run(machine, a, &area, b);
+        look_around.run(machine, b, &area, a);
+        mix_again.run(machine, a, &area, features);
+        head.run(machine, features, &area, parameters);
     }
 
     /// Parameters of the second half, by the layers for it, once the first half of `latent` is known.
-    pub(super) fn second_parameters(&self, layers: &ParameterLayers<Layer>, latent: &LatentGrid, scratch: &mut Scratch) {
+    pub(super) fn second_parameters(
+        &self,
+        layers: &ParameterLayers<Layer>,
+        latent: &LatentGrid,
+        quality: QualityGrid,
+        scratch: &mut Scratch,
+    ) {
         let (rows, cols, channels) = (latent.rows, latent.cols, latent.channels);
+        let area = quality.awake((rows, cols)).divided().divided();
         let machine = scratch.machine(self.backend);
         let Scratch { a, b, features, parameters, .. } = scratch;
         let width = 2 * self.config.width;
@@ -149,9 +159,9 @@ impl EntropyModel {
             }
         });
         let ParameterLayers { features: [mix, look_around, mix_again], head } = layers;
-        mix.run(machine, a, rows, cols, b);
-        look_around.run(machine, b, rows, cols, a);
-        mix_again.run(machine, a, rows, cols, b);
-        head.run(machine, b, rows, cols, parameters);
+        mix.run(machine, a, &area, b);
+        look_around.run(machine, b, &area, a);
+        mix_again.run(machine, a, &area, b);
+        head.run(machine, b, &area, parameters);
     }
 }

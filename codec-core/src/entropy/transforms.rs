@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 use super::adaptive::AdaptiveBit;
 use super::both_ways::Symbols;
 use super::grid::LatentGrid;
-use crate::architecture::linear::{LUMA_SIDE, TRANSFORMS, luma_places, rotation};
+use crate::architecture::linear::{LUMA_SIDE, TRANSFORMS, linear_channels, luma_places, rotation};
+use crate::quality::QualityGrid;
 
 /// Fractional bits of the rotations' integers.
 const ROTATION_BITS: u32 = 13;
@@ -46,6 +47,8 @@ static SYMBOL_COSTS: LazyLock<[f32; 64]> =
 pub(super) struct Transforms {
     /// Channel of each coefficient, row by row.
     places: Vec<usize>,
+    /// Channels of chroma.
+    chroma: Vec<usize>,
 }
 
 /// What a rounded coefficient is expected to cost, error and bits, in squared quantiser steps.
@@ -64,7 +67,8 @@ fn expected_cost(value: f32) -> f32 {
 impl Transforms {
     /// Of a latent of so many channels.
     pub fn new(channels: usize) -> Self {
-        Self { places: luma_places(channels) }
+        let chroma = linear_channels(channels).into_iter().filter(|(_, frequency)| frequency.plane > 0);
+        Self { places: luma_places(channels), chroma: chroma.map(|(channel, _)| channel).collect() }
     }
 
     /// Chooses a transform for each position of `y`, NHWC `[..][channels]` in quantiser steps, by what coefficients are expected to cost,
@@ -73,30 +77,45 @@ impl Transforms {
         y.chunks_exact_mut(channels).map(|position| self.choose_one(position)).collect()
     }
 
-    fn choose_one(&self, position: &mut [f32]) -> u8 {
+    /// How much less it is expected to cost to code the linear channels of a position than to leave them out, in squared quantiser steps;
+    /// 0 if nothing would be coded.
+    pub fn worth(&self, position: &[f32]) -> f32 {
+        let error = |channels: &[usize]| channels.iter().map(|&channel| position[channel].powi(2)).sum::<f32>();
+        let of_chroma = error(&self.chroma) - self.chroma.iter().map(|&channel| expected_cost(position[channel])).sum::<f32>();
+        let of_luma = error(&self.places) - self.chosen(position).0;
+        // Rotations round.
+        if of_luma.abs() < 1e-3 { of_chroma } else { of_chroma + of_luma }
+    }
+
+    /// The least expected cost of luma of a position, and, unless it is that of the first transform, which one has it and what it makes.
+    fn chosen(&self, position: &[f32]) -> (f32, Option<(u8, Matrix<f32>)>) {
         let mut block = [[0.0; LUMA_SIDE]; LUMA_SIDE];
         for (value, &place) in block.as_flattened_mut().iter_mut().zip(&self.places) {
             *value = position[place];
         }
         // Where all coefficients become 0, all transforms are alike.
-        if block.as_flattened().iter().map(|v| v * v).sum::<f32>() < 0.36 {
-            return 0;
+        let energy = block.as_flattened().iter().map(|v| v * v).sum::<f32>();
+        if energy < 0.36 {
+            return (energy, None);
         }
         let cost = |block: &Matrix<f32>| block.as_flattened().iter().copied().map(expected_cost).sum::<f32>();
-        let mut best = (cost(&block), 0, block);
+        let mut best = (cost(&block), None);
         for (choice, forward) in (1..).zip(FORWARD.iter()) {
             let rotated = rotate(&block, forward);
             let cost = cost(&rotated) + (CHOICE_BIAS * CHOICE_PRICE) as f32;
             if cost < best.0 {
-                best = (cost, choice, rotated);
+                best = (cost, Some((choice, rotated)));
             }
         }
-        if best.1 > 0 {
-            for (value, &place) in best.2.as_flattened().iter().zip(&self.places) {
-                position[place] = *value;
-            }
+        best
+    }
+
+    fn choose_one(&self, position: &mut [f32]) -> u8 {
+        let Some((choice, block)) = self.chosen(position).1 else { return 0 };
+        for (value, &place) in block.as_flattened().iter().zip(&self.places) {
+            position[place] = *value;
         }
-        best.1
+        choice
     }
 
     /// Turns a decoded latent back to the coefficients of 16x16 samples.
@@ -175,10 +194,14 @@ impl ChoiceModels {
         Self { other: [bit(0.05), bit(0.3), bit(0.6)], small: [bit(0.3), bit(0.6), bit(0.8)] }
     }
 
-    /// Codes the choices of a grid of `cols` columns, row by row. `choices` count when writing; they are what was written or read
+    /// Codes the choices of a grid of `cols` columns, row by row; cells that rest have the first transform. `choices` count when writing; they are what was written or read
     /// afterwards.
-    pub fn code(&mut self, symbols: &mut impl Symbols, choices: &mut [u8], cols: usize) {
+    pub fn code(&mut self, symbols: &mut impl Symbols, choices: &mut [u8], cols: usize, quality: QualityGrid) {
         for at in 0..choices.len() {
+            if quality.rests(at) {
+                choices[at] = 0;
+                continue;
+            }
             let left = if at % cols > 0 { choices[at - 1] } else { 0 };
             let above = if at >= cols { choices[at - cols] } else { 0 };
             let count = |least: u8| usize::from(left >= least) + usize::from(above >= least);
@@ -277,11 +300,11 @@ mod tests {
         let mut random = StdRng::seed_from_u64(4);
         let choices: Vec<u8> = (0..48).map(|_| random.random_range(0..3)).collect();
         let mut writer = SymbolWriter::new();
-        ChoiceModels::new().code(&mut Encoding(&mut writer), &mut choices.clone(), 8);
+        ChoiceModels::new().code(&mut Encoding(&mut writer), &mut choices.clone(), 8, QualityGrid::uniform(0));
         let payload = writer.finish();
         let mut reader = SymbolReader::new(&payload).unwrap();
         let mut found = vec![0; 48];
-        ChoiceModels::new().code(&mut Decoding(&mut reader), &mut found, 8);
+        ChoiceModels::new().code(&mut Decoding(&mut reader), &mut found, 8, QualityGrid::uniform(0));
         assert_eq!(found, choices);
         reader.finish().unwrap();
     }

@@ -1,7 +1,7 @@
 //! The depthwise block of the transforms, fused by rows.
 
 use super::stripes::{Scratch, for_stripes};
-use super::{Activation, Backend, Depthwise, LayerParams, Pointwise};
+use super::{Activation, Area, Backend, Depthwise, LayerParams, Pointwise};
 use crate::Result;
 
 /// Weights of a block's layers.
@@ -48,40 +48,57 @@ impl Block {
         })
     }
 
-    /// Applies the block to `x`, `[rows][cols][channels]`, in up to `threads` stripes of rows, and writes `out`, of the same
-    /// shape. Stripes run on the current rayon pool and the calling thread; with 1 all stays on the calling thread.
+    /// Applies the block to the cells of `area` in `x`, `[rows][cols][channels]`, in up to `threads` stripes of rows, and writes `out`,
+    /// of the same shape. What lies elsewhere neither counts nor changes. Stripes run on the current rayon pool and the calling thread;
+    /// with 1 all stays on the calling thread.
     ///
     /// # Panics
     /// If the lengths do not fit, or the backend is not available.
-    pub fn run(&self, backend: Backend, threads: usize, x: &[i16], (rows, cols): (usize, usize), out: &mut [i16]) {
+    pub fn run(&self, backend: Backend, threads: usize, x: &[i16], area: &Area, out: &mut [i16]) {
+        let (rows, cols) = area.size();
         let line = cols * self.channels;
         assert!(x.len() == rows * line && out.len() == x.len(), "the lengths do not fit");
         if x.is_empty() {
             return;
         }
-        for_stripes(threads, line, out, |from, out, scratch| self.run_stripe(backend, x, line, from, out, scratch));
+        for_stripes(threads, line, out, |from, out, scratch| self.run_stripe(backend, x, area, from, out, scratch));
     }
 
     /// Rows `from..` of the output, as many as `out` holds. Every row of `mix_in` is computed once, and once more where it
     /// borders on another stripe.
-    fn run_stripe(&self, backend: Backend, x: &[i16], line: usize, from: usize, out: &mut [i16], scratch: &mut Scratch) {
-        let rows = x.len() / line;
+    fn run_stripe(&self, backend: Backend, x: &[i16], area: &Area, from: usize, out: &mut [i16], scratch: &mut Scratch) {
+        let ((rows, cols), c) = (area.size(), self.channels);
+        let line = cols * c;
         let row = |r: usize| &x[r * line..][..line];
+        let mix_in = |r: usize, out: &mut [i16]| {
+            for span in area.row(r) {
+                let values = span.start * c..span.end * c;
+                self.mix_in.run(backend, &row(r)[values.clone()], &mut out[values]);
+            }
+            area.clear_gaps(r, out, c);
+        };
         let (zeros, [ring, deep, middle, wide]) = scratch.rows(line, [3 * line, line, line, 2 * line]);
         let slot = |r: usize| r % 3 * line..(r % 3 + 1) * line;
         for r in from.saturating_sub(1)..=from {
-            self.mix_in.run(backend, row(r), &mut ring[slot(r)]);
+            mix_in(r, &mut ring[slot(r)]);
         }
         for (r, out) in (from..).zip(out.chunks_exact_mut(line)) {
             if r + 1 < rows {
-                self.mix_in.run(backend, row(r + 1), &mut ring[slot(r + 1)]);
+                mix_in(r + 1, &mut ring[slot(r + 1)]);
             }
             let above = if r == 0 { zeros } else { &ring[slot(r - 1)] };
             let below = if r + 1 < rows { &ring[slot(r + 1)] } else { zeros };
-            self.depthwise.run_row(backend, [above, &ring[slot(r)], below], deep);
-            self.mix_out.run_adding(backend, deep, row(r), middle);
-            self.expand.run(backend, middle, wide);
-            self.project.run_adding(backend, wide, middle, out);
+            let lines = [above, &ring[slot(r)], below];
+            for span in area.row(r) {
+                // With the neighbours of its ends; what comes out there is of no use.
+                let around = span.start.saturating_sub(1) * c..(span.end + 1).min(cols) * c;
+                self.depthwise.run_row(backend, lines.map(|line| &line[around.clone()]), &mut deep[around]);
+                let (own, wide) = (span.start * c..span.end * c, &mut wide[..2 * span.len() * c]);
+                let middle = &mut middle[own.clone()];
+                self.mix_out.run_adding(backend, &deep[own.clone()], &row(r)[own.clone()], middle);
+                self.expand.run(backend, middle, wide);
+                self.project.run_adding(backend, wide, middle, &mut out[own]);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::packed::Packed;
 use super::stripes::for_stripes;
-use super::{Activation, Backend, LayerParams, dispatch};
+use super::{Activation, Area, Backend, LayerParams, dispatch};
 use crate::Result;
 
 /// A 1x1 convolution.
@@ -78,6 +78,11 @@ impl Depthwise {
         Ok(Self { layer: Packed::new(9, channels, params, activation) })
     }
 
+    /// Channels that come in and go out.
+    pub fn channels(&self) -> usize {
+        self.layer.outputs
+    }
+
     /// One row of output, `[cols][channels]`, from the rows above, at and below it. Outside the picture give rows of zeros.
     ///
     /// # Panics
@@ -90,13 +95,14 @@ impl Depthwise {
         dispatch::depthwise(backend, &self.layer, rows, out);
     }
 
-    /// Applies the layer to `x`, `[rows][cols][channels]`, in up to `threads` stripes of rows, as [`Block::run`](super::Block)
-    /// does, and writes `out`, of the same shape.
+    /// Applies the layer to the cells of `area` in `x`, `[rows][cols][channels]`, in up to `threads` stripes of rows, as
+    /// [`Block::run`](super::Block) does, and writes `out`, of the same shape. `x` is zero elsewhere.
     ///
     /// # Panics
     /// If the lengths do not fit, or the backend is not available.
-    pub fn run(&self, backend: Backend, threads: usize, x: &[i16], (rows, cols): (usize, usize), out: &mut [i16]) {
-        let line = cols * self.layer.outputs;
+    pub fn run(&self, backend: Backend, threads: usize, x: &[i16], area: &Area, out: &mut [i16]) {
+        let ((rows, cols), c) = (area.size(), self.layer.outputs);
+        let line = cols * c;
         assert!(x.len() == rows * line && out.len() == x.len(), "the lengths do not fit");
         if x.is_empty() {
             return;
@@ -105,7 +111,10 @@ impl Depthwise {
             let (zeros, []) = scratch.rows(line, []);
             let row = |r: usize| if (1..=rows).contains(&r) { &x[(r - 1) * line..][..line] } else { zeros };
             for (r, out) in (from..).zip(out.chunks_exact_mut(line)) {
-                self.run_row(backend, [row(r), row(r + 1), row(r + 2)], out);
+                let lines = [row(r), row(r + 1), row(r + 2)];
+                for around in area.row(r).map(|span| span.start.saturating_sub(1) * c..(span.end + 1).min(cols) * c) {
+                    self.run_row(backend, lines.map(|line| &line[around.clone()]), &mut out[around]);
+                }
             }
         });
     }

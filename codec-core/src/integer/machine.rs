@@ -1,6 +1,6 @@
 //! Layers on all threads of a stream.
 
-use super::{Backend, Block, Depthwise, Pointwise};
+use super::{Area, Backend, Block, Depthwise, Pointwise};
 use crate::kernels::parallel::{for_bands, split_rows, take_front};
 
 /// Positions that a thread takes at a time; a multiple of what the kernels take.
@@ -42,6 +42,37 @@ impl Machine {
         self.bands(layer, x, Some(skip), out);
     }
 
+    /// A layer at the cells of `area`, of `[rows][cols][inputs]`. What `out` holds elsewhere is of no importance.
+    pub fn run_in(self, layer: &Pointwise, x: &[i16], area: &Area, out: &mut Vec<i16>) {
+        self.spans(layer, x, None, area, out);
+    }
+
+    /// As [`Self::run_in`], with `skip` added.
+    pub fn run_adding_in(self, layer: &Pointwise, x: &[i16], skip: &[i16], area: &Area, out: &mut Vec<i16>) {
+        self.spans(layer, x, Some(skip), area, out);
+    }
+
+    fn spans(self, layer: &Pointwise, x: &[i16], skip: Option<&[i16]>, area: &Area, out: &mut Vec<i16>) {
+        if area.is_whole() {
+            return self.bands(layer, x, skip, out);
+        }
+        let ((rows, cols), inputs, outputs) = (area.size(), layer.inputs(), layer.outputs());
+        resize(out, rows * cols * outputs);
+        self.for_positions(out, cols * outputs, |first, out| {
+            for (row, out) in (first..).zip(out.chunks_exact_mut(cols * outputs)) {
+                for span in area.row(row) {
+                    let x = &x[(row * cols + span.start) * inputs..(row * cols + span.end) * inputs];
+                    let skip = skip.map(|skip| &skip[(row * cols + span.start) * outputs..(row * cols + span.end) * outputs]);
+                    let out = &mut out[span.start * outputs..span.end * outputs];
+                    match skip {
+                        Some(skip) => layer.run_adding(self.backend, x, skip, out),
+                        None => layer.run(self.backend, x, out),
+                    }
+                }
+            }
+        });
+    }
+
     fn bands(self, layer: &Pointwise, x: &[i16], skip: Option<&[i16]>, out: &mut Vec<i16>) {
         let positions = x.len() / layer.inputs();
         resize(out, positions * layer.outputs());
@@ -62,17 +93,19 @@ impl Machine {
         });
     }
 
-    /// A depthwise layer on `[rows][cols][channels]`.
-    pub fn run_depthwise(self, layer: &Depthwise, x: &[i16], size: (usize, usize), out: &mut Vec<i16>) {
+    /// A depthwise layer at the cells of `area`, of `[rows][cols][channels]`. What `out` holds elsewhere is of no importance, and what `x`
+    /// holds there becomes zero.
+    pub fn run_depthwise(self, layer: &Depthwise, x: &mut [i16], area: &Area, out: &mut Vec<i16>) {
+        area.clear_outside(x, layer.channels());
         resize(out, x.len());
-        layer.run(self.backend, self.threads, x, size, out);
+        layer.run(self.backend, self.threads, x, area, out);
     }
 
-    /// Blocks one after the other. `x` is `[rows][cols][channels]` before and after; `spare` is memory.
-    pub fn blocks(self, blocks: &[Block], x: &mut Vec<i16>, size: (usize, usize), spare: &mut Vec<i16>) {
+    /// Blocks one after the other at the cells of `area`. `x` is `[rows][cols][channels]` before and after; `spare` is memory.
+    pub fn blocks(self, blocks: &[Block], x: &mut Vec<i16>, area: &Area, spare: &mut Vec<i16>) {
         for block in blocks {
             resize(spare, x.len());
-            block.run(self.backend, self.threads, x, size, spare);
+            block.run(self.backend, self.threads, x, area, spare);
             std::mem::swap(x, spare);
         }
     }

@@ -3,6 +3,7 @@
 //! Activations come in as NHWC `[rows][cols][channels]` and go out so. All backends and any number of threads give the same bits:
 //! integer sums do not depend on their order, and a layer whose sums could leave 32 bits is refused.
 
+mod area;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -19,6 +20,7 @@ mod params;
 mod scalar;
 mod stripes;
 
+pub use area::Area;
 pub use backend::Backend;
 pub use block::{Block, BlockParams};
 pub use layer::{Depthwise, Pointwise};

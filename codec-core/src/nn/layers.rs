@@ -192,9 +192,10 @@ impl DwBlock {
         })
     }
 
-    /// Applies the block.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.mix_out.added(&self.depthwise.forward(&self.mix_in.activated(x)?)?, x)?;
+    /// Applies the block. `awake`: 1 where there is a picture and 0 outside it, `[N, 1, h, w]`; `None`: 1 everywhere.
+    pub fn forward(&self, x: &Tensor, awake: Option<&Tensor>) -> Result<Tensor> {
+        let mixed = within(self.mix_in.activated(x)?, awake)?;
+        let x = self.mix_out.added(&self.depthwise.forward(&mixed)?, x)?;
         self.project.added(&self.expand.activated(&x)?, &x)
     }
 
@@ -204,9 +205,29 @@ impl DwBlock {
     }
 }
 
-/// Applies blocks one after the other.
-pub fn run_blocks(blocks: &[DwBlock], x: Tensor) -> Result<Tensor> {
-    blocks.iter().try_fold(x, |x, block| block.forward(&x))
+/// Applies blocks one after the other, as [`DwBlock::forward`] does.
+pub fn run_blocks(blocks: &[DwBlock], x: Tensor, awake: Option<&Tensor>) -> Result<Tensor> {
+    blocks.iter().try_fold(x, |x, block| block.forward(&x, awake))
+}
+
+/// The quality index of cells that [rest](crate::quality::RestMap): networks take them for places outside the picture.
+pub const RESTS: i64 = -1;
+
+/// Where the cells of `x`, `[N, C, h, w]`, do not rest, as [`DwBlock::forward`] takes it; `None` if that is everywhere for sure. `q`: int64,
+/// indices of frames or of cells on a grid that may be coarser.
+pub fn awake(q: &Tensor, x: &Tensor) -> Result<Option<Tensor>> {
+    if q.dim() == 1 {
+        return Ok(None);
+    }
+    Ok(Some(spread(q, x)?.f_ge(0)?.f_unsqueeze(1)?.f_to_kind(x.kind())?))
+}
+
+/// `x` with zeros where cells rest.
+pub fn within(x: Tensor, awake: Option<&Tensor>) -> Result<Tensor> {
+    match awake {
+        Some(awake) => Ok(x.f_mul(awake)?),
+        None => Ok(x),
+    }
 }
 
 /// Weights `[64, KNOTS]` that interpolate linearly between knots at each quality index.
@@ -226,6 +247,12 @@ pub fn knot_weights() -> Tensor {
 fn by_channel(values: &Tensor, q: &Tensor) -> Result<Tensor> {
     let (n, rows, cols) = if q.dim() == 1 { (q.size1()?, 1, 1) } else { q.size3()? };
     Ok(values.f_view([n, rows, cols, -1])?.f_permute([0, 3, 1, 2])?)
+}
+
+/// Quality indices one after the other, all of which exist.
+fn flat_indices(q: &Tensor) -> Result<Tensor> {
+    let flat = q.f_flatten(0, -1)?;
+    if q.dim() == 1 { Ok(flat) } else { Ok(flat.f_clamp_min(0)?) }
 }
 
 /// Quality indices of cells on the finer grid of `x`, `[N, C, h, w]`, each repeated; those of frames as they are.
@@ -258,15 +285,16 @@ impl QualityKnots {
         Ok(Self { weights: upload(&knot_weights(), knots.device())?, knots, table: p.table()?, site: p.site(Samples::None) })
     }
 
-    /// Values `[N, C, 1, 1]` at the quality indices `q` (int64 `[N]`, 0..=63), or `[N, C, h, w]` at those of cells (`[N, h, w]`).
+    /// Values `[N, C, 1, 1]` at the quality indices `q` (int64 `[N]`, 0..=63), or `[N, C, h, w]` at those of cells (`[N, h, w]`); of no
+    /// importance where cells rest.
     pub fn at(&self, q: &Tensor) -> Result<Tensor> {
-        by_channel(&self.weights.f_index_select(0, &q.f_flatten(0, -1)?)?.f_matmul(&self.knots)?, q)
+        by_channel(&self.weights.f_index_select(0, &flat_indices(q)?)?.f_matmul(&self.knots)?, q)
     }
 
     /// exp of [`Self::at`]: a positive gain.
     pub fn gain(&self, q: &Tensor) -> Result<Tensor> {
         match &self.table {
-            Some(table) => by_channel(&table.f_index_select(0, &q.f_flatten(0, -1)?)?, q),
+            Some(table) => by_channel(&table.f_index_select(0, &flat_indices(q)?)?, q),
             None => Ok(self.at(q)?.f_exp()?),
         }
     }

@@ -101,7 +101,7 @@ impl Postfilter {
         if let Some((layers, news)) = recurrence {
             x = layers.input.added(news, &x)?;
         }
-        let x = run_blocks(&self.blocks, self.gain.apply(&self.input.site.activated(&x)?, q)?)?;
+        let x = run_blocks(&self.blocks, self.gain.apply(&self.input.site.activated(&x)?, q)?, None)?;
         let carry = recurrence.map(|(layers, _)| layers.carry.forward(&x)).transpose()?;
         Ok(Written { of_luma: self.output.forward(&x)?, carry })
     }

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use super::dct;
 use super::fixed::Samples;
-use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, run_blocks};
+use super::layers::{Conv, ConvConfig, DwBlock, QualityKnots, awake, run_blocks, within};
 use super::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use super::params::{Init, Scope};
 use super::role::Form;
@@ -129,18 +129,21 @@ impl RtAnalysis {
         })
     }
 
-    /// `[N, cin, H/8, W/8]` and quality indices `[N]` to `[N, latent, H/16, W/16]`.
+    /// `[N, cin, H/8, W/8]` and quality indices `[N]` to `[N, latent, H/16, W/16]`, zeros where cells rest.
     pub fn forward(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
         let y = self.nonlinear(x, q)?;
         let Some(linear) = &self.linear else { return Ok(y) };
-        interleave(&y, &linear.forward(&x.f_narrow(1, 0, PACKED_CHANNELS)?.f_pixel_unshuffle(2)?)?)
+        let coefficients = linear.forward(&x.f_narrow(1, 0, PACKED_CHANNELS)?.f_pixel_unshuffle(2)?)?;
+        interleave(&y, &within(coefficients, awake(q, &y)?.as_ref())?)
     }
 
     /// As [`Self::forward`], without the linear channels.
     pub fn nonlinear(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
         let x = self.gain.apply(&self.input.forward(x)?, q)?;
-        let x = run_blocks(&self.blocks, x)?.f_pixel_unshuffle(2)?;
-        self.output.forward(&run_blocks(&self.deep, self.down.forward(&x)?)?)
+        let fine = awake(q, &x)?;
+        let x = self.down.forward(&run_blocks(&self.blocks, x, fine.as_ref())?.f_pixel_unshuffle(2)?)?;
+        let coarse = awake(q, &x)?;
+        within(self.output.forward(&run_blocks(&self.deep, x, coarse.as_ref())?)?, coarse.as_ref())
     }
 }
 
@@ -212,16 +215,24 @@ impl RtSynthesis {
 
     /// `[N, cin, H/16, W/16]`, the context `[N, 96, H/8, W/8]` and quality indices `[N]` to `[N, cout, H/8, W/8]`.
     pub fn forward(&self, y: &Tensor, context: Option<&Tensor>, q: &Tensor) -> Result<Tensor> {
-        let x = self.up.forward(&run_blocks(&self.deep, self.input.forward(y)?)?)?;
+        let x = self.input.forward(y)?;
+        let coarse = awake(q, &x)?;
+        let x = self.up.forward(&run_blocks(&self.deep, x, coarse.as_ref())?)?;
         let x = self.gain.apply(&x.f_pixel_shuffle(2)?, q)?;
         let x = match (&self.context, context) {
             (Some(layer), Some(context)) => layer.added(context, &x)?,
             _ => x,
         };
-        let x = run_blocks(&self.blocks, x)?;
-        let Some(linear) = &self.linear else { return self.output.forward(&x) };
-        let coefficients = linear_part(y, self.channels.0, self.channels.1)?;
-        self.output.added(&x, &linear.forward(&coefficients)?.f_pixel_shuffle(2)?)
+        let fine = awake(q, &x)?;
+        let x = run_blocks(&self.blocks, x, fine.as_ref())?;
+        let out = match &self.linear {
+            Some(linear) => {
+                let coefficients = linear_part(y, self.channels.0, self.channels.1)?;
+                self.output.added(&x, &linear.forward(&coefficients)?.f_pixel_shuffle(2)?)?
+            }
+            None => self.output.forward(&x)?,
+        };
+        within(out, fine.as_ref())
     }
 }
 

@@ -9,6 +9,7 @@ use super::config::detail_index;
 use super::detail_model::{DetailModel, DetailSource};
 use super::engine;
 use super::reconstruct::{Reconstructor, UNSHIFTED};
+use super::rest::Rest;
 use super::shown::Shown;
 use super::stream::{Adaptive, InterFrame, MAX_PENDING, ParsedMotion, Stream, decode_detail};
 #[cfg(feature = "training")]
@@ -305,9 +306,7 @@ impl Decoder {
         let (model, scratch, adaptive) = (&self.model, &mut self.scratch, &mut stream.adaptive);
         let start = Instant::now();
         let mut reader = SymbolReader::new(unit.payload)?;
-        let residual_quality = adaptive.decode_quality(unit.header.residual_quality, &mut reader)?;
-        let cells = residual_quality.cells(shift);
-        let grid = cells.grid();
+        let mut residual_quality = adaptive.decode_quality(unit.header.residual_quality, &mut reader)?;
         // Everything is parsed and checked before anything is reconstructed. The prediction, which damage in what follows it leaves
         // unused, may be made meanwhile.
         let motion = match &model.flow_entropy {
@@ -319,7 +318,16 @@ impl Decoder {
             }
             None => ParsedMotion::Blocks(adaptive.motion.decode(&mut reader)?),
         };
-        let rests = matches!(motion, ParsedMotion::Blocks(_)) && adaptive.rest.decode(&mut reader);
+        let rest = match motion {
+            ParsedMotion::Blocks(_) => adaptive.rest.decode((rows, cols), &mut reader)?,
+            ParsedMotion::Flow(..) => Rest::Areas(None),
+        };
+        let rests = rest == Rest::Frame;
+        if let Rest::Areas(map) = rest {
+            residual_quality.rest = map;
+        }
+        let cells = residual_quality.cells(shift);
+        let grid = cells.grid();
         let (filter_coder, detail_coder) = (&mut adaptive.filter, &mut adaptive.detail);
         let parse = move || -> Result<_> {
             let (quality, prior) = (grid, residual_prior.as_ref());

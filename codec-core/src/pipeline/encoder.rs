@@ -14,7 +14,7 @@ use super::estimator;
 use super::maps::MapEncoder;
 use super::motion::{MotionEncoder, Pair};
 use super::reconstruct::{Reconstructor, UNSHIFTED};
-use super::rest::{Choice, RestCoder};
+use super::rest::{AreaSearch, Choice, Residual, Rest, RestCoder};
 use super::symbols::{Bound, Coded, FrameSymbols, LatentJob};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
@@ -28,7 +28,7 @@ use crate::lookahead::{self, TemporalFilter};
 use crate::loopfilter::FilterCoder;
 use crate::model::Model;
 use crate::motion::{Found, SearchEffort};
-use crate::quality::{FrameQuality, QualityMap, lambda};
+use crate::quality::{FrameQuality, QualityMap, RestMap, lambda};
 use crate::rate::{Content, Outlook, RateController, RateMode};
 use crate::scene;
 use crate::threads;
@@ -57,6 +57,7 @@ pub struct Encoder {
     /// Estimates the flow that the `paper` profile codes.
     estimator: Box<dyn FlowEstimator>,
     rest: RestCoder,
+    areas: AreaSearch,
     filter_coder: FilterCoder,
     /// The frame as it came.
     original: Frame,
@@ -109,6 +110,7 @@ impl Encoder {
             estimator: estimator::open(&model, &config.device, threads, dis)?,
             filter_coder: FilterCoder::new(display),
             rest: RestCoder::new(),
+            areas: AreaSearch::default(),
             reconstructor: Reconstructor::new(engine, threads, display),
             model,
             threads,
@@ -302,7 +304,7 @@ impl Encoder {
     fn encode_inter(&mut self, found: Found, quality: u8, map: Option<QualityMap>, bound: Option<Bound>) -> Result<Packet> {
         let model = Arc::clone(&self.model);
         let map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
-        let mut quality = FrameQuality { index: quality, map };
+        let mut quality = FrameQuality { index: quality, map, rest: None };
         let has_blocks = model.flow_entropy.is_none();
         match &model.flow_entropy {
             Some(entropy) => quality.index = self.code_flow(entropy, quality.index, bound)?,
@@ -317,6 +319,7 @@ impl Encoder {
         // Nothing is left to code beyond the visible part.
         copy_padding(self.reconstructor.prediction(), self.sequence.video.display_size(), &mut self.current);
         let shift = self.sequence.shift_of(self.frame_number);
+        quality.rest = self.find_rest(&model, shift, &quality)?;
         self.reconstructor.analyse_residual(&self.current, shift, &quality)?;
         let prior = self.reconstructor.residual_prior(shift);
         let job = LatentJob {
@@ -324,13 +327,14 @@ impl Encoder {
             entropy: &model.residual_entropy,
             prior: prior.as_ref(),
             map: quality.map.as_ref(),
+            rest: quality.rest.as_ref(),
             shift,
         };
-        let (mark, rest) = (self.symbols.writer.mark(), self.rest.clone());
-        if has_blocks {
-            self.rest.encode(false, &mut self.symbols.writer);
-        }
+        let (mark, rest, grid) = (self.symbols.writer.mark(), self.rest.clone(), self.reconstructor.grid(16));
         let before = self.symbols.writer.bits();
+        if has_blocks {
+            self.rest.encode(&Rest::Areas(quality.rest.clone()), grid, &mut self.symbols.writer);
+        }
         let Coded { latent, quality: residual_quality, .. } =
             self.symbols.code(job, quality.index, bound, &mut self.reconstructor)?;
         // Blocks have no quality of their own.
@@ -340,12 +344,22 @@ impl Encoder {
         if has_blocks && self.rests(self.symbols.writer.bits() - before) {
             self.symbols.writer.rewind(mark);
             self.rest = rest;
-            self.rest.encode(true, &mut self.symbols.writer);
+            self.rest.encode(&Rest::Frame, grid, &mut self.symbols.writer);
             self.reconstructor.rest_after_all(prior);
         }
         self.code_filter(residual_quality);
         self.code_detail(bound)?;
         self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, index, self.frame_number) })
+    }
+
+    /// The areas of the current frame that are to do without a residual.
+    fn find_rest(&mut self, model: &Model, shift: (i32, i32), quality: &FrameQuality) -> Result<Option<RestMap>> {
+        let Some(networks) = &model.rt else { return Ok(None) };
+        let (areas, frame, threads) = (&mut self.areas, &self.current, self.threads);
+        let (prediction, times) = self.reconstructor.prediction_and_times();
+        let parts = (&networks.residual, &model.residual_entropy);
+        let cells = quality.cells(shift);
+        times.measure("search for rest", || areas.find(Residual { frame, prediction, shift }, parts, cells.grid(), threads))
     }
 
     /// Whether the last frame is to do without its residual, which takes so many bits.

@@ -125,6 +125,11 @@ impl Reconstructor {
         (last, &mut self.times)
     }
 
+    /// The prediction, and the times to which to add what is done with it.
+    pub fn prediction_and_times(&mut self) -> (&Frame, &mut StageTimes) {
+        (&self.prediction, &mut self.times)
+    }
+
     pub fn prediction(&self) -> &Frame {
         &self.prediction
     }
@@ -232,7 +237,8 @@ impl Reconstructor {
         self.times.measure("synthesis", || engine.synthesise_residual(&latent, prediction, shift, cells.grid(), reference))?;
         self.residual_prior = Some((latent, shift));
         self.is_intra = false;
-        self.quality = quality;
+        // What rests does so on the residual's grid alone.
+        self.quality = FrameQuality { rest: None, ..quality };
         self.number += 1;
         Ok(())
     }

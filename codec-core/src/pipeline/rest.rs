@@ -1,13 +1,22 @@
-//! P-frames without a residual: their prediction is the picture, as in scenes that stand still.
+//! P-frames without a residual, and areas of P-frames: their prediction is the picture, as in scenes that stand still.
+
+mod areas;
 
 use std::ops::Range;
 
-use crate::entropy::{AdaptiveBit, SymbolReader, SymbolWriter};
+use crate::Result;
+use crate::entropy::{AdaptiveBit, Decoding, Encoding, SymbolReader, SymbolWriter, Symbols};
 use crate::frame::{Frame, Plane, chroma_size};
-use crate::quality::{QualityGrid, lambda};
+use crate::quality::{QualityGrid, RestMap, lambda};
+
+pub(super) use areas::{AreaSearch, Residual};
 
 /// Probability of a frame without residual at a keyframe, in 2^-16.
 const AT_FIRST: u16 = 512;
+/// Probability that there are areas that rest at a keyframe, and of each of them, by how many of those to the left and above rest, and
+/// whether it did in the last frame.
+const ANY_AT_FIRST: u16 = 16_384;
+const AREA_AT_FIRST: [[u16; 3]; 2] = [[8_192, 24_576, 40_960], [24_576, 45_056, 57_344]];
 /// Side of the areas that are looked at, in luma samples: that of the cells that have a quality of their own.
 const AREA: usize = 16;
 /// An area may lose so much of what the residual would have brought it nearer to the original: this share of its error, and this square
@@ -17,24 +26,77 @@ const TOLERATED: f64 = 1.0;
 /// Weight of a squared error of chroma beside one of luma, as models are trained: half of the samples have half of the weight.
 const CHROMA_WEIGHT: f64 = 2.0;
 
-/// Says of each P-frame whether it has a residual. A keyframe starts a new one.
+/// What of a P-frame has no residual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// All of it.
+    Frame,
+    /// These areas; `None`: nothing.
+    Areas(Option<RestMap>),
+}
+
+/// Says of each P-frame what has no residual. A keyframe starts a new one.
 #[derive(Clone, Debug)]
-pub(super) struct RestCoder(AdaptiveBit);
+pub(super) struct RestCoder {
+    frame: AdaptiveBit,
+    any: AdaptiveBit,
+    area: [[AdaptiveBit; 3]; 2],
+    /// Of the last frame that had a residual.
+    last: Option<RestMap>,
+}
 
 impl RestCoder {
     pub fn new() -> Self {
-        Self(AdaptiveBit::new(AT_FIRST))
+        Self {
+            frame: AdaptiveBit::new(AT_FIRST),
+            any: AdaptiveBit::new(ANY_AT_FIRST),
+            area: AREA_AT_FIRST.map(|bits| bits.map(AdaptiveBit::new)),
+            last: None,
+        }
     }
 
-    pub fn encode(&mut self, rests: bool, writer: &mut SymbolWriter) {
-        writer.put_bit(&mut self.0, rests);
-        writer.check_symbol(rests.into());
+    /// Of a frame whose latent has so many rows and columns.
+    pub fn encode(&mut self, rest: &Rest, size: (usize, usize), writer: &mut SymbolWriter) {
+        self.code(rest, size, &mut Encoding(writer));
     }
 
-    pub fn decode(&mut self, reader: &mut SymbolReader) -> bool {
-        let rests = reader.get_bit(&mut self.0);
-        reader.check_symbol(rests.into());
-        rests
+    /// See [`Self::encode`].
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if the payload has come to its end.
+    pub fn decode(&mut self, size: (usize, usize), reader: &mut SymbolReader) -> Result<Rest> {
+        let rest = self.code(&Rest::Areas(None), size, &mut Decoding(reader));
+        reader.check()?;
+        Ok(rest)
+    }
+
+    /// `given` counts when writing.
+    fn code(&mut self, given: &Rest, size: (usize, usize), symbols: &mut impl Symbols) -> Rest {
+        let frame = symbols.bit(&mut self.frame, *given == Rest::Frame);
+        symbols.check(frame.into());
+        if frame {
+            return Rest::Frame;
+        }
+        let given = match given {
+            Rest::Areas(Some(map)) if !map.is_empty() => Some(map),
+            _ => None,
+        };
+        let any = symbols.bit(&mut self.any, given.is_some());
+        symbols.check(any.into());
+        let last = self.last.take();
+        if any {
+            let mut above = vec![false; size.1];
+            let map = RestMap::new(size, |(row, col)| {
+                let before = last.as_ref().is_some_and(|last| last.at((row, col)));
+                let beside = usize::from(col > 0 && above[col - 1]) + usize::from(row > 0 && above[col]);
+                let rests = symbols.bit(&mut self.area[usize::from(before)][beside], given.is_some_and(|map| map.at((row, col))));
+                symbols.check(rests.into());
+                above[col] = rests;
+                rests
+            });
+            self.last = Some(map);
+        }
+        Rest::Areas(self.last.clone())
     }
 }
 
@@ -110,7 +172,7 @@ mod tests {
         assert!(rests(&colour, 6.1) && !rests(&colour, 5.9));
         // Where a map asks for more quality, it counts more.
         let map = QualityMap::new(50, 40, vec![-5, 0, 0, 0]).unwrap();
-        let better = FrameQuality { index: 30, map: Some(map) }.cells((0, 0));
+        let better = FrameQuality { index: 30, map: Some(map), rest: None }.cells((0, 0));
         assert!(!in_quality(&near, 3.1, better.grid()));
         // What is not seen does not count.
         let mut hidden = coded.clone();
@@ -124,14 +186,27 @@ mod tests {
 
     #[test]
     fn what_was_said_is_read() {
-        let said = [false, false, true, true, false, true];
+        let size = (8, 12);
+        let areas = |rests: fn((usize, usize)) -> bool| Rest::Areas(Some(RestMap::new(size, rests)));
+        let said = [
+            Rest::Areas(None),
+            areas(|(row, _)| row > 0),
+            areas(|(row, col)| row + col == 2),
+            Rest::Frame,
+            areas(|_| true),
+            Rest::Areas(None),
+        ];
         let mut writer = SymbolWriter::new();
         let mut coder = RestCoder::new();
-        said.iter().for_each(|&rests| coder.encode(rests, &mut writer));
+        said.iter().for_each(|rest| coder.encode(rest, size, &mut writer));
+        // A map of nothing is none.
+        coder.encode(&areas(|_| false), size, &mut writer);
         let payload = writer.finish();
         let mut reader = SymbolReader::new(&payload).unwrap();
         let mut coder = RestCoder::new();
-        assert_eq!(said.map(|_| coder.decode(&mut reader)), said);
+        for rest in said.iter().chain([&Rest::Areas(None)]) {
+            assert_eq!(coder.decode(size, &mut reader).unwrap(), *rest);
+        }
         reader.finish().unwrap();
     }
 }

@@ -68,7 +68,7 @@ impl Adaptive {
         if let Some(maps) = &mut self.maps {
             maps.decode(reader)?;
         }
-        Ok(FrameQuality { index, map: self.maps.as_ref().and_then(MapCoder::map).cloned() })
+        Ok(FrameQuality { index, map: self.maps.as_ref().and_then(MapCoder::map).cloned(), rest: None })
     }
 }
 

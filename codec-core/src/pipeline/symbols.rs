@@ -7,7 +7,7 @@ use super::reconstruct::Reconstructor;
 use crate::Result;
 use crate::bitstream::QUALITY_MAX;
 use crate::entropy::{EntropyModel, LatentContext, LatentGrid, LatentInput, Scratch, SymbolWriter};
-use crate::quality::{CellQualities, FrameQuality, QualityGrid, QualityMap};
+use crate::quality::{CellQualities, FrameQuality, QualityGrid, QualityMap, RestMap};
 use crate::rate::LOG_SIZE_PER_STEP;
 
 /// After so many attempts the worst quality is taken.
@@ -37,13 +37,15 @@ pub(super) struct LatentJob<'a> {
     pub prior: Option<&'a LatentGrid>,
     /// `None`: zero everywhere.
     pub map: Option<&'a QualityMap>,
+    /// Areas that rest, on that grid.
+    pub rest: Option<&'a RestMap>,
     /// How the grid is rotated (rows, columns, in luma samples).
     pub shift: (i32, i32),
 }
 
 impl<'a> LatentJob<'a> {
     fn cells(self, index: u8) -> CellQualities {
-        FrameQuality { index, map: self.map.cloned() }.cells(self.shift)
+        FrameQuality { index, map: self.map.cloned(), rest: self.rest.cloned() }.cells(self.shift)
     }
 
     fn context(self, quality: QualityGrid<'a>, (rows, cols): (usize, usize)) -> LatentContext<'a> {

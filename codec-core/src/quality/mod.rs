@@ -7,11 +7,13 @@ mod coding;
 mod grid;
 mod map;
 mod regions;
+mod rest;
 
 pub use coding::MapCoder;
 pub use grid::{CellQualities, FrameQuality, QualityGrid};
 pub use map::QualityMap;
 pub use regions::QualityRegion;
+pub use rest::RestMap;
 
 use crate::bitstream::QUALITY_MAX;
 

@@ -5,8 +5,7 @@ use super::layout::{gather, reorder_inputs};
 use super::reader::Reader;
 use crate::Result;
 use crate::architecture::TransformConfig;
-use crate::integer::Machine;
-use crate::integer::{Activation, Block, Pointwise};
+use crate::integer::{Activation, Area, Block, Machine, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
 use crate::quality::QualityGrid;
 
@@ -70,7 +69,7 @@ impl Analysis {
         self.fraction
     }
 
-    /// `x` `[rows][cols][channels]` to the latent of the networks' channels, in `scratch`.
+    /// `x` `[rows][cols][channels]` to the latent of the networks' channels, in `scratch`; zeros where cells rest.
     pub fn run_nonlinear(
         &self,
         machine: Machine,
@@ -80,21 +79,39 @@ impl Analysis {
         scratch: &mut AnalysisScratch,
     ) {
         let AnalysisScratch { a, b, cells, nonlinear, .. } = scratch;
-        machine.run(&self.input, x, a);
+        let deep = quality.awake((size.0 / 2, size.1 / 2)).divided().divided();
+        let area = deep.divided();
+        machine.run_in(&self.input, x, &area, a);
         self.gain.apply(machine, a, quality);
-        machine.blocks(&self.blocks, a, size, b);
+        machine.blocks(&self.blocks, a, &area, b);
         gather(machine, a, size, self.width, self.width, cells);
-        machine.run(&self.down, cells, a);
-        machine.blocks(&self.deep, a, (size.0 / 2, size.1 / 2), b);
-        machine.run(&self.output, a, nonlinear);
+        machine.run_in(&self.down, cells, &deep, a);
+        machine.blocks(&self.deep, a, &deep, b);
+        machine.run_in(&self.output, a, &deep, nonlinear);
+        deep.clear_outside(nonlinear, self.output.outputs());
     }
 
     /// As [`Self::run_nonlinear`], and the linear channels, of the first packed channels alone.
     pub fn run(&self, machine: Machine, x: &[i16], size: (usize, usize), quality: QualityGrid, scratch: &mut AnalysisScratch) {
         self.run_nonlinear(machine, x, size, quality, scratch);
+        let area = quality.awake((size.0 / 2, size.1 / 2)).divided().divided();
+        self.run_linear(machine, x, self.channels, &area, scratch);
+    }
+
+    /// The linear channels of packed samples, `[rows][cols][96]`; all others are zero.
+    pub fn run_linear_alone(&self, machine: Machine, x: &[i16], (rows, cols): (usize, usize), scratch: &mut AnalysisScratch) {
+        scratch.nonlinear.clear();
+        scratch.nonlinear.resize(rows * cols / 4 * self.output.outputs(), 0);
+        self.run_linear(machine, x, PACKED_CHANNELS, &Area::whole(rows / 2, cols / 2), scratch);
+    }
+
+    /// The linear channels of the first packed ones of `stride`, at the cells of `area` at 1/16, and zeros elsewhere.
+    fn run_linear(&self, machine: Machine, x: &[i16], stride: usize, area: &Area, scratch: &mut AnalysisScratch) {
         if let Some(linear) = &self.linear {
-            gather(machine, x, size, self.channels, PACKED_CHANNELS, &mut scratch.cells);
-            machine.run(linear, &scratch.cells, &mut scratch.linear);
+            let (rows, cols) = area.size();
+            gather(machine, x, (2 * rows, 2 * cols), stride, PACKED_CHANNELS, &mut scratch.cells);
+            machine.run_in(linear, &scratch.cells, area, &mut scratch.linear);
+            area.clear_outside(&mut scratch.linear, linear.outputs());
         }
     }
 }

@@ -112,7 +112,7 @@ impl LatentGains {
         resize(&mut out.full, positions * total);
         resize(&mut out.linear, positions * self.linear);
         machine.for_positions(&mut out.full, total, |first, full| {
-            for (i, full) in full.chunks_exact_mut(total).enumerate() {
+            for (i, full) in full.chunks_exact_mut(total).enumerate().filter(|&(i, _)| !quality.rests(first + i)) {
                 let gains = &self.decoder[usize::from(quality.at(first + i)) * self.channels..][..self.channels];
                 let (coded, behind) = full.split_at_mut(self.channels);
                 behind.copy_from_slice(&free[(first + i) * free_channels..][..free_channels]);

@@ -4,7 +4,7 @@ use super::layout::{gather, reorder_inputs};
 use super::reader::Reader;
 use crate::Result;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, EntropyConfig};
-use crate::integer::{Activation, Depthwise, Machine, Pointwise, resize};
+use crate::integer::{Activation, Area, Depthwise, Machine, Pointwise, resize};
 use crate::kernels::simd::multiversion;
 
 /// A latent at 1/16 to a hyper-latent at 1/64. Only encoders need it; it is exact so that they write the same stream everywhere.
@@ -52,7 +52,7 @@ impl HyperAnalysis {
         machine.run(&self.ha0, a, b);
         gather(machine, b, (rows, cols), self.width, self.width, a);
         machine.run(&self.ha1, a, b);
-        machine.run_depthwise(&self.ha2, b, (rows / 2, cols / 2), a);
+        machine.run_depthwise(&self.ha2, b, &Area::whole(rows / 2, cols / 2), a);
         gather(machine, a, (rows / 2, cols / 2), self.width, self.width, b);
         machine.run(&self.ha3, b, a);
         let unit = (-f32::from(self.fraction)).exp2();

@@ -5,7 +5,7 @@ use super::reader::Reader;
 use crate::Result;
 use crate::architecture::{CARRY_START, PostfilterConfig, STRENGTHS, TEXTURE_SCALE};
 use crate::entropy::{QUALITIES, RawDtype};
-use crate::integer::{Activation, Block, Machine, Pointwise};
+use crate::integer::{Activation, Area, Block, Machine, Pointwise};
 use crate::kernels::PACKED_CHANNELS;
 use crate::kernels::sharpen::{BANDS, CHANNELS};
 use crate::quality::QualityGrid;
@@ -119,7 +119,7 @@ impl Postfilter {
         }
         a.iter_mut().for_each(|x| *x = leaky(*x));
         self.gain.apply(machine, a, share.quality);
-        machine.blocks(&self.blocks, a, size, b);
+        machine.blocks(&self.blocks, a, &Area::whole(size.0, size.1), b);
         machine.run(&self.output, a, of_luma);
         if let Some((layers, _)) = recurrence {
             machine.run(&layers.carry, a, carry);

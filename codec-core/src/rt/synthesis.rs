@@ -81,22 +81,25 @@ impl Synthesis {
     ) {
         let SynthesisScratch { a, b, base } = scratch;
         let size = latent.size;
-        machine.run(&self.input, &latent.full, a);
-        machine.blocks(&self.deep, a, size, b);
-        machine.run(&self.up, a, b);
+        let deep = quality.awake(size).divided().divided();
+        let area = deep.divided();
+        machine.run_in(&self.input, &latent.full, &deep, a);
+        machine.blocks(&self.deep, a, &deep, b);
+        machine.run_in(&self.up, a, &deep, b);
         scatter(machine, b, size, self.width, a, |cell, from, to| self.gain.at(quality.at(cell)).apply(from, to));
         if let (Some(layer), Some(context)) = (&self.context, context) {
-            machine.run_adding(layer, context, a, b);
+            machine.run_adding_in(layer, context, a, &area, b);
             std::mem::swap(a, b);
         }
-        machine.blocks(&self.blocks, a, (2 * size.0, 2 * size.1), b);
+        machine.blocks(&self.blocks, a, &area, b);
         match &self.linear {
             Some(layer) => {
-                machine.run(layer, &latent.linear, b);
+                machine.run_in(layer, &latent.linear, &deep, b);
                 scatter(machine, b, size, PACKED_CHANNELS, base, |_, from, to| to.copy_from_slice(from));
-                machine.run_adding(&self.output, a, base, out);
+                machine.run_adding_in(&self.output, a, base, &area, out);
             }
-            None => machine.run(&self.output, a, out),
+            None => machine.run_in(&self.output, a, &area, out),
         }
+        area.clear_outside(out, PACKED_CHANNELS);
     }
 }

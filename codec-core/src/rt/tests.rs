@@ -1,5 +1,6 @@
 //! The engine beside a plain reading of the specification (docs/bitstream.md, section 13), sample by sample.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::Reader;
@@ -8,7 +9,7 @@ use crate::frame::Frame;
 use crate::integer::LayerParams;
 use crate::model::{Model, ModelSource};
 use crate::pipeline::engine::{Engine, IntegerEngine, Part, Scaled};
-use crate::quality::{FrameQuality, QualityMap};
+use crate::quality::{FrameQuality, QualityMap, RestMap};
 
 /// `[channel][row][column]`.
 #[derive(Clone)]
@@ -61,6 +62,8 @@ fn sat16(v: i64) -> i64 {
 /// The layers of a model by their names.
 struct Layers<'a> {
     reader: Reader<'a>,
+    /// The area, of the two of a frame of 64x128, that rests.
+    resting: Cell<Option<usize>>,
 }
 
 impl Layers<'_> {
@@ -91,11 +94,17 @@ impl Layers<'_> {
         })
     }
 
+    /// Zeros where cells rest.
+    fn within(&self, x: &Map) -> Map {
+        let rests = |row: usize| self.resting.get() == Some(row / (x.rows / 2));
+        Map::new(x.channels, x.rows, x.cols, |c, row, col| if rests(row) { 0 } else { x.at(c, row, col) })
+    }
+
     fn blocks(&self, prefix: &str, count: usize, x: Map) -> Map {
         (0..count).fold(x, |x, i| {
             let name = |part: &str| format!("{prefix}.{i}.{part}");
             let c = x.channels;
-            let deep = self.depthwise(&name("depthwise"), &self.point(&name("mix_in"), c, &x).act());
+            let deep = self.depthwise(&name("depthwise"), &self.within(&self.point(&name("mix_in"), c, &x).act()));
             let x = x.plus(&self.point(&name("mix_out"), c, &deep));
             let wide = self.point(&name("expand"), 2 * c, &x).act();
             x.plus(&self.point(&name("project"), c, &wide))
@@ -208,22 +217,30 @@ fn map_of(grid: &LatentGrid) -> Map {
 
 #[test]
 fn the_engine_does_what_the_specification_says() {
-    check(29, [[0; 2]; 4]);
+    check(29, [[0; 2]; 4], None);
 }
 
 #[test]
 fn the_engine_follows_a_quality_map() {
-    check(34, [[-3, 2], [15, -15], [0, 5], [1, -1]]);
+    check(34, [[-3, 2], [15, -15], [0, 5], [1, -1]], None);
 }
 
-fn check(quality: u8, map: [[i8; 2]; 4]) {
+#[test]
+fn the_engine_takes_areas_that_rest_for_places_outside_the_picture() {
+    check(40, [[0; 2]; 4], Some(0));
+    check(21, [[-3, 2], [15, -15], [0, 5], [1, -1]], Some(1));
+}
+
+/// `resting`: the area of the P-frame that rests.
+fn check(quality: u8, map: [[i8; 2]; 4], resting: Option<usize>) {
     let shared = QualityMap::new(64, 128, map.concat()).unwrap();
-    let quality_of = |shift| FrameQuality { index: quality, map: (!shared.is_zero()).then(|| shared.clone()) }.cells(shift);
+    let of_map = || FrameQuality { index: quality, map: (!shared.is_zero()).then(|| shared.clone()), rest: None };
+    let quality_of = |shift| of_map().cells(shift);
     let indices = |(dy, dx): (usize, usize)| Indices::new(quality.into(), map, (dy, dx));
     let model: Arc<Model> = Model::load(&ModelSource::Embedded).unwrap();
     let tensors = model.tensors().unwrap();
     let lookup = |name: &str| tensors.get(name).cloned();
-    let layers = Layers { reader: Reader::new(&lookup) };
+    let layers = Layers { reader: Reader::new(&lookup), resting: Cell::new(None) };
     let config = model.config.clone();
     let (c, d) = (config.intra.width as usize, config.intra.deep_width as usize);
     let (n, m) = (config.intra.nonlinear() as usize, config.intra.linear as usize);
@@ -239,7 +256,7 @@ fn check(quality: u8, map: [[i8; 2]; 4]) {
         let x = layers.gain(&at("gain"), q, &layers.point(&at("input"), c, x));
         let x = layers.blocks(&at("blocks"), config.intra.analysis_blocks, x).unshuffle();
         let x = layers.blocks(&at("deep"), config.intra.deep_blocks, layers.point(&at("down"), d, &x));
-        layers.point(&at("output"), n, &x)
+        layers.within(&layers.point(&at("output"), n, &x))
     };
     let synthesis = |branch: &str, q: &Indices, y: &Map, context: Option<&Map>| -> Map {
         let at = |part: &str| format!("{branch}.synthesis.{part}");
@@ -251,7 +268,7 @@ fn check(quality: u8, map: [[i8; 2]; 4]) {
         let x = layers.blocks(&at("blocks"), config.intra.synthesis_blocks, x);
         let straight =
             layers.point(&at("linear"), 4 * 96, &y.part(&linear(if branch == "intra" { n + m } else { residual }))).shuffle();
-        layers.point(&at("output"), 96, &x).plus(&straight)
+        layers.within(&layers.point(&at("output"), 96, &x).plus(&straight))
     };
 
     // An I-frame, on two threads.
@@ -266,7 +283,10 @@ fn check(quality: u8, map: [[i8; 2]; 4]) {
     // A P-frame with free latent, context and shift.
     let (prediction, shift) = (noise_frame(5), (6usize, 10usize));
     let grid = latent(2, residual);
-    engine.synthesise_residual(&grid, &prediction, (6, 10), quality_of((6, 10)).grid(), &mut found).unwrap();
+    let rest = resting.map(|area| RestMap::new((8, 4), |(row, _)| row == area));
+    let cells = FrameQuality { rest, ..of_map() }.cells((6, 10));
+    engine.synthesise_residual(&grid, &prediction, (6, 10), cells.grid(), &mut found).unwrap();
+    layers.resting.set(resting);
     let q = &indices(shift);
     let context = packed(&prediction, shift);
     let mut y = layers.dequantise("residual", q, &map_of(&grid));
@@ -276,6 +296,7 @@ fn check(quality: u8, map: [[i8; 2]; 4]) {
     }
     let wanted = output(&synthesis("residual", q, &y, Some(&context)), Some(&prediction), shift);
     assert!(found == wanted, "a P-frame");
+    layers.resting.set(None);
 
     // The encoder's side, in quantiser steps.
     let (frame, mut scaled) = (noise_frame(7), Scaled::default());

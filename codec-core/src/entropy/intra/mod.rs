@@ -40,9 +40,9 @@ pub struct BlockModes {
 }
 
 impl BlockModes {
-    /// Codes a grid of `cols` columns. What is here counts when writing; it is what was written or read afterwards.
-    pub(super) fn code(&mut self, symbols: &mut impl Symbols, cols: usize) {
-        ChoiceModels::new().code(symbols, &mut self.transforms, cols);
+    /// Codes a grid of `cols` columns, without the cells that rest. What is here counts when writing; it is what was written or read afterwards.
+    pub(super) fn code(&mut self, symbols: &mut impl Symbols, cols: usize, quality: QualityGrid) {
+        ChoiceModels::new().code(symbols, &mut self.transforms, cols, quality);
         ModeModels::new().code(symbols, &self.transforms, &mut self.modes, cols);
     }
 
@@ -50,7 +50,7 @@ impl BlockModes {
     #[cfg(feature = "torch")]
     pub fn bits(&self, cols: usize) -> f64 {
         let mut writer = super::SymbolWriter::new();
-        self.clone().code(&mut super::both_ways::Encoding(&mut writer), cols);
+        self.clone().code(&mut super::both_ways::Encoding(&mut writer), cols, QualityGrid::uniform(0));
         writer.bits()
     }
 

@@ -254,7 +254,7 @@ fn what_is_restored_is_what_was_coded() {
     let y = latent(1, rows * cols);
     let map = QualityMap::new(128, 64, (0..8).map(|i| (i % 4) as i8 * 4).collect()).unwrap();
     for map in [None, Some(map)] {
-        let cells = FrameQuality { index: 12, map }.cells((0, 0));
+        let cells = FrameQuality { index: 12, map, rest: None }.cells((0, 0));
         let mut symbols = y.clone();
         let modes = intra().search(&mut symbols, (rows, cols), cells.grid(), 1);
         let mut parallel = y.clone();

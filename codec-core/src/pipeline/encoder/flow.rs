@@ -18,7 +18,7 @@ impl Encoder {
         let flow = self.estimate_flow(quality)?;
         self.reconstructor.analyse_flow(&flow, &self.current, quality)?;
         let prior = self.reconstructor.flow_prior().cloned();
-        let job = LatentJob { part: Part::Flow, entropy, prior: prior.as_ref(), map: None, shift: UNSHIFTED };
+        let job = LatentJob { part: Part::Flow, entropy, prior: prior.as_ref(), map: None, rest: None, shift: UNSHIFTED };
         let bound = bound.map(|bound| bound.part(FLOW_SHARE));
         let Coded { latent, quality, .. } = self.symbols.code(job, quality, bound, &mut self.reconstructor)?;
         self.reconstructor.predict_flow(latent, quality)?;

@@ -17,7 +17,7 @@ impl Encoder {
     /// Codes the current frame by itself, with the wanted quality map as far as `bound` allows.
     pub(super) fn encode_intra(&mut self, quality: u8, map: Option<QualityMap>, bound: Option<Bound>) -> Result<Packet> {
         let coded_map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
-        let mut quality = FrameQuality { index: quality, map: coded_map };
+        let mut quality = FrameQuality { index: quality, map: coded_map, rest: None };
         let mut coded = self.code_intra_latent(&quality, bound)?;
         let has_better_places = quality.map.as_ref().is_some_and(|map| map.values().iter().any(|&value| value < 0));
         if coded.is_silence && has_better_places {
@@ -45,6 +45,7 @@ impl Encoder {
             entropy: &model.intra_entropy,
             prior: None,
             map: quality.map.as_ref(),
+            rest: None,
             shift: UNSHIFTED,
         };
         self.symbols.code(job, quality.index, bound, &mut self.reconstructor)

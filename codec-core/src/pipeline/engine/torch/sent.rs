@@ -9,9 +9,24 @@ use crate::entropy::{ACTIVATION_FRACTION_BITS, LatentGrid, QUALITIES};
 use crate::frame::Frame;
 use crate::nn::Precision;
 use crate::nn::frames::samples;
+use crate::nn::layers::RESTS;
 use crate::nn::ops::Planes;
 use crate::nn::transfer::{Staging, remembered};
 use crate::quality::QualityGrid;
+
+/// A cell that rests, in bytes that are sent.
+const RESTING: u8 = u8::MAX;
+
+/// Quality indices of cells, or nothing where all are alike.
+fn indices(quality: QualityGrid<'_>) -> Option<Cow<'_, [u8]>> {
+    match quality.rest() {
+        None => quality.cells().map(Cow::Borrowed),
+        Some(rest) => {
+            let index = |cell| if rest.at_cell(cell) { RESTING } else { quality.at(cell) };
+            Some((0..rest.cells()).map(index).collect())
+        }
+    }
+}
 
 /// Gathers what is to be sent.
 #[derive(Default)]
@@ -32,7 +47,7 @@ impl<'a> Parcel<'a> {
 
     /// Of a frame whose cells are alike, nothing.
     pub fn quality(mut self, quality: QualityGrid<'a>) -> Self {
-        self.parts.extend(quality.cells().map(Cow::Borrowed));
+        self.parts.extend(indices(quality));
         self
     }
 
@@ -73,8 +88,12 @@ impl Sent {
         Ok(steps.f_permute([0, 3, 1, 2])?)
     }
 
-    /// Quality indices, `[1]`, or `[1, H/16, W/16]` where cells differ.
+    /// Quality indices, `[1]`, or `[1, H/16, W/16]` where cells differ; [`RESTS`] where they rest.
     pub fn quality(&mut self, quality: QualityGrid) -> Result<Tensor> {
+        if let Some(rest) = quality.rest() {
+            let cells = self.take(rest.cells())?.f_view([1, -1, rest.cell_cols() as i64])?.f_to_kind(Kind::Int64)?;
+            return Ok(cells.f_masked_fill(&cells.f_eq(i64::from(RESTING))?, RESTS)?);
+        }
         match quality.cells() {
             None => frame_quality(quality.frame(), self.bytes.device()),
             Some(cells) => Ok(self.take(cells.len())?.f_view([1, -1, quality.cols() as i64])?.f_to_kind(Kind::Int64)?),

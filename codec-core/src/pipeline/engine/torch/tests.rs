@@ -14,7 +14,7 @@ use crate::frame::Frame;
 use crate::model::{DetailFile, Model, ModelSource, detail_file};
 use crate::nn::Precision;
 use crate::nn::transfer::{Transfers, counted};
-use crate::quality::{FrameQuality, QualityGrid, QualityMap};
+use crate::quality::{FrameQuality, QualityGrid, QualityMap, RestMap};
 use crate::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, Packet};
 
 const SIZE: (usize, usize) = (192, 128);
@@ -52,9 +52,12 @@ fn results(engine: &mut dyn Engine) -> (Vec<Scaled>, Vec<Frame>, Vec<f32>) {
     let (mut scaled, mut pictures, mut map) = (Vec::new(), Vec::new(), Vec::new());
     let mut quality = QualityMap::zero(SIZE.0 as u32, SIZE.1 as u32);
     quality = quality.changed(|cell, _| cell as i32 % 13 - 6);
-    let quality = FrameQuality { index: 30, map: Some(quality) };
+    let quality = FrameQuality { index: 30, map: Some(quality), rest: None };
     let (still, shift) = (quality.cells((0, 0)), (8, 40));
-    let shifted = quality.cells(shift);
+    // Some areas of the P-frame rest.
+    let rest = RestMap::new((rows, cols), |(row, col)| (row + col) % 3 == 1);
+    assert!(!rest.is_empty() && !rest.is_full());
+    let shifted = FrameQuality { rest: Some(rest), ..quality }.cells(shift);
     for part in [Part::Intra, Part::Residual] {
         let grid = if part == Part::Intra { still.grid() } else { shifted.grid() };
         match part {

@@ -1,0 +1,108 @@
+//! Where on a grid layers work.
+
+use std::ops::Range;
+
+/// Cells of a grid, as spans of its rows. What lies between them is nothing to a layer: as if outside the picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Area {
+    rows: usize,
+    cols: usize,
+    /// Of each row, from left to right, none of them empty and with a gap between two; without entries: all cells.
+    spans: Vec<Vec<Range<usize>>>,
+}
+
+impl Area {
+    /// All cells of a grid.
+    pub fn whole(rows: usize, cols: usize) -> Self {
+        Self { rows, cols, spans: Vec::new() }
+    }
+
+    /// All cells of a grid of `cols` columns but those that are marked, row by row.
+    pub fn without(marked: &[bool], cols: usize) -> Self {
+        let spans: Vec<_> = marked.chunks(cols.max(1)).map(spans).collect();
+        Self { rows: spans.len(), cols, spans }
+    }
+
+    /// Each cell divided into four.
+    pub fn divided(&self) -> Self {
+        let twice = |row: &Vec<Range<usize>>| -> Vec<_> { row.iter().map(|span| 2 * span.start..2 * span.end).collect() };
+        let spans = self.spans.iter().map(twice).flat_map(|row| [row.clone(), row]).collect();
+        Self { rows: 2 * self.rows, cols: 2 * self.cols, spans }
+    }
+
+    /// Rows and columns of the grid.
+    pub fn size(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
+    /// Whether all cells of the grid belong to it.
+    pub fn is_whole(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The spans of a row.
+    pub fn row(&self, row: usize) -> impl Iterator<Item = Range<usize>> {
+        let all = self.is_whole().then_some(0..self.cols);
+        all.into_iter().chain(self.spans.get(row).into_iter().flatten().cloned())
+    }
+
+    /// Writes zeros to the cells of a row, `[cols][channels]`, that do not belong to it.
+    pub fn clear_gaps(&self, row: usize, values: &mut [i16], channels: usize) {
+        let mut end = 0;
+        for span in self.row(row) {
+            values[end * channels..span.start * channels].fill(0);
+            end = span.end;
+        }
+        values[end * channels..].fill(0);
+    }
+
+    /// Writes zeros to all cells of `[rows][cols][channels]` that do not belong to it.
+    pub fn clear_outside(&self, values: &mut [i16], channels: usize) {
+        if !self.is_whole() {
+            let rows = values.chunks_exact_mut(self.cols * channels).enumerate();
+            rows.for_each(|(row, values)| self.clear_gaps(row, values, channels));
+        }
+    }
+}
+
+/// The cells of a row that are not marked.
+fn spans(marked: &[bool]) -> Vec<Range<usize>> {
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    for (col, _) in marked.iter().enumerate().filter(|&(_, &marked)| !marked) {
+        match spans.last_mut() {
+            Some(last) if last.end == col => last.end += 1,
+            _ => spans.push(col..col + 1),
+        }
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_area_is_what_is_not_marked() {
+        let marked = [false, true, false, false, true, true, true, true, true, false, false, false];
+        let area = Area::without(&marked, 4);
+        let rows = |area: &Area| -> Vec<Vec<Range<usize>>> { (0..area.size().0).map(|row| area.row(row).collect()).collect() };
+        assert_eq!((area.size(), area.is_whole()), ((3, 4), false));
+        assert_eq!(rows(&area), [vec![0..1, 2..4], vec![], vec![1..4]]);
+        let divided = area.divided();
+        assert_eq!(divided.size(), (6, 8));
+        assert_eq!(rows(&divided)[..3], [vec![0..2, 4..8], vec![0..2, 4..8], vec![]]);
+        let mut values = [7; 24];
+        area.clear_outside(&mut values, 2);
+        assert_eq!(values, [7, 7, 0, 0, 7, 7, 7, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7]);
+    }
+
+    #[test]
+    fn a_whole_grid_has_one_span_a_row() {
+        let whole = Area::whole(2, 5);
+        assert!(whole.is_whole() && whole.divided() == Area::whole(4, 10));
+        assert_eq!(whole.row(1).collect::<Vec<_>>(), [0..5]);
+        let mut values = [7; 10];
+        whole.clear_outside(&mut values, 1);
+        assert_eq!(values, [7; 10]);
+    }
+}

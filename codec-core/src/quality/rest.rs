@@ -1,0 +1,81 @@
+//! Areas of P-frames that rest.
+
+use crate::integer::Area;
+
+/// Latent cells along a side of an area: as many as a cell of the hyper-latent stands for.
+const SIDE: usize = 4;
+
+/// Which areas of a P-frame rest: nothing is coded there, the networks see nothing of it, and its prediction is the picture. An area has 64x64
+/// samples on the grid of the residual's latent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestMap {
+    cols: usize,
+    /// Row by row.
+    marks: Vec<bool>,
+}
+
+impl RestMap {
+    /// For a latent of so many rows and columns, multiples of 4; `rests` says it of an area by its row and column.
+    pub fn new((rows, cols): (usize, usize), rests: impl FnMut((usize, usize)) -> bool) -> Self {
+        let (rows, cols) = (rows / SIDE, cols / SIDE);
+        let places = (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
+        Self { cols, marks: places.map(rests).collect() }
+    }
+
+    /// Whether an area rests.
+    pub fn at(&self, (row, col): (usize, usize)) -> bool {
+        self.marks[row * self.cols + col]
+    }
+
+    /// Whether a latent cell rests, by its number in row order.
+    pub fn at_cell(&self, cell: usize) -> bool {
+        let cols = self.cell_cols();
+        self.at((cell / cols / SIDE, cell % cols / SIDE))
+    }
+
+    /// Latent cells.
+    pub fn cells(&self) -> usize {
+        SIDE * SIDE * self.marks.len()
+    }
+
+    /// Latent cells of a row.
+    pub fn cell_cols(&self) -> usize {
+        SIDE * self.cols
+    }
+
+    /// Whether it is for a latent of so many rows and columns.
+    pub fn fits(&self, (rows, cols): (usize, usize)) -> bool {
+        (SIDE * self.marks.len() / self.cols.max(1), SIDE * self.cols) == (rows, cols)
+    }
+
+    /// Whether no area rests.
+    pub fn is_empty(&self) -> bool {
+        !self.marks.contains(&true)
+    }
+
+    /// Whether all areas rest.
+    pub fn is_full(&self) -> bool {
+        !self.marks.contains(&false)
+    }
+
+    /// The areas that do not rest: cells of the hyper-latent.
+    pub fn awake(&self) -> Area {
+        Area::without(&self.marks, self.cols)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_area_has_four_cells_along_a_side() {
+        let map = RestMap::new((8, 12), |place| place == (1, 2));
+        assert!(map.fits((8, 12)) && !map.fits((12, 8)) && !map.is_empty() && !map.is_full());
+        let resting: Vec<usize> = (0..8 * 12).filter(|&cell| map.at_cell(cell)).collect();
+        let wanted: Vec<usize> = (4..8).flat_map(|row| (8..12).map(move |col| row * 12 + col)).collect();
+        assert_eq!(resting, wanted);
+        assert_eq!(map.awake().divided().divided().row(4).collect::<Vec<_>>(), [0..8]);
+        assert!(RestMap::new((4, 4), |_| false).is_empty() && RestMap::new((4, 4), |_| true).is_full());
+    }
+}
