@@ -3,6 +3,7 @@
 mod ahead;
 mod flow;
 mod intra;
+mod rest;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::estimator;
 use super::maps::MapEncoder;
 use super::motion::{MotionEncoder, Pair};
 use super::reconstruct::{Reconstructor, UNSHIFTED};
-use super::rest::{AreaSearch, Choice, Residual, Rest, RestCoder};
+use super::rest::{AreaSearch, Rest, RestCoder};
 use super::symbols::{Bound, Coded, FrameSymbols, LatentJob};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
@@ -57,7 +58,8 @@ pub struct Encoder {
     /// Estimates the flow that the `paper` profile codes.
     estimator: Box<dyn FlowEstimator>,
     rest: RestCoder,
-    areas: AreaSearch,
+    /// `None`: all areas of P-frames have a residual.
+    areas: Option<AreaSearch>,
     filter_coder: FilterCoder,
     /// The frame as it came.
     original: Frame,
@@ -110,7 +112,7 @@ impl Encoder {
             estimator: estimator::open(&model, &config.device, threads, dis)?,
             filter_coder: FilterCoder::new(display),
             rest: RestCoder::new(),
-            areas: AreaSearch::default(),
+            areas: Some(AreaSearch::default()),
             reconstructor: Reconstructor::new(engine, threads, display),
             model,
             threads,
@@ -263,6 +265,12 @@ impl Encoder {
         self.symbols.writer.take_counts()
     }
 
+    /// Whether areas of P-frames may rest, as at first. The trainer's networks work everywhere, so what they estimate is compared without.
+    #[cfg(feature = "training")]
+    pub fn let_areas_rest(&mut self, may_rest: bool) {
+        self.areas = may_rest.then(AreaSearch::default);
+    }
+
     /// Time spent in each stage so far.
     #[cfg(feature = "training")]
     pub fn times(&mut self) -> &mut StageTimes {
@@ -350,29 +358,6 @@ impl Encoder {
         self.code_filter(residual_quality);
         self.code_detail(bound)?;
         self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, index, self.frame_number) })
-    }
-
-    /// The areas of the current frame that are to do without a residual.
-    fn find_rest(&mut self, model: &Model, shift: (i32, i32), quality: &FrameQuality) -> Result<Option<RestMap>> {
-        let Some(networks) = &model.rt else { return Ok(None) };
-        let (areas, frame, threads) = (&mut self.areas, &self.current, self.threads);
-        let (prediction, times) = self.reconstructor.prediction_and_times();
-        let parts = (&networks.residual, &model.residual_entropy);
-        let cells = quality.cells(shift);
-        times.measure("search for rest", || areas.find(Residual { frame, prediction, shift }, parts, cells.grid(), threads))
-    }
-
-    /// Whether the last frame is to do without its residual, which takes so many bits.
-    fn rests(&mut self, bits: f64) -> bool {
-        let quality = self.reconstructor.last_and_times().0.quality.cells(UNSHIFTED);
-        let choice = Choice {
-            original: &self.current,
-            prediction: self.reconstructor.prediction(),
-            coded: self.reconstructor.reference(),
-            display: self.sequence.video.display_size(),
-            quality: quality.grid(),
-        };
-        choice.rests(bits)
     }
 
     /// Fits, codes and applies the loop filter.

@@ -86,6 +86,11 @@ impl<'a> QualityGrid<'a> {
         self.rest.is_some_and(|rest| rest.at_cell(cell))
     }
 
+    /// The indices of the cells at 1/16 from a row on.
+    pub fn from_row(self, row: usize) -> Self {
+        Self { cells: self.cells.get(row * self.cols..).unwrap_or_default(), rest: None, ..self }
+    }
+
     /// The cells at 1/64 that do not rest, of a latent of so many rows and columns at 1/16.
     pub fn awake(self, (rows, cols): (usize, usize)) -> Area {
         self.rest.map_or_else(|| Area::whole(rows / 4, cols / 4), RestMap::awake)

@@ -16,8 +16,6 @@ const LEAST_WORTH: f32 = 3.0;
 #[derive(Default)]
 pub(in crate::pipeline) struct AreaSearch {
     packed: Vec<i16>,
-    analysis: AnalysisScratch,
-    y: Vec<f32>,
 }
 
 /// A frame and its prediction, of coded size, and how the grid of their residual is rotated.
@@ -50,18 +48,21 @@ impl AreaSearch {
         self.packed.resize(4 * rows * cols * PACKED_CHANNELS, 0);
         let target = PackTarget { data: &mut self.packed, channels: PACKED_CHANNELS, offset: 0 };
         pack_residual(frame, prediction, shift, target, threads)?;
-        branch.analysis.run_linear_alone(machine, &self.packed, (2 * rows, 2 * cols), &mut self.analysis);
-        branch.gains.quantiser_domain(machine, &self.analysis, quality, &mut self.y);
-        let (y, channels) = (&self.y, model.config().channels);
-        let mut worths = vec![0.0; rows * cols];
-        machine.for_positions(&mut worths, 1, |first, worths| {
-            let positions = y[first * channels..].chunks_exact(channels);
-            worths.iter_mut().zip(positions).for_each(|(worth, position)| *worth = model.worth(position));
+        let packed = &self.packed;
+        let mut worths = vec![0.0; rows * cols / 16];
+        // A row of areas at a time.
+        machine.for_positions(&mut worths, cols / 4, |first, worths| {
+            let (alone, mut analysis, mut y) = (Machine::new(1), AnalysisScratch::default(), Vec::new());
+            let line = 16 * cols * PACKED_CHANNELS;
+            for (row, worths) in (first..).zip(worths.chunks_exact_mut(cols / 4)) {
+                branch.analysis.run_linear_alone(alone, &packed[row * line..][..line], (8, 2 * cols), &mut analysis);
+                branch.gains.quantiser_domain(alone, &analysis, quality.from_row(4 * row), &mut y);
+                for (cell, position) in y.chunks_exact(model.config().channels).enumerate() {
+                    worths[cell % cols / 4] += model.worth(position);
+                }
+            }
         });
-        let map = RestMap::new((rows, cols), |(row, col)| {
-            let cells = (0..16).map(|i| (4 * row + i / 4) * cols + 4 * col + i % 4);
-            cells.map(|cell| worths[cell]).sum::<f32>() <= LEAST_WORTH
-        });
+        let map = RestMap::new((rows, cols), |(row, col)| worths[row * cols / 4 + col] <= LEAST_WORTH);
         Ok(Some(map).filter(|map| !map.is_empty()))
     }
 }
