@@ -19,12 +19,15 @@ pub struct LatentInput<'a> {
     pub z: &'a [f32],
     /// NHWC `[rows][cols][channels]`.
     pub y: &'a [f32],
-    /// What a bit of y is worth in squared quantiser steps, for each channel, see [`frugal`]; empty: nothing. Without effect with intra
-    /// prediction, whose symbols have been chosen.
+    /// What a bit of y is worth in squared quantiser steps, for each channel, see [`frugal`]; empty: nothing, neither of z. Without effect
+    /// with intra prediction, whose symbols have been chosen.
     pub prices: &'a [f32],
     /// What [`LatentContext::predict`] has made of y; `None` for a model without intra prediction.
     pub modes: Option<&'a BlockModes>,
 }
+
+/// What a bit of z is worth in squared quantiser steps, where bits of y have a price.
+const HYPER_PRICE: f32 = 0.1;
 
 /// `value` relative to `mean` (8 fractional bits).
 fn centred(value: f32, mean: i32) -> f32 {
@@ -147,13 +150,14 @@ impl LatentContext<'_> {
             let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
             return Ok(self.code_y(&z, &modes, &mut Writing { values: input.y, prices: &[], writer }, scratch));
         }
+        let hyper_prices = vec![HYPER_PRICE; if input.prices.is_empty() { 0 } else { config.hyper_channels }];
         let mut y = std::borrow::Cow::Borrowed(input.y);
         let mut modes = BlockModes::default();
         if let Some(transforms) = &self.model.transforms {
             modes.transforms = transforms.choose(y.to_mut(), config.channels);
             modes.code(&mut Encoding(writer), self.cols, self.quality);
         }
-        let z = self.code_z(&mut Writing { values: input.z, prices: &[], writer });
+        let z = self.code_z(&mut Writing { values: input.z, prices: &hyper_prices, writer });
         Ok(self.code_y(&z, &modes, &mut Writing { values: &y, prices: input.prices, writer }, scratch))
     }
 

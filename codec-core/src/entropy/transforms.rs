@@ -194,8 +194,8 @@ impl ChoiceModels {
         Self { other: [bit(0.05), bit(0.3), bit(0.6)], small: [bit(0.3), bit(0.6), bit(0.8)] }
     }
 
-    /// Codes the choices of a grid of `cols` columns, row by row; cells that rest have the first transform. `choices` count when writing; they are what was written or read
-    /// afterwards.
+    /// Codes the choices of a grid of `cols` columns, row by row; cells that rest have the first transform. `choices` count when writing;
+    /// they are what was written or read afterwards.
     pub fn code(&mut self, symbols: &mut impl Symbols, choices: &mut [u8], cols: usize, quality: QualityGrid) {
         for at in 0..choices.len() {
             if quality.rests(at) {

@@ -19,8 +19,11 @@ impl Area {
 
     /// All cells of a grid of `cols` columns but those that are marked, row by row.
     pub fn without(marked: &[bool], cols: usize) -> Self {
-        let spans: Vec<_> = marked.chunks(cols.max(1)).map(spans).collect();
-        Self { rows: spans.len(), cols, spans }
+        let rows = marked.len() / cols.max(1);
+        if !marked.contains(&true) {
+            return Self::whole(rows, cols);
+        }
+        Self { rows, cols, spans: marked.chunks(cols).map(spans).collect() }
     }
 
     /// Each cell divided into four.
@@ -99,7 +102,7 @@ mod tests {
     #[test]
     fn a_whole_grid_has_one_span_a_row() {
         let whole = Area::whole(2, 5);
-        assert!(whole.is_whole() && whole.divided() == Area::whole(4, 10));
+        assert!(whole.is_whole() && whole.divided() == Area::whole(4, 10) && whole == Area::without(&[false; 10], 5));
         assert_eq!(whole.row(1).collect::<Vec<_>>(), [0..5]);
         let mut values = [7; 10];
         whole.clear_outside(&mut values, 1);

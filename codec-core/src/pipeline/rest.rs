@@ -13,7 +13,7 @@ pub(super) use areas::{AreaSearch, Residual};
 
 /// Probability of a frame without residual at a keyframe, in 2^-16.
 const AT_FIRST: u16 = 512;
-/// Probability that there are areas that rest at a keyframe, and of each of them, by how many of those to the left and above rest, and
+/// Initial probability, set at keyframes, that there are areas that rest, and that an area rests, by how many of those to the left and above rest, and
 /// whether it did in the last frame.
 const ANY_AT_FIRST: u16 = 16_384;
 const AREA_AT_FIRST: [[u16; 3]; 2] = [[8_192, 24_576, 40_960], [24_576, 45_056, 57_344]];

@@ -12,7 +12,7 @@ pub struct FrameQuality {
     /// `None` if it is zero everywhere.
     pub map: Option<QualityMap>,
     /// Areas that have no quality, since they rest; `None`: none do. On the shifted grid of a P-frame's residual, whatever `shift`
-    /// [`Self::cells`] is told.
+    /// is passed to [`Self::cells`].
     pub rest: Option<RestMap>,
 }
 
@@ -86,7 +86,7 @@ impl<'a> QualityGrid<'a> {
         self.rest.is_some_and(|rest| rest.at_cell(cell))
     }
 
-    /// The indices of the cells at 1/16 from a row on.
+    /// The indices of the cells at 1/16 from a row on; what rests is left out.
     pub fn from_row(self, row: usize) -> Self {
         Self { cells: self.cells.get(row * self.cols..).unwrap_or_default(), rest: None, ..self }
     }

@@ -5,8 +5,8 @@ use crate::integer::Area;
 /// Latent cells along a side of an area: as many as a cell of the hyper-latent stands for.
 const SIDE: usize = 4;
 
-/// Which areas of a P-frame rest: nothing is coded there, the networks see nothing of it, and its prediction is the picture. An area has 64x64
-/// samples on the grid of the residual's latent.
+/// Which areas of a P-frame rest: nothing of the residual is coded there, its networks see nothing of them, and their prediction is the
+/// picture. An area has 64x64 samples on the grid of the residual's latent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RestMap {
     cols: usize,
@@ -15,7 +15,7 @@ pub struct RestMap {
 }
 
 impl RestMap {
-    /// For a latent of so many rows and columns, multiples of 4; `rests` says it of an area by its row and column.
+    /// For a latent of so many rows and columns, multiples of 4; `rests` says whether an area rests, by its row and column.
     pub fn new((rows, cols): (usize, usize), rests: impl FnMut((usize, usize)) -> bool) -> Self {
         let (rows, cols) = (rows / SIDE, cols / SIDE);
         let places = (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
@@ -53,11 +53,6 @@ impl RestMap {
         !self.marks.contains(&true)
     }
 
-    /// Whether all areas rest.
-    pub fn is_full(&self) -> bool {
-        !self.marks.contains(&false)
-    }
-
     /// The areas that do not rest: cells of the hyper-latent.
     pub fn awake(&self) -> Area {
         Area::without(&self.marks, self.cols)
@@ -71,11 +66,11 @@ mod tests {
     #[test]
     fn an_area_has_four_cells_along_a_side() {
         let map = RestMap::new((8, 12), |place| place == (1, 2));
-        assert!(map.fits((8, 12)) && !map.fits((12, 8)) && !map.is_empty() && !map.is_full());
+        assert!(map.fits((8, 12)) && !map.fits((12, 8)) && !map.is_empty());
         let resting: Vec<usize> = (0..8 * 12).filter(|&cell| map.at_cell(cell)).collect();
         let wanted: Vec<usize> = (4..8).flat_map(|row| (8..12).map(move |col| row * 12 + col)).collect();
         assert_eq!(resting, wanted);
         assert_eq!(map.awake().divided().divided().row(4).collect::<Vec<_>>(), [0..8]);
-        assert!(RestMap::new((4, 4), |_| false).is_empty() && RestMap::new((4, 4), |_| true).is_full());
+        assert!(RestMap::new((4, 4), |_| false).is_empty() && !RestMap::new((4, 4), |_| true).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What of a P-frame does without a residual.
+//! Which parts of a P-frame do without a residual.
 
 use super::Encoder;
 use crate::Result;
