@@ -27,7 +27,7 @@ pub struct LatentInput<'a> {
 }
 
 /// What a bit of z is worth in squared quantiser steps, where bits of y have a price.
-const HYPER_PRICE: f32 = 0.1;
+pub const HYPER_PRICE: f32 = 0.1;
 
 /// `value` relative to `mean` (8 fractional bits).
 fn centred(value: f32, mean: i32) -> f32 {

@@ -42,7 +42,7 @@ pub use grid::LatentGrid;
 pub use intra::BlockModes;
 #[cfg(feature = "torch")]
 pub(crate) use intra::Intra;
-pub use latent::{LatentContext, LatentInput, frugal, quantise};
+pub use latent::{HYPER_PRICE, LatentContext, LatentInput, frugal, quantise};
 pub use model::EntropyModel;
 pub use networks::Scratch;
 pub(crate) use params::find;

@@ -13,7 +13,7 @@ use super::params::Scope;
 use super::rotate;
 use super::transfer::remembered;
 use crate::Result;
-use crate::entropy::{EntropyConfig, Layers, ParameterLayers, sigma};
+use crate::entropy::{EntropyConfig, HYPER_PRICE, Layers, ParameterLayers, sigma};
 
 /// Smallest scale that a Gaussian of the entropy model can have, in quantiser steps.
 pub const MIN_SCALE: f64 = 0.11;
@@ -266,7 +266,7 @@ impl EntropyNet {
     /// Quantises the latent `y` (`[N, C, h, w]`, quantiser steps) and estimates its bits.
     ///
     /// `q`: quality indices `[N]`; `prior`: the previous frame's `y_hat`, zeros where absent; `prices`: what a bit is worth in
-    /// squared quantiser steps, `[1, C, 1, 1]`; `steps`: see [`intra::steps`], for a model with intra prediction.
+    /// squared quantiser steps, `[1, C, 1, 1]` (those of z have [`HYPER_PRICE`] then); `steps`: see [`intra::steps`], for a model with intra prediction.
     pub fn code(
         &self,
         prepared: &Prepared,
@@ -281,12 +281,16 @@ impl EntropyNet {
         let y = predicted.as_ref().map_or(y, |predicted| &predicted.y);
         let z = self.hyper_analysis(y)?;
         let z_mean = self.z_mean.at(q)?;
+        let z_scale = self.z_scale.gain(q)?.f_clamp_min(MIN_SCALE)?;
         let z_centred = z.f_sub(&z_mean)?;
+        let z_centred = match prices {
+            Some(_) => z_centred.f_sub(&saved(&z_centred, &z_scale, &Tensor::from(HYPER_PRICE))?)?,
+            None => z_centred,
+        };
         let z_hat = match prepared.arithmetic {
             Arithmetic::Integer => round_straight_through(&z_centred)?.f_add(&z_mean)?,
             Arithmetic::Prototype => round_straight_through(&z)?,
         };
-        let z_scale = self.z_scale.gain(q)?.f_clamp_min(MIN_SCALE)?;
         let z_symbol = match quantiser {
             Quantiser::Noise(noise) => z_centred.f_add(&noise(&z.size()))?,
             Quantiser::Hard => z_hat.f_sub(&z_mean)?,
