@@ -151,8 +151,9 @@ fn quality_holds_over_600_frames_after_one_keyframe() {
                 println!(
                     "{name}, postfilter {postfilter}: Y, U, V {early:.2?} dB in frames 20 to 119, {late:.2?} dB, contrast {kept:.3} in {later:?}"
                 );
-                // The golden frame starts as the keyframe, which is better than what takes its place later: colour shows it.
-                let holds = early.iter().zip(&late).all(|(early, late)| *late > early - 0.8);
+                // The golden frame starts as the keyframe, which is better than what takes its place later. Colour shows it, for hundreds
+                // of frames where it rests.
+                let holds = early.iter().zip(&late).zip([0.3, 1.1, 1.1]).all(|((early, late), loss)| *late > early - loss);
                 assert!(holds, "{name}: {early:.2?} dB early, {late:.2?} dB in {later:?}");
                 // What a recurrent postfilter adds neither piles up nor fades.
                 assert!((0.95..1.05).contains(&kept), "{name}: {kept} of the contrast in {later:?}");

@@ -88,12 +88,13 @@ mod tests {
     fn an_area_is_what_is_not_marked() {
         let marked = [false, true, false, false, true, true, true, true, true, false, false, false];
         let area = Area::without(&marked, 4);
-        let rows = |area: &Area| -> Vec<Vec<Range<usize>>> { (0..area.size().0).map(|row| area.row(row).collect()).collect() };
+        let ends = |area: &Area, row| -> Vec<(usize, usize)> { area.row(row).map(|span| (span.start, span.end)).collect() };
+        let rows = |area: &Area| -> Vec<_> { (0..area.size().0).map(|row| ends(area, row)).collect() };
         assert_eq!((area.size(), area.is_whole()), ((3, 4), false));
-        assert_eq!(rows(&area), [vec![0..1, 2..4], vec![], vec![1..4]]);
+        assert_eq!(rows(&area), [vec![(0, 1), (2, 4)], vec![], vec![(1, 4)]]);
         let divided = area.divided();
         assert_eq!(divided.size(), (6, 8));
-        assert_eq!(rows(&divided)[..3], [vec![0..2, 4..8], vec![0..2, 4..8], vec![]]);
+        assert_eq!(rows(&divided)[..3], [vec![(0, 2), (4, 8)], vec![(0, 2), (4, 8)], vec![]]);
         let mut values = [7; 24];
         area.clear_outside(&mut values, 2);
         assert_eq!(values, [7, 7, 0, 0, 7, 7, 7, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 7, 7, 7, 7, 7]);
@@ -103,7 +104,7 @@ mod tests {
     fn a_whole_grid_has_one_span_a_row() {
         let whole = Area::whole(2, 5);
         assert!(whole.is_whole() && whole.divided() == Area::whole(4, 10) && whole == Area::without(&[false; 10], 5));
-        assert_eq!(whole.row(1).collect::<Vec<_>>(), [0..5]);
+        assert!(whole.row(1).eq(std::iter::once(0..5)));
         let mut values = [7; 10];
         whole.clear_outside(&mut values, 1);
         assert_eq!(values, [7; 10]);

@@ -70,7 +70,7 @@ mod tests {
         let resting: Vec<usize> = (0..8 * 12).filter(|&cell| map.at_cell(cell)).collect();
         let wanted: Vec<usize> = (4..8).flat_map(|row| (8..12).map(move |col| row * 12 + col)).collect();
         assert_eq!(resting, wanted);
-        assert_eq!(map.awake().divided().divided().row(4).collect::<Vec<_>>(), [0..8]);
+        assert!(map.awake().divided().divided().row(4).eq(std::iter::once(0..8)));
         assert!(RestMap::new((4, 4), |_| false).is_empty() && !RestMap::new((4, 4), |_| true).is_empty());
     }
 }
