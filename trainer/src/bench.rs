@@ -7,7 +7,7 @@ use clap::Args;
 use codec_core::bitstream::VideoInfo;
 use codec_core::frame::Frame;
 use codec_core::training::StageTimes;
-use codec_core::training::integer::{Backend, Block, BlockParams, LayerParams};
+use codec_core::training::integer::{Area, Backend, Block, BlockParams, LayerParams};
 use codec_core::{Decoder, DecoderConfig, DeviceSpec, Encoder, EncoderConfig, FrameOptions, ModelSource};
 
 /// Frames coded before the clock starts: the keyframe and the first P-frames, while buffers and kernels are set up.
@@ -117,7 +117,7 @@ fn calibration() -> Result<f64> {
     let mut out = vec![0; x.len()];
     let seconds = (0..RUNS).map(|_| {
         let start = Instant::now();
-        block.run(Backend::detect(), 1, &x, (ROWS, COLS), &mut out);
+        block.run(Backend::detect(), 1, &x, &Area::whole(ROWS, COLS), &mut out);
         start.elapsed().as_secs_f64()
     });
     let least = seconds.fold(f64::INFINITY, f64::min);
