@@ -148,7 +148,7 @@ impl EntropyModel {
         scratch: &mut Scratch,
     ) {
         let (rows, cols, channels) = (latent.rows, latent.cols, latent.channels);
-        let area = quality.awake((rows, cols)).divided().divided();
+        let area = quality.awake_cells((rows, cols));
         let machine = scratch.machine(self.backend);
         let Scratch { a, b, features, parameters, .. } = scratch;
         let width = 2 * self.config.width;

@@ -88,11 +88,8 @@ impl Block {
             }
             let above = if r == 0 { zeros } else { &ring[slot(r - 1)] };
             let below = if r + 1 < rows { &ring[slot(r + 1)] } else { zeros };
-            let lines = [above, &ring[slot(r)], below];
+            self.depthwise.run_row_in(backend, [above, &ring[slot(r)], below], area.row(r), deep);
             for span in area.row(r) {
-                // With the neighbours of its ends; what comes out there is of no use.
-                let around = span.start.saturating_sub(1) * c..(span.end + 1).min(cols) * c;
-                self.depthwise.run_row(backend, lines.map(|line| &line[around.clone()]), &mut deep[around]);
                 let (own, wide) = (span.start * c..span.end * c, &mut wide[..2 * span.len() * c]);
                 let middle = &mut middle[own.clone()];
                 self.mix_out.run_adding(backend, &deep[own.clone()], &row(r)[own.clone()], middle);

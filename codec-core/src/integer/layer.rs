@@ -1,5 +1,7 @@
 //! Layers: 1x1 and depthwise 3x3 convolutions.
 
+use std::ops::Range;
+
 use super::packed::Packed;
 use super::stripes::for_stripes;
 use super::{Activation, Area, Backend, LayerParams, dispatch};
@@ -95,6 +97,22 @@ impl Depthwise {
         dispatch::depthwise(backend, &self.layer, rows, out);
     }
 
+    /// As [`Self::run_row`], at these spans of the row, with a gap between two of them. What `out` holds elsewhere is of no importance.
+    pub(super) fn run_row_in(
+        &self,
+        backend: Backend,
+        rows: [&[i16]; 3],
+        spans: impl Iterator<Item = Range<usize>>,
+        out: &mut [i16],
+    ) {
+        let c = self.layer.outputs;
+        for span in spans {
+            // With the neighbours of its ends; what comes out there is of no use.
+            let around = span.start.saturating_sub(1) * c..((span.end + 1) * c).min(out.len());
+            self.run_row(backend, rows.map(|row| &row[around.clone()]), &mut out[around]);
+        }
+    }
+
     /// Applies the layer to the cells of `area` in `x`, `[rows][cols][channels]`, in up to `threads` stripes of rows, as
     /// [`Block::run`](super::Block) does, and writes `out`, of the same shape. `x` is zero elsewhere.
     ///
@@ -112,9 +130,7 @@ impl Depthwise {
             let row = |r: usize| if (1..=rows).contains(&r) { &x[(r - 1) * line..][..line] } else { zeros };
             for (r, out) in (from..).zip(out.chunks_exact_mut(line)) {
                 let lines = [row(r), row(r + 1), row(r + 2)];
-                for around in area.row(r).map(|span| span.start.saturating_sub(1) * c..(span.end + 1).min(cols) * c) {
-                    self.run_row(backend, lines.map(|line| &line[around.clone()]), &mut out[around]);
-                }
+                self.run_row_in(backend, lines, area.row(r), out);
             }
         });
     }

@@ -266,7 +266,8 @@ impl EntropyNet {
     /// Quantises the latent `y` (`[N, C, h, w]`, quantiser steps) and estimates its bits.
     ///
     /// `q`: quality indices `[N]`; `prior`: the previous frame's `y_hat`, zeros where absent; `prices`: what a bit is worth in
-    /// squared quantiser steps, `[1, C, 1, 1]` (those of z have [`HYPER_PRICE`] then); `steps`: see [`intra::steps`], for a model with intra prediction.
+    /// squared quantiser steps, `[1, C, 1, 1]` (a bit of z is worth [`HYPER_PRICE`] then); `steps`: see [`intra::steps`], for a model
+    /// with intra prediction.
     pub fn code(
         &self,
         prepared: &Prepared,

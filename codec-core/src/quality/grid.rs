@@ -96,6 +96,16 @@ impl<'a> QualityGrid<'a> {
         self.rest.map_or_else(|| Area::whole(rows / 4, cols / 4), RestMap::awake)
     }
 
+    /// As [`Self::awake`], the cells at 1/16.
+    pub fn awake_cells(self, size: (usize, usize)) -> Area {
+        self.awake(size).divided().divided()
+    }
+
+    /// Whether all cells have the frame's index, and none rests.
+    pub fn is_uniform(self) -> bool {
+        self.cells.is_empty() && self.rest.is_none()
+    }
+
     /// Of a cell at 1/16, by its number in row order.
     pub fn at(self, cell: usize) -> u8 {
         self.cells.get(cell).copied().unwrap_or(self.frame)

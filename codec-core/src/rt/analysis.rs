@@ -79,7 +79,7 @@ impl Analysis {
         scratch: &mut AnalysisScratch,
     ) {
         let AnalysisScratch { a, b, cells, nonlinear, .. } = scratch;
-        let deep = quality.awake((size.0 / 2, size.1 / 2)).divided().divided();
+        let deep = quality.awake_cells((size.0 / 2, size.1 / 2));
         let area = deep.divided();
         machine.run_in(&self.input, x, &area, a);
         self.gain.apply(machine, a, quality);
@@ -94,7 +94,7 @@ impl Analysis {
     /// As [`Self::run_nonlinear`], and the linear channels, of the first packed channels alone.
     pub fn run(&self, machine: Machine, x: &[i16], size: (usize, usize), quality: QualityGrid, scratch: &mut AnalysisScratch) {
         self.run_nonlinear(machine, x, size, quality, scratch);
-        let area = quality.awake((size.0 / 2, size.1 / 2)).divided().divided();
+        let area = quality.awake_cells((size.0 / 2, size.1 / 2));
         self.run_linear(machine, x, self.channels, &area, scratch);
     }
 

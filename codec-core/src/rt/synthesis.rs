@@ -81,7 +81,7 @@ impl Synthesis {
     ) {
         let SynthesisScratch { a, b, base } = scratch;
         let size = latent.size;
-        let deep = quality.awake(size).divided().divided();
+        let deep = quality.awake_cells(size);
         let area = deep.divided();
         machine.run_in(&self.input, &latent.full, &deep, a);
         machine.blocks(&self.deep, a, &deep, b);

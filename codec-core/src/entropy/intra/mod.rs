@@ -40,7 +40,8 @@ pub struct BlockModes {
 }
 
 impl BlockModes {
-    /// Codes a grid of `cols` columns, without the cells that rest. What is here counts when writing; it is what was written or read afterwards.
+    /// Codes a grid of `cols` columns, without the cells that rest. What is here counts when writing; it is what was written or read
+    /// afterwards.
     pub(super) fn code(&mut self, symbols: &mut impl Symbols, cols: usize, quality: QualityGrid) {
         ChoiceModels::new().code(symbols, &mut self.transforms, cols, quality);
         ModeModels::new().code(symbols, &self.transforms, &mut self.modes, cols);

@@ -202,9 +202,10 @@ impl Engine for TorchEngine {
     fn scale(&mut self, part: Part, quality: QualityGrid, predict: Option<Predict>, out: &mut Scaled) -> Result<()> {
         self.run(|this| {
             let missing = || Error::InvalidConfig("no latent was analysed".into());
-            let q = match quality.cells().is_some() || quality.rest().is_some() {
-                false => frame_quality(quality.frame(), this.device)?,
-                true => this.send(Parcel::default().quality(quality), |staging| &mut staging.latent)?.quality(quality)?,
+            let q = if quality.is_uniform() {
+                frame_quality(quality.frame(), this.device)?
+            } else {
+                this.send(Parcel::default().quality(quality), |staging| &mut staging.latent)?.quality(quality)?
             };
             let y = this.branch(part)?.coder.quantiser_domain(this.y.as_ref().ok_or_else(missing)?, &q)?;
             let y = match predict {
