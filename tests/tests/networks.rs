@@ -149,10 +149,9 @@ fn estimate(model: &Model, frames: &[Frame], references: &[Frame], quality: u8) 
     coded.iter().map(|(c, filter)| (c.bits.double_value(&[0]) + filter) / 8.0 + MEAN_OVERHEAD_BYTES).collect()
 }
 
-/// Units and the encoder's reconstructions, with networks that work everywhere, as tensors do.
+/// Units and the encoder's reconstructions.
 fn encode_with_references(config: codec_core::EncoderConfig, frames: &[Frame]) -> (Vec<Packet>, Vec<Frame>) {
     let mut encoder = Encoder::new(config).unwrap();
-    encoder.let_areas_rest(false);
     let code = |frame: &Frame| {
         let packet = encoder.encode(&frame.view(), FrameOptions::default()).unwrap();
         (packet, encoder.reconstruction().clone())

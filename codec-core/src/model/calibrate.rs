@@ -77,7 +77,7 @@ impl crate::nn::codec::LatentCoder {
     /// The dequantised latent as the codec would decode it.
     fn code_hard(&self, prepared: &crate::nn::entropy::Prepared, y: &Tensor, q: &Tensor) -> Result<Tensor> {
         let coded =
-            self.entropy.code(prepared, &self.quantiser_domain(y, q)?, q, None, (None, self.steps()?), &mut Quantiser::Hard)?;
+            self.entropy.code(prepared, &self.quantiser_domain(y, q)?, q, None, (None, self.steps()?), None, &mut Quantiser::Hard)?;
         self.dequantise(&coded.y_hat, q)
     }
 }

@@ -8,8 +8,9 @@ use tch::Tensor;
 
 use super::activation::leaky;
 use super::intra;
-use super::layers::{Conv, ConvConfig, QualityKnots};
+use super::layers::{Conv, ConvConfig, QualityKnots, within};
 use super::params::Scope;
+use super::rest::Awake;
 use super::rotate;
 use super::transfer::remembered;
 use crate::Result;
@@ -143,14 +144,16 @@ impl QuantisedLayer {
     }
 }
 
-/// What a parameter network makes of `x`: its features.
+/// What a parameter network makes of `x`: its features. `awake`: see [`within`].
 fn features(
     layers: &ParameterLayers<QuantisedLayer>,
     weights: &ParameterLayers<Tensor>,
     arithmetic: Arithmetic,
-    x: Tensor,
+    x: &Tensor,
+    awake: Option<&Tensor>,
 ) -> Result<Tensor> {
-    layers.features.iter().zip(&weights.features).try_fold(x, |x, (layer, weight)| layer.run(weight, arithmetic, &x))
+    let run = |i: usize, x: &Tensor| layers.features[i].run(&weights.features[i], arithmetic, x);
+    run(2, &run(1, &within(run(0, x)?, awake)?)?)
 }
 
 /// Fake-quantised weights of all layers, made once per training step.
@@ -267,7 +270,7 @@ impl EntropyNet {
     ///
     /// `q`: quality indices `[N]`; `prior`: the previous frame's `y_hat`, zeros where absent; `prices`: what a bit is worth in
     /// squared quantiser steps, `[1, C, 1, 1]` (a bit of z is worth [`HYPER_PRICE`] then); `steps`: see [`intra::steps`], for a model
-    /// with intra prediction.
+    /// with intra prediction; `awake`: the areas that do not rest, `None` for all. Elsewhere `y` is 0, as `y_hat` will be.
     pub fn code(
         &self,
         prepared: &Prepared,
@@ -275,9 +278,11 @@ impl EntropyNet {
         q: &Tensor,
         prior: Option<&Tensor>,
         (prices, steps): (Option<&Tensor>, Option<&[u16]>),
+        awake: Option<&Awake>,
         quantiser: &mut Quantiser,
     ) -> Result<Coded> {
         let (_, _, h, w) = y.size4()?;
+        let cells = awake.map(Awake::cells).transpose()?;
         let predicted = steps.map(|steps| intra::predict(y, q, steps)).transpose()?;
         let y = predicted.as_ref().map_or(y, |predicted| &predicted.y);
         let z = self.hyper_analysis(y)?;
@@ -296,11 +301,12 @@ impl EntropyNet {
             Quantiser::Noise(noise) => z_centred.f_add(&noise(&z.size()))?,
             Quantiser::Hard => z_hat.f_sub(&z_mean)?,
         };
-        let z_bits = gaussian_bits(&z_symbol, &z_scale)?;
+        let z_bits = within(gaussian_bits(&z_symbol, &z_scale)?, awake.map(Awake::areas))?;
 
         let (layers, weights, arithmetic) = (&self.layers, &prepared.weights, prepared.arithmetic);
         let hyper = |i: usize, x: &Tensor| layers.hyper[i].run(&weights.hyper[i], arithmetic, x);
         let x = hyper(0, &z_hat)?.f_pixel_shuffle(2)?;
+        let x = within(x, awake.map(Awake::halves).transpose()?.as_ref())?;
         let x = hyper(2, &hyper(1, &x)?)?.f_pixel_shuffle(2)?;
         let x = x.f_narrow(2, 0, h)?.f_narrow(3, 0, w)?.f_mul(&self.hyper_gain.gain(q)?)?;
         let mut inputs = vec![x];
@@ -314,7 +320,7 @@ impl EntropyNet {
         }
         let y = &rotated;
         let x = Tensor::f_cat(&inputs, 1)?;
-        let shared = features(&layers.first, &weights.first, arithmetic, x)?;
+        let shared = features(&layers.first, &weights.first, arithmetic, &x, cells.as_ref())?;
         let mean_scale = |features: &Tensor| -> Result<(Tensor, Tensor)> {
             let (mean, scale) = Self::mean_scale(features)?;
             if predicted.is_none() {
@@ -329,13 +335,13 @@ impl EntropyNet {
         if let (Some(layers), Some(weights)) = (&layers.second, &weights.second) {
             let [first, second] = self.step_masks(y)?;
             let known = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?.values.f_add(&mean)?.f_mul(&first)?;
-            let x = features(layers, weights, arithmetic, Tensor::f_cat(&[shared, known], 1)?)?;
+            let x = features(layers, weights, arithmetic, &Tensor::f_cat(&[shared, known], 1)?, cells.as_ref())?;
             let (mean2, scale2) = mean_scale(&layers.head.run(&weights.head, arithmetic, &x)?)?;
             mean = mean.f_mul(&first)?.f_add(&mean2.f_mul(&second)?)?;
             scale = scale.f_mul(&first)?.f_add(&scale2.f_mul(&second)?)?;
         }
         let Symbols { centred, values, written } = symbols(prepared, &y.f_sub(&mean)?, &scale, prices)?;
-        let y_hat = values.f_add(&mean)?;
+        let y_hat = within(values.f_add(&mean)?, cells.as_ref())?;
         let y_bits = match quantiser {
             Quantiser::Noise(noise) => {
                 let noise = noise(&y.size());
@@ -348,6 +354,7 @@ impl EntropyNet {
             }
             Quantiser::Hard => gaussian_bits(&values, &scale)?.f_mul(&written)?,
         };
+        let y_bits = within(y_bits, cells.as_ref())?;
         let dims: &[i64] = &[1, 2, 3];
         let bits = y_bits.f_sum_dim_intlist(dims, false, None)?.f_add(&z_bits.f_sum_dim_intlist(dims, false, None)?)?;
         let y_hat = match (&choice, &predicted) {

@@ -112,6 +112,11 @@ impl Conv {
         })
     }
 
+    /// Channels that it makes.
+    pub fn outputs(&self) -> i64 {
+        self.bias.size()[0]
+    }
+
     /// 1x1 convolution.
     pub fn pointwise(p: Scope, cin: i64, cout: i64) -> Result<Self> {
         Self::new(p, cin, cout, ConvConfig::default())
@@ -260,8 +265,12 @@ pub fn spread(q: &Tensor, x: &Tensor) -> Result<Tensor> {
     if q.dim() == 1 {
         return Ok(q.shallow_clone());
     }
-    let times = x.size4()?.2 / q.size3()?.1;
-    Ok(q.f_repeat_interleave_self_int(times, 1, None)?.f_repeat_interleave_self_int(times, 2, None)?)
+    repeated(q, x.size4()?.2 / q.size3()?.1, (1, 2))
+}
+
+/// Each value so many times along both dimensions.
+pub fn repeated(x: &Tensor, times: i64, (rows, cols): (i64, i64)) -> Result<Tensor> {
+    Ok(x.f_repeat_interleave_self_int(times, rows, None)?.f_repeat_interleave_self_int(times, cols, None)?)
 }
 
 /// A value per channel, interpolated linearly over the quality axis between learned knots `[8, C]`.

@@ -19,6 +19,7 @@ mod paper;
 pub mod params;
 pub mod paths;
 mod postfilter;
+mod rest;
 pub mod role;
 mod rotate;
 pub mod transfer;

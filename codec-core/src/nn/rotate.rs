@@ -85,19 +85,41 @@ fn expected_cost(y: &Tensor) -> Result<Tensor> {
     Ok(coded.f_where_self(&written, &size.f_square()?)?)
 }
 
+/// The sum over channels, `[N, 1, h, w]`.
+fn over_channels(x: &Tensor) -> Result<Tensor> {
+    Ok(x.f_sum_dim_intlist(&[1i64][..], true, Kind::Float)?)
+}
+
+/// What luma is expected to cost by each transform, `[N, TRANSFORMS, h, w]`.
+fn costs(rotations: &Rotations, luma: &Tensor) -> Result<Tensor> {
+    let mut costs = vec![over_channels(&expected_cost(luma)?)?];
+    for forward in &rotations.forward {
+        let cost = over_channels(&expected_cost(&pointwise(luma, forward)?)?)?;
+        costs.push(cost.f_add_scalar(CHOICE_BIAS * CHOICE_PRICE)?);
+    }
+    Ok(Tensor::f_cat(&costs, 1)?)
+}
+
 /// The transform of each block by which a latent in quantiser steps is expected to cost least.
 pub fn choose(y: &Tensor) -> Result<Choice> {
     tch::no_grad(|| {
         let rotations = Rotations::of(y)?;
-        let luma = y.f_index_select(1, &rotations.luma)?;
-        let cost = |y: &Tensor| -> Result<Tensor> { Ok(expected_cost(y)?.f_sum_dim_intlist(&[1i64][..], true, Kind::Float)?) };
-        let mut costs = vec![cost(&luma)?];
-        for forward in &rotations.forward {
-            costs.push(cost(&pointwise(&luma, forward)?)?.f_add_scalar(CHOICE_BIAS * CHOICE_PRICE)?);
-        }
-        let best = Tensor::f_cat(&costs, 1)?.f_argmin(1, true)?;
+        let best = costs(&rotations, &y.f_index_select(1, &rotations.luma)?)?.f_argmin(1, true)?;
         let planes = [best.f_eq(1)?, best.f_eq(2)?];
         Ok(Choice(Tensor::f_cat(&planes, 1)?.f_to_kind(y.f_kind()?)?))
+    })
+}
+
+/// What coding each position of a latent of linear channels is expected to save, `[N, 1, h, w]`, in squared quantiser steps: see
+/// [`EntropyModel::worth`](crate::entropy::EntropyModel::worth). Other channels are 0.
+pub fn worth(y: &Tensor) -> Result<Tensor> {
+    tch::no_grad(|| {
+        let rotations = Rotations::of(y)?;
+        let [luma, others] = [&rotations.luma, &rotations.others].map(|channels| y.f_index_select(1, channels));
+        let (luma, others) = (luma?, others?);
+        let of_others = over_channels(&others.f_square()?.f_sub(&expected_cost(&others)?)?)?;
+        let of_luma = over_channels(&luma.f_square()?)?.f_sub(&costs(&rotations, &luma)?.f_amin([1i64], true)?)?;
+        Ok(of_others.f_add(&of_luma)?)
     })
 }
 
@@ -115,6 +137,8 @@ pub fn undo(y: &Tensor, choice: &Choice) -> Result<Tensor> {
 mod tests {
     use super::*;
     use crate::architecture::linear::COMPLETE;
+    use crate::model::{Model, ModelSource};
+    use crate::nn::transform::interleave;
 
     #[test]
     fn rotating_there_and_back_changes_nothing() {
@@ -124,6 +148,24 @@ mod tests {
         assert!((undo(&rotated, &choice).unwrap() - &y).abs().max().double_value(&[]) < 1e-4);
         // Channels of the networks and of chroma stay.
         assert_eq!(rotated.narrow(1, 0, 4), y.narrow(1, 0, 4));
+    }
+
+    #[test]
+    fn what_is_worth_coding_is_what_the_codec_thinks() {
+        let model = &Model::load(&ModelSource::Embedded).unwrap().residual_entropy;
+        let networks = (model.config().channels - COMPLETE) as i64;
+        let coefficients = Tensor::randn([1, COMPLETE as i64, 2, 3], (Kind::Float, tch::Device::Cpu));
+        // From nothing to much.
+        let coefficients = coefficients * Tensor::from_slice(&[0.01f32, 0.2, 0.4, 0.6, 1.0, 4.0]).view([1, 1, 2, 3]);
+        let y = interleave(&coefficients.narrow(1, 0, networks).zeros_like(), &coefficients).unwrap();
+        let found = Vec::<f32>::try_from(worth(&y).unwrap().flatten(0, -1)).unwrap();
+        for (position, found) in found.iter().enumerate() {
+            let (row, col) = (position as i64 / 3, position as i64 % 3);
+            let channels = Vec::<f32>::try_from(y.narrow(2, row, 1).narrow(3, col, 1).flatten(0, -1)).unwrap();
+            let wanted = model.worth(&channels);
+            assert!((found - wanted).abs() < 1e-3 * wanted.abs().max(1.0), "{position}: {found}, {wanted}");
+        }
+        assert!(found[0].abs() < 1e-4 && found[5] > 100.0);
     }
 
     #[test]

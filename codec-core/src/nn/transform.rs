@@ -39,6 +39,14 @@ impl Analysis {
             _ => self.forward(x, q),
         }
     }
+
+    /// As [`Self::forward`], with zeros in the networks' channels; `None` without linear channels.
+    pub fn linear_alone(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        match self {
+            Self::Rt(net) => net.linear_alone(x),
+            _ => Ok(None),
+        }
+    }
 }
 
 /// A synthesis transform of either profile.
@@ -132,9 +140,22 @@ impl RtAnalysis {
     /// `[N, cin, H/8, W/8]` and quality indices `[N]` to `[N, latent, H/16, W/16]`, zeros where cells rest.
     pub fn forward(&self, x: &Tensor, q: &Tensor) -> Result<Tensor> {
         let y = self.nonlinear(x, q)?;
-        let Some(linear) = &self.linear else { return Ok(y) };
-        let coefficients = linear.forward(&x.f_narrow(1, 0, PACKED_CHANNELS)?.f_pixel_unshuffle(2)?)?;
+        let Some(coefficients) = self.coefficients(x)? else { return Ok(y) };
         interleave(&y, &within(coefficients, awake(q, &y)?.as_ref())?)
+    }
+
+    /// The linear channels, at all places.
+    fn coefficients(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        let linear = self.linear.as_ref();
+        linear.map(|linear| linear.forward(&x.f_narrow(1, 0, PACKED_CHANNELS)?.f_pixel_unshuffle(2)?)).transpose()
+    }
+
+    /// See [`Analysis::linear_alone`].
+    fn linear_alone(&self, x: &Tensor) -> Result<Option<Tensor>> {
+        let Some(coefficients) = self.coefficients(x)? else { return Ok(None) };
+        let (n, _, h, w) = coefficients.size4()?;
+        let nothing = Tensor::f_zeros([n, self.output.outputs(), h, w], (coefficients.kind(), coefficients.device()))?;
+        interleave(&nothing, &coefficients).map(Some)
     }
 
     /// As [`Self::forward`], without the linear channels.

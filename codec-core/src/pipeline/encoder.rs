@@ -58,8 +58,7 @@ pub struct Encoder {
     /// Estimates the flow that the `paper` profile codes.
     estimator: Box<dyn FlowEstimator>,
     rest: RestCoder,
-    /// `None`: all areas of P-frames have a residual.
-    areas: Option<AreaSearch>,
+    areas: AreaSearch,
     filter_coder: FilterCoder,
     /// The frame as it came.
     original: Frame,
@@ -112,7 +111,7 @@ impl Encoder {
             estimator: estimator::open(&model, &config.device, threads, dis)?,
             filter_coder: FilterCoder::new(display),
             rest: RestCoder::new(),
-            areas: Some(AreaSearch::default()),
+            areas: AreaSearch::default(),
             reconstructor: Reconstructor::new(engine, threads, display),
             model,
             threads,
@@ -263,12 +262,6 @@ impl Encoder {
     #[cfg(feature = "training")]
     pub fn take_symbol_counts(&mut self) -> SymbolCounts {
         self.symbols.writer.take_counts()
-    }
-
-    /// Whether areas of P-frames may rest, as at first. The trainer's networks work everywhere, so what they estimate is compared without.
-    #[cfg(feature = "training")]
-    pub fn let_areas_rest(&mut self, may_rest: bool) {
-        self.areas = may_rest.then(AreaSearch::default);
     }
 
     /// Time spent in each stage so far.

@@ -13,7 +13,7 @@ pub use coding::MapCoder;
 pub use grid::{CellQualities, FrameQuality, QualityGrid};
 pub use map::QualityMap;
 pub use regions::QualityRegion;
-pub use rest::RestMap;
+pub use rest::{LEAST_WORTH, RestMap};
 
 use crate::bitstream::QUALITY_MAX;
 

@@ -4,6 +4,8 @@ use crate::integer::Area;
 
 /// Latent cells along a side of an area: as many as a cell of the hyper-latent stands for.
 const SIDE: usize = 4;
+/// An area rests unless its residual is expected to save more than this, in squared quantiser steps.
+pub const LEAST_WORTH: f32 = 3.0;
 
 /// Which areas of a P-frame rest: nothing of the residual is coded there, its networks see nothing of them, and their prediction is the
 /// picture. An area has 64x64 samples on the grid of the residual's latent.

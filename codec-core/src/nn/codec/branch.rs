@@ -12,7 +12,9 @@ use crate::nn::intra;
 use crate::nn::layers::QualityKnots;
 use crate::nn::paper::{PaperAnalysis, PaperFlowAnalysis, PaperFlowSynthesis, PaperSynthesis};
 use crate::nn::params::Scope;
+use crate::nn::rest::Awake;
 use crate::nn::role::Part;
+use crate::nn::rotate;
 use crate::nn::transfer::upload;
 use crate::nn::transform::{Analysis, RtAnalysis, RtSynthesis, Synthesis};
 
@@ -108,17 +110,18 @@ impl LatentCoder {
         })
     }
 
-    /// Codes `y` (transform domain); the result is in the quantiser's domain, see [`Self::dequantise`].
+    /// Codes `y` (transform domain); the result is in the quantiser's domain, see [`Self::dequantise`]. `prior` and `awake`: see
+    /// [`EntropyNet::code`].
     pub(super) fn code(
         &self,
         prepared: &Prepared,
         y: &Tensor,
         q: &Tensor,
-        prior: Option<&Tensor>,
+        (prior, awake): (Option<&Tensor>, Option<&Awake>),
         quantiser: &mut Quantiser,
     ) -> Result<Coded> {
         let y = self.quantiser_domain(y, q)?;
-        self.entropy.code(prepared, &y, q, prior, (self.prices.as_ref(), self.steps()?), quantiser)
+        self.entropy.code(prepared, &y, q, prior, (self.prices.as_ref(), self.steps()?), awake, quantiser)
     }
 
     /// Sizes of luma's quantiser steps, see [`intra::steps`]; `None` without intra prediction. They do not learn.
@@ -160,6 +163,18 @@ pub struct Branch {
 }
 
 impl Branch {
+    /// The areas of a packed residual `[N, C, H/8, W/8]` that are worth their bits, as the encoder finds them before its networks run; `None`
+    /// for a model without a choice of transforms, in which no area rests.
+    pub(super) fn awake(&self, residual: &Tensor, q: &Tensor) -> Result<Option<Awake>> {
+        if !self.coder.entropy.config().transforms {
+            return Ok(None);
+        }
+        tch::no_grad(|| {
+            let Some(y) = self.analysis.linear_alone(residual)? else { return Ok(None) };
+            Awake::worth(&rotate::worth(&self.coder.quantiser_domain(&y, q)?)?).map(Some)
+        })
+    }
+
     pub(super) fn new(
         mut p: Scope,
         content: Content,

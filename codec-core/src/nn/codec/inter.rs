@@ -103,7 +103,11 @@ impl Networks {
         let target = if shift == (0, 0) { frame.shallow_clone() } else { frame.rolled(dy, dx)? };
         let packed = pack(&shifted)?;
         let input = Tensor::f_cat(&[pack(&target.sub(&shifted)?)?, packed.shallow_clone()], 1)?;
-        let y = self.residual.analysis.forward(&input, q)?;
+        let awake = self.residual.awake(&input, q)?;
+        // Transforms take the indices of cells, which say where they rest; the entropy model those of frames.
+        let cells = awake.as_ref().map(|awake| awake.qualities(q)).transpose()?;
+        let cells = cells.as_ref().unwrap_or(q);
+        let y = self.residual.analysis.forward(&input, cells)?;
         let prior = previous.map(|p| -> Result<Tensor> {
             let (my, mx) = crate::bitstream::prior_cells(as_i32(p.shift), as_i32(shift));
             Ok(if (my, mx) == (0, 0) {
@@ -112,10 +116,11 @@ impl Networks {
                 p.residual_latent.f_roll([my as i64, mx as i64], [2, 3])?
             })
         });
-        let coded = self.residual.coder.code(&prepared.residual, &y, q, prior.transpose()?.as_ref(), quantiser)?;
+        let prior = prior.transpose()?;
+        let coded = self.residual.coder.code(&prepared.residual, &y, q, (prior.as_ref(), awake.as_ref()), quantiser)?;
         let latent = self.residual.coder.dequantise(&coded.y_hat, q)?;
-        let free = self.free_latent(&packed, q)?;
-        let residual = unpack(&self.residual_synthesis(&latent, &packed, free.as_ref(), q)?)?;
+        let free = self.free_latent(&packed, cells)?;
+        let residual = unpack(&self.residual_synthesis(&latent, &packed, free.as_ref(), cells)?)?;
         let residual = if shift == (0, 0) { residual } else { residual.rolled(-dy, -dx)? };
         Ok(CodedFrame {
             frame: prediction.add(&residual)?,
@@ -139,7 +144,7 @@ impl Networks {
         let flow4 = estimated.f_pixel_unshuffle(2)?.f_div_scalar(8.0)?;
         let input = Tensor::f_cat(&[flow4, pack(frame)?, pack(reference)?], 1)?;
         let y = codec.analysis.forward(&channels_last(&input)?, q)?;
-        let coded = codec.coder.code(prepared, &y, q, prior, quantiser)?;
+        let coded = codec.coder.code(prepared, &y, q, (prior, None), quantiser)?;
         let (motion, sigma) = self.flow_field(&codec.coder.dequantise(&coded.y_hat, q)?, q)?;
         let prediction = self.warped(reference, &motion, &sigma)?;
         let state = FlowState { estimated, motion, sigma, latent: coded.y_hat.detach() };

@@ -124,7 +124,7 @@ impl Networks {
         quantiser: &mut Quantiser,
     ) -> Result<CodedFrame> {
         let y = self.intra.analysis.forward(&pack(frame)?, q)?;
-        let coded = self.intra.coder.code(&prepared.intra, &y, q, None, quantiser)?;
+        let coded = self.intra.coder.code(&prepared.intra, &y, q, (None, None), quantiser)?;
         let latent = self.intra.coder.dequantise(&coded.y_hat, q)?;
         let frame = unpack(&self.intra.synthesis.forward(&latent, q)?)?;
         Ok(CodedFrame { frame, bits: coded.bits, latent, inter: None })

@@ -10,8 +10,8 @@ use crate::quality::{FrameQuality, RestMap};
 impl Encoder {
     /// The areas of the current frame that are to do without a residual.
     pub(super) fn find_rest(&mut self, model: &Model, shift: (i32, i32), quality: &FrameQuality) -> Result<Option<RestMap>> {
-        let (Some(networks), Some(areas)) = (&model.rt, &mut self.areas) else { return Ok(None) };
-        let (frame, threads) = (&self.current, self.threads);
+        let Some(networks) = &model.rt else { return Ok(None) };
+        let (frame, areas, threads) = (&self.current, &mut self.areas, self.threads);
         let (prediction, times) = self.reconstructor.prediction_and_times();
         let parts = (&networks.residual, &model.residual_entropy);
         let cells = quality.cells(shift);

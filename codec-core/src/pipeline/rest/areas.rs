@@ -6,11 +6,8 @@ use crate::frame::Frame;
 use crate::integer::Machine;
 use crate::kernels::PACKED_CHANNELS;
 use crate::kernels::pack::{PackTarget, pack_residual};
-use crate::quality::{QualityGrid, RestMap};
+use crate::quality::{LEAST_WORTH, QualityGrid, RestMap};
 use crate::rt::{AnalysisScratch, Branch};
-
-/// An area rests unless its residual is worth more than this, in squared quantiser steps.
-const LEAST_WORTH: f32 = 3.0;
 
 /// Memory of the search.
 #[derive(Default)]
