@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use codec_core::frame::{Frame, Plane};
 use codec_core::training::flow::{DisConfig, DisFlow, FlowEstimator, FlowField};
+use codec_core::training::integer::Area;
 use codec_core::training::kernels::PACKED_CHANNELS;
 use codec_core::training::kernels::flow::pack_flow;
 use codec_core::training::kernels::pack::{PackTarget, pack_frame, pack_residual};
@@ -136,9 +137,10 @@ fn sharpening(c: &mut Criterion) {
     let frame = textured(0.0, 0.0);
     let mut out = Plane::new(WIDTH, HEIGHT);
     let past = Plane::new(WIDTH, HEIGHT);
+    let area = Area::whole(HEIGHT / 8, WIDTH / 8);
     for (name, past, channels) in [("sharpen luma", None, CHANNELS), ("sharpen with the past", Some(&past), CHANNELS + BANDS)] {
         let map = vec![0.04; CELLS * channels];
-        c.bench_function(name, |b| b.iter(|| sharpen(black_box(frame.plane(0)), past, &map, &mut out, 1).unwrap()));
+        c.bench_function(name, |b| b.iter(|| sharpen(black_box(frame.plane(0)), past, (&map, &area), &mut out, 1).unwrap()));
     }
 }
 

@@ -200,6 +200,47 @@ fn detail_is_shown_at_the_same_rate_and_never_predicted_from() {
 }
 
 #[test]
+fn what_stands_still_is_shown_as_it_was() {
+    const SIZE: (usize, usize) = (320, 192);
+    let still = &real_frames(&repository("examples/media/flower.mp4"), SIZE.0, SIZE.1, 1)[0];
+    let noise = synthetic_frame(64, 64, 7);
+    // In the upper left corner something else in each frame.
+    let frames: Vec<Frame> = (0..14)
+        .map(|t| {
+            let mut frame = still.clone();
+            for row in 0..24 {
+                frame.planes_mut()[0].row_mut(row)[..24].copy_from_slice(&noise.plane(0).row(row)[t..t + 24]);
+            }
+            frame
+        })
+        .collect();
+    let config = codec_core::EncoderConfig { quality: 36, detail: Some(0.7), ..encoder_config(SIZE.0, SIZE.1) };
+    let units = encode(config, &frames);
+    let data = || units.iter().map(|unit| unit.data.as_slice());
+    let mut without = decoder(1);
+    without.set_detail(Some(0.0));
+    let (shown, plain) = (decode(1, data()), decode_with(without, data()));
+    assert!(shown.iter().zip(decode(3, data())).all(|(a, b)| a.frame == b.frame), "threads");
+    // Of each row of areas, from column 128 on.
+    let lower = |frame: &Frame, area: usize| -> Vec<u8> {
+        (64 * area..64 * area + 64).flat_map(|row| frame.plane(0).row(row)[128..].to_vec()).collect()
+    };
+    let (mut same, mut areas) = (0, 0);
+    for t in 3..frames.len() {
+        for area in 0..3 {
+            let decoded = lower(&plain[t].frame, area) == lower(&plain[t - 1].frame, area);
+            areas += usize::from(decoded);
+            same += usize::from(decoded && lower(&shown[t].frame, area) == lower(&shown[t - 1].frame, area));
+        }
+    }
+    // Each has its turn once in eight frames.
+    assert!(areas > 15 && same * 8 >= areas * 6, "{same} of {areas} areas of {} frames", frames.len() - 3);
+    // Their detail is that of the first frames, and no more.
+    let [first, last] = [2, frames.len() - 1].map(|t| contrast(&shown[t].frame) / contrast(&plain[t].frame));
+    assert!(first > 1.02 && (last / first - 1.0).abs() < 0.02, "{first} {last}");
+}
+
+#[test]
 fn a_decoder_can_leave_out_the_postfilter_of_any_frame() {
     let frames = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 4);
     let stream = |detail| encode(codec_core::EncoderConfig { detail: Some(detail), ..encoder_config(192, 128) }, &frames);

@@ -49,14 +49,16 @@ impl Area {
         all.into_iter().chain(self.spans.get(row).into_iter().flatten().cloned())
     }
 
+    /// What lies between the spans of a row.
+    pub fn gaps(&self, row: usize) -> impl Iterator<Item = Range<usize>> {
+        let ends = self.row(row).map(|span| (span.start, span.end)).chain([(self.cols, self.cols)]);
+        let gaps = ends.scan(0, |end, next| Some(std::mem::replace(end, next.1)..next.0));
+        gaps.filter(|gap| !gap.is_empty())
+    }
+
     /// Writes zeros to the cells of a row, `[cols][channels]`, that do not belong to it.
     pub fn clear_gaps(&self, row: usize, values: &mut [i16], channels: usize) {
-        let mut end = 0;
-        for span in self.row(row) {
-            values[end * channels..span.start * channels].fill(0);
-            end = span.end;
-        }
-        values[end * channels..].fill(0);
+        self.gaps(row).for_each(|gap| values[gap.start * channels..gap.end * channels].fill(0));
     }
 
     /// Writes zeros to all cells of `[rows][cols][channels]` that do not belong to it.
@@ -92,6 +94,8 @@ mod tests {
         let rows = |area: &Area| -> Vec<_> { (0..area.size().0).map(|row| ends(area, row)).collect() };
         assert_eq!((area.size(), area.is_whole()), ((3, 4), false));
         assert_eq!(rows(&area), [vec![(0, 1), (2, 4)], vec![], vec![(1, 4)]]);
+        let gaps = |row| -> Vec<_> { area.gaps(row).map(|gap| (gap.start, gap.end)).collect() };
+        assert_eq!([gaps(0), gaps(1), gaps(2)], [vec![(1, 2)], vec![(0, 4)], vec![(0, 1)]]);
         let divided = area.divided();
         assert_eq!(divided.size(), (6, 8));
         assert_eq!(rows(&divided)[..3], [vec![(0, 2), (4, 8)], vec![(0, 2), (4, 8)], vec![]]);

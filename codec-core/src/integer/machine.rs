@@ -32,6 +32,22 @@ impl Machine {
         for_bands(self.threads, bands, |(first, values)| work(first, values));
     }
 
+    /// Calls `work(first, values)` for the spans of an area of `values`, `[rows][cols][channels]`, or for bands of them; `first` is the number
+    /// of the first cell.
+    pub fn for_spans<T: Send>(self, values: &mut [T], channels: usize, area: &Area, work: impl Fn(usize, &mut [T]) + Sync) {
+        if area.is_whole() {
+            return self.for_positions(values, channels, work);
+        }
+        let cols = area.size().1;
+        self.for_positions(values, cols * channels, |first, values| {
+            for (row, values) in (first..).zip(values.chunks_exact_mut(cols * channels)) {
+                for span in area.row(row) {
+                    work(row * cols + span.start, &mut values[span.start * channels..span.end * channels]);
+                }
+            }
+        });
+    }
+
     /// A layer at all positions of `x`.
     pub fn run(self, layer: &Pointwise, x: &[i16], out: &mut Vec<i16>) {
         self.bands(layer, x, None, out);

@@ -11,6 +11,7 @@ use super::simd::{multiversion, whole_to_u32};
 use super::texture::{CELL, Texture};
 use super::upsample::Component;
 use crate::frame::Plane;
+use crate::integer::Area;
 use crate::{Error, Result};
 
 /// Channels of the map: strengths of the bands, and what is added to each sample of a cell.
@@ -22,14 +23,15 @@ pub const CHANNELS: usize = BANDS + CELL * CELL;
 ///
 /// `map` is NHWC `[H/8][W/8][66]`: a and b, upsampled bilinearly (pixel centres aligned), and the texture of each cell row by
 /// row, 1 for the range of the samples. With a `past`, `[H/8][W/8][68]`: c and d follow. What is no number counts as 0. Sides
-/// are multiples of 8. Up to `threads` threads work on bands of rows; the result does not depend on how many.
+/// are multiples of 8. Rows of cells that `area` leaves out altogether stay as they are in `out`. Up to `threads` threads work on bands of
+/// rows; the result does not depend on how many.
 ///
 /// # Errors
 /// [`crate::Error::InvalidConfig`] if `map` or `past` has another size.
 ///
 /// # Panics
 /// If `out` is smaller than `luma`.
-pub fn sharpen(luma: &Plane, past: Option<&Plane>, map: &[f32], out: &mut Plane, threads: usize) -> Result<()> {
+pub fn sharpen(luma: &Plane, past: Option<&Plane>, (map, area): (&[f32], &Area), out: &mut Plane, threads: usize) -> Result<()> {
     let (width, height) = (luma.width, luma.height);
     if let Some(past) = past.filter(|past| (past.width, past.height) != (width, height)) {
         return Err(Error::InvalidConfig(format!("luma of {width}x{height} and a past of {}x{}", past.width, past.height)));
@@ -41,7 +43,14 @@ pub fn sharpen(luma: &Plane, past: Option<&Plane>, map: &[f32], out: &mut Plane,
     let job = Job { luma, map, own: map.bands(0), past: past.map(|past| (past, map.bands(CHANNELS))) };
     let mut rest = &mut out.data[..width * height];
     let bands = split_rows(height, CELL, BANDS_PER_THREAD * threads);
-    for_bands(threads, bands.map(|rows| (take_front(&mut rest, rows.len() * width), rows)), |(out, rows)| job.run(rows, out));
+    for_bands(threads, bands.map(|rows| (take_front(&mut rest, rows.len() * width), rows)), |(out, rows)| {
+        let in_area = |row: &usize| area.row(row / CELL).next().is_some();
+        let mut row = rows.start;
+        while let Some(start) = (row..rows.end).find(in_area) {
+            row = (start..rows.end).find(|row| !in_area(row)).unwrap_or(rows.end);
+            job.run(start..row, &mut out[(start - rows.start) * width..(row - rows.start) * width]);
+        }
+    });
     Ok(())
 }
 
@@ -175,9 +184,9 @@ mod tests {
         let plane = frame.plane(0);
         let mut out = Plane::new(64, 32);
         for strength in [[0.0, 0.0], [0.5, 1.0], [3.0, 0.0], [0.0, 3.0], [-1.0, -1.0]] {
-            sharpen(plane, None, &flat(strength, 8 * 4), &mut out, 1).unwrap();
+            sharpen(plane, None, (&flat(strength, 8 * 4), &Area::whole(4, 8)), &mut out, 1).unwrap();
             let mut on_threads = Plane::new(64, 32);
-            sharpen(plane, None, &flat(strength, 8 * 4), &mut on_threads, 3).unwrap();
+            sharpen(plane, None, (&flat(strength, 8 * 4), &Area::whole(4, 8)), &mut on_threads, 3).unwrap();
             assert_eq!(on_threads.data, out.data);
             for row in 0..32 {
                 for col in 0..64 {
@@ -186,8 +195,29 @@ mod tests {
                 }
             }
         }
-        sharpen(plane, None, &[f32::NAN; CHANNELS * 8 * 4], &mut out, 1).unwrap();
+        sharpen(plane, None, (&[f32::NAN; CHANNELS * 8 * 4], &Area::whole(4, 8)), &mut out, 1).unwrap();
         assert_eq!(out.data, plane.data);
+    }
+
+    #[test]
+    fn rows_outside_the_area_stay_and_the_others_do_not_depend_on_them() {
+        let frame = noise_frame(64, 64, 5);
+        let plane = frame.plane(0);
+        let map: Vec<f32> = (0..CHANNELS * 64).map(|i| (i % 37) as f32 * 0.01).collect();
+        let mut whole = Plane::new(64, 64);
+        sharpen(plane, None, (&map, &Area::whole(8, 8)), &mut whole, 1).unwrap();
+        // Rows 1, 2 and 5 of the cells are out, and half of row 7.
+        let out = |cell: usize| [1, 2, 5].contains(&(cell / 8)) || cell >= 60;
+        let area = Area::without(&(0..64).map(out).collect::<Vec<_>>(), 8);
+        for threads in [1, 3] {
+            let mut part = Plane::new(64, 64);
+            part.data.fill(9);
+            sharpen(plane, None, (&map, &area), &mut part, threads).unwrap();
+            for row in 0..64 {
+                let stays = [1, 2, 5].contains(&(row / 8));
+                assert!(if stays { part.row(row).iter().all(|&v| v == 9) } else { part.row(row) == whole.row(row) }, "{row}");
+            }
+        }
     }
 
     #[test]
@@ -197,7 +227,7 @@ mod tests {
         let mut map = flat([0.0; BANDS], 8 * 8);
         map[0] = 2.0;
         let mut out = Plane::new(64, 64);
-        sharpen(plane, None, &map, &mut out, 1).unwrap();
+        sharpen(plane, None, (&map, &Area::whole(8, 8)), &mut out, 1).unwrap();
         // A strength fades out over the cell beside its own.
         let changed = |rows: std::ops::Range<usize>, cols: std::ops::Range<usize>| {
             rows.flat_map(|row| cols.clone().map(move |col| (row, col)))
@@ -216,7 +246,7 @@ mod tests {
         // Row 1, column 2 of the cell in row 1, column 3.
         map[(4 + 3) * CHANNELS + BANDS + 8 + 2] = -64.0 / 255.0;
         let mut out = Plane::new(32, 16);
-        sharpen(&plane, None, &map, &mut out, 1).unwrap();
+        sharpen(&plane, None, (&map, &Area::whole(2, 4)), &mut out, 1).unwrap();
         for (row, tap) in [-1_i32, 4, 10, 4, -1].into_iter().enumerate() {
             for (col, other) in [-1, 4, 10, 4, -1].into_iter().enumerate() {
                 // A quarter of the product, halves upwards.
@@ -239,7 +269,7 @@ mod tests {
         let mut show = |carry: [f32; BANDS]| {
             let mut map = vec![0.0; (CHANNELS + BANDS) * 64];
             map.chunks_exact_mut(CHANNELS + BANDS).for_each(|cell| cell[CHANNELS..].copy_from_slice(&carry));
-            sharpen(&plane, Some(&past), &map, &mut out, 1).unwrap();
+            sharpen(&plane, Some(&past), (&map, &Area::whole(8, 8)), &mut out, 1).unwrap();
             out.row(30)[17..24].to_vec()
         };
         // What is flat is no detail. Of the line, 3x3 leaves 16, 32, 16, and 5x5 leaves 4, 16, 24, 16, 4.
@@ -247,13 +277,13 @@ mod tests {
         assert_eq!(show([0.0, 0.5]), [100, 98, 100, 104, 100, 98, 100]);
         assert_eq!(show([f32::NAN; BANDS]), [100; 7]);
         let small = Plane::new(64, 32);
-        assert!(sharpen(&plane, Some(&small), &[0.0; (CHANNELS + BANDS) * 64], &mut out, 1).is_err());
+        assert!(sharpen(&plane, Some(&small), (&[0.0; (CHANNELS + BANDS) * 64], &Area::whole(8, 8)), &mut out, 1).is_err());
     }
 
     #[test]
     fn another_number_of_strengths_is_refused() {
         let plane = Plane::new(64, 64);
-        let result = sharpen(&plane, None, &[0.0; 64], &mut plane.clone(), 1);
+        let result = sharpen(&plane, None, (&[0.0; 64], &Area::whole(8, 8)), &mut plane.clone(), 1);
         assert!(matches!(result, Err(Error::InvalidConfig(m)) if m.contains("64 values")));
     }
 }

@@ -47,7 +47,7 @@ fn run(networks: &Networks, [first, second]: &[Planes; 2], device: Device) -> Re
         let free = networks.free_latent(&packed[0], &q)?;
         let _ = networks.residual_synthesis(&latent, &packed[0], free.as_ref(), &q)?;
         if let Some(postfilter) = &networks.postfilter {
-            let _ = postfilter.map(&packed[1], Some(&news), &q, &whole())?;
+            let _ = postfilter.map(&packed[1], (Some(&news), None), &q, &whole())?;
         }
     }
     Ok(())

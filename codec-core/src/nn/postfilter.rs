@@ -95,20 +95,21 @@ impl Postfilter {
     }
 
     /// What the last layers write for a packed decoded frame `[N, 96, H/8, W/8]`. `news`: the packed frame minus the packed past.
-    fn written(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor) -> Result<Written> {
+    /// `area`: 1 where it works and 0 elsewhere, `[1, 1, H/8, W/8]`; `None`: everywhere.
+    fn written(&self, packed: &Tensor, (news, area): (Option<&Tensor>, Option<&Tensor>), q: &Tensor) -> Result<Written> {
         let mut x = self.input.forward(packed)?;
         let recurrence = self.recurrence.as_ref().zip(news);
         if let Some((layers, news)) = recurrence {
             x = layers.input.added(news, &x)?;
         }
-        let x = run_blocks(&self.blocks, self.gain.apply(&self.input.site.activated(&x)?, q)?, None)?;
+        let x = run_blocks(&self.blocks, self.gain.apply(&self.input.site.activated(&x)?, q)?, area)?;
         let carry = recurrence.map(|(layers, _)| layers.carry.forward(&x)).transpose()?;
         Ok(Written { of_luma: self.output.forward(&x)?, carry })
     }
 
     /// What is to be done to a frame, with `share` of the full strength `[N, 1, H/8, W/8]` or a scalar. See [`Self::written`].
-    fn parts(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: &Tensor) -> Result<Parts> {
-        let Written { of_luma, carry } = self.written(packed, news, q)?;
+    fn parts(&self, packed: &Tensor, past: (Option<&Tensor>, Option<&Tensor>), q: &Tensor, share: &Tensor) -> Result<Parts> {
+        let Written { of_luma, carry } = self.written(packed, past, q)?;
         let strength =
             of_luma.f_narrow(1, 0, BANDS)?.f_add(&self.start.at(&spread(q, &of_luma)?)?)?.f_clamp(STRENGTHS.0, STRENGTHS.1)?;
         let carried = |x: Tensor| -> Result<Tensor> { Ok(x.f_add_scalar(CARRY_START)?.f_clamp(0.0, 1.0)?.f_mul(share)?) };
@@ -121,8 +122,8 @@ impl Postfilter {
 
     /// The 16-bit integers that the engine's last layers write, `[N, 66, H/8, W/8]` or, with `news`, `[N, 68, H/8, W/8]`: what
     /// [`rt::Postfilter::map`](crate::rt::Postfilter::map) takes. See [`Self::map`].
-    pub fn integers(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor) -> Result<Tensor> {
-        let Written { of_luma, carry } = self.written(packed, news, q)?;
+    pub fn integers(&self, packed: &Tensor, (news, area): (Option<&Tensor>, Option<&Tensor>), q: &Tensor) -> Result<Tensor> {
+        let Written { of_luma, carry } = self.written(packed, (news, area), q)?;
         let mut parts = vec![self.output.site.integers(&of_luma)?];
         if let Some((layers, carry)) = self.recurrence.as_ref().zip(carry) {
             parts.push(layers.carry.site.integers(&carry)?);
@@ -132,9 +133,16 @@ impl Postfilter {
 
     /// The map that [`kernels::sharpen`](crate::kernels::sharpen::sharpen) takes, `[N, 66, H/8, W/8]` or, with `news`,
     /// `[N, 68, H/8, W/8]`, with `share` of the full strength, `[N, 1, H/8, W/8]` or a scalar. `news` `[N, 96, H/8, W/8]`: the packed frame minus the packed past;
-    /// `None` where there is no past or nothing looks at it.
-    pub fn map(&self, packed: &Tensor, news: Option<&Tensor>, q: &Tensor, share: &Tensor) -> Result<Tensor> {
-        let Parts { strength, texture, carry } = self.parts(packed, news, q, share)?;
+    /// `None` where there is no past or nothing looks at it. `area`: 1 at the cells at which the filter works and 0 elsewhere,
+    /// `[1, 1, H/8, W/8]`; `None`: it works everywhere.
+    pub fn map(
+        &self,
+        packed: &Tensor,
+        (news, area): (Option<&Tensor>, Option<&Tensor>),
+        q: &Tensor,
+        share: &Tensor,
+    ) -> Result<Tensor> {
+        let Parts { strength, texture, carry } = self.parts(packed, (news, area), q, share)?;
         let mut parts = vec![strength, texture];
         parts.extend(carry);
         Ok(Tensor::f_cat(&parts, 1)?)
@@ -144,7 +152,7 @@ impl Postfilter {
     /// [`Networks::carried`](super::Networks::carried).
     pub fn forward(&self, frame: &Planes, past: Option<&Planes>, q: &Tensor, share: &Tensor) -> Result<Planes> {
         let news = past.map(|past| pack(&frame.sub(past)?)).transpose()?;
-        let parts = self.parts(&pack(frame)?, news.as_ref(), q, share)?;
+        let parts = self.parts(&pack(frame)?, (news.as_ref(), None), q, share)?;
         let mut shown = sharpen(frame, &parts.strength, &parts.texture)?;
         if let (Some(past), Some(carry)) = (past, &parts.carry) {
             shown.y = add_detail(&shown.y, &past.y.f_sub(&frame.y)?, carry)?;

@@ -12,6 +12,7 @@ mod detail_model;
 mod encoder;
 pub(crate) mod engine;
 mod estimator;
+mod keep;
 mod maps;
 mod motion;
 mod reconstruct;

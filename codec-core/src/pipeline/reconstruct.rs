@@ -1,6 +1,7 @@
 //! From decoded integers to frames: what encoder and decoder share, so that both hold the same reference.
 
 use super::engine::Engine;
+use super::rest::Rest;
 use super::times::StageTimes;
 use crate::Result;
 use crate::bitstream::prior_cells;
@@ -24,6 +25,11 @@ pub struct Reconstruction<'a> {
     pub engine: &'a mut dyn Engine,
     pub threads: usize,
     pub frame: &'a Frame,
+    /// What a P-frame was predicted to be.
+    pub prediction: &'a Frame,
+    /// What of a P-frame has no residual, on the grid that is rotated by `shift`.
+    pub rest: &'a Rest,
+    pub shift: (i32, i32),
     /// Motion from the one before; `None` after an I-frame and in the `paper` profile.
     pub motion: Option<&'a BlockField>,
     /// What moved the one before.
@@ -61,6 +67,9 @@ pub struct Reconstructor {
     detail: Option<DetailMap>,
     /// Motion of the last P-frame.
     motion: Option<BlockField>,
+    /// What of the last frame has no residual, and how the grid of that is rotated.
+    rest: Rest,
+    shift: (i32, i32),
     /// Whether the last frame was an I-frame.
     is_intra: bool,
     /// Reconstructions made.
@@ -87,6 +96,8 @@ impl Reconstructor {
             quality: FrameQuality::default(),
             detail: None,
             motion: None,
+            rest: Rest::Areas(None),
+            shift: UNSHIFTED,
             is_intra: true,
             number: 0,
             times: StageTimes::default(),
@@ -115,6 +126,9 @@ impl Reconstructor {
             engine: self.engine.as_mut(),
             threads: self.threads,
             frame: &self.reference,
+            prediction: &self.prediction,
+            rest: &self.rest,
+            shift: self.shift,
             motion: self.motion.as_ref(),
             compensator: &mut self.compensator,
             display: self.display,
@@ -181,6 +195,7 @@ impl Reconstructor {
         self.times.measure("synthesis", || engine.synthesise_intra(latent, cells.grid(), reference))?;
         self.flow_prior = None;
         self.residual_prior = None;
+        self.rest = Rest::Areas(None);
         self.is_intra = true;
         self.quality = quality;
         self.motion = None;
@@ -238,14 +253,17 @@ impl Reconstructor {
         self.residual_prior = Some((latent, shift));
         self.is_intra = false;
         // What rests does so on the residual's grid alone.
-        self.quality = FrameQuality { rest: None, ..quality };
+        let FrameQuality { index, map, rest } = quality;
+        self.quality = FrameQuality { index, map, rest: None };
+        (self.rest, self.shift) = (Rest::Areas(rest), shift);
         self.number += 1;
         Ok(())
     }
 
     /// Takes the prediction of a P-frame for the frame itself.
     pub fn rest(&mut self, quality: FrameQuality) {
-        std::mem::swap(&mut self.reference, &mut self.prediction);
+        self.reference.clone_from(&self.prediction);
+        self.rest = Rest::Frame;
         self.is_intra = false;
         self.quality = quality;
         self.number += 1;
@@ -253,7 +271,8 @@ impl Reconstructor {
 
     /// Takes back [`Self::residual`] in favour of the prediction. `prior`: what [`Self::take_prior`] gave before.
     pub fn rest_after_all(&mut self, prior: ResidualPrior) {
-        std::mem::swap(&mut self.reference, &mut self.prediction);
+        self.reference.clone_from(&self.prediction);
+        self.rest = Rest::Frame;
         self.residual_prior = prior;
     }
 
@@ -294,6 +313,7 @@ impl Reconstructor {
             let references = References { last: &self.reference, golden: None };
             self.compensator.predict(references, self.display, field, self.threads, &mut self.prediction)?;
             std::mem::swap(&mut self.reference, &mut self.prediction);
+            self.rest = Rest::Areas(None);
             self.number += 1;
         }
         Ok(())

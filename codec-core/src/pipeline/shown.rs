@@ -1,9 +1,11 @@
 //! What a decoder shows: the reconstruction, or the postfilter's work on it.
 
-use super::engine::LooksBack;
+use super::engine::{Filtered, LooksBack};
+use super::keep::{Kept, area_to_filter};
 use super::reconstruct::{Reconstruction, Reconstructor, UNSHIFTED};
 use crate::Result;
 use crate::frame::Frame;
+use crate::integer::Area;
 use crate::kernels::sharpen::sharpen;
 use crate::motion::References;
 
@@ -15,11 +17,13 @@ pub(super) struct Shown {
     /// What was shown before, moved on.
     past: Frame,
     map: Vec<f32>,
+    /// Frames that were made since the filter started afresh.
+    turn: usize,
 }
 
 impl Shown {
     pub fn new(width: usize, height: usize) -> Self {
-        Self { frame: Frame::new(width, height), number: 0, past: Frame::new(width, height), map: Vec::new() }
+        Self { frame: Frame::new(width, height), number: 0, past: Frame::new(width, height), map: Vec::new(), turn: 0 }
     }
 
     pub fn frame(&self) -> &Frame {
@@ -30,7 +34,8 @@ impl Shown {
     /// starts afresh.
     pub fn update(&mut self, looks_back: LooksBack, reconstructor: &mut Reconstructor) -> Result<()> {
         let (last, times) = reconstructor.last_and_times();
-        let Reconstruction { engine, threads, frame: decoded, motion, compensator, display, quality, detail, number } = last;
+        let Reconstruction { engine, threads, frame: decoded, prediction, motion, compensator, .. } = last;
+        let Reconstruction { display, quality, rest, shift, detail, number, .. } = last;
         if self.number == number {
             return Ok(());
         }
@@ -41,11 +46,24 @@ impl Shown {
                 compensator.predict(references, display, motion, threads, &mut self.past)?;
             }
             let past = motion.map(|_| &self.past);
-            engine.postfilter_map(decoded, past, quality.cells(UNSHIFTED).grid(), detail, &mut self.map)?;
+            // The first map with a past has no other to be part of.
+            self.turn = motion.map_or(0, |_| self.turn + 1);
+            let area = match motion {
+                Some(motion) if self.turn > 1 => area_to_filter(rest, shift, motion, self.turn),
+                _ => Area::whole(decoded.height() / 8, decoded.width() / 8),
+            };
+            let cells = quality.cells(UNSHIFTED);
+            let filtered = Filtered { decoded, past, quality: cells.grid(), detail, area: &area };
+            engine.postfilter_map(filtered, &mut self.map)?;
             for chroma in [1, 2] {
                 self.frame.plane_mut(chroma).clone_from(decoded.plane(chroma));
             }
-            sharpen(decoded.plane(0), past.map(|past| past.plane(0)), &self.map, self.frame.plane_mut(0), threads)
+            let (map, out) = (&self.map[..], self.frame.plane_mut(0));
+            sharpen(decoded.plane(0), past.map(|past| past.plane(0)), (map, &area), out, threads)?;
+            if let Some(past) = past {
+                Kept { past, decoded, prediction }.write(&area, self.frame.plane_mut(0), threads);
+            }
+            Ok(())
         })?;
         self.number = number;
         Ok(())

@@ -82,7 +82,7 @@ impl Analysis {
         let deep = quality.awake_cells((size.0 / 2, size.1 / 2));
         let area = deep.divided();
         machine.run_in(&self.input, x, &area, a);
-        self.gain.apply(machine, a, quality);
+        self.gain.apply(machine, a, &area, quality);
         machine.blocks(&self.blocks, a, &area, b);
         gather(machine, a, size, self.width, self.width, cells);
         machine.run_in(&self.down, cells, &deep, a);

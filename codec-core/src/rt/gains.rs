@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use crate::entropy::{QUALITIES, RawDtype};
-use crate::integer::Machine;
+use crate::integer::{Area, Machine};
 use crate::kernels::simd::multiversion;
 use crate::quality::QualityGrid;
 use crate::{Error, Result};
@@ -44,9 +44,9 @@ impl Gain {
         Scaling { gains, shift: self.shift }
     }
 
-    /// Gains at all positions of `x`, which are cells at 1/8, in place.
-    pub(super) fn apply(&self, machine: Machine, x: &mut [i16], quality: QualityGrid) {
-        machine.for_positions(x, self.channels, |first, x| {
+    /// Gains at the cells of an area of `x` at 1/8, in place.
+    pub(super) fn apply(&self, machine: Machine, x: &mut [i16], area: &Area, quality: QualityGrid) {
+        machine.for_spans(x, self.channels, area, |first, x| {
             let mut line = vec![0; self.channels];
             for (i, position) in x.chunks_exact_mut(self.channels).enumerate() {
                 line.copy_from_slice(position);

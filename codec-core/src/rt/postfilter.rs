@@ -49,8 +49,8 @@ pub struct PostfilterInput<'a> {
     pub decoded: &'a [i16],
     /// The packed difference between the frame and the past, if there is one.
     pub news: Option<&'a [i16]>,
-    /// Rows and columns at 1/8.
-    pub size: (usize, usize),
+    /// Cells at 1/8 at which it works. Those beside them are to it as if outside the picture.
+    pub area: &'a Area,
     /// Where its work is to show, and how much.
     pub share: Share<'a>,
 }
@@ -107,52 +107,58 @@ impl Postfilter {
         self.recurrence.is_some()
     }
 
-    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes.
+    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes, at the cells of the area; elsewhere `map` stays as it is, unless it
+    /// is of another size.
     pub fn run(&self, machine: Machine, input: PostfilterInput, scratch: &mut PostfilterScratch, map: &mut Vec<f32>) {
-        let PostfilterInput { decoded, news, size, share } = input;
+        let PostfilterInput { decoded, news, area, share } = input;
         let PostfilterScratch { a, b, of_luma, carry } = scratch;
-        machine.run(&self.input, decoded, a);
+        machine.run_in(&self.input, decoded, area, a);
         let recurrence = self.recurrence.as_ref().zip(news);
         if let Some((layers, news)) = recurrence {
-            machine.run_adding(&layers.input, news, a, b);
+            machine.run_adding_in(&layers.input, news, a, area, b);
             std::mem::swap(a, b);
         }
-        a.iter_mut().for_each(|x| *x = leaky(*x));
-        self.gain.apply(machine, a, share.quality);
-        machine.blocks(&self.blocks, a, &Area::whole(size.0, size.1), b);
-        machine.run(&self.output, a, of_luma);
+        let channels = self.input.outputs();
+        machine.for_spans(a, channels, area, |_, x| x.iter_mut().for_each(|x| *x = leaky(*x)));
+        self.gain.apply(machine, a, area, share.quality);
+        machine.blocks(&self.blocks, a, area, b);
+        machine.run_in(&self.output, a, area, of_luma);
         if let Some((layers, _)) = recurrence {
-            machine.run(&layers.carry, a, carry);
+            machine.run_in(&layers.carry, a, area, carry);
         }
-        let carry = recurrence.map(|_| carry.chunks_exact(BANDS));
-        self.map(of_luma.chunks_exact(CHANNELS), carry, share, map);
+        let carry = recurrence.map(|_| |cell: usize| &carry[cell * BANDS..][..BANDS]);
+        self.map(|cell| &of_luma[cell * CHANNELS..][..CHANNELS], carry, (share, area), map);
     }
 
-    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes, of what the last layers wrote for each cell: strengths and
-    /// texture and, with a past, what of it is carried on.
+    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes, of what the last layers wrote for a cell, by its number in row order:
+    /// strengths and texture and, with a past, what of it is carried on. See [`Self::run`].
     pub fn map<'v>(
         &self,
-        of_luma: impl Iterator<Item = &'v [i16]>,
-        carry: Option<impl Iterator<Item = &'v [i16]>>,
-        share: Share,
+        of_luma: impl Fn(usize) -> &'v [i16],
+        carry: Option<impl Fn(usize) -> &'v [i16]>,
+        (share, area): (Share, &Area),
         map: &mut Vec<f32>,
     ) {
         let Share { quality, strength, factors } = share;
         let unit = (-f32::from(self.output_fraction)).exp2();
-        let mut carry = self.recurrence.as_ref().map(|layers| (-f32::from(layers.carry_fraction)).exp2()).zip(carry);
-        map.clear();
-        for (position, values) in of_luma.enumerate() {
-            let start = &self.start[usize::from(quality.at_eighth(position)) * BANDS..][..BANDS];
-            let share = strength * factors.map_or(1.0, |factors| factors[position]);
-            let (strengths, texture) = values.split_at(BANDS);
+        let carry = self.recurrence.as_ref().map(|layers| (-f32::from(layers.carry_fraction)).exp2()).zip(carry);
+        let channels = CHANNELS + if carry.is_some() { BANDS } else { 0 };
+        let (rows, cols) = area.size();
+        map.resize(rows * cols * channels, 0.0);
+        let cells = (0..rows).flat_map(|row| area.row(row).flat_map(move |span| row * cols + span.start..row * cols + span.end));
+        for cell in cells {
+            let start = &self.start[usize::from(quality.at_eighth(cell)) * BANDS..][..BANDS];
+            let share = strength * factors.map_or(1.0, |factors| factors[cell]);
+            let (strengths, texture) = of_luma(cell).split_at(BANDS);
             let of_band =
                 |(&v, start): (&i16, &f32)| share * (f32::from(v) * unit + start).clamp(STRENGTHS.0 as f32, STRENGTHS.1 as f32);
-            map.extend(strengths.iter().zip(start).map(of_band));
-            map.extend(texture.iter().map(|&v| f32::from(v) * (unit * share * TEXTURE_SCALE as f32)));
-            if let Some((unit, carry)) = &mut carry {
-                let carried = |&v: &i16| share * (f32::from(v) * *unit + CARRY_START as f32).clamp(0.0, 1.0);
-                map.extend(carry.next().into_iter().flatten().map(carried));
-            }
+            let carried = carry.as_ref().map(|(unit, carry)| {
+                carry(cell).iter().map(move |&v| share * (f32::from(v) * unit + CARRY_START as f32).clamp(0.0, 1.0))
+            });
+            let values = strengths.iter().zip(start).map(of_band);
+            let values = values.chain(texture.iter().map(|&v| f32::from(v) * (unit * share * TEXTURE_SCALE as f32)));
+            let values = values.chain(carried.into_iter().flatten());
+            map[cell * channels..][..channels].iter_mut().zip(values).for_each(|(to, value)| *to = value);
         }
     }
 }

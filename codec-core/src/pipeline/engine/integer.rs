@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Engine, LooksBack, Part, Predict, Scaled, check_detail};
+use super::{Engine, Filtered, LooksBack, Part, Predict, Scaled, check_detail};
 use crate::detail::DetailMap;
 use crate::entropy::LatentGrid;
 use crate::flow::FlowField;
@@ -204,14 +204,8 @@ impl Engine for IntegerEngine {
         Some(LooksBack(postfilter.looks_back()))
     }
 
-    fn postfilter_map(
-        &mut self,
-        decoded: &Frame,
-        past: Option<&Frame>,
-        quality: QualityGrid,
-        detail: Option<&DetailMap>,
-        map: &mut Vec<f32>,
-    ) -> Result<()> {
+    fn postfilter_map(&mut self, filtered: Filtered, map: &mut Vec<f32>) -> Result<()> {
+        let Filtered { decoded, past, quality, detail, area } = filtered;
         let machine = self.machine;
         let Some(postfilter) = Self::filter(&self.model, self.rich.as_deref()) else {
             return Err(Error::ModelMismatch("the model has no postfilter".into()));
@@ -223,7 +217,7 @@ impl Engine for IntegerEngine {
         let news = past.map(|_| &self.news[..]);
         let factors = detail.map(DetailMap::factors);
         let share = Share::new(quality, self.detail, factors.as_deref());
-        let input = PostfilterInput { decoded: &self.packed, news, size: grid(decoded), share };
+        let input = PostfilterInput { decoded: &self.packed, news, area, share };
         postfilter.run(machine, input, &mut self.postfilter, map);
         Ok(())
     }

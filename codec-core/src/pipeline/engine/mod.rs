@@ -17,6 +17,7 @@ use crate::device::DeviceSpec;
 use crate::entropy::LatentGrid;
 use crate::flow::FlowField;
 use crate::frame::Frame;
+use crate::integer::Area;
 use crate::model::{DetailFile, Model};
 use crate::quality::QualityGrid;
 use crate::{Error, Result};
@@ -104,16 +105,23 @@ pub trait Engine: Send {
     /// Whether a filter between decoded frames and the screen is at work, and whether it looks back.
     fn postfilter(&self) -> Option<LooksBack>;
 
-    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes. `past`: what was shown before, moved on. `quality` is not shifted.
-    /// `detail`: what the strength is multiplied by from place to place.
-    fn postfilter_map(
-        &mut self,
-        decoded: &Frame,
-        past: Option<&Frame>,
-        quality: QualityGrid,
-        detail: Option<&DetailMap>,
-        map: &mut Vec<f32>,
-    ) -> Result<()>;
+    /// The map that [`sharpen`](crate::kernels::sharpen::sharpen) takes, at the cells of the area; elsewhere `map` stays as it is, unless it
+    /// is of another size.
+    fn postfilter_map(&mut self, filtered: Filtered, map: &mut Vec<f32>) -> Result<()>;
+}
+
+/// What a postfilter works on.
+#[derive(Clone, Copy)]
+pub struct Filtered<'a> {
+    pub decoded: &'a Frame,
+    /// What was shown before, moved on.
+    pub past: Option<&'a Frame>,
+    /// Not shifted.
+    pub quality: QualityGrid<'a>,
+    /// What the strength is multiplied by from place to place.
+    pub detail: Option<&'a DetailMap>,
+    /// The cells at 1/8 at which it works.
+    pub area: &'a Area,
 }
 
 /// Whether a postfilter sees the frame shown before.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Engine, LooksBack, Part, Predict, Scaled, check_detail};
+use super::{Engine, Filtered, LooksBack, Part, Predict, Scaled, check_detail};
 use crate::bitstream::Profile;
 use crate::detail::DetailMap;
 use crate::device::DeviceSpec;
@@ -316,23 +316,17 @@ impl Engine for TorchEngine {
         Some(LooksBack(postfilter.looks_back()))
     }
 
-    fn postfilter_map(
-        &mut self,
-        decoded: &Frame,
-        past: Option<&Frame>,
-        quality: QualityGrid,
-        detail: Option<&DetailMap>,
-        map: &mut Vec<f32>,
-    ) -> Result<()> {
+    fn postfilter_map(&mut self, filtered: Filtered, map: &mut Vec<f32>) -> Result<()> {
+        let Filtered { decoded, past, quality, detail, area } = filtered;
         self.run(|this| {
             let mut parcel = Parcel::default().frame(decoded);
             if let Some(past) = past {
                 parcel = parcel.frame(past);
             }
-            let mut sent = this.send(parcel.quality(quality), |staging| &mut staging.shown)?;
+            let mut sent = this.send(parcel.quality(quality).area(area), |staging| &mut staging.shown)?;
             let frame = sent.frame(decoded)?;
             let news = past.map(|past| pack(&frame.sub(&sent.frame(past)?)?)).transpose()?;
-            let (packed, q) = (pack(&frame)?, sent.quality(quality)?);
+            let (packed, q, awake) = (pack(&frame)?, sent.quality(quality)?, sent.area(area)?);
             let missing = || Error::ModelMismatch("there is no postfilter".into());
             let host = this.model.rt.as_ref().and_then(|networks| networks.postfilter.as_ref()).filter(|_| !this.is_rich);
             let Some(host) = host else {
@@ -342,21 +336,28 @@ impl Engine for TorchEngine {
                 let share = factors.f_mul_scalar(f64::from(this.detail) / 255.0)?;
                 let float = |x: Tensor| x.f_to_kind(Kind::Float);
                 let (packed, news) = (float(packed)?, news.map(float).transpose()?);
-                let map_of = |filter: &Postfilter| flat(&filter.map(&packed, news.as_ref(), &q, &share)?);
-                let values = map_of(this.filter().ok_or_else(missing)?)?;
-                map.clear();
-                map.extend_from_slice(this.staging.received.download::<f32>(&values)?);
+                let filter = this.filter().ok_or_else(missing)?;
+                let values = flat(&filter.map(&packed, (news.as_ref(), awake.as_ref()), &q, &share)?)?;
+                let values = this.staging.received.download::<f32>(&values)?;
+                map.resize(values.len(), 0.0);
+                let channels = values.len() / (rows * cols) as usize;
+                for row in 0..rows as usize {
+                    for span in area.row(row) {
+                        let cells = (row * cols as usize + span.start) * channels..(row * cols as usize + span.end) * channels;
+                        map[cells.clone()].copy_from_slice(&values[cells]);
+                    }
+                }
                 return Ok(());
             };
             let postfilter = this.networks.postfilter.as_ref().ok_or_else(missing)?;
             let received = &mut this.staging.received;
-            let written = postfilter.integers(&packed, news.as_ref(), &q)?;
+            let written = postfilter.integers(&packed, (news.as_ref(), awake.as_ref()), &q)?;
             let channels = written.size4()?.1 as usize;
-            let cells = received.download::<i16>(&written.f_permute([0, 2, 3, 1])?)?.chunks_exact(channels);
+            let cells = received.download::<i16>(&written.f_permute([0, 2, 3, 1])?)?;
             let factors = detail.map(DetailMap::factors);
             let share = Share::new(quality, this.detail, factors.as_deref());
-            let carry = (channels > CHANNELS).then(|| cells.clone().map(|cell| &cell[CHANNELS..]));
-            host.map(cells.map(|cell| &cell[..CHANNELS]), carry, share, map);
+            let carry = (channels > CHANNELS).then_some(|cell: usize| &cells[cell * channels..][CHANNELS..channels]);
+            host.map(|cell| &cells[cell * channels..][..CHANNELS], carry, (share, area), map);
             Ok(())
         })
     }

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use crate::Result;
 use crate::entropy::{ACTIVATION_FRACTION_BITS, LatentGrid, QUALITIES};
 use crate::frame::Frame;
+use crate::integer::Area;
 use crate::nn::Precision;
 use crate::nn::frames::samples;
 use crate::nn::layers::RESTS;
@@ -51,6 +52,19 @@ impl<'a> Parcel<'a> {
         self
     }
 
+    /// Of a whole grid, nothing.
+    pub fn area(mut self, area: &Area) -> Self {
+        if !area.is_whole() {
+            let (rows, cols) = area.size();
+            let mut marks = vec![0; rows * cols];
+            for (row, marks) in marks.chunks_exact_mut(cols).enumerate() {
+                area.row(row).for_each(|span| marks[span].fill(1));
+            }
+            self.parts.push(marks.into());
+        }
+        self
+    }
+
     /// All of it, to be taken in the order in which it was put in.
     pub fn send(self, staging: &mut Staging, device: Device, precision: Precision) -> Result<Sent> {
         Ok(Sent { bytes: staging.upload(&self.parts, device)?, taken: 0, precision })
@@ -86,6 +100,16 @@ impl Sent {
         let kind = if self.precision.is_exact() { Kind::Double } else { Kind::Float };
         let steps = values.f_to_kind(kind)?.f_mul_scalar((-f64::from(ACTIVATION_FRACTION_BITS)).exp2())?;
         Ok(steps.f_permute([0, 3, 1, 2])?)
+    }
+
+    /// 1 at the cells of an area and 0 elsewhere, `[1, 1, rows, cols]`; `None` for a whole grid.
+    pub fn area(&mut self, area: &Area) -> Result<Option<Tensor>> {
+        if area.is_whole() {
+            return Ok(None);
+        }
+        let (rows, cols) = area.size();
+        let marks = self.take(rows * cols)?.f_view([1, 1, rows as i64, cols as i64])?;
+        Ok(Some(marks.f_to_kind(self.precision.kind())?))
     }
 
     /// Quality indices, `[1]`, or `[1, H/16, W/16]` where cells differ; [`RESTS`] where they rest.

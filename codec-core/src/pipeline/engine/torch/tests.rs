@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use tch::Device;
 
-use super::super::{Engine, IntegerEngine, LooksBack, Part, Scaled};
+use super::super::{Engine, Filtered, IntegerEngine, LooksBack, Part, Scaled};
 use super::TorchEngine;
 use crate::architecture::DetailConfig;
 use crate::bitstream::VideoInfo;
 use crate::detail::DetailMap;
 use crate::entropy::LatentGrid;
 use crate::frame::Frame;
+use crate::integer::Area;
 use crate::model::{DetailFile, Model, ModelSource, detail_file};
 use crate::nn::Precision;
 use crate::nn::transfer::{Transfers, counted};
@@ -43,6 +44,12 @@ fn decode(device: DeviceSpec, postfilter: bool, units: &[Packet]) -> (Vec<Frame>
     let mut decoder = Decoder::new(DecoderConfig { device, threads: 1, ..DecoderConfig::default() }).unwrap();
     decoder.set_detail((!postfilter).then_some(0.0));
     units.iter().map(|unit| counted(|| decoder.decode(&unit.data).unwrap().to_frame())).unzip()
+}
+
+/// A third of the cells of a grid, in diagonals three cells wide.
+fn some_cells(rows: usize, cols: usize) -> Area {
+    let places = (0..rows).flat_map(|row| (0..cols).map(move |col| (row + col) / 3 % 3 != 1));
+    Area::without(&places.collect::<Vec<_>>(), cols)
 }
 
 /// What an engine makes of the same frames and latents: latents, pictures, and the map of a postfilter that looks back.
@@ -84,7 +91,20 @@ fn results(engine: &mut dyn Engine) -> (Vec<Scaled>, Vec<Frame>, Vec<f32>) {
         pictures.push(picture);
     }
     engine.set_detail(200).unwrap();
-    engine.postfilter_map(&pictures[1], Some(&pictures[0]), still.grid(), None, &mut map).unwrap();
+    let whole = Area::whole(2 * rows, 2 * cols);
+    let filtered =
+        Filtered { decoded: &pictures[1], past: Some(&pictures[0]), quality: still.grid(), detail: None, area: &whole };
+    engine.postfilter_map(filtered, &mut map).unwrap();
+    // What the same filter would write at some cells in the next frame; at the others the map stays.
+    let part = some_cells(2 * rows, 2 * cols);
+    let before = map.clone();
+    engine.postfilter_map(Filtered { decoded: &pictures[0], past: Some(&second), area: &part, ..filtered }, &mut map).unwrap();
+    let channels = map.len() / (4 * rows * cols);
+    let changed = |cell: usize| map[cell * channels..][..channels] != before[cell * channels..][..channels];
+    for row in 0..2 * rows {
+        assert!(part.gaps(row).flatten().all(|col| !changed(row * 2 * cols + col)));
+        assert!(part.row(row).flatten().all(|col| changed(row * 2 * cols + col)));
+    }
     (scaled, pictures, map)
 }
 
@@ -116,7 +136,12 @@ fn a_rich_filter_makes_nearly_the_same_of_floats() {
         engine.set_rich(rich.then_some(&file)).unwrap();
         engine.set_detail(200).unwrap();
         assert_eq!(engine.postfilter(), Some(LooksBack(true)));
-        engine.postfilter_map(&second, Some(&first), QualityGrid::uniform(30), Some(&detail), &mut map).unwrap();
+        let area = Area::whole(SIZE.1 / 8, SIZE.0 / 8);
+        let quality = QualityGrid::uniform(30);
+        let filtered = Filtered { decoded: &second, past: Some(&first), quality, detail: Some(&detail), area: &area };
+        engine.postfilter_map(filtered, &mut map).unwrap();
+        let part = some_cells(SIZE.1 / 8, SIZE.0 / 8);
+        engine.postfilter_map(Filtered { decoded: &first, past: Some(&second), area: &part, ..filtered }, &mut map).unwrap();
         map
     };
     let wanted = map_of(&mut IntegerEngine::new(&model, 1).unwrap(), false);

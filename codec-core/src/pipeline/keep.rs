@@ -1,0 +1,157 @@
+//! Places that stand still and are shown as they were, without the postfilter's work.
+
+use super::rest::Rest;
+use crate::frame::{Frame, Plane};
+use crate::integer::Area;
+use crate::kernels::parallel::{for_bands, split_rows, take_front};
+use crate::motion::{BlockField, Golden, Motion, MotionVector};
+
+/// The postfilter works everywhere at least once in so many frames.
+const PERIOD: usize = 8;
+/// Side of a cell in luma samples.
+const CELL: usize = 8;
+/// Cells along a side of an area that rests, and rows of cells that the postfilter takes in turn.
+const AREA: usize = 8;
+
+/// What stands still: the last frame is the prediction, without any motion.
+const STILL: Motion = Motion { vector: MotionVector { x: 0, y: 0 }, golden: Golden::Unused };
+
+/// The cells at 1/8 at which the postfilter is to work: all but those that stand still and have no residual, and a share of those in
+/// turn. `rest`: what of the frame has no residual, on the grid that is rotated by `shift`.
+pub fn area_to_filter(rest: &Rest, shift: (i32, i32), motion: &BlockField, turn: usize) -> Area {
+    let (rows, cols) = (motion.rows(), motion.cols());
+    let map = match rest {
+        Rest::Areas(None) => return Area::whole(rows, cols),
+        Rest::Areas(Some(map)) => Some(map),
+        Rest::Frame => None,
+    };
+    let rows_of: Vec<_> = (0..rows).map(|row| areas(row, shift.0, rows)).collect();
+    let cols_of: Vec<_> = (0..cols).map(|col| areas(col, shift.1, cols)).collect();
+    let rests = |row: usize, col: usize| {
+        map.is_none_or(|map| rows_of[row].iter().all(|&row| cols_of[col].iter().all(|&col| map.at((row, col)))))
+    };
+    // Blocks overlap: what moves shows in the cells around.
+    let near = |at: usize, size: usize| at.saturating_sub(1)..(at + 2).min(size);
+    let is_still =
+        |row: usize, col: usize| near(row, rows).all(|row| near(col, cols).all(|col| motion.motion(row, col) == STILL));
+    let mut keeps = vec![false; rows * cols];
+    for (row, keeps) in keeps.chunks_exact_mut(cols).enumerate() {
+        if !(row / AREA + turn).is_multiple_of(PERIOD) {
+            keeps.iter_mut().enumerate().for_each(|(col, keeps)| *keeps = rests(row, col) && is_still(row, col));
+        }
+    }
+    Area::without(&keeps, cols)
+}
+
+/// The rows or columns of areas that hold the samples of a cell, along a side of `cells`, on a grid that is rotated by `shift` samples.
+fn areas(cell: usize, shift: i32, cells: usize) -> [usize; 2] {
+    let side = (cells * CELL) as i32;
+    let at = |sample: usize| (sample as i32 + shift).rem_euclid(side) as usize / (AREA * CELL);
+    [at(cell * CELL), at(cell * CELL + CELL - 1)]
+}
+
+/// What was shown before, moved on as the reference was, and the frame that is to be shown.
+pub struct Kept<'a> {
+    pub past: &'a Frame,
+    pub decoded: &'a Frame,
+    pub prediction: &'a Frame,
+}
+
+impl Kept<'_> {
+    /// Writes luma of the cells outside `area`: what was decoded, and what was shown before beyond what was decoded then.
+    pub fn write(&self, area: &Area, out: &mut Plane, threads: usize) {
+        if area.is_whole() {
+            return;
+        }
+        let (width, height) = (out.width, out.height);
+        let [past, decoded, prediction] = [self.past, self.decoded, self.prediction].map(|frame| frame.plane(0));
+        let mut rest = &mut out.data[..width * height];
+        let bands = split_rows(height, CELL, threads);
+        for_bands(threads, bands.map(|rows| (take_front(&mut rest, rows.len() * width), rows)), |(out, rows)| {
+            for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+                for gap in area.gaps(row / CELL) {
+                    let samples = gap.start * CELL..gap.end * CELL;
+                    let [past, decoded, prediction] = [past, decoded, prediction].map(|plane| &plane.row(row)[samples.clone()]);
+                    for (((out, &past), &decoded), &prediction) in out[samples].iter_mut().zip(past).zip(decoded).zip(prediction)
+                    {
+                        *out = (i16::from(decoded) + i16::from(past) - i16::from(prediction)).clamp(0, 255) as u8;
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::motion::{Leaf, MIN_LOG2};
+    use crate::quality::RestMap;
+
+    const SIZE: (usize, usize) = (192, 128);
+
+    /// The cells that are kept.
+    fn kept(area: &Area) -> Vec<(usize, usize)> {
+        let (rows, _) = area.size();
+        (0..rows).flat_map(|row| area.gaps(row).flat_map(move |gap| gap.map(move |col| (row, col)))).collect()
+    }
+
+    fn cells(rows: std::ops::Range<usize>, cols: std::ops::Range<usize>) -> Vec<(usize, usize)> {
+        rows.flat_map(|row| cols.clone().map(move |col| (row, col))).collect()
+    }
+
+    #[test]
+    fn what_rests_and_stands_still_is_kept() {
+        let still = BlockField::still(SIZE.0, SIZE.1);
+        // Two rows of three areas. Neither row has its turn.
+        let turn = PERIOD + 2;
+        let rest = Rest::Areas(Some(RestMap::new((8, 12), |place| place == (1, 2))));
+        assert_eq!(kept(&area_to_filter(&rest, (0, 0), &still, turn)), cells(8..16, 16..24));
+        // Rotated by 12 samples: what was a cell and a half from the left edge is at that of the area now. Half a cell does not count.
+        assert_eq!(kept(&area_to_filter(&rest, (0, 12), &still, turn)), cells(8..16, 15..22));
+        // Beyond the edge the grid goes on at the other one.
+        let upper = Rest::Areas(Some(RestMap::new((8, 12), |(row, _)| row == 0)));
+        assert_eq!(kept(&area_to_filter(&upper, (16, 0), &still, turn)), [cells(0..6, 0..24), cells(14..16, 0..24)].concat());
+        assert!(area_to_filter(&Rest::Areas(None), (0, 0), &still, turn).is_whole());
+        // A row of areas has its turn, in a frame that rests as a whole, too.
+        for rest in [&upper, &Rest::Frame] {
+            let all = if *rest == Rest::Frame { cells(8..16, 0..24) } else { Vec::new() };
+            assert_eq!(kept(&area_to_filter(rest, (0, 0), &still, PERIOD)), all);
+        }
+    }
+
+    #[test]
+    fn what_moves_is_not_kept_nor_what_lies_beside_it() {
+        let mut field = BlockField::still(SIZE.0, SIZE.1);
+        let leaf = |row, col, x| Leaf { row, col, log2: MIN_LOG2, vector: MotionVector { x, y: 0 } };
+        field.set(leaf(4, 5, 1));
+        field.set_golden(&leaf(12, 20, 0), Golden::Mixed(MotionVector::default()));
+        let area = area_to_filter(&Rest::Frame, (0, 0), &field, 2);
+        let moves = [cells(3..6, 4..7), cells(11..14, 19..22)].concat();
+        let wanted: Vec<_> = cells(0..16, 0..24).into_iter().filter(|cell| !moves.contains(cell)).collect();
+        assert_eq!(kept(&area), wanted);
+    }
+
+    #[test]
+    fn what_is_kept_follows_the_decoded_frame() {
+        let flat = |value: u8| {
+            let mut frame = Frame::new(SIZE.0, SIZE.1);
+            frame.planes_mut()[0].data.fill(value);
+            frame
+        };
+        let mut keeps = vec![false; 16 * 24];
+        keeps[5 * 24 + 7] = true;
+        let area = Area::without(&keeps, 24);
+        let write = |past: u8, decoded: u8, threads| {
+            let mut out = flat(9).plane(0).clone();
+            let [past, decoded, prediction] = [past, decoded, 100].map(flat);
+            Kept { past: &past, decoded: &decoded, prediction: &prediction }.write(&area, &mut out, threads);
+            let kept = out.row(40)[56];
+            let is_kept = |row: usize, col: usize| (40..48).contains(&row) && (56..64).contains(&col);
+            let right = |row: usize| (0..SIZE.0).all(|col| out.row(row)[col] == if is_kept(row, col) { kept } else { 9 });
+            assert!((0..SIZE.1).all(right));
+            kept
+        };
+        assert_eq!([write(107, 100, 1), write(107, 103, 3), write(90, 3, 1), write(120, 250, 2)], [107, 110, 0, 255]);
+    }
+}
