@@ -17,4 +17,4 @@ pub use compensate::{BlockCompensator, OverlapMap, PaddedFrame, References};
 pub use field::{BlockField, CELL, Golden, Leaf, MAX_COMPONENT, MAX_LOG2, MIN_LOG2, Motion, MotionVector, ROOT};
 pub use light::Light;
 pub use padded::{BORDER, PaddedPlane};
-pub use search::{BlockSearch, Found, SearchEffort, Survey, SurveyedBlock};
+pub use search::{BlockSearch, Found, Lambda, SearchEffort, Survey, SurveyedBlock};

@@ -289,9 +289,10 @@ impl Encoder {
 
     /// Searches motion for a P-frame; `None` if a new scene starts. `since`: frames since the last keyframe.
     fn search_motion(&mut self, since: Option<u32>) -> Option<Found> {
-        // The quality of the last frame is near enough to that of the next.
-        let quality = self.later_quality();
+        // The quality of the last frame is near enough to that of the next, here and from place to place.
+        let index = self.later_quality();
         let (last, times) = self.reconstructor.last_and_times();
+        let quality = FrameQuality { index, map: last.quality.map.clone(), rest: None };
         let samples = last.display.0 * last.display.1;
         let found =
             self.motion.search(Pair { current: &self.current, reference: last.frame, display: last.display }, quality, times);

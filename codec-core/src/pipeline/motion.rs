@@ -6,8 +6,8 @@ use crate::bitstream::QUALITY_MAX;
 use crate::entropy::SymbolWriter;
 use crate::frame::Frame;
 use crate::frame::Plane;
-use crate::motion::{BlockCompensator, BlockField, BlockSearch, Found, Light, MotionCoder, References, SearchEffort};
-use crate::quality::lambda;
+use crate::motion::{BlockCompensator, BlockField, BlockSearch, Found, Lambda, Light, MotionCoder, References, SearchEffort};
+use crate::quality::{FrameQuality, QualityMap, lambda};
 
 /// Motion may take this share of what a P-frame may have at most.
 const MOTION_SHARE: f64 = 0.6;
@@ -27,8 +27,8 @@ pub(super) struct MotionEncoder {
     coder: MotionCoder,
     /// Mean share of the picture that the golden frame predicted of late.
     golden_share: f32,
-    /// Quality index that the last search was for.
-    quality: u8,
+    /// What the last search was for.
+    quality: FrameQuality,
     threads: usize,
 }
 
@@ -44,7 +44,7 @@ impl MotionEncoder {
     /// For frames of the given display size.
     pub fn new(effort: SearchEffort, threads: usize, (width, height): (usize, usize)) -> Self {
         let coder = MotionCoder::new(width, height);
-        Self { search: BlockSearch::new(effort), coder, golden_share: FIRST_SHARE, quality: 0, threads }
+        Self { search: BlockSearch::new(effort), coder, golden_share: FIRST_SHARE, quality: FrameQuality::default(), threads }
     }
 
     /// For other searches between two frames of the coded size: only the golden frame stays from one to the next.
@@ -59,20 +59,23 @@ impl MotionEncoder {
 
     /// Motion between a frame and the reconstruction of the last one. Between originals, what the coded motion misses would never
     /// be made good, and the errors of all frames would add up.
-    pub fn search(&mut self, pair: Pair, quality: u8, times: &mut StageTimes) -> Found {
+    pub fn search(&mut self, pair: Pair, quality: FrameQuality, times: &mut StageTimes) -> Found {
         self.quality = quality;
-        times.measure("motion search", || self.found(pair, quality))
+        times.measure("motion search", || self.found(pair))
     }
 
-    fn found(&mut self, pair: Pair, quality: u8) -> Found {
+    fn found(&mut self, pair: Pair) -> Found {
         let Pair { current, reference, display } = pair;
         let (last, threads) = (reference.plane(0), self.threads);
         // The last frame is the golden frame: the next search but one wants it. Streams of keyframes alone never get here.
         if !self.coder.track().is_apart() {
             self.search.set_golden(last, display, threads);
         }
-        let mut from =
-            |last: &Plane| self.search.search(current.plane(0), last, display, &self.coder, lambda(f64::from(quality)), threads);
+        let frame = f64::from(self.quality.index);
+        let relative = |offset: f64| lambda(frame + offset) / lambda(frame);
+        let factors: Vec<f64> = self.quality.map.iter().flat_map(QualityMap::means).map(relative).collect();
+        let lambda = Lambda { frame: lambda(frame), factors: &factors };
+        let mut from = |last: &Plane| self.search.search(current.plane(0), last, display, &self.coder, lambda, threads);
         let found = from(last);
         let Some(light) = Light::between(last, current.plane(0), display) else { return found };
         let mut changed = last.clone();
@@ -116,7 +119,8 @@ impl MotionEncoder {
             }
             writer.rewind(mark);
             self.coder = before.clone();
-            field = self.search(pair, (self.quality + WORSE).min(QUALITY_MAX), times).field;
+            let worse = FrameQuality { index: (self.quality.index + WORSE).min(QUALITY_MAX), ..self.quality.clone() };
+            field = self.search(pair, worse, times).field;
             field.renews_golden = renews;
         }
         let still = BlockField::still(pair.current.width(), pair.current.height());
@@ -157,7 +161,11 @@ mod tests {
         let (reference, flash, moved) = (frame(0, 0), frame(0, 20), frame(2, 0));
         let search = |current: &Frame| {
             let pair = Pair { current, reference: &reference, display: (120, 60) };
-            MotionEncoder::new(SearchEffort::Fast, 1, (120, 60)).search(pair, 30, &mut StageTimes::default())
+            MotionEncoder::new(SearchEffort::Fast, 1, (120, 60)).search(
+                pair,
+                FrameQuality { index: 30, ..FrameQuality::default() },
+                &mut StageTimes::default(),
+            )
         };
         let (lit, steady) = (search(&flash), search(&moved));
         assert_eq!(lit.field.light, Some(Light::new(256, 20)));

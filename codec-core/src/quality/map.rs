@@ -72,6 +72,16 @@ impl QualityMap {
         &self.values
     }
 
+    /// What is added to the quality index in each square of 64x64 luma samples, in row order: the mean of four cells.
+    pub(crate) fn means(&self) -> impl Iterator<Item = f64> {
+        let at = |row: usize, col: usize| i32::from(self.values[row * self.cols + col]);
+        let squares = (0..self.rows).step_by(2).flat_map(|row| (0..self.cols).step_by(2).map(move |col| (row, col)));
+        squares.map(move |(row, col)| {
+            let sum = at(row, col) + at(row, col + 1) + at(row + 1, col) + at(row + 1, col + 1);
+            f64::from(Self::STEP * sum) / 4.0
+        })
+    }
+
     /// Whether it changes nothing.
     pub fn is_zero(&self) -> bool {
         self.values.iter().all(|&value| value == 0)

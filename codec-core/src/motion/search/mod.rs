@@ -36,6 +36,7 @@ mod table;
 mod tests;
 mod wavefront;
 mod window;
+mod worth;
 
 use super::BlockField;
 use super::coding::{MotionCoder, Surroundings};
@@ -50,6 +51,7 @@ use surface::Surface;
 use wavefront::Wavefront;
 
 pub use survey::{Survey, SurveyedBlock};
+pub use worth::Lambda;
 
 /// How much time a search takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,23 +126,22 @@ impl BlockSearch {
 
     /// Finds the motion from `current` to `reference`, luma planes of the coded size (multiples of 64), of which the upper
     /// left `display` part (width, height) counts. `coder`: as it is before this frame. The golden frame is used if there is one of
-    /// this size, and if the coder does not say that it is `reference` itself. `lambda`: weight of the mean squared error
-    /// on \[0, 1\] against bits per pixel, as [`crate::quality::lambda`] gives it.
+    /// this size, and if the coder does not say that it is `reference` itself.
     /// `threads`: how many threads of the current rayon pool may take part; the result does not depend on it.
     ///
     /// # Panics
     /// If the planes differ in size, are of no coded size, or `display` is empty or larger than they are.
-    pub fn search(
+    pub fn search<'l>(
         &mut self,
         current: &Plane,
         reference: &Plane,
         display: (usize, usize),
         coder: &MotionCoder,
-        lambda: f64,
+        lambda: impl Into<Lambda<'l>>,
         threads: usize,
     ) -> Found {
-        let preset = Preset::of(self.effort);
-        let price = self.follow(current, reference, display, lambda, &preset, threads);
+        let (preset, lambda) = (Preset::of(self.effort), lambda.into());
+        self.follow(current, reference, display, lambda, &preset, threads);
         let mut field = BlockField::still(current.width, current.height);
         let costs = coder.costs();
         let previous = coder.previous().filter(|p| (p.rows(), p.cols()) == (field.rows(), field.cols()));
@@ -154,45 +155,49 @@ impl BlockSearch {
             golden: track.map(|_| &self.golden),
             hierarchy: &self.hierarchy,
             coder: Coder { costs: &costs, surroundings: Surroundings::new(display, previous) },
-            price: price.round() as u64,
             kernels: self.kernels,
             thoroughness,
+            price: lambda.price_at(0),
         };
-        self.roots.run(&mut field, threads, |tools, field, row, col| inputs.decide(&mut tools.table, field, row, col));
+        let cols = field.cols();
+        let at = |row, col| Inputs { price: lambda.price_at(root_number(row, col, cols)), ..inputs };
+        self.roots.run(&mut field, threads, |tools, field, row, col| at(row, col).decide(&mut tools.table, field, row, col));
         for _ in 0..preset.passes {
-            self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.run(&inputs, field, row, col));
+            self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.run(&at(row, col), field, row, col));
             if preset.joins {
-                self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.join(&inputs, field, row, col));
+                self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.join(&at(row, col), field, row, col));
             }
         }
         if let Some(track) = track {
-            self.roots.run(&mut field, threads, |tools, field, row, col| tools.golden.run(&inputs, track, field, row, col));
+            self.roots.run(&mut field, threads, |tools, field, row, col| tools.golden.run(&at(row, col), track, field, row, col));
         }
         let (inter_cost, intra_cost) = scene::costs(&self.hierarchy, &field, previous, threads);
         Found { field, inter_cost, intra_cost }
     }
 
-    /// Loads both planes and follows the motion from coarse to fine. Gives back the price of a bit in squared grey levels. Arguments and
-    /// panics as in [`Self::search`].
+    /// Loads both planes and follows the motion from coarse to fine. Arguments and panics as in [`Self::search`].
     fn follow(
         &mut self,
         current: &Plane,
         reference: &Plane,
         display: (usize, usize),
-        lambda: f64,
+        lambda: Lambda,
         preset: &Preset,
         threads: usize,
-    ) -> f64 {
+    ) {
         let size = (current.width, current.height);
         assert!(size == (reference.width, reference.height), "planes of different sizes");
         assert!(display.0 > 0 && display.1 > 0 && display.0 <= size.0 && display.1 <= size.1, "{display:?} of {size:?}");
-        // A free bit would make trees as deep as they can be; a price beyond this allows none anyway.
-        let price = (255.0 * 255.0 / lambda).clamp(1.0, 1e6);
+        let price = lambda.price();
         self.current.load(current, display, threads);
         self.quarters.load(reference, display, threads);
         let whole = self.quarters.whole();
         self.hierarchy.run([&self.current, whole], preset.wide, preset.narrow, price, threads);
         self.hierarchy.sharpen(current, &self.quarters, preset.sharpening, price, self.kernels, threads);
-        price
     }
+}
+
+/// The number of the root that starts at a cell, in a field of `cols` cells a row.
+fn root_number(row: usize, col: usize, cols: usize) -> usize {
+    row / table::SIDE * (cols / table::SIDE) + col / table::SIDE
 }

@@ -102,7 +102,7 @@ impl BlockSearch {
     /// Down to quarter samples, twice: without them, texture that moves looks new.
     fn follow_closely(&mut self, current: &Plane, before: &Plane, display: (usize, usize), lambda: f64, threads: usize) {
         let preset = Preset { sharpening: 6, ..Preset::of(SearchEffort::Fast) };
-        self.follow(current, before, display, lambda, &preset, threads);
+        self.follow(current, before, display, lambda.into(), &preset, threads);
     }
 }
 

@@ -212,7 +212,7 @@ fn what_only_the_golden_frame_shows_comes_from_there() {
         coder.encode(&moved, &mut SymbolWriter::new());
         let mut search = BlockSearch::new(effort);
         search.set_golden(&golden, size, 1);
-        let found = search.search(&current, &reference, size, &coder, lambda(28.0), 1).field;
+        let found = search.search(&current, &reference, size, &coder, lambda(30.0), 1).field;
         let near = |vector: MotionVector| vector.x.abs_diff(32).max(vector.y.abs_diff(-16)) <= 2;
         let cells = (10..14).flat_map(|row| (10..20).map(move |col| (row, col)));
         let right = cells.filter(|&(row, col)| matches!(found.golden(row, col), Golden::Alone(vector) if near(vector))).count();
