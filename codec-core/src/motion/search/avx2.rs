@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
+use super::coded::{Ceiling, Moved};
 use super::goal::{Goal, HALF_ERROR, Parts};
 use super::pair::{Pair, squares_any};
-use super::surface::Surface;
 use crate::motion::CELL;
 
 /// # Safety
@@ -165,32 +165,78 @@ pub unsafe fn goal(parts: &Parts, goal: &mut Goal) {
     }
 }
 
+/// As [`costs_any`](super::coded::costs_any).
+///
 /// # Safety
 /// AVX2.
 #[target_feature(enable = "avx2")]
-pub unsafe fn goals(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
+pub unsafe fn costs(goals: &[Goal], a: Moved, b: Option<Moved>, ceiling: Ceiling, limit: u64) -> u64 {
+    let (threshold, ones) = (_mm256_set1_epi16(ceiling.threshold), _mm256_set1_epi16(1));
     let mut sum = 0;
     for goal in goals {
-        let block = samples.block(goal.x + way.0, goal.y + way.1);
-        assert!(block.len() >= (CELL - 1) * samples.stride + CELL);
-        let mut squares = _mm256_setzero_si256();
-        // SAFETY: the block has eight rows of eight samples, as a goal has values.
-        unsafe {
-            for row in (0..CELL).step_by(2) {
-                let samples = _mm256_cvtepu8_epi16(two_rows(block.as_ptr().add(row * samples.stride), samples.stride));
+        let block = |(samples, way): Moved| {
+            let block = samples.block(goal.x + way.0, goal.y + way.1);
+            assert!(block.len() >= (CELL - 1) * samples.stride + CELL);
+            (block.as_ptr(), samples.stride)
+        };
+        let (a, b) = (block(a), b.map(block));
+        let mut v = [_mm256_setzero_si256(); 4];
+        for (row, v) in (0..CELL).step_by(2).zip(&mut v) {
+            // SAFETY: the blocks have eight rows of eight samples, as a goal has values.
+            unsafe {
+                let mut samples = two_rows(a.0.add(row * a.1), a.1);
+                if let Some(b) = b {
+                    samples = _mm_avg_epu8(samples, two_rows(b.0.add(row * b.1), b.1));
+                }
                 let weights = _mm256_load_si256(goal.weight.as_ptr().add(row * CELL).cast());
                 let targets = _mm256_load_si256(goal.target.as_ptr().add(row * CELL).cast());
-                let errors = _mm256_sub_epi16(targets, _mm256_mullo_epi16(weights, samples));
-                let errors = _mm256_srai_epi16::<3>(errors);
-                squares = _mm256_add_epi32(squares, _mm256_madd_epi16(errors, errors));
+                let errors = _mm256_sub_epi16(targets, _mm256_mullo_epi16(weights, _mm256_cvtepu8_epi16(samples)));
+                *v = _mm256_srai_epi16::<6>(errors);
             }
         }
-        sum += u64::from(total(squares));
+        // Down the columns: rows 4 and 2 apart, then those that share a register. Nothing depends on the order of what comes out.
+        v = butterflies(v, [(0, 2), (1, 3)]);
+        v = butterflies(v, [(0, 1), (2, 3)]);
+        v = [
+            _mm256_permute2x128_si256::<0x20>(v[0], v[1]),
+            _mm256_permute2x128_si256::<0x31>(v[0], v[1]),
+            _mm256_permute2x128_si256::<0x20>(v[2], v[3]),
+            _mm256_permute2x128_si256::<0x31>(v[2], v[3]),
+        ];
+        v = butterflies(v, [(0, 1), (2, 3)]);
+        // Along the rows: each time what is 4 values apart, of two registers.
+        for _ in 0..3 {
+            v = [
+                _mm256_unpacklo_epi16(v[0], v[1]),
+                _mm256_unpackhi_epi16(v[0], v[1]),
+                _mm256_unpacklo_epi16(v[2], v[3]),
+                _mm256_unpackhi_epi16(v[2], v[3]),
+            ];
+            v = butterflies(v, [(0, 1), (2, 3)]);
+        }
+        let (mut squares, mut beyond) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+        for v in v {
+            let size = _mm256_abs_epi16(v);
+            let within = _mm256_min_epi16(size, threshold);
+            squares = _mm256_add_epi32(squares, _mm256_madd_epi16(within, within));
+            beyond = _mm256_add_epi32(beyond, _mm256_madd_epi16(_mm256_sub_epi16(size, within), ones));
+        }
+        sum += u64::from(total(squares)) + u64::from(ceiling.slope) * u64::from(total(beyond));
         if sum >= limit {
             break;
         }
     }
     sum
+}
+
+/// Sums and differences of two pairs of registers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn butterflies(mut v: [__m256i; 4], pairs: [(usize, usize); 2]) -> [__m256i; 4] {
+    for (i, j) in pairs {
+        (v[i], v[j]) = (_mm256_add_epi16(v[i], v[j]), _mm256_sub_epi16(v[i], v[j]));
+    }
+    v
 }
 
 /// Eight samples each of two rows.

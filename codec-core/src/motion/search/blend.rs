@@ -1,14 +1,15 @@
-//! Squared errors of overlapped prediction, as a function of one leaf's vector.
+//! What the errors of overlapped prediction cost ([`coded`](super::coded)), as a function of one leaf's vector.
 
+use super::coded::{Ceiling, Moved};
 use super::decide::Inputs;
-use super::goal::{AREA, Block, Goal, Parts, mixed_goals};
+use super::goal::{AREA, Block, Goal, Parts};
 use super::sources::{HALF, Side, Sources, Square};
 use crate::motion::{BlockField, CELL, Golden, Leaf, Motion, MotionVector};
 
 /// Neighbours' weights below this, in 1/64, are taken for none where only a vector's best value is asked for.
 const LEAST_WEIGHT: u8 = 8;
 
-/// The squared error around a leaf as a function of its vector, everything else being as it is in the field.
+/// What the error around a leaf costs, in squared grey levels, as a function of its vector, everything else being as it is in the field.
 #[derive(Default)]
 pub(super) struct Goals {
     /// The first `count` are in use.
@@ -27,7 +28,7 @@ impl Goals {
         self.look(inputs, field, Square::of(leaf), true, 0);
     }
 
-    /// The squared error of the prediction in all these cells.
+    /// What the error of the prediction costs in all these cells.
     pub fn present_error(&mut self, inputs: &Inputs, field: &BlockField, leaf: &Leaf) -> u64 {
         self.look(inputs, field, Square::of(leaf), false, 0);
         self.error(inputs, MotionVector::default(), u64::MAX)
@@ -38,25 +39,25 @@ impl Goals {
         self.count == 0
     }
 
-    /// The squared error with a vector to the last frame alone in the cells that were looked at; anything not below `limit` once it
+    /// What the error costs with a vector to the last frame alone in the cells that were looked at; anything not below `limit` once it
     /// reaches that.
     pub fn error(&self, inputs: &Inputs, vector: MotionVector, limit: u64) -> u64 {
-        let (samples, way) = inputs.quarters.plane(vector);
-        // Errors are in 1/8 grey level.
-        inputs.kernels.goals(&self.cells[..self.count], samples, way, limit.saturating_mul(64)) >> 6
+        self.cost(inputs, inputs.quarters.plane(vector), None, limit)
     }
 
     /// As [`Self::error`], with any motion.
     pub fn error_of(&self, inputs: &Inputs, motion: Motion, limit: u64) -> u64 {
-        let (cells, limit) = (&self.cells[..self.count], limit.saturating_mul(64));
         let last = inputs.quarters.plane(motion.vector);
         let golden = motion.golden.vector().zip(inputs.golden).map(|(vector, golden)| golden.plane(vector));
-        let error = match (golden, motion.golden) {
-            (None, _) => inputs.kernels.goals(cells, last.0, last.1, limit),
-            (Some(golden), Golden::Alone(_)) => inputs.kernels.goals(cells, golden.0, golden.1, limit),
-            (Some(golden), _) => mixed_goals(cells, last, golden, limit),
-        };
-        error >> 6
+        match (golden, motion.golden) {
+            (Some(golden), Golden::Alone(_)) => self.cost(inputs, golden, None, limit),
+            _ => self.cost(inputs, last, golden, limit),
+        }
+    }
+
+    fn cost(&self, inputs: &Inputs, a: Moved, b: Option<Moved>, limit: u64) -> u64 {
+        let limit = limit.saturating_mul(64);
+        inputs.kernels.costs(&self.cells[..self.count], a, b, Ceiling::of(inputs.price), limit) >> 6
     }
 
     /// Looks at a square's cells and those around it, where an open square's vector has a weight of `least`.
@@ -229,7 +230,8 @@ mod tests {
             golden: Some(&golden),
             hierarchy: &Hierarchy::default(),
             coder: Coder { costs: &costs, surroundings: Surroundings::new(SIZE, None) },
-            price: 100,
+            // So high that the cost of an error is its square.
+            price: 1_000_000,
             kernels: Kernels::detect(),
             thoroughness: Thoroughness::default(),
         };

@@ -1,7 +1,5 @@
 //! What a vector that is still open should predict in one cell.
 
-use super::surface::Surface;
-use crate::kernels::simd::multiversion;
 use crate::motion::CELL;
 use crate::motion::overlap::UNIT;
 
@@ -59,7 +57,7 @@ impl Parts<'_> {
 }
 
 /// Half of the unit that errors are rounded to, in 1/[`UNIT`].
-pub(super) const HALF_ERROR: i32 = 4;
+pub(super) const HALF_ERROR: i32 = 32;
 
 /// Works out a cell's goal.
 #[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
@@ -92,70 +90,9 @@ pub(super) fn goal_any(parts: &Parts, goal: &mut Goal) {
     }
 }
 
-/// Sum of the squares of (target - weight * prediction) / 8, rounded down (to nearest, as targets are made), over all goals, predicted by the samples that lie (x, y) =
-/// `way` from their places; anything from `limit` on once it is reached.
-#[cfg_attr(all(target_arch = "aarch64", not(test)), expect(dead_code, reason = "NEON does it"))]
-pub(super) fn goals_any(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
-    let mut sum = 0;
-    for goal in goals {
-        let block = samples.block(goal.x + way.0, goal.y + way.1);
-        let mut squares = [0i32; CELL];
-        let lines = goal.target.as_chunks::<CELL>().0.iter().zip(goal.weight.as_chunks::<CELL>().0);
-        for ((target, weight), samples) in lines.zip(block.chunks(samples.stride)) {
-            let samples = samples.first_chunk::<CELL>().expect("rows are longer than blocks");
-            for i in 0..CELL {
-                let error = (target[i] - weight[i] * i16::from(samples[i])) >> 3;
-                squares[i] += i32::from(error) * i32::from(error);
-            }
-        }
-        sum += squares.iter().map(|&square| square as u64).sum::<u64>();
-        if sum >= limit {
-            break;
-        }
-    }
-    sum
-}
-
-/// A plane and how far from their places the samples lie that predict in it.
-pub(super) type Moved<'a> = (&'a Surface, (i32, i32));
-
-/// As [`goals_any`], for the mean of two predictions.
-pub(super) fn mixed_goals(goals: &[Goal], a: Moved, b: Moved, limit: u64) -> u64 {
-    let mut sum = 0;
-    add_mixed_goals(goals, a, b, limit, &mut sum);
-    sum
-}
-
-multiversion! {
-    fn add_mixed_goals(goals: &[Goal], a: Moved, b: Moved, limit: u64, sum: &mut u64) = add_mixed_goals_any
-}
-
-#[inline(always)]
-fn add_mixed_goals_any(goals: &[Goal], a: Moved, b: Moved, limit: u64, sum: &mut u64) {
-    const MISSING: &str = "rows are longer than blocks";
-    for goal in goals {
-        let blocks = [a, b].map(|(samples, way)| (samples.block(goal.x + way.0, goal.y + way.1), samples.stride));
-        let mut squares = [0i32; CELL];
-        let lines = goal.target.as_chunks::<CELL>().0.iter().zip(goal.weight.as_chunks::<CELL>().0);
-        for (row, (target, weight)) in lines.enumerate() {
-            let [a, b] = blocks.map(|(block, stride)| block[row * stride..].first_chunk::<CELL>().expect(MISSING));
-            for i in 0..CELL {
-                let mean = (i16::from(a[i]) + i16::from(b[i]) + 1) >> 1;
-                let error = (target[i] - weight[i] * mean) >> 3;
-                squares[i] += i32::from(error) * i32::from(error);
-            }
-        }
-        *sum += squares.iter().map(|&square| square as u64).sum::<u64>();
-        if *sum >= limit {
-            break;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Plane;
     use crate::motion::search::kernels::Kernels;
     use rand::prelude::*;
 
@@ -174,21 +111,6 @@ mod tests {
             let current = sample(parts.current, row, col);
             goal.target[row * CELL + col] = (UNIT * current - blended + weight * current + HALF_ERROR) as i16;
         }
-    }
-
-    fn plain_goals(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
-        let mut sum = 0;
-        for goal in goals {
-            let block = samples.block(goal.x + way.0, goal.y + way.1);
-            for (at, (target, weight)) in goal.target.iter().zip(&goal.weight).enumerate() {
-                let error = target - weight * i16::from(block[at / CELL * samples.stride + at % CELL]);
-                sum += i64::from(error >> 3).pow(2) as u64;
-            }
-            if sum >= limit {
-                break;
-            }
-        }
-        sum
     }
 
     #[test]
@@ -216,15 +138,6 @@ mod tests {
             plain_goal(&parts, &mut wanted);
             assert_eq!((found.target, found.weight), (wanted.target, wanted.weight));
             assert_eq!((any.target, any.weight), (wanted.target, wanted.weight));
-            let mut surface = Surface::default();
-            surface.load(&Plane::from_vec(blocks.concat(), 32, 24).unwrap(), (32, 24), 1);
-            for limit in [u64::MAX, 1] {
-                let goals = [found.clone(), found.clone()];
-                let way = (rng.random_range(-9..40), rng.random_range(-9..40));
-                let wanted = plain_goals(&goals, &surface, way, limit);
-                let found = [kernels.goals(&goals, &surface, way, limit), goals_any(&goals, &surface, way, limit)];
-                assert_eq!(found, [wanted; 2]);
-            }
         }
     }
 }

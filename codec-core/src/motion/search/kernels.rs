@@ -2,20 +2,20 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2;
-use super::goal::{Goal, Parts};
+use super::coded::{Ceiling, Moved, costs_any};
 #[cfg(not(target_arch = "aarch64"))]
-use super::goal::{goal_any, goals_any};
+use super::goal::goal_any;
+use super::goal::{Goal, Parts};
 #[cfg(target_arch = "aarch64")]
 use super::neon;
 use super::pair::Pair;
 #[cfg(not(target_arch = "aarch64"))]
 use super::pair::{cells_any, squares_any};
-use super::surface::Surface;
 
 type Sum = unsafe fn(&Pair) -> u32;
 type CellSums = unsafe fn(&Pair, &mut [u32; 64]);
 type MakeGoal = unsafe fn(&Parts, &mut Goal);
-type GoalSums = unsafe fn(&[Goal], &Surface, (i32, i32), u64) -> u64;
+type Costs = unsafe fn(&[Goal], Moved, Option<Moved>, Ceiling, u64) -> u64;
 
 /// The sums for this machine's instructions.
 #[derive(Clone, Copy)]
@@ -23,19 +23,19 @@ pub(super) struct Kernels {
     squares: Sum,
     cells: CellSums,
     goal: MakeGoal,
-    goals: GoalSums,
+    costs: Costs,
 }
 
 impl Kernels {
     pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
-            return Self { squares: avx2::squares, cells: avx2::cells, goal: avx2::goal, goals: avx2::goals };
+            return Self { squares: avx2::squares, cells: avx2::cells, goal: avx2::goal, costs: avx2::costs };
         }
         #[cfg(target_arch = "aarch64")]
-        return Self { squares: neon::squares, cells: neon::cells, goal: neon::goal, goals: neon::goals };
+        return Self { squares: neon::squares, cells: neon::cells, goal: neon::goal, costs: costs_any };
         #[cfg(not(target_arch = "aarch64"))]
-        Self { squares: squares_any, cells: cells_any, goal: goal_any, goals: goals_any }
+        Self { squares: squares_any, cells: cells_any, goal: goal_any, costs: costs_any }
     }
 
     /// Sum of squared differences; at most 64x64 samples.
@@ -61,11 +61,11 @@ impl Kernels {
         unsafe { (self.goal)(parts, goal) }
     }
 
-    /// As [`goals_any`].
+    /// As [`costs_any`].
     #[inline]
-    pub fn goals(&self, goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
+    pub fn costs(&self, goals: &[Goal], a: Moved, b: Option<Moved>, ceiling: Ceiling, limit: u64) -> u64 {
         // SAFETY: `detect` chose a function whose instructions the processor has.
-        unsafe { (self.goals)(goals, samples, way, limit) }
+        unsafe { (self.costs)(goals, a, b, ceiling, limit) }
     }
 }
 

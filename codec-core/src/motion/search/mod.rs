@@ -14,6 +14,7 @@ mod around;
 mod avx2;
 mod blend;
 mod coarse;
+mod coded;
 mod costs;
 mod decide;
 mod goal;

@@ -133,28 +133,6 @@ pub(super) fn goal(parts: &Parts, goal: &mut Goal) {
     }
 }
 
-/// As [`goals_any`](super::goal::goals_any).
-#[target_feature(enable = "neon")]
-pub(super) fn goals(goals: &[Goal], samples: &Surface, way: (i32, i32), limit: u64) -> u64 {
-    let mut sum = 0;
-    for goal in goals {
-        let block = samples.block(goal.x + way.0, goal.y + way.1);
-        let mut squares = [vdupq_n_s32(0); 2];
-        let lines = goal.target.as_chunks::<CELL>().0.iter().zip(goal.weight.as_chunks::<CELL>().0);
-        for ((target, weight), samples) in lines.zip(block.chunks(samples.stride)) {
-            let samples = wide(samples.first_chunk().expect("rows are longer than blocks"));
-            let error = vshrq_n_s16::<3>(vmlsq_s16(values(target), values(weight), samples));
-            squares[0] = vmlal_s16(squares[0], vget_low_s16(error), vget_low_s16(error));
-            squares[1] = vmlal_high_s16(squares[1], error, error);
-        }
-        sum += u64::from(vaddvq_s32(vaddq_s32(squares[0], squares[1])) as u32);
-        if sum >= limit {
-            break;
-        }
-    }
-    sum
-}
-
 /// As [`run_any`](super::coarse::run_any).
 #[target_feature(enable = "neon")]
 pub(super) fn coarse(current: (&[u8], usize), reference: (&[u8], usize), window: &Window, best: &mut Best) {
