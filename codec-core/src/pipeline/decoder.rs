@@ -243,6 +243,7 @@ impl Decoder {
         };
         let (height, width) = self.reconstructor.grid(1);
         let shown = stream.shown.get_or_insert_with(|| Shown::new(width, height));
+        shown.set_filter(self.detail_model, wanted);
         shown.update(looks_back, &mut self.reconstructor)
     }
 

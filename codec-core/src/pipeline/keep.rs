@@ -1,10 +1,12 @@
 //! Places that stand still and are shown as they were, without the postfilter's work.
 
+use std::ops::Range;
+
 use super::rest::Rest;
 use crate::frame::{Frame, Plane};
 use crate::integer::Area;
 use crate::kernels::parallel::{for_bands, split_rows, take_front};
-use crate::motion::{BlockField, Golden, Motion, MotionVector};
+use crate::motion::{BlockField, Golden, MIN_LOG2, Motion, MotionVector};
 
 /// The postfilter works everywhere at least once in so many frames.
 const PERIOD: usize = 8;
@@ -30,10 +32,13 @@ pub fn area_to_filter(rest: &Rest, shift: (i32, i32), motion: &BlockField, turn:
     let rests = |row: usize, col: usize| {
         map.is_none_or(|map| rows_of[row].iter().all(|&row| cols_of[col].iter().all(|&col| map.at((row, col)))))
     };
-    // Blocks overlap: what moves shows in the cells around.
-    let near = |at: usize, size: usize| at.saturating_sub(1)..(at + 2).min(size);
-    let is_still =
-        |row: usize, col: usize| near(row, rows).all(|row| near(col, cols).all(|col| motion.motion(row, col) == STILL));
+    // Blocks overlap: what moves shows in the leaves around, up to half of their size.
+    let moving = Counts::new((rows, cols), |row, col| motion.motion(row, col) != STILL);
+    let is_still = |row: usize, col: usize| {
+        let reach = (1usize << (motion.log2(row, col) - MIN_LOG2)).div_ceil(2);
+        let near = |at: usize, size: usize| at.saturating_sub(reach)..(at + reach + 1).min(size);
+        moving.within(near(row, rows), near(col, cols)) == 0
+    };
     let mut keeps = vec![false; rows * cols];
     for (row, keeps) in keeps.chunks_exact_mut(cols).enumerate() {
         if !(row / AREA + turn).is_multiple_of(PERIOD) {
@@ -50,6 +55,33 @@ fn areas(cell: usize, shift: i32, cells: usize) -> [usize; 2] {
     [at(cell * CELL), at(cell * CELL + CELL - 1)]
 }
 
+/// How many cells of a grid have some property, in any rectangle.
+struct Counts {
+    cols: usize,
+    /// Of the cells above and to the left of each corner.
+    sums: Vec<u32>,
+}
+
+impl Counts {
+    fn new((rows, cols): (usize, usize), has: impl Fn(usize, usize) -> bool) -> Self {
+        let mut sums = vec![0; (rows + 1) * (cols + 1)];
+        for row in 0..rows {
+            let (above, below) = sums[row * (cols + 1)..].split_at_mut(cols + 1);
+            let mut count = 0;
+            for col in 0..cols {
+                count += u32::from(has(row, col));
+                below[col + 1] = above[col + 1] + count;
+            }
+        }
+        Self { cols, sums }
+    }
+
+    fn within(&self, rows: Range<usize>, cols: Range<usize>) -> u32 {
+        let at = |row: usize, col: usize| self.sums[row * (self.cols + 1) + col];
+        at(rows.end, cols.end) + at(rows.start, cols.start) - at(rows.start, cols.end) - at(rows.end, cols.start)
+    }
+}
+
 /// What was shown before, moved on as the reference was, and the frame that is to be shown.
 pub struct Kept<'a> {
     pub past: &'a Frame,
@@ -58,7 +90,8 @@ pub struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    /// Writes luma of the cells outside `area`: what was decoded, and what was shown before beyond what was decoded then.
+    /// Writes luma of the cells outside `area`: what was decoded, plus the detail of the frame before, which is what was shown minus what was
+    /// decoded then.
     pub fn write(&self, area: &Area, out: &mut Plane, threads: usize) {
         if area.is_whole() {
             return;
@@ -85,8 +118,10 @@ impl Kept<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::motion::{Leaf, MIN_LOG2};
+    use crate::motion::Leaf;
+    use crate::motion::{BlockCompensator, MAX_LOG2, PaddedFrame, References};
     use crate::quality::RestMap;
+    use rand::prelude::*;
 
     const SIZE: (usize, usize) = (192, 128);
 
@@ -96,7 +131,7 @@ mod tests {
         (0..rows).flat_map(|row| area.gaps(row).flat_map(move |gap| gap.map(move |col| (row, col)))).collect()
     }
 
-    fn cells(rows: std::ops::Range<usize>, cols: std::ops::Range<usize>) -> Vec<(usize, usize)> {
+    fn cells(rows: Range<usize>, cols: Range<usize>) -> Vec<(usize, usize)> {
         rows.flat_map(|row| cols.clone().map(move |col| (row, col))).collect()
     }
 
@@ -123,13 +158,70 @@ mod tests {
     #[test]
     fn what_moves_is_not_kept_nor_what_lies_beside_it() {
         let mut field = BlockField::still(SIZE.0, SIZE.1);
-        let leaf = |row, col, x| Leaf { row, col, log2: MIN_LOG2, vector: MotionVector { x, y: 0 } };
-        field.set(leaf(4, 5, 1));
-        field.set_golden(&leaf(12, 20, 0), Golden::Mixed(MotionVector::default()));
+        let leaf = |row, col, log2, x| Leaf { row, col, log2, vector: MotionVector { x, y: 0 } };
+        for (row, col) in cells(0..16, 0..24) {
+            field.set(leaf(row, col, MIN_LOG2, 0));
+        }
+        field.set(leaf(4, 5, MIN_LOG2, 1));
+        field.set_golden(&leaf(12, 20, MIN_LOG2, 0), Golden::Mixed(MotionVector::default()));
+        let all_but = |moves: &[(usize, usize)]| -> Vec<_> {
+            cells(0..16, 0..24).into_iter().filter(|cell| !moves.contains(cell)).collect()
+        };
         let area = area_to_filter(&Rest::Frame, (0, 0), &field, 2);
-        let moves = [cells(3..6, 4..7), cells(11..14, 19..22)].concat();
-        let wanted: Vec<_> = cells(0..16, 0..24).into_iter().filter(|cell| !moves.contains(cell)).collect();
-        assert_eq!(kept(&area), wanted);
+        assert_eq!(kept(&area), all_but(&[cells(3..6, 4..7), cells(11..14, 19..22)].concat()));
+        // The larger the leaf, the further it is mixed with its neighbours: leaves of 64 samples by 32.
+        let mut large = BlockField::still(SIZE.0, SIZE.1);
+        large.set_golden(&leaf(8, 8, MAX_LOG2, 0), Golden::Alone(MotionVector::default()));
+        let area = area_to_filter(&Rest::Frame, (0, 0), &large, 2);
+        assert_eq!(kept(&area), all_but(&cells(4..16, 4..20)));
+    }
+
+    #[test]
+    fn what_is_kept_is_predicted_by_the_last_frame_as_it_was() {
+        let mut rng = SmallRng::seed_from_u64(3);
+        let mut frame = || {
+            let mut frame = Frame::new(SIZE.0, SIZE.1);
+            frame.planes_mut().iter_mut().for_each(|plane| plane.data.fill_with(|| rng.random()));
+            frame
+        };
+        let (last, other) = (frame(), frame());
+        let mut golden = PaddedFrame::default();
+        golden.load(&other, SIZE, 1);
+        let mut kept_in_all = 0;
+        for _ in 0..30 {
+            let mut field = BlockField::still(SIZE.0, SIZE.1);
+            for leaf in field.clone().leaves() {
+                grow(&mut rng, &mut field, leaf);
+            }
+            let mut prediction = Frame::new(SIZE.0, SIZE.1);
+            let references = References { last: &last, golden: Some(&golden) };
+            BlockCompensator::default().predict(references, SIZE, &field, 1, &mut prediction).unwrap();
+            for (row, col) in kept(&area_to_filter(&Rest::Frame, (0, 0), &field, 2)) {
+                kept_in_all += 1;
+                for y in row * CELL..(row + 1) * CELL {
+                    let samples = col * CELL..(col + 1) * CELL;
+                    let [found, wanted] = [&prediction, &last].map(|frame| &frame.plane(0).row(y)[samples.clone()]);
+                    assert_eq!(found, wanted, "row {y} of the cell {row}, {col}");
+                }
+            }
+        }
+        assert!(kept_in_all > 500, "{kept_in_all} cells");
+    }
+
+    /// Divides a leaf at random, and lets a few of its parts move or use the golden frame.
+    fn grow(rng: &mut SmallRng, field: &mut BlockField, leaf: Leaf) {
+        if leaf.log2 > MIN_LOG2 && rng.random_bool(0.5) {
+            let half = leaf.cells() / 2;
+            for (down, right) in [(0, 0), (0, half), (half, 0), (half, half)] {
+                grow(rng, field, Leaf { row: leaf.row + down, col: leaf.col + right, log2: leaf.log2 - 1, ..leaf });
+            }
+            return;
+        }
+        let moves = i16::from(rng.random_bool(0.05));
+        field.set(Leaf { vector: MotionVector { x: 5 * moves, y: -3 * moves }, ..leaf });
+        if rng.random_bool(0.05) {
+            field.set_golden(&leaf, Golden::Mixed(MotionVector::default()));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a decoder shows: the reconstruction, or the postfilter's work on it.
 
+use super::detail_model::DetailModel;
 use super::engine::{Filtered, LooksBack};
 use super::keep::{Kept, area_to_filter};
 use super::reconstruct::{Reconstruction, Reconstructor, UNSHIFTED};
@@ -19,15 +20,31 @@ pub(super) struct Shown {
     map: Vec<f32>,
     /// Frames that were made since the filter started afresh.
     turn: usize,
+    /// The filter that made the last frame, and its strength.
+    filter: (DetailModel, u8),
 }
 
 impl Shown {
     pub fn new(width: usize, height: usize) -> Self {
-        Self { frame: Frame::new(width, height), number: 0, past: Frame::new(width, height), map: Vec::new(), turn: 0 }
+        Self {
+            frame: Frame::new(width, height),
+            number: 0,
+            past: Frame::new(width, height),
+            map: Vec::new(),
+            turn: 0,
+            filter: (DetailModel::Off, 0),
+        }
     }
 
     pub fn frame(&self) -> &Frame {
         &self.frame
+    }
+
+    /// Says which filter comes next, and how strong it is. Another one works everywhere at first: what an earlier one made is not kept.
+    pub fn set_filter(&mut self, which: DetailModel, strength: u8) {
+        if std::mem::replace(&mut self.filter, (which, strength)) != (which, strength) {
+            self.turn = 0;
+        }
     }
 
     /// Filters the reconstruction. A filter that looks back does so only at the very frame before: where that was not shown, it
@@ -46,7 +63,7 @@ impl Shown {
                 compensator.predict(references, display, motion, threads, &mut self.past)?;
             }
             let past = motion.map(|_| &self.past);
-            // The first map with a past has no other to be part of.
+            // The first map with a past has more channels than one without.
             self.turn = motion.map_or(0, |_| self.turn + 1);
             let area = match motion {
                 Some(motion) if self.turn > 1 => area_to_filter(rest, shift, motion, self.turn),

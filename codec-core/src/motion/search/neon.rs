@@ -5,7 +5,6 @@ use std::arch::aarch64::*;
 
 use super::goal::{Block, Goal, HALF_ERROR, Parts};
 use super::pair::{Pair, square};
-use super::surface::Surface;
 use super::window::{Best, Window};
 use crate::motion::CELL;
 
