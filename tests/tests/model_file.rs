@@ -116,7 +116,6 @@ fn the_shipped_probabilities_fit_and_others_take_their_place() {
     let coded_with = |model: ModelSource| {
         let mut bytes = [0; 2];
         let mut counts = [SymbolCounts::default(), SymbolCounts::default()];
-        // Qualities that the shipped probabilities were counted at. Adaptive scales make up for tables, so differences are small.
         for quality in [23, 33, 42] {
             let mut encoder = Encoder::new(EncoderConfig { model: model.clone(), quality, ..encoder_config(320, 192) }).unwrap();
             encoder.take_symbol_counts();
@@ -142,11 +141,14 @@ fn the_shipped_probabilities_fit_and_others_take_their_place() {
     let gaussian = file_with("gaussian", Tables::gaussian());
     assert_ne!(Model::load(&gaussian).unwrap().id(), shipped.id());
     let (gaussian_bytes, _) = coded_with(gaussian);
-    let (fitted_bytes, _) = coded_with(file_with("fitted", inter.tables()));
-    // Keyframes have tables of their own. P-frames: Gaussians are worse, and tables of this very clip are a little better.
+    // Keyframes have tables of their own.
     assert_eq!(gaussian_bytes[0], shipped_bytes[0]);
-    assert!(shipped_bytes[1] < gaussian_bytes[1], "{shipped_bytes:?} {gaussian_bytes:?}");
-    assert!(fitted_bytes[1] < shipped_bytes[1], "{fitted_bytes:?} {shipped_bytes:?}");
+    assert_ne!(gaussian_bytes[1], shipped_bytes[1]);
+    // For the symbols of P-frames Gaussians are worse, and tables of this very clip are a little better. (Bytes depend on what the encoder
+    // makes of other costs, too.)
+    let of_shipped = inter.bits(shipped.residual_entropy().tables());
+    let [of_gaussians, of_clip] = [Tables::gaussian(), inter.tables()].map(|tables| inter.bits(&tables) / of_shipped);
+    assert!(of_clip < 0.995 && of_gaussians > 1.0, "{of_clip} {of_gaussians}");
 
     let missing = with_tables(&shipped, &[("flow", Tables::gaussian())]).unwrap_err().to_string();
     assert!(missing.contains("flow.integer.tables"), "{missing}");

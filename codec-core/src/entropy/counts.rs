@@ -43,6 +43,15 @@ impl SymbolCounts {
         self.counts.as_flattened().iter().sum()
     }
 
+    /// What these symbols cost by the given tables, in bits; of the largest, a lower bound.
+    pub fn bits(&self, tables: &Tables) -> f64 {
+        let cost = |k: usize, n: usize| f64::from(tables.bits(k, n as i32));
+        let of_scale = |(k, counts): (usize, &[u64; MAGNITUDES])| -> f64 {
+            (0..MAGNITUDES).filter(|&n| counts[n] > 0).map(|n| counts[n] as f64 * cost(k, n)).sum()
+        };
+        self.counts.iter().enumerate().map(of_scale).sum()
+    }
+
     /// Tables by which these symbols cost least. Both signs are taken for equally likely.
     ///
     /// A network that predicts scales learns them with noise in place of rounding, and without the zeros that rate-distortion optimised
@@ -87,6 +96,9 @@ mod tests {
         a.merge(&b);
         assert_eq!(a.total(), 3);
         assert_eq!((a.counts[5][2], a.counts[6][MAGNITUDES - 1]), (2, 1));
+        let tables = Tables::gaussian();
+        let wanted = 2.0 * tables.bits(5, 2) + tables.bits(6, MAGNITUDES as i32 - 1);
+        assert!((a.bits(&tables) - f64::from(wanted)).abs() < 1e-3);
     }
 
     #[test]

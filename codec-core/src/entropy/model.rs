@@ -93,6 +93,11 @@ impl EntropyModel {
         self.transforms.as_ref().map_or(0.0, |transforms| transforms.worth(position))
     }
 
+    /// Probabilities of symbols.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// What the model is made of.
     pub fn config(&self) -> &EntropyConfig {
         &self.config

@@ -76,15 +76,8 @@ pub fn synthetic(device: Device) -> Result<Vec<[Planes; 2]>> {
 impl crate::nn::codec::LatentCoder {
     /// The dequantised latent as the codec would decode it.
     fn code_hard(&self, prepared: &crate::nn::entropy::Prepared, y: &Tensor, q: &Tensor) -> Result<Tensor> {
-        let coded = self.entropy.code(
-            prepared,
-            &self.quantiser_domain(y, q)?,
-            q,
-            None,
-            (None, self.steps()?),
-            None,
-            &mut Quantiser::Hard,
-        )?;
+        let y = self.quantiser_domain(y, q)?;
+        let coded = self.entropy.code(prepared, &y, q, (None, None), (None, self.steps()?), &mut Quantiser::Hard)?;
         self.dequantise(&coded.y_hat, q)
     }
 }

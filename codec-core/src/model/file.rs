@@ -122,6 +122,12 @@ impl Model {
         self.config.profile
     }
 
+    /// The entropy model of P-frames' residuals.
+    #[cfg(feature = "training")]
+    pub fn residual_entropy(&self) -> &EntropyModel {
+        &self.residual_entropy
+    }
+
     /// What it is made of.
     #[cfg(feature = "training")]
     pub fn config(&self) -> &ModelConfig {

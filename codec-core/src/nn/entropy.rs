@@ -276,9 +276,8 @@ impl EntropyNet {
         prepared: &Prepared,
         y: &Tensor,
         q: &Tensor,
-        prior: Option<&Tensor>,
+        (prior, awake): (Option<&Tensor>, Option<&Awake>),
         (prices, steps): (Option<&Tensor>, Option<&[u16]>),
-        awake: Option<&Awake>,
         quantiser: &mut Quantiser,
     ) -> Result<Coded> {
         let (_, _, h, w) = y.size4()?;

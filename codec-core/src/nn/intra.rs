@@ -111,7 +111,7 @@ mod tests {
         let q = quality_tensor(&[quality, quality], Device::Cpu).unwrap();
         let prepared = coder.entropy.prepare(Arithmetic::Integer).unwrap();
         let steps = coder.steps().unwrap();
-        let coded = coder.entropy.code(&prepared, &y, &q, None, (None, steps), None, &mut Quantiser::Hard).unwrap();
+        let coded = coder.entropy.code(&prepared, &y, &q, (None, None), (None, steps), &mut Quantiser::Hard).unwrap();
 
         let model = EntropyModel::new(config.intra_entropy.clone(), integer_params(&coder.entropy, steps).unwrap()).unwrap();
         let flat = |x: &Tensor| -> Vec<f32> { Vec::try_from(x.permute([0, 2, 3, 1]).contiguous().view([-1])).unwrap() };

@@ -103,7 +103,7 @@ mod tests {
         let mut params = checkpoint.averaged_params();
         let networks = Networks::load(&mut params, &checkpoint.progress.model, Device::Cpu).unwrap();
         let q = quality_tensor(&[20], Device::Cpu).unwrap();
-        let map = networks.postfilter.unwrap().map(&packed[0], Some(&packed[1]), &q, &whole()).unwrap();
+        let map = networks.postfilter.unwrap().map(&packed[0], (Some(&packed[1]), None), &q, &whole()).unwrap();
         (map, params)
     }
 

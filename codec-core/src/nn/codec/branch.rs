@@ -110,18 +110,18 @@ impl LatentCoder {
         })
     }
 
-    /// Codes `y` (transform domain); the result is in the quantiser's domain, see [`Self::dequantise`]. `prior` and `awake`: see
-    /// [`EntropyNet::code`].
+    /// Codes `y` (transform domain); the result is in the quantiser's domain, see [`Self::dequantise`]. `known`: `prior` and `awake`
+    /// of [`EntropyNet::code`].
     pub(super) fn code(
         &self,
         prepared: &Prepared,
         y: &Tensor,
         q: &Tensor,
-        (prior, awake): (Option<&Tensor>, Option<&Awake>),
+        known: (Option<&Tensor>, Option<&Awake>),
         quantiser: &mut Quantiser,
     ) -> Result<Coded> {
         let y = self.quantiser_domain(y, q)?;
-        self.entropy.code(prepared, &y, q, prior, (self.prices.as_ref(), self.steps()?), awake, quantiser)
+        self.entropy.code(prepared, &y, q, known, (self.prices.as_ref(), self.steps()?), quantiser)
     }
 
     /// Sizes of luma's quantiser steps, see [`intra::steps`]; `None` without intra prediction. They do not learn.
