@@ -94,7 +94,7 @@ mod tests {
 
     /// By the matrix, in floats.
     fn plain_cost(errors: &[[f64; CELL]; CELL], ceiling: Ceiling) -> f64 {
-        let sign = |i: usize, k: usize| if (i & k).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = |i: usize, k: usize| if (i & k).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
         let places = || (0..CELL).flat_map(|y| (0..CELL).map(move |x| (y, x)));
         let coefficient =
             |(v, u): (usize, usize)| places().map(|(y, x)| sign(y, v) * sign(x, u) * errors[y][x]).sum::<f64>().abs();
