@@ -165,18 +165,19 @@ fn encode_with_references(config: codec_core::EncoderConfig, frames: &[Frame]) -
 fn detail_is_what_the_tensors_make_of_it() {
     let _no_grad = tch::no_grad_guard();
     tch::set_num_threads(1);
+    // Of a quality at which nothing rests: what stands still would be shown as it was.
     let frames = real_frames(&repository("examples/media/flower.mp4"), 192, 128, 6);
     let (units, references) = encode_with_references(
-        codec_core::EncoderConfig { detail: Some(1.0), adaptive_detail: false, quality: 40, ..encoder_config(192, 128) },
+        codec_core::EncoderConfig { detail: Some(1.0), adaptive_detail: false, quality: 10, ..encoder_config(192, 128) },
         &frames,
     );
     let decoded = decode(1, units.iter().map(|unit| unit.data.as_slice()));
     let model = Model::load(&ModelSource::Embedded).unwrap();
     let networks = load_networks(&model, Device::Cpu, Precision::Simulated).unwrap();
-    let [q_intra, q] = qualities(&model, 40);
+    let [q_intra, q] = qualities(&model, 10);
     let postfilter = networks.postfilter.as_ref().unwrap();
     let mut last = None;
-    for (t, (coded, _)) in on_tensors(&model, &frames, &references, 40).iter().enumerate() {
+    for (t, (coded, _)) in on_tensors(&model, &frames, &references, 10).iter().enumerate() {
         let past = networks.carried(last.as_ref(), coded.inter.as_ref()).unwrap();
         assert_eq!(past.is_some(), t > 0 && postfilter.looks_back());
         let q = if t == 0 { &q_intra } else { &q };
@@ -208,7 +209,8 @@ fn the_trainers_estimate_is_the_size_of_the_file() {
     let source = ModelSource::File(file.path().to_owned());
     let model = Model::load(&source).unwrap();
     let blocks = 20 * 12;
-    for quality in [10, 32, 50] {
+    // At none of these does the encoder leave out the residual of a whole frame of this clip, which the trainer never does.
+    for quality in [10, 24, 50] {
         let encoder = codec_core::EncoderConfig { quality, model: source.clone(), ..encoder_config(320, 192) };
         let (units, references) = encode_with_references(encoder, &frames);
         let real: Vec<f64> = units.iter().map(|unit| (unit.data.len() - framing(unit)) as f64).collect();
