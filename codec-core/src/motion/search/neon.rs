@@ -26,13 +26,6 @@ fn sixteen(samples: &[u8; 16]) -> uint8x16_t {
 
 #[target_feature(enable = "neon")]
 #[inline]
-fn values(values: &[i16; 8]) -> int16x8_t {
-    // SAFETY: the reference is to as many values as are read.
-    unsafe { vld1q_s16(values.as_ptr()) }
-}
-
-#[target_feature(enable = "neon")]
-#[inline]
 fn counts(counts: &[u16; 8]) -> uint16x8_t {
     // SAFETY: the reference is to as many values as are read.
     unsafe { vld1q_u16(counts.as_ptr()) }
