@@ -210,7 +210,7 @@ fn the_trainers_estimate_is_the_size_of_the_file() {
     let model = Model::load(&source).unwrap();
     let blocks = 20 * 12;
     // At none of these does the encoder leave out the residual of a whole frame of this clip, which the trainer never does.
-    for quality in [10, 24, 50] {
+    for quality in [10, 24, 40, 50] {
         let encoder = codec_core::EncoderConfig { quality, model: source.clone(), ..encoder_config(320, 192) };
         let (units, references) = encode_with_references(encoder, &frames);
         let real: Vec<f64> = units.iter().map(|unit| (unit.data.len() - framing(unit)) as f64).collect();

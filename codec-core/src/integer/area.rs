@@ -49,6 +49,11 @@ impl Area {
         all.into_iter().chain(self.spans.get(row).into_iter().flatten().cloned())
     }
 
+    /// The numbers of its cells, in row order.
+    pub fn cells(&self) -> impl Iterator<Item = usize> {
+        (0..self.rows).flat_map(move |row| self.row(row).flatten().map(move |col| row * self.cols + col))
+    }
+
     /// What lies between the spans of a row.
     pub fn gaps(&self, row: usize) -> impl Iterator<Item = Range<usize>> {
         let ends = self.row(row).map(|span| (span.start, span.end)).chain([(self.cols, self.cols)]);
@@ -94,6 +99,7 @@ mod tests {
         let rows = |area: &Area| -> Vec<_> { (0..area.size().0).map(|row| ends(area, row)).collect() };
         assert_eq!((area.size(), area.is_whole()), ((3, 4), false));
         assert_eq!(rows(&area), [vec![(0, 1), (2, 4)], vec![], vec![(1, 4)]]);
+        assert!(area.cells().eq((0..12).filter(|&cell| !marked[cell])));
         let gaps = |row| -> Vec<_> { area.gaps(row).map(|gap| (gap.start, gap.end)).collect() };
         assert_eq!([gaps(0), gaps(1), gaps(2)], [vec![(1, 2)], vec![(0, 4)], vec![(0, 1)]]);
         let divided = area.divided();

@@ -74,17 +74,11 @@ impl Machine {
         }
         let ((rows, cols), inputs, outputs) = (area.size(), layer.inputs(), layer.outputs());
         resize(out, rows * cols * outputs);
-        self.for_positions(out, cols * outputs, |first, out| {
-            for (row, out) in (first..).zip(out.chunks_exact_mut(cols * outputs)) {
-                for span in area.row(row) {
-                    let x = &x[(row * cols + span.start) * inputs..(row * cols + span.end) * inputs];
-                    let skip = skip.map(|skip| &skip[(row * cols + span.start) * outputs..(row * cols + span.end) * outputs]);
-                    let out = &mut out[span.start * outputs..span.end * outputs];
-                    match skip {
-                        Some(skip) => layer.run_adding(self.backend, x, skip, out),
-                        None => layer.run(self.backend, x, out),
-                    }
-                }
+        self.for_spans(out, outputs, area, |first, out| {
+            let x = &x[first * inputs..][..out.len() / outputs * inputs];
+            match skip {
+                Some(skip) => layer.run_adding(self.backend, x, &skip[first * outputs..][..out.len()], out),
+                None => layer.run(self.backend, x, out),
             }
         });
     }

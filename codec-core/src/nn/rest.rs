@@ -1,13 +1,13 @@
-//! Areas of P-frames that rest, in floats: see [`RestMap`](crate::quality::RestMap).
+//! Areas of P-frames that rest, in floats: see [`RestMap`].
 
 use tch::{Kind, Tensor};
 
 use super::layers::{RESTS, repeated};
 use crate::Result;
-use crate::quality::LEAST_WORTH;
+use crate::quality::{LEAST_WORTH, RestMap};
 
 /// Latent cells along a side of an area.
-const SIDE: i64 = 4;
+const SIDE: i64 = RestMap::SIDE as i64;
 
 /// Which areas of a latent do not rest.
 pub struct Awake {

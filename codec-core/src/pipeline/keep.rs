@@ -6,14 +6,13 @@ use super::rest::Rest;
 use crate::frame::{Frame, Plane};
 use crate::integer::Area;
 use crate::kernels::parallel::{for_bands, split_rows, take_front};
-use crate::motion::{BlockField, Golden, MIN_LOG2, Motion, MotionVector};
+use crate::motion::{BlockField, CELL, Golden, MIN_LOG2, Motion, MotionVector};
+use crate::quality::RestMap;
 
 /// The postfilter works everywhere at least once in so many frames.
 const PERIOD: usize = 8;
-/// Side of a cell in luma samples.
-const CELL: usize = 8;
 /// Cells along a side of an area that rests, and rows of cells that the postfilter takes in turn.
-const AREA: usize = 8;
+const AREA: usize = 2 * RestMap::SIDE;
 
 /// What stands still: the last frame is the prediction, without any motion.
 const STILL: Motion = Motion { vector: MotionVector { x: 0, y: 0 }, golden: Golden::Unused };
@@ -118,9 +117,7 @@ impl Kept<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::motion::Leaf;
-    use crate::motion::{BlockCompensator, MAX_LOG2, PaddedFrame, References};
-    use crate::quality::RestMap;
+    use crate::motion::{BlockCompensator, Leaf, MAX_LOG2, PaddedFrame, References};
     use rand::prelude::*;
 
     const SIZE: (usize, usize) = (192, 128);

@@ -2,8 +2,6 @@
 
 use crate::integer::Area;
 
-/// Latent cells along a side of an area: as many as a cell of the hyper-latent stands for.
-const SIDE: usize = 4;
 /// An area rests unless its residual is expected to save more than this, in squared quantiser steps.
 pub const LEAST_WORTH: f32 = 3.0;
 
@@ -17,9 +15,12 @@ pub struct RestMap {
 }
 
 impl RestMap {
+    /// Latent cells along a side of an area: as many as a cell of the hyper-latent stands for.
+    pub const SIDE: usize = 4;
+
     /// For a latent of so many rows and columns, multiples of 4; `rests` says whether an area rests, by its row and column.
     pub fn new((rows, cols): (usize, usize), rests: impl FnMut((usize, usize)) -> bool) -> Self {
-        let (rows, cols) = (rows / SIDE, cols / SIDE);
+        let (rows, cols) = (rows / Self::SIDE, cols / Self::SIDE);
         let places = (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
         Self { cols, marks: places.map(rests).collect() }
     }
@@ -32,22 +33,22 @@ impl RestMap {
     /// Whether a latent cell rests, by its number in row order.
     pub fn at_cell(&self, cell: usize) -> bool {
         let cols = self.cell_cols();
-        self.at((cell / cols / SIDE, cell % cols / SIDE))
+        self.at((cell / cols / Self::SIDE, cell % cols / Self::SIDE))
     }
 
     /// Latent cells.
     pub fn cells(&self) -> usize {
-        SIDE * SIDE * self.marks.len()
+        Self::SIDE * Self::SIDE * self.marks.len()
     }
 
     /// Latent cells of a row.
     pub fn cell_cols(&self) -> usize {
-        SIDE * self.cols
+        Self::SIDE * self.cols
     }
 
     /// Whether it is for a latent of so many rows and columns.
     pub fn fits(&self, (rows, cols): (usize, usize)) -> bool {
-        (SIDE * self.marks.len() / self.cols.max(1), SIDE * self.cols) == (rows, cols)
+        (Self::SIDE * self.marks.len() / self.cols.max(1), Self::SIDE * self.cols) == (rows, cols)
     }
 
     /// Whether no area rests.

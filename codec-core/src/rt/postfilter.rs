@@ -145,8 +145,7 @@ impl Postfilter {
         let channels = CHANNELS + if carry.is_some() { BANDS } else { 0 };
         let (rows, cols) = area.size();
         map.resize(rows * cols * channels, 0.0);
-        let cells = (0..rows).flat_map(|row| area.row(row).flat_map(move |span| row * cols + span.start..row * cols + span.end));
-        for cell in cells {
+        for cell in area.cells() {
             let start = &self.start[usize::from(quality.at_eighth(cell)) * BANDS..][..BANDS];
             let share = strength * factors.map_or(1.0, |factors| factors[cell]);
             let (strengths, texture) = of_luma(cell).split_at(BANDS);

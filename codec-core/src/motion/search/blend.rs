@@ -1,6 +1,6 @@
 //! What the errors of overlapped prediction cost ([`coded`](super::coded)), as a function of one leaf's vector.
 
-use super::coded::{Ceiling, Moved};
+use super::coded::Moved;
 use super::decide::Inputs;
 use super::goal::{AREA, Block, Goal, Parts};
 use super::sources::{HALF, Side, Sources, Square};
@@ -57,7 +57,7 @@ impl Goals {
 
     fn cost(&self, inputs: &Inputs, a: Moved, b: Option<Moved>, limit: u64) -> u64 {
         let limit = limit.saturating_mul(64);
-        inputs.kernels.costs(&self.cells[..self.count], a, b, Ceiling::of(inputs.price), limit) >> 6
+        inputs.kernels.costs(&self.cells[..self.count], a, b, inputs.ceiling, limit) >> 6
     }
 
     /// Looks at a square's cells and those around it, where an open square's vector has a weight of `least`.
@@ -169,6 +169,7 @@ mod tests {
     use super::*;
     use crate::frame::{Frame, Plane};
     use crate::motion::coding::{MotionCoder, Surroundings};
+    use crate::motion::search::coded::Ceiling;
     use crate::motion::search::costs::Coder;
     use crate::motion::search::decide::Thoroughness;
     use crate::motion::search::hierarchy::Hierarchy;
@@ -232,6 +233,7 @@ mod tests {
             coder: Coder { costs: &costs, surroundings: Surroundings::new(SIZE, None) },
             // So high that the cost of an error is its square.
             price: 1_000_000,
+            ceiling: Ceiling::of(1_000_000),
             kernels: Kernels::detect(),
             thoroughness: Thoroughness::default(),
         };

@@ -1,6 +1,7 @@
 //! Trees and vectors by rate and distortion, in coding order.
 
 use super::around::try_around;
+use super::coded::Ceiling;
 use super::costs::{BIT, Coder, Options};
 use super::hierarchy::Hierarchy;
 use super::kernels::Kernels;
@@ -45,6 +46,8 @@ pub(super) struct Inputs<'a> {
     pub coder: Coder<'a>,
     /// Of a bit, in squared grey levels.
     pub price: u64,
+    /// What goes with that.
+    pub ceiling: Ceiling,
     pub kernels: Kernels,
     pub thoroughness: Thoroughness,
 }

@@ -42,6 +42,7 @@ mod worth;
 use super::BlockField;
 use super::coding::{MotionCoder, Surroundings};
 use crate::frame::Plane;
+use coded::Ceiling;
 use costs::Coder;
 use decide::{Inputs, Thoroughness};
 use hierarchy::Hierarchy;
@@ -149,19 +150,22 @@ impl BlockSearch {
         let thoroughness = Thoroughness { every: self.every, ..preset.thoroughness };
         let has_golden = self.golden.whole().size() == display && coder.track().is_apart();
         let track = has_golden.then(|| coder.track());
-        let inputs = Inputs {
-            current,
-            display,
-            quarters: &self.quarters,
-            golden: track.map(|_| &self.golden),
-            hierarchy: &self.hierarchy,
-            coder: Coder { costs: &costs, surroundings: Surroundings::new(display, previous) },
-            kernels: self.kernels,
-            thoroughness,
-            price: lambda.price_at(0),
+        let (coder, cols) = (Coder { costs: &costs, surroundings: Surroundings::new(display, previous) }, field.cols());
+        let at = |row, col| {
+            let price = lambda.price_at(root_number(row, col, cols));
+            Inputs {
+                current,
+                display,
+                quarters: &self.quarters,
+                golden: track.map(|_| &self.golden),
+                hierarchy: &self.hierarchy,
+                coder,
+                kernels: self.kernels,
+                thoroughness,
+                price,
+                ceiling: Ceiling::of(price),
+            }
         };
-        let cols = field.cols();
-        let at = |row, col| Inputs { price: lambda.price_at(root_number(row, col, cols)), ..inputs };
         self.roots.run(&mut field, threads, |tools, field, row, col| at(row, col).decide(&mut tools.table, field, row, col));
         for _ in 0..preset.passes {
             self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.run(&at(row, col), field, row, col));

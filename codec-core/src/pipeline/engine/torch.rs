@@ -341,11 +341,9 @@ impl Engine for TorchEngine {
                 let values = this.staging.received.download::<f32>(&values)?;
                 map.resize(values.len(), 0.0);
                 let channels = values.len() / (rows * cols) as usize;
-                for row in 0..rows as usize {
-                    for span in area.row(row) {
-                        let cells = (row * cols as usize + span.start) * channels..(row * cols as usize + span.end) * channels;
-                        map[cells.clone()].copy_from_slice(&values[cells]);
-                    }
+                for cell in area.cells() {
+                    let values = &values[cell * channels..][..channels];
+                    map[cell * channels..][..channels].copy_from_slice(values);
                 }
                 return Ok(());
             };

@@ -57,9 +57,7 @@ impl<'a> Parcel<'a> {
         if !area.is_whole() {
             let (rows, cols) = area.size();
             let mut marks = vec![0; rows * cols];
-            for (row, marks) in marks.chunks_exact_mut(cols).enumerate() {
-                area.row(row).for_each(|span| marks[span].fill(1));
-            }
+            area.cells().for_each(|cell| marks[cell] = 1);
             self.parts.push(marks.into());
         }
         self
