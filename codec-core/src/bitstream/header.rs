@@ -9,7 +9,7 @@ use super::video_info::{ColorInfo, ContentLight, MasteringDisplay, VideoInfo};
 use crate::{Error, Limits, Result};
 
 /// Version of syntax and decoding process that this build writes and reads.
-pub const BITSTREAM_VERSION: u8 = 5;
+pub const BITSTREAM_VERSION: u8 = 6;
 /// Bytes of the model file's SHA-256 that a stream carries.
 pub const MODEL_ID_BYTES: usize = 16;
 /// Worst quality index; 0 is the best.
@@ -35,6 +35,18 @@ pub enum FrameType {
     I,
     /// From the frame before.
     P,
+    /// Two frames: a P-frame that is not shown yet, and the B-frame before it in display order, predicted from it and from the frame
+    /// before.
+    Pair,
+    /// Shows the P-frame that came with the pair before; it has no payload.
+    Show,
+}
+
+impl FrameType {
+    /// Whether a residual is coded, which may have a quality of its own.
+    fn has_residual(self) -> bool {
+        matches!(self, Self::P | Self::Pair)
+    }
 }
 
 /// How a frame is made of fields, for video whose interlacing differs from frame to frame.
@@ -73,10 +85,12 @@ pub struct FrameHeader {
     /// Quality index `0..=63`, lower is better.
     pub quality: u8,
     /// Quality index of a P-frame's residual latent; the same as `quality` where rate control did not have to quantise it
-    /// again. Always the same in I-frames.
+    /// again. Always the same in I-frames and where a frame is only shown.
     pub residual_quality: u8,
-    /// Position in coding order. I units carry all 32 bits, P units the low 16: a parsed P header holds only those, see
-    /// [`Self::number_after`].
+    /// Quality index of a pair's B-frame; the other two are its P-frame's. 0 in all other frames.
+    pub b_quality: u8,
+    /// Position in display order; of a pair, that of its B-frame. I units carry all 32 bits, all others the low 16: a parsed header of
+    /// those holds no more, see [`Self::number_after`].
     pub frame_number: u32,
     /// Describe the picture; decoding does not use them.
     pub fields: FieldFlags,
@@ -85,7 +99,7 @@ pub struct FrameHeader {
 impl FrameHeader {
     /// A frame with one quality index.
     pub fn new(frame_type: FrameType, quality: u8, frame_number: u32) -> Self {
-        Self { frame_type, quality, residual_quality: quality, frame_number, fields: FieldFlags::default() }
+        Self { frame_type, quality, residual_quality: quality, b_quality: 0, frame_number, fields: FieldFlags::default() }
     }
 
     /// Whether decoding can start here.
@@ -95,11 +109,11 @@ impl FrameHeader {
 
     /// The complete number of this frame if it may be decoded from frame `previous`, which is the one decoded last.
     ///
-    /// `None` means that frames between the two are lost, so that the reference of this P-frame is not there.
+    /// `None` means that frames between the two are lost, so that the reference of this frame is not there.
     pub fn number_after(&self, previous: u32) -> Option<u32> {
         match self.frame_type {
             FrameType::I => Some(self.frame_number),
-            FrameType::P => {
+            FrameType::P | FrameType::Pair | FrameType::Show => {
                 let next = previous.wrapping_add(1);
                 ((next ^ self.frame_number) & 0xffff == 0).then_some(next)
             }
@@ -107,24 +121,27 @@ impl FrameHeader {
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) -> Result<()> {
-        for quality in [self.quality, self.residual_quality] {
+        for quality in [self.quality, self.residual_quality, self.b_quality] {
             if quality > QUALITY_MAX {
                 return Err(Error::InvalidConfig(format!("the quality index is {quality}, it must be in 0..={QUALITY_MAX}")));
             }
         }
         let apart = self.residual_quality != self.quality;
-        if apart && self.is_keyframe() {
-            return Err(Error::InvalidConfig("an I-frame has no residual quality of its own".into()));
+        if apart && !self.frame_type.has_residual() {
+            return Err(Error::InvalidConfig("a frame without residual has no residual quality of its own".into()));
         }
         let fields = self.fields.bits();
         let flags = if apart { RESIDUAL_QUALITY_FLAG } else { 0 } | if fields != 0 { FIELDS_FLAG } else { 0 };
         out.push(self.quality | flags);
         match self.frame_type {
             FrameType::I => out.extend(self.frame_number.to_le_bytes()),
-            FrameType::P => out.extend((self.frame_number as u16).to_le_bytes()),
+            _ => out.extend((self.frame_number as u16).to_le_bytes()),
         }
         if apart {
             out.push(self.residual_quality);
+        }
+        if self.frame_type == FrameType::Pair {
+            out.push(self.b_quality);
         }
         if fields != 0 {
             out.push(fields);
@@ -134,10 +151,7 @@ impl FrameHeader {
 
     pub(super) fn read(reader: &mut Reader, frame_type: FrameType) -> Result<Self> {
         let flags = reader.u8("the quality index")?;
-        let known = match frame_type {
-            FrameType::I => QUALITY_MAX | FIELDS_FLAG,
-            FrameType::P => QUALITY_MAX | FIELDS_FLAG | RESIDUAL_QUALITY_FLAG,
-        };
+        let known = QUALITY_MAX | FIELDS_FLAG | if frame_type.has_residual() { RESIDUAL_QUALITY_FLAG } else { 0 };
         let newer =
             |bits: u8| Error::Unsupported(format!("frame flags {bits:#04x}: made by a newer encoder, update this decoder"));
         if flags & !known != 0 {
@@ -146,17 +160,15 @@ impl FrameHeader {
         let quality = flags & QUALITY_MAX;
         let frame_number = match frame_type {
             FrameType::I => reader.u32("the frame number")?,
-            FrameType::P => reader.u16("the frame number")?.into(),
+            _ => reader.u16("the frame number")?.into(),
         };
-        let residual_quality = if flags & RESIDUAL_QUALITY_FLAG == 0 {
-            quality
-        } else {
-            let residual = reader.u8("the residual's quality index")?;
-            if residual > QUALITY_MAX {
-                return Err(newer(residual & !QUALITY_MAX));
-            }
-            residual
+        let mut another = |what: &str| match reader.u8(what)? {
+            index if index > QUALITY_MAX => Err(newer(index & !QUALITY_MAX)),
+            index => Ok(index),
         };
+        let residual_quality =
+            if flags & RESIDUAL_QUALITY_FLAG == 0 { quality } else { another("the residual's quality index")? };
+        let b_quality = if frame_type == FrameType::Pair { another("the B-frame's quality index")? } else { 0 };
         let fields = match flags & FIELDS_FLAG {
             0 => FieldFlags::default(),
             _ => {
@@ -164,7 +176,7 @@ impl FrameHeader {
                 FieldFlags::from_bits(bits).ok_or_else(|| newer(bits))?
             }
         };
-        Ok(Self { frame_type, quality, residual_quality, frame_number, fields })
+        Ok(Self { frame_type, quality, residual_quality, b_quality, frame_number, fields })
     }
 }
 

@@ -10,8 +10,10 @@ pub const MAGIC: [u8; 4] = [b'N', b'G', b'C', TYPE_I];
 
 pub(super) const TYPE_I: u8 = 0x81;
 pub(super) const TYPE_P: u8 = 0x82;
+pub(super) const TYPE_PAIR: u8 = 0x83;
+pub(super) const TYPE_SHOW: u8 = 0x84;
 
-/// The frame around a body. P units are many and small, so theirs is short.
+/// The frame around a body. All but I units are many and small, so theirs is short.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Envelope {
     /// What the unit starts with; the unit type follows.
@@ -94,6 +96,8 @@ impl Extent {
         let frame_type = match (self.envelope, self.unit_type) {
             (&LONG, TYPE_I) => FrameType::I,
             (&SHORT, TYPE_P) => FrameType::P,
+            (&SHORT, TYPE_PAIR) => FrameType::Pair,
+            (&SHORT, TYPE_SHOW) => FrameType::Show,
             (_, other) => {
                 return Err(Error::Unsupported(format!("unit type {other:#04x}: update this decoder")));
             }
@@ -102,7 +106,7 @@ impl Extent {
         let header = FrameHeader::read(&mut reader, frame_type)?;
         let sequence = match frame_type {
             FrameType::I => Some(SequenceHeader::read(&mut reader, limits)?),
-            FrameType::P => None,
+            _ => None,
         };
         Ok(ParsedUnit { header, sequence, payload: reader.rest() })
     }

@@ -1,11 +1,11 @@
 //! Writing of units.
 
 use super::header::{FrameHeader, FrameType, SequenceHeader};
-use super::unit::{FRAMING_MAX_BYTES, LONG, SHORT, TYPE_I, TYPE_P, crc8};
+use super::unit::{FRAMING_MAX_BYTES, LONG, SHORT, TYPE_I, TYPE_P, TYPE_PAIR, TYPE_SHOW, crc8};
 use super::varint::put_varint;
 use crate::{Error, Result};
 
-/// Writes one unit. I-frames need a sequence header, P-frames must not have one.
+/// Writes one unit. I-frames need a sequence header, all others must not have one.
 ///
 /// # Errors
 /// [`Error::InvalidConfig`] naming the value that the syntax cannot carry.
@@ -18,11 +18,13 @@ pub fn write_unit(header: &FrameHeader, sequence: Option<&SequenceHeader>, paylo
             (&LONG, TYPE_I)
         }
         (FrameType::P, None) => (&SHORT, TYPE_P),
+        (FrameType::Pair, None) => (&SHORT, TYPE_PAIR),
+        (FrameType::Show, None) => (&SHORT, TYPE_SHOW),
         (FrameType::I, None) => {
             return Err(Error::InvalidConfig("an I unit needs a sequence header".into()));
         }
-        (FrameType::P, Some(_)) => {
-            return Err(Error::InvalidConfig("a P unit has no sequence header".into()));
+        (_, Some(_)) => {
+            return Err(Error::InvalidConfig("only I units have a sequence header".into()));
         }
     };
     let length = u32::try_from(body.len() + payload.len())

@@ -118,6 +118,39 @@ impl<T> Ready<T> {
     }
 }
 
+/// What is encoded at a time: a frame, or two that can be a pair ([`Encoder::encode_pair`]).
+pub enum Turn<T> {
+    /// A frame.
+    One(Ready<T>),
+    /// Two frames that follow each other.
+    Two([Ready<T>; 2]),
+}
+
+impl<T> Turn<T> {
+    /// Has the frames encoded: a packet for each, in order.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode(&self, encoder: &mut Encoder) -> Result<Vec<Packet>> {
+        match self {
+            Self::One(ready) => ready.encode(encoder).map(|packet| vec![packet]),
+            Self::Two([first, second]) => {
+                let [a, b] = [first.frame(), second.frame()];
+                encoder.encode_pair([(&a, first.options.clone()), (&b, second.options.clone())]).map(Vec::from)
+            }
+        }
+    }
+
+    /// What was pushed with the frames.
+    pub fn items(&self) -> impl Iterator<Item = &T> {
+        let (first, second) = match self {
+            Self::One(ready) => (ready, None),
+            Self::Two([first, second]) => (first, Some(second)),
+        };
+        std::iter::once(&first.item).chain(second.map(|ready| &ready.item))
+    }
+}
+
 impl<T> Lookahead<T> {
     /// More frames than these gain next to nothing.
     pub const USUAL_DEPTH: usize = 12;
@@ -162,6 +195,23 @@ impl<T> Lookahead<T> {
         let later = self.held.iter().take(surveys.len().min(Strength::MOST_FRAMES)).map(|held| Arc::clone(&held.frame)).collect();
         options.foresight = (!surveys.is_empty()).then_some(Foresight { surveys, later });
         Some(Ready { frame, display, options, item })
+    }
+}
+
+impl<T> Lookahead<T> {
+    /// The next two frames, if they can be a pair and as many are known after them as the lookahead is deep; else the next one, as
+    /// [`Self::pop`] gives it, but a frame later.
+    pub fn pop_turn(&mut self, ends: bool) -> Option<Turn<T>> {
+        if !ends && self.held.len() <= self.depth + 1 {
+            return None;
+        }
+        let may_be = |held: &Held<T>| held.survey.is_some() && !held.options.force_keyframe;
+        let is_pair = self.held.iter().take(2).filter(|held| may_be(held)).count() == 2;
+        let first = self.pop(true)?;
+        match is_pair.then(|| self.pop(true)).flatten() {
+            Some(second) => Some(Turn::Two([first, second])),
+            None => Some(Turn::One(first)),
+        }
     }
 }
 

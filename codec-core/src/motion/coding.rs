@@ -24,9 +24,13 @@ use models::Models;
 
 /// Adaptive state of a stream's motion: the models, the last frame's field and where the golden frame is. A keyframe starts a new one; it goes on from
 /// P-frame to P-frame.
+///
+/// That of a B-frame is made from the P-frame's after it, and serves for this one frame.
 #[derive(Clone, Debug)]
 pub struct MotionCoder {
     display: (usize, usize),
+    /// Of a P-frame or of a B-frame.
+    is_between: bool,
     models: Models<AdaptiveBit>,
     previous: Option<BlockField>,
     track: GoldenTrack,
@@ -37,7 +41,7 @@ impl MotionCoder {
     /// rounded up to whole roots.
     pub fn new(width: usize, height: usize) -> Self {
         let track = GoldenTrack::still(width.next_multiple_of(ROOT), height.next_multiple_of(ROOT));
-        Self { display: (width, height), models: Models::new(), previous: None, track }
+        Self { display: (width, height), is_between: false, models: Models::new(), previous: None, track }
     }
 
     /// Codes a frame's field. Vectors to the last frame of leaves that use the golden frame alone are not coded: [`Self::previous`] has
@@ -67,6 +71,18 @@ impl MotionCoder {
         Ok(self.previous.clone().expect("coding leaves the field"))
     }
 
+    /// For the B-frame in the middle between the last frame and the one before it: in its fields, the last frame takes the golden frame's
+    /// place, and the one before that of the last.
+    pub fn between(&self) -> Self {
+        Self {
+            display: self.display,
+            is_between: true,
+            models: Models::between(),
+            previous: self.previous.as_ref().map(BlockField::halved),
+            track: GoldenTrack::mirror(),
+        }
+    }
+
     /// The last coded field; none after a keyframe.
     pub fn previous(&self) -> Option<&BlockField> {
         self.previous.as_ref()
@@ -91,6 +107,27 @@ impl MotionCoder {
         let (width, height) = self.coded();
         let surroundings = Surroundings::new(self.display, previous.as_ref());
         let mut field = BlockField::still(width, height);
+        let golden = self.is_between || self.frame_flags(&mut field, bits);
+        let track = golden.then_some(&self.track);
+        let mut walk = Walk { bits, models: &mut self.models, surroundings, track, field };
+        for row in (0..height / CELL).step_by(ROOT / CELL) {
+            for col in (0..width / CELL).step_by(ROOT / CELL) {
+                walk.square(row, col, MAX_LOG2)?;
+            }
+            walk.bits.check()?;
+        }
+        let field = walk.field;
+        match field.renews_golden {
+            _ if self.is_between => {}
+            true => self.track = GoldenTrack::still(width, height),
+            false => self.track.follow(&field),
+        }
+        self.previous = Some(field);
+        Ok(())
+    }
+
+    /// What is said of a P-frame as a whole. Gives back whether it uses the golden frame.
+    fn frame_flags(&mut self, field: &mut BlockField, bits: &mut impl Bits) -> bool {
         let wanted = |of: fn(&BlockField) -> bool| bits.source().is_some_and(of);
         let (golden, renews) = (wanted(BlockField::uses_golden), wanted(|field| field.renews_golden));
         let golden = bits.bit(&mut self.models.frame[0], golden);
@@ -105,21 +142,7 @@ impl MotionCoder {
             bits.check_symbol(gain as i32);
             bits.check_symbol(offset as i32);
         }
-        let track = golden.then_some(&self.track);
-        let mut walk = Walk { bits, models: &mut self.models, surroundings, track, field };
-        for row in (0..height / CELL).step_by(ROOT / CELL) {
-            for col in (0..width / CELL).step_by(ROOT / CELL) {
-                walk.square(row, col, MAX_LOG2)?;
-            }
-            walk.bits.check()?;
-        }
-        let field = walk.field;
-        match field.renews_golden {
-            true => self.track = GoldenTrack::still(width, height),
-            false => self.track.follow(&field),
-        }
-        self.previous = Some(field);
-        Ok(())
+        golden
     }
 }
 

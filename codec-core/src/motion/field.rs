@@ -24,6 +24,18 @@ pub struct MotionVector {
     pub y: i16,
 }
 
+impl MotionVector {
+    /// The same way back.
+    pub fn turned(self) -> Self {
+        Self { x: -self.x, y: -self.y }
+    }
+
+    /// Half of the way, rounded towards no motion.
+    pub fn halved(self) -> Self {
+        Self { x: self.x / 2, y: self.y / 2 }
+    }
+}
+
 /// What a leaf takes from the golden frame, which is kept from further back (VP8's term).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Golden {
@@ -167,6 +179,11 @@ impl BlockField {
     /// All cells' vectors to the last frame in row order.
     pub fn vectors(&self) -> &[MotionVector] {
         &self.vectors
+    }
+
+    /// The same leaves, moved half as far.
+    pub(crate) fn halved(&self) -> Self {
+        Self { vectors: self.vectors.iter().map(|vector| vector.halved()).collect(), ..self.clone() }
     }
 
     /// Makes an aligned square of cells one leaf, which does not use the golden frame.

@@ -8,19 +8,19 @@ use std::time::Instant;
 use super::config::detail_index;
 use super::detail_model::{DetailModel, DetailSource};
 use super::engine;
-use super::reconstruct::{Reconstructor, UNSHIFTED};
+use super::reconstruct::{Reconstructor, Slot, UNSHIFTED};
 use super::rest::Rest;
 use super::shown::Shown;
-use super::stream::{Adaptive, InterFrame, MAX_PENDING, ParsedMotion, Stream, decode_detail};
+use super::stream::{Adaptive, BetweenFrame, InterFrame, MAX_PENDING, ParsedMotion, Stream, decode_detail};
 #[cfg(feature = "training")]
 use super::times::StageTimes;
-use crate::bitstream::{ParsedUnit, SequenceHeader, VideoInfo, parse_unit};
+use crate::bitstream::{FrameType, ParsedUnit, SequenceHeader, VideoInfo, parse_unit, prior_cells};
 use crate::device::DeviceSpec;
-use crate::entropy::{LatentContext, Scratch, SymbolReader};
+use crate::entropy::{LatentContext, LatentGrid, Scratch, SymbolReader};
 use crate::frame::Frame;
 use crate::kernels::parallel::beside;
 use crate::model::{Model, ModelId, ModelSource};
-use crate::quality::QualityGrid;
+use crate::quality::{FrameQuality, QualityGrid};
 use crate::{Error, Limits, Result, threads};
 
 /// How to decode a stream.
@@ -74,7 +74,7 @@ impl Picture<'_> {
     }
 }
 
-/// Decodes one stream: every unit becomes one picture at once, and nothing is held back. See the [crate's example](crate).
+/// Decodes one stream: every unit becomes one picture at once, in order of display, and nothing is held back. See the [crate's example](crate).
 pub struct Decoder {
     model: Arc<Model>,
     threads: usize,
@@ -171,9 +171,9 @@ impl Decoder {
     fn picture(&self) -> Option<Picture<'_>> {
         let stream = self.stream.as_ref()?;
         Some(Picture {
-            frame: stream.shown.as_ref().map_or(self.reconstructor.reference(), Shown::frame),
+            frame: stream.shown.as_ref().map_or(self.reconstructor.frame(stream.slot), |shown| shown.frame(stream.slot)),
             video: &stream.sequence.video,
-            keyframe: self.intact && self.reconstructor.is_intra(),
+            keyframe: self.intact && stream.slot == Slot::Last && self.reconstructor.is_intra(),
             frame_number: stream.last_number,
             checksum: stream.checksum,
         })
@@ -193,7 +193,9 @@ impl Decoder {
         self.intact = false;
         let Some(stream) = &mut self.stream else { return Ok(()) };
         stream.catch_up(&mut self.reconstructor)?;
-        if how == Concealment::Predict {
+        // Behind a B-frame, the frame after it is there.
+        let is_there = std::mem::replace(&mut stream.slot, Slot::Last) == Slot::Between;
+        if how == Concealment::Predict && !is_there {
             self.reconstructor.extrapolate()?;
         }
         stream.last_number = stream.last_number.wrapping_add(1);
@@ -244,7 +246,7 @@ impl Decoder {
         let (height, width) = self.reconstructor.grid(1);
         let shown = stream.shown.get_or_insert_with(|| Shown::new(width, height));
         shown.set_filter(self.detail_model, wanted);
-        shown.update(looks_back, &mut self.reconstructor)
+        shown.update(stream.slot, looks_back, &mut self.reconstructor)
     }
 
     /// Decodes a unit into the stream, on the calling thread and those that it splits work over. `lazily`: leave synthesis for later.
@@ -259,7 +261,12 @@ impl Decoder {
                 Some(stream) if intact => unit.header.number_after(stream.last_number).ok_or(needed)?,
                 _ => return Err(needed),
             };
-            self.decode_inter(&unit, number, lazily)?;
+            match (unit.header.frame_type, self.shows_next()) {
+                (FrameType::Show, true) => self.decode_show(&unit, number, lazily)?,
+                (FrameType::Show, false) => return Err(Error::Corrupt("no frame waits to be shown".into())),
+                (_, true) => return Err(Error::Corrupt("a frame that waits to be shown is passed over".into())),
+                (_, false) => self.decode_inter(&unit, number, lazily)?,
+            }
         }
         self.intact = true;
         Ok(())
@@ -292,16 +299,33 @@ impl Decoder {
         self.stream = None;
         self.reconstructor.resize(display);
         self.reconstructor.intra(&latent, quality)?;
-        self.reconstructor.filter(filter.as_ref());
+        self.reconstructor.filter(Slot::Last, filter.as_ref());
         self.reconstructor.set_detail(detail);
         let last_number = unit.header.frame_number;
-        self.stream = Some(Stream { sequence, last_number, checksum, shown: None, adaptive, pending: VecDeque::new() });
+        let (slot, pending) = (Slot::Last, VecDeque::new());
+        self.stream = Some(Stream { sequence, last_number, slot, checksum, shown: None, adaptive, pending });
         Ok(())
+    }
+
+    /// Whether the frame shown last was a B-frame, so that the one after it is there.
+    fn shows_next(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.slot == Slot::Between)
+    }
+
+    fn decode_show(&mut self, unit: &ParsedUnit, number: u32, lazily: bool) -> Result<()> {
+        if !unit.payload.is_empty() {
+            return Err(Error::Corrupt(format!("{} bytes in a unit that only shows a frame", unit.payload.len())));
+        }
+        let stream = self.stream.as_mut().expect("checked by the caller");
+        (stream.last_number, stream.slot) = (number, Slot::Last);
+        if lazily { Ok(()) } else { stream.catch_up(&mut self.reconstructor) }
     }
 
     fn decode_inter(&mut self, unit: &ParsedUnit, number: u32, lazily: bool) -> Result<()> {
         let stream = self.stream.as_mut().expect("checked by the caller");
-        let shift = stream.sequence.shift_of(number);
+        let is_ahead = unit.header.frame_type == FrameType::Pair;
+        let later = if is_ahead { number.wrapping_add(1) } else { number };
+        let shift = stream.sequence.shift_of(later);
         let (rows, cols) = self.reconstructor.grid(16);
         let (flow_prior, residual_prior) = stream.priors(&self.reconstructor, shift);
         let (model, scratch, adaptive) = (&self.model, &mut self.scratch, &mut stream.adaptive);
@@ -311,6 +335,7 @@ impl Decoder {
         // Everything is parsed and checked before anything is reconstructed. The prediction, which damage in what follows it leaves
         // unused, may be made meanwhile.
         let motion = match &model.flow_entropy {
+            Some(_) if is_ahead => return Err(Error::Corrupt("a pair in a stream of the paper profile".into())),
             Some(entropy) => {
                 let (index, prior) = (unit.header.quality, flow_prior.as_ref());
                 let quality = QualityGrid::uniform(index);
@@ -330,13 +355,13 @@ impl Decoder {
         let cells = residual_quality.cells(shift);
         let grid = cells.grid();
         let (filter_coder, detail_coder) = (&mut adaptive.filter, &mut adaptive.detail);
-        let parse = move || -> Result<_> {
+        let mut parse = || -> Result<_> {
             let (quality, prior) = (grid, residual_prior.as_ref());
             let context = LatentContext { model: &model.residual_entropy, quality, rows, cols, prior };
             let residual = if rests { None } else { Some(context.decode(&mut reader, scratch)?) };
             let filter = filter_coder.decode(&mut reader)?;
             let detail = decode_detail(detail_coder, &mut reader)?;
-            Ok(((residual, filter, detail, reader.finish()?), start.elapsed()))
+            Ok(((residual, filter, detail), start.elapsed()))
         };
         let early = !lazily && !rests && stream.pending.is_empty() && self.reconstructor.is_parallel();
         let (parsed, prepared) = match &motion {
@@ -347,17 +372,62 @@ impl Decoder {
             }
             _ => (parse(), None),
         };
-        let ((residual, filter, detail, checksum), elapsed) = parsed?;
+        let ((residual, filter, detail), elapsed) = parsed?;
         self.reconstructor.times.add("entropy", elapsed);
+        let between = if is_ahead {
+            let b_shift = stream.sequence.shift_of(number);
+            let moved = |latent: &LatentGrid| {
+                let (dy, dx) = prior_cells(shift, b_shift);
+                latent.rolled(dy, dx)
+            };
+            let prior = residual.as_ref().map(moved).or_else(|| stream.priors(&self.reconstructor, b_shift).1);
+            let quality = FrameQuality { index: unit.header.b_quality, rest: None, ..residual_quality.clone() };
+            let start = Instant::now();
+            let frame = self.parse_between(quality, b_shift, prior.as_ref(), &mut reader)?;
+            self.reconstructor.times.add("entropy", start.elapsed());
+            Some(frame)
+        } else {
+            None
+        };
+        let checksum = Some(reader.finish()?);
         let is_prepared = prepared.transpose()?.is_some();
-        let frame = InterFrame { motion, residual, residual_quality, shift, filter, detail, is_prepared };
+        let frame = InterFrame { motion, residual, residual_quality, shift, filter, detail, is_prepared, is_ahead };
+        let stream = self.stream.as_mut().expect("checked by the caller");
         stream.pending.push_back(frame);
-        stream.last_number = number;
-        stream.checksum = Some(checksum);
+        (stream.last_number, stream.checksum) = (number, checksum);
+        stream.slot = if is_ahead { Slot::Between } else { Slot::Last };
         if !lazily || stream.pending.len() > MAX_PENDING {
             stream.catch_up(&mut self.reconstructor)?;
         }
-        Ok(())
+        match between {
+            // One that nobody wants serves for nothing else.
+            Some(frame) if !lazily => frame.reconstruct(&mut self.reconstructor),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the B-frame of a pair, after the frame that follows it in display order.
+    fn parse_between(
+        &mut self,
+        mut quality: FrameQuality,
+        shift: (i32, i32),
+        prior: Option<&LatentGrid>,
+        reader: &mut SymbolReader,
+    ) -> Result<BetweenFrame> {
+        let adaptive = &self.stream.as_ref().expect("checked by the caller").adaptive;
+        let (rows, cols) = self.reconstructor.grid(16);
+        let motion = adaptive.motion.between().decode(reader)?;
+        let rest = adaptive.rest.clone().decode((rows, cols), reader)?;
+        let rests = rest == Rest::Frame;
+        if let Rest::Areas(map) = rest {
+            quality.rest = map;
+        }
+        let cells = quality.cells(shift);
+        let context =
+            LatentContext { model: &self.model.residual_entropy, quality: cells.grid(), rows, cols, prior };
+        let residual = if rests { None } else { Some(context.decode(reader, &mut self.scratch)?) };
+        let filter = adaptive.filter.clone().decode(reader)?;
+        Ok(BetweenFrame { motion, residual, quality, shift, filter })
     }
 
     fn check_model(&self, sequence: &SequenceHeader) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::engine::LooksBack;
 use super::maps::code_within;
-use super::reconstruct::Reconstructor;
+use super::reconstruct::{Reconstructor, Slot};
 use super::shown::Shown;
 use super::symbols::Bound;
 use crate::Result;
@@ -63,9 +63,9 @@ impl DetailEncoder {
         }
         let (height, width) = reconstructor.grid(1);
         let shown = self.shown.get_or_insert_with(|| Shown::new(width, height));
-        shown.update(LooksBack(false), reconstructor)?;
-        let (last, times) = reconstructor.last_and_times();
-        let [original, decoded, shown] = [original, last.frame, shown.frame()].map(|frame| frame.plane(0));
+        shown.update(Slot::Last, LooksBack(false), reconstructor)?;
+        let (last, times) = reconstructor.reconstruction(Slot::Last);
+        let [original, decoded, shown] = [original, last.frame, shown.frame(Slot::Last)].map(|frame| frame.plane(0));
         let map = times.measure("detail map", || self.chooser.choose(original, decoded, shown, last.display));
         code_within(coder, Some(map.values()), bound, writer);
         Ok(())

@@ -3,6 +3,7 @@
 mod ahead;
 mod flow;
 mod intra;
+mod pair;
 mod rest;
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::engine::{self, Part};
 use super::estimator;
 use super::maps::MapEncoder;
 use super::motion::{MotionEncoder, Pair};
-use super::reconstruct::Reconstructor;
+use super::reconstruct::{Reconstructor, Slot};
 use super::rest::{AreaSearch, Rest, RestCoder};
 use super::symbols::{Bound, Coded, FrameSymbols, LatentJob};
 use super::times::StageTimes;
@@ -41,7 +42,14 @@ const SHIFT_SEED: u32 = 0x4e47_4331;
 /// Bytes of a unit around its payload: P-frames, I-frames.
 const FRAMING_BYTES: [f64; 2] = [11.0, 64.0];
 
-/// Encodes one stream: every frame becomes one packet at once, and nothing is held back. See the [crate's example](crate).
+/// How a frame is to be coded.
+struct Plan {
+    quality: u8,
+    map: Option<QualityMap>,
+    bound: Option<Bound>,
+}
+
+/// Encodes one stream: every frame becomes one packet, in order of display, and nothing is held back. See the [crate's example](crate).
 pub struct Encoder {
     model: Arc<Model>,
     threads: usize,
@@ -144,6 +152,27 @@ impl Encoder {
 
     /// As [`Self::encode`], on the calling thread and those that it splits work over.
     fn encode_here(&mut self, frame: &FrameView, options: FrameOptions) -> Result<Packet> {
+        self.load(frame)?;
+        self.set_quality(&options)?;
+        let since = self.since_keyframe.take();
+        let wanted = options.force_keyframe || since.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
+        let found = if wanted { None } else { self.search_motion(since) };
+        let keyframe = found.is_none();
+        self.symbols.writer.clear();
+        let Plan { quality, map, bound } = self.plan_frame(found.as_ref(), since, options)?;
+        let header = match found {
+            Some(found) => self.encode_inter(found, quality, map, bound, self.frame_number, false)?,
+            None => self.encode_intra(quality, map, bound)?,
+        };
+        let packet = self.finish_unit(header)?;
+        self.rate.report(keyframe, packet.quality, 8.0 * packet.data.len() as f64);
+        self.since_keyframe = Some(if keyframe { 0 } else { since.map_or(0, |s| s + 1) });
+        self.frame_number = self.frame_number.wrapping_add(1);
+        Ok(packet)
+    }
+
+    /// Takes a frame as the current one.
+    fn load(&mut self, frame: &FrameView) -> Result<()> {
         let video = &self.sequence.video;
         if (frame.width, frame.height) != (video.width as usize, video.height as usize) {
             return Err(Error::InvalidConfig(format!(
@@ -151,20 +180,26 @@ impl Encoder {
                 frame.width, frame.height, video.width, video.height
             )));
         }
+        pad_into(frame, &mut self.original)?;
+        self.current.clone_from(&self.original);
+        Ok(())
+    }
+
+    fn set_quality(&mut self, options: &FrameOptions) -> Result<()> {
         if let Some(quality) = options.quality {
             check_quality(quality)?;
             self.quality = quality;
         }
-        pad_into(frame, &mut self.original)?;
-        self.current.clone_from(&self.original);
-        let since = self.since_keyframe.take();
-        let wanted = options.force_keyframe || since.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
-        let found = if wanted { None } else { self.search_motion(since) };
+        Ok(())
+    }
+
+    /// Decides how good the current frame is to be, and where; takes noise from it. `found`: its motion, `None` for a keyframe. `since`:
+    /// frames from the last keyframe to the frame before.
+    fn plan_frame(&mut self, found: Option<&Found>, since: Option<u32>, options: FrameOptions) -> Result<Plan> {
         let keyframe = found.is_none();
         let predicted = self.predicted_later(keyframe, since);
-        let outlook = self.outlook(found.as_ref(), since, options.foresight.as_ref(), predicted);
+        let outlook = self.outlook(found, since, options.foresight.as_ref(), predicted);
         let (quality, bound) = self.plan(&outlook, options.time);
-        self.symbols.writer.clear();
         let display = self.sequence.video.display_size();
         let importance = options.foresight.as_ref().map(|foresight| self.importance(foresight, predicted));
         let quality = match &importance {
@@ -180,14 +215,7 @@ impl Encoder {
             self.maps.reset(display);
             self.detail.reset(has_maps(self.model.config.profile, self.sequence.detail), display);
         }
-        let packet = match found {
-            Some(found) => self.encode_inter(found, quality, map, bound),
-            None => self.encode_intra(quality, map, bound),
-        }?;
-        self.rate.report(keyframe, packet.quality, 8.0 * packet.data.len() as f64);
-        self.since_keyframe = Some(if keyframe { 0 } else { since.map_or(0, |s| s + 1) });
-        self.frame_number = self.frame_number.wrapping_add(1);
-        Ok(packet)
+        Ok(Plan { quality, map, bound })
     }
 
     /// Starts anew after a gap, such as a seek: the next frame becomes a keyframe.
@@ -250,7 +278,7 @@ impl Encoder {
 
     /// The last reconstruction at coded size, as the decoder has it.
     pub fn reconstruction(&self) -> &Frame {
-        self.reconstructor.reference()
+        self.reconstructor.frame(Slot::Last)
     }
 
     /// The model that it encodes with.
@@ -291,7 +319,7 @@ impl Encoder {
     fn search_motion(&mut self, since: Option<u32>) -> Option<Found> {
         // The quality of the last frame is near enough to that of the next, here and from place to place.
         let index = self.later_quality();
-        let (last, times) = self.reconstructor.last_and_times();
+        let (last, times) = self.reconstructor.reconstruction(Slot::Last);
         let quality = FrameQuality { index, map: last.quality.map.clone(), rest: None };
         let samples = last.display.0 * last.display.1;
         let found =
@@ -302,27 +330,58 @@ impl Encoder {
         (!cut).then_some(found)
     }
 
-    /// Codes the current frame from the last one, with the wanted quality map as far as `bound` allows.
-    fn encode_inter(&mut self, found: Found, quality: u8, map: Option<QualityMap>, bound: Option<Bound>) -> Result<Packet> {
+    /// Codes the current frame, which has such a number, from the last one, with the wanted quality map as far as `bound` allows. `ahead`: a
+    /// B-frame comes between the two.
+    fn encode_inter(
+        &mut self,
+        found: Found,
+        quality: u8,
+        map: Option<QualityMap>,
+        bound: Option<Bound>,
+        number: u32,
+        ahead: bool,
+    ) -> Result<FrameHeader> {
         let model = Arc::clone(&self.model);
         let map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
         let mut quality = FrameQuality { index: quality, map, rest: None };
-        let has_blocks = model.flow_entropy.is_none();
         match &model.flow_entropy {
             Some(entropy) => quality.index = self.code_flow(entropy, quality.index, bound)?,
             None => {
-                let (last, times) = self.reconstructor.last_and_times();
+                let (last, times) = self.reconstructor.reconstruction(Slot::Last);
                 let pair = Pair { current: &self.current, reference: last.frame, display: last.display };
                 let field = self.motion.code(found, pair, bound, &mut self.symbols.writer, times);
                 self.reconstructor.predict_blocks(field)?;
             }
         }
+        if ahead {
+            self.reconstructor.keep_earlier();
+        }
+        let flow_quality = quality.index;
+        let (mut rest, mut filter) = (self.rest.clone(), self.filter_coder.clone());
+        let residual_quality = self.code_residual(Slot::Last, quality, number, bound, (&mut rest, &mut filter))?;
+        (self.rest, self.filter_coder) = (rest, filter);
+        self.code_detail(bound)?;
+        // Blocks have no quality of their own.
+        let index = if model.flow_entropy.is_none() { residual_quality } else { flow_quality };
+        Ok(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, index, number) })
+    }
 
+    /// Codes what the current frame has beside its prediction, and finishes it. Gives back the quality that it took.
+    fn code_residual(
+        &mut self,
+        slot: Slot,
+        mut quality: FrameQuality,
+        number: u32,
+        bound: Option<Bound>,
+        (rest, filter): (&mut RestCoder, &mut FilterCoder),
+    ) -> Result<u8> {
+        let model = Arc::clone(&self.model);
+        let has_blocks = model.flow_entropy.is_none();
         // Nothing is left to code beyond the visible part.
-        copy_padding(self.reconstructor.prediction(), self.sequence.video.display_size(), &mut self.current);
-        let shift = self.sequence.shift_of(self.frame_number);
-        quality.rest = self.find_rest(&model, shift, &quality)?;
-        self.reconstructor.analyse_residual(&self.current, shift, &quality)?;
+        copy_padding(self.reconstructor.prediction(slot), self.sequence.video.display_size(), &mut self.current);
+        let shift = self.sequence.shift_of(number);
+        quality.rest = self.find_rest(&model, slot, shift, &quality)?;
+        self.reconstructor.analyse_residual(slot, &self.current, shift, &quality)?;
         let prior = self.reconstructor.residual_prior(shift);
         let job = LatentJob {
             part: Part::Residual,
@@ -332,33 +391,29 @@ impl Encoder {
             rest: quality.rest.as_ref(),
             shift,
         };
-        let (mark, rest, grid) = (self.symbols.writer.mark(), self.rest.clone(), self.reconstructor.grid(16));
+        let (mark, before_rest, grid) = (self.symbols.writer.mark(), rest.clone(), self.reconstructor.grid(16));
         let before = self.symbols.writer.bits();
         if has_blocks {
-            self.rest.encode(&Rest::Areas(quality.rest.clone()), grid, &mut self.symbols.writer);
+            rest.encode(&Rest::Areas(quality.rest.clone()), grid, &mut self.symbols.writer);
         }
-        let Coded { latent, quality: residual_quality, .. } =
-            self.symbols.code(job, quality.index, bound, &mut self.reconstructor)?;
-        // Blocks have no quality of their own.
-        let index = if has_blocks { residual_quality } else { quality.index };
-        let prior = self.reconstructor.take_prior();
-        self.reconstructor.residual(latent, FrameQuality { index: residual_quality, ..quality }, shift)?;
-        if has_blocks && self.rests(self.symbols.writer.bits() - before) {
+        let Coded { latent, quality: index, .. } = self.symbols.code(job, quality.index, bound, &mut self.reconstructor)?;
+        let prior = if slot == Slot::Last { self.reconstructor.take_prior() } else { None };
+        self.reconstructor.residual(slot, latent, FrameQuality { index, ..quality }, shift)?;
+        if has_blocks && self.rests(slot, self.symbols.writer.bits() - before) {
             self.symbols.writer.rewind(mark);
-            self.rest = rest;
-            self.rest.encode(&Rest::Frame, grid, &mut self.symbols.writer);
-            self.reconstructor.rest_after_all(prior);
+            *rest = before_rest;
+            rest.encode(&Rest::Frame, grid, &mut self.symbols.writer);
+            self.reconstructor.rest_after_all(slot, prior);
         }
-        self.code_filter(residual_quality);
-        self.code_detail(bound)?;
-        self.finish_unit(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, index, self.frame_number) })
+        self.code_filter(slot, index, filter);
+        Ok(index)
     }
 
     /// Fits, codes and applies the loop filter.
-    fn code_filter(&mut self, quality: u8) {
-        let params = self.reconstructor.fit_filter(&self.current, &self.filter_coder, lambda(f64::from(quality)));
-        self.filter_coder.encode(params.as_ref(), &mut self.symbols.writer);
-        self.reconstructor.filter(params.as_ref());
+    fn code_filter(&mut self, slot: Slot, quality: u8, coder: &mut FilterCoder) {
+        let params = self.reconstructor.fit_filter(slot, &self.current, coder, lambda(f64::from(quality)));
+        coder.encode(params.as_ref(), &mut self.symbols.writer);
+        self.reconstructor.filter(slot, params.as_ref());
     }
 
     fn code_detail(&mut self, bound: Option<Bound>) -> Result<()> {
@@ -371,7 +426,7 @@ impl Encoder {
         let payload = self.reconstructor.times.measure("range coding", || writer.finish());
         let keyframe = header.is_keyframe();
         let data = bitstream::write_unit(&header, keyframe.then_some(&self.sequence), &payload)?;
-        let (quality, frame_number) = (header.residual_quality, header.frame_number);
-        Ok(Packet { data, keyframe, frame_number, quality, estimated_bits })
+        let quality = if header.frame_type == FrameType::Pair { header.b_quality } else { header.residual_quality };
+        Ok(Packet { data, keyframe, frame_number: header.frame_number, quality, estimated_bits })
     }
 }

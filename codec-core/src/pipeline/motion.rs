@@ -32,6 +32,25 @@ pub(super) struct MotionEncoder {
     threads: usize,
 }
 
+/// What errors and bits are worth beside each other, from root to root.
+struct Price {
+    frame: f64,
+    factors: Vec<f64>,
+}
+
+impl Price {
+    fn of(quality: &FrameQuality) -> Self {
+        let index = f64::from(quality.index);
+        let frame = lambda(index);
+        let relative = |offset: f64| lambda(index + offset) / frame;
+        Self { frame, factors: quality.map.iter().flat_map(QualityMap::means).map(relative).collect() }
+    }
+
+    fn lambda(&self) -> Lambda<'_> {
+        Lambda { frame: self.frame, factors: &self.factors }
+    }
+}
+
 /// Two frames of coded size and their visible part.
 #[derive(Clone, Copy)]
 pub(super) struct Pair<'a> {
@@ -71,10 +90,8 @@ impl MotionEncoder {
         if !self.coder.track().is_apart() {
             self.search.set_golden(last, display, threads);
         }
-        let frame = f64::from(self.quality.index);
-        let relative = |offset: f64| lambda(frame + offset) / lambda(frame);
-        let factors: Vec<f64> = self.quality.map.iter().flat_map(QualityMap::means).map(relative).collect();
-        let lambda = Lambda { frame: lambda(frame), factors: &factors };
+        let price = Price::of(&self.quality);
+        let lambda = price.lambda();
         let mut from = |last: &Plane| self.search.search(current.plane(0), last, display, &self.coder, lambda, threads);
         let found = from(last);
         let Some(light) = Light::between(last, current.plane(0), display) else { return found };
@@ -126,6 +143,22 @@ impl MotionEncoder {
         let still = BlockField::still(pair.current.width(), pair.current.height());
         self.coder.encode(&still, writer);
         self.coded()
+    }
+
+    /// Searches and codes the motion of a B-frame between two others, at a quality. Gives back the field that the decoder will see.
+    pub fn code_between(
+        &mut self,
+        current: &Frame,
+        around: [&Frame; 2],
+        display: (usize, usize),
+        quality: &FrameQuality,
+        writer: &mut SymbolWriter,
+    ) -> BlockField {
+        let mut coder = self.coder.between();
+        let (price, planes) = (Price::of(quality), around.map(|frame| frame.plane(0)));
+        let field = self.search.search_between(current.plane(0), planes, display, &coder, price.lambda(), self.threads);
+        coder.encode(&field, writer);
+        coder.previous().expect("coding leaves the field").clone()
     }
 
     /// Counts a frame in, and says whether the golden frame has not been of much use in the last ones.

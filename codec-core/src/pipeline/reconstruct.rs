@@ -11,7 +11,7 @@ use crate::flow::FlowField;
 use crate::frame::Frame;
 use crate::frame::pad::coded_size;
 use crate::loopfilter::{FilterCoder, FilterParams, LoopFilter};
-use crate::motion::{BlockCompensator, BlockField, PaddedFrame, References};
+use crate::motion::{BlockCompensator, BlockField, PaddedFrame, ROOT, References};
 use crate::quality::{FrameQuality, QualityGrid};
 
 /// The grid of an I-frame's latent, and of what is shown.
@@ -20,7 +20,53 @@ pub const UNSHIFTED: (i32, i32) = (0, 0);
 /// The last residual latent and its shift; `None` if no frame since the I-frame had a residual.
 pub type ResidualPrior = Option<(LatentGrid, (i32, i32))>;
 
-/// The last reconstruction, and what made it.
+/// Which of the frames that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// The last one in coding order that others may be predicted from.
+    Last,
+    /// The B-frame before it.
+    Between,
+}
+
+/// A frame of coded size, and what made it.
+struct Made {
+    frame: Frame,
+    prediction: Frame,
+    quality: FrameQuality,
+    /// Motion of a frame that is predicted by blocks.
+    motion: Option<BlockField>,
+    /// What has no residual, and how the grid of that is rotated.
+    rest: Rest,
+    shift: (i32, i32),
+}
+
+impl Made {
+    fn new(width: usize, height: usize) -> Self {
+        Self {
+            frame: Frame::new(width, height),
+            prediction: Frame::new(width, height),
+            quality: FrameQuality::default(),
+            motion: None,
+            rest: Rest::Areas(None),
+            shift: UNSHIFTED,
+        }
+    }
+
+    fn resize(&mut self, width: usize, height: usize) {
+        if (width, height) != (self.frame.width(), self.frame.height()) {
+            *self = Self::new(width, height);
+        }
+    }
+
+    /// The prediction is the frame.
+    fn rest(&mut self) {
+        self.frame.clone_from(&self.prediction);
+        self.rest = Rest::Frame;
+    }
+}
+
+/// A reconstruction, and what made it.
 pub struct Reconstruction<'a> {
     pub engine: &'a mut dyn Engine,
     pub threads: usize,
@@ -49,30 +95,30 @@ pub struct Reconstructor {
     threads: usize,
     /// Visible size in luma samples.
     display: (usize, usize),
-    /// The last reconstruction at coded size, 8 bit: the reference of the next frame.
-    reference: Frame,
+    /// The reference of the next frame.
+    last: Made,
+    /// The frame before that in coding order, if a B-frame comes between them.
+    earlier: Frame,
+    /// The last frame, as a B-frame is predicted from it.
+    later: PaddedFrame,
+    /// That B-frame. Nothing is predicted from it.
+    between: Made,
     /// The last keyframe, or the P-frame that took its place.
     golden: PaddedFrame,
     /// The frame that is being reconstructed becomes the golden one.
     renews_golden: bool,
     compensator: BlockCompensator,
     loop_filter: LoopFilter,
-    prediction: Frame,
     /// Temporal priors of the next frame.
     flow_prior: Option<LatentGrid>,
     residual_prior: ResidualPrior,
-    /// Of the last frame's picture.
-    quality: FrameQuality,
-    /// Of the last frame; `None`: the same strength everywhere.
+    /// Of the last frame, and of the B-frame before it; `None`: the same strength everywhere.
     detail: Option<DetailMap>,
-    /// Motion of the last P-frame.
-    motion: Option<BlockField>,
-    /// What of the last frame has no residual, and how the grid of that is rotated.
-    rest: Rest,
-    shift: (i32, i32),
     /// Whether the last frame was an I-frame.
     is_intra: bool,
-    /// Reconstructions made.
+    /// The last frame was predicted over two frames.
+    is_ahead: bool,
+    /// Reconstructions made, without B-frames.
     number: u64,
     pub times: StageTimes,
 }
@@ -85,20 +131,20 @@ impl Reconstructor {
             engine,
             threads,
             display,
-            reference: Frame::new(width, height),
+            last: Made::new(width, height),
+            // Of the right size once there is a B-frame.
+            earlier: Frame::new(ROOT, ROOT),
+            later: PaddedFrame::default(),
+            between: Made::new(ROOT, ROOT),
             golden: PaddedFrame::default(),
             renews_golden: false,
             compensator: BlockCompensator::default(),
             loop_filter: LoopFilter::default(),
-            prediction: Frame::new(width, height),
             flow_prior: None,
             residual_prior: None,
-            quality: FrameQuality::default(),
             detail: None,
-            motion: None,
-            rest: Rest::Areas(None),
-            shift: UNSHIFTED,
             is_intra: true,
+            is_ahead: false,
             number: 0,
             times: StageTimes::default(),
         }
@@ -108,49 +154,72 @@ impl Reconstructor {
     /// does.
     pub fn resize(&mut self, display: (usize, usize)) {
         let (width, height) = coded_size(display.0, display.1);
-        if (width, height) != (self.reference.width(), self.reference.height()) {
-            self.reference = Frame::new(width, height);
-            self.prediction = Frame::new(width, height);
-            self.motion = None;
-        }
+        self.last.resize(width, height);
         self.display = display;
     }
 
-    pub fn reference(&self) -> &Frame {
-        &self.reference
+    fn made_mut(&mut self, slot: Slot) -> &mut Made {
+        match slot {
+            Slot::Last => &mut self.last,
+            Slot::Between => &mut self.between,
+        }
     }
 
-    /// The last reconstruction, and the times to which to add what is done with it.
-    pub fn last_and_times(&mut self) -> (Reconstruction<'_>, &mut StageTimes) {
-        let last = Reconstruction {
+    fn made(&self, slot: Slot) -> &Made {
+        match slot {
+            Slot::Last => &self.last,
+            Slot::Between => &self.between,
+        }
+    }
+
+    pub fn frame(&self, slot: Slot) -> &Frame {
+        &self.made(slot).frame
+    }
+
+    /// A reconstruction, and the times to which to add what is done with it.
+    pub fn reconstruction(&mut self, slot: Slot) -> (Reconstruction<'_>, &mut StageTimes) {
+        let Made { frame, prediction, quality, motion, rest, shift } = match slot {
+            Slot::Last => &self.last,
+            Slot::Between => &self.between,
+        };
+        let reconstruction = Reconstruction {
             engine: self.engine.as_mut(),
             threads: self.threads,
-            frame: &self.reference,
-            prediction: &self.prediction,
-            rest: &self.rest,
-            shift: self.shift,
-            motion: self.motion.as_ref(),
+            frame,
+            prediction,
+            rest,
+            shift: *shift,
+            motion: motion.as_ref(),
             compensator: &mut self.compensator,
             display: self.display,
-            quality: &self.quality,
+            quality,
             detail: self.detail.as_ref(),
             number: self.number,
         };
-        (last, &mut self.times)
+        (reconstruction, &mut self.times)
     }
 
-    /// The prediction, and the times to which to add what is done with it.
-    pub fn prediction_and_times(&mut self) -> (&Frame, &mut StageTimes) {
-        (&self.prediction, &mut self.times)
+    /// The prediction of a frame, and the times to which to add what is done with it.
+    pub fn prediction_and_times(&mut self, slot: Slot) -> (&Frame, &mut StageTimes) {
+        let made = match slot {
+            Slot::Last => &self.last,
+            Slot::Between => &self.between,
+        };
+        (&made.prediction, &mut self.times)
     }
 
-    pub fn prediction(&self) -> &Frame {
-        &self.prediction
+    pub fn prediction(&self, slot: Slot) -> &Frame {
+        &self.made(slot).prediction
+    }
+
+    /// The frames before and after a B-frame.
+    pub fn around(&self) -> [&Frame; 2] {
+        [&self.earlier, &self.last.frame]
     }
 
     /// Rows and columns at 1/`scale` of the coded size.
     pub fn grid(&self, scale: usize) -> (usize, usize) {
-        (self.reference.height() / scale, self.reference.width() / scale)
+        (self.last.frame.height() / scale, self.last.frame.width() / scale)
     }
 
     /// Whether the last frame was an I-frame.
@@ -178,27 +247,30 @@ impl Reconstructor {
     }
 
     /// E_res of a frame and its prediction, kept in the engine.
-    pub fn analyse_residual(&mut self, frame: &Frame, shift: (i32, i32), quality: &FrameQuality) -> Result<()> {
-        let (engine, prediction, cells) = (&mut self.engine, &self.prediction, quality.cells(shift));
+    pub fn analyse_residual(&mut self, slot: Slot, frame: &Frame, shift: (i32, i32), quality: &FrameQuality) -> Result<()> {
+        let cells = quality.cells(shift);
+        let prediction = match slot {
+            Slot::Last => &self.last.prediction,
+            Slot::Between => &self.between.prediction,
+        };
+        let engine = &mut self.engine;
         self.times.measure("analysis", || engine.analyse_residual(frame, prediction, shift, cells.grid()))
     }
 
     /// E_flow of a frame and its reference, kept in the engine (`paper` profile).
     pub fn analyse_flow(&mut self, flow: &FlowField, frame: &Frame, quality: u8) -> Result<()> {
-        let (engine, reference) = (&mut self.engine, &self.reference);
+        let (engine, reference) = (&mut self.engine, &self.last.frame);
         self.times.measure("flow analysis", || engine.analyse_flow(flow, frame, reference, quality))
     }
 
     /// Decodes an I-frame into the reference and forgets the past.
     pub fn intra(&mut self, latent: &LatentGrid, quality: FrameQuality) -> Result<()> {
-        let (engine, reference, cells) = (&mut self.engine, &mut self.reference, quality.cells(UNSHIFTED));
+        let (engine, reference, cells) = (&mut self.engine, &mut self.last.frame, quality.cells(UNSHIFTED));
         self.times.measure("synthesis", || engine.synthesise_intra(latent, cells.grid(), reference))?;
         self.flow_prior = None;
         self.residual_prior = None;
-        self.rest = Rest::Areas(None);
         self.is_intra = true;
-        self.quality = quality;
-        self.motion = None;
+        (self.last.rest, self.last.quality, self.last.motion) = (Rest::Areas(None), quality, None);
         self.renews_golden = true;
         self.number += 1;
         Ok(())
@@ -212,8 +284,8 @@ impl Reconstructor {
     }
 
     fn predict(&mut self, field: &BlockField) -> Result<()> {
-        let references = References { last: &self.reference, golden: Some(&self.golden) };
-        let (compensator, prediction) = (&mut self.compensator, &mut self.prediction);
+        let references = References { last: &self.last.frame, golden: Some(&self.golden) };
+        let (compensator, prediction) = (&mut self.compensator, &mut self.last.prediction);
         let (display, threads) = (self.display, self.threads);
         self.times.measure("prediction", || compensator.predict(references, display, field, threads, prediction))
     }
@@ -222,14 +294,36 @@ impl Reconstructor {
     /// that the frame is damaged. [`Self::accept`] follows if it is not.
     pub fn prepare(&mut self, field: &BlockField, shift: (i32, i32), quality: QualityGrid) -> Result<()> {
         self.predict(field)?;
-        let (engine, prediction) = (&mut self.engine, &self.prediction);
+        let (engine, prediction) = (&mut self.engine, &self.last.prediction);
         self.times.measure("synthesis", || engine.prepare_residual(prediction, shift, quality))
     }
 
     /// Takes the motion of a frame that was prepared for its own.
     pub fn accept(&mut self, field: BlockField) {
         self.renews_golden = field.renews_golden;
-        self.motion = Some(field);
+        self.last.motion = Some(field);
+        self.is_ahead = false;
+    }
+
+    /// Keeps the last frame for the B-frame that comes between it and the one that is predicted from it just now.
+    pub fn keep_earlier(&mut self) {
+        if (self.earlier.width(), self.earlier.height()) != (self.last.frame.width(), self.last.frame.height()) {
+            self.earlier = Frame::new(self.last.frame.width(), self.last.frame.height());
+        }
+        std::mem::swap(&mut self.earlier, &mut self.last.frame);
+        self.is_ahead = true;
+    }
+
+    /// Makes the prediction of a B-frame from its motion, after [`Self::keep_earlier`].
+    pub fn predict_between(&mut self, field: BlockField) -> Result<()> {
+        self.between.resize(self.earlier.width(), self.earlier.height());
+        self.later.load(&self.last.frame, self.display, self.threads);
+        let references = References { last: &self.earlier, golden: Some(&self.later) };
+        let (compensator, prediction) = (&mut self.compensator, &mut self.between.prediction);
+        let (display, threads) = (self.display, self.threads);
+        self.times.measure("prediction", || compensator.predict(references, display, &field, threads, prediction))?;
+        self.between.motion = Some(field);
+        Ok(())
     }
 
     /// Whether a frame is worked on with several threads.
@@ -239,41 +333,53 @@ impl Reconstructor {
 
     /// Makes the prediction of a P-frame from its decoded flow latent (`paper` profile).
     pub fn predict_flow(&mut self, latent: LatentGrid, quality: u8) -> Result<()> {
-        let (engine, reference, prediction) = (&mut self.engine, &self.reference, &mut self.prediction);
+        let (engine, reference, prediction) = (&mut self.engine, &self.last.frame, &mut self.last.prediction);
         self.times.measure("prediction", || engine.predict_flow(&latent, quality, reference, prediction))?;
         self.flow_prior = Some(latent);
         Ok(())
     }
 
-    /// Adds the residual of a P-frame to its prediction: the new reference.
-    pub fn residual(&mut self, latent: LatentGrid, quality: FrameQuality, shift: (i32, i32)) -> Result<()> {
-        let (engine, prediction, reference) = (&mut self.engine, &self.prediction, &mut self.reference);
+    /// Adds the residual of a frame to its prediction. It becomes the reference, unless it is a B-frame.
+    pub fn residual(&mut self, slot: Slot, latent: LatentGrid, quality: FrameQuality, shift: (i32, i32)) -> Result<()> {
+        let made = match slot {
+            Slot::Last => &mut self.last,
+            Slot::Between => &mut self.between,
+        };
+        let (engine, prediction, frame) = (&mut self.engine, &made.prediction, &mut made.frame);
         let cells = quality.cells(shift);
-        self.times.measure("synthesis", || engine.synthesise_residual(&latent, prediction, shift, cells.grid(), reference))?;
-        self.residual_prior = Some((latent, shift));
-        self.is_intra = false;
+        self.times.measure("synthesis", || engine.synthesise_residual(&latent, prediction, shift, cells.grid(), frame))?;
         // What rests does so on the residual's grid alone.
         let FrameQuality { index, map, rest } = quality;
-        self.quality = FrameQuality { index, map, rest: None };
-        (self.rest, self.shift) = (Rest::Areas(rest), shift);
-        self.number += 1;
+        made.quality = FrameQuality { index, map, rest: None };
+        (made.rest, made.shift) = (Rest::Areas(rest), shift);
+        if slot == Slot::Last {
+            self.residual_prior = Some((latent, shift));
+            self.advance();
+        }
         Ok(())
     }
 
-    /// Takes the prediction of a P-frame for the frame itself.
-    pub fn rest(&mut self, quality: FrameQuality) {
-        self.reference.clone_from(&self.prediction);
-        self.rest = Rest::Frame;
+    /// Takes the prediction of a frame for the frame itself.
+    pub fn rest(&mut self, slot: Slot, quality: FrameQuality) {
+        let made = self.made_mut(slot);
+        made.rest();
+        made.quality = quality;
+        if slot == Slot::Last {
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
         self.is_intra = false;
-        self.quality = quality;
         self.number += 1;
     }
 
-    /// Takes back [`Self::residual`] in favour of the prediction. `prior`: what [`Self::take_prior`] gave before.
-    pub fn rest_after_all(&mut self, prior: ResidualPrior) {
-        self.reference.clone_from(&self.prediction);
-        self.rest = Rest::Frame;
-        self.residual_prior = prior;
+    /// Takes back [`Self::residual`] in favour of the prediction. `prior`: what [`Self::take_prior`] gave before, for the last frame.
+    pub fn rest_after_all(&mut self, slot: Slot, prior: ResidualPrior) {
+        self.made_mut(slot).rest();
+        if slot == Slot::Last {
+            self.residual_prior = prior;
+        }
     }
 
     /// The state of the residual's temporal prior, which is gone from here.
@@ -282,14 +388,18 @@ impl Reconstructor {
     }
 
     /// Applies the loop filter to what [`Self::intra`], [`Self::rest`] or [`Self::residual`] made, and so finishes the frame.
-    pub fn filter(&mut self, params: Option<&FilterParams>) {
+    pub fn filter(&mut self, slot: Slot, params: Option<&FilterParams>) {
         if let Some(params) = params {
-            let (filter, reference) = (&mut self.loop_filter, &mut self.reference);
             let (display, threads) = (self.display, self.threads);
-            self.times.measure("loop filter", || filter.apply(params, display, reference, threads));
+            let frame = match slot {
+                Slot::Last => &mut self.last.frame,
+                Slot::Between => &mut self.between.frame,
+            };
+            let filter = &mut self.loop_filter;
+            self.times.measure("loop filter", || filter.apply(params, display, frame, threads));
         }
-        if std::mem::take(&mut self.renews_golden) {
-            self.golden.load(&self.reference, self.display, self.threads);
+        if slot == Slot::Last && std::mem::take(&mut self.renews_golden) {
+            self.golden.load(&self.last.frame, self.display, self.threads);
         }
     }
 
@@ -299,21 +409,29 @@ impl Reconstructor {
     }
 
     /// The loop filter's parameters that bring what [`Self::intra`] or [`Self::residual`] made nearer to `original`.
-    pub fn fit_filter(&mut self, original: &Frame, coder: &FilterCoder, lambda: f64) -> Option<FilterParams> {
-        let (filter, reference) = (&mut self.loop_filter, &self.reference);
+    pub fn fit_filter(&mut self, slot: Slot, original: &Frame, coder: &FilterCoder, lambda: f64) -> Option<FilterParams> {
+        let frame = match slot {
+            Slot::Last => &self.last.frame,
+            Slot::Between => &self.between.frame,
+        };
+        let filter = &mut self.loop_filter;
         let (display, threads) = (self.display, self.threads);
-        self.times.measure("loop filter's search", || filter.estimate(original, reference, display, coder, lambda, threads))
+        self.times.measure("loop filter's search", || filter.estimate(original, frame, display, coder, lambda, threads))
     }
 
     /// Moves the reference on as the last frame moved: a guess at a frame that is lost. Without motion it stays as it is.
     pub fn extrapolate(&mut self) -> Result<()> {
-        if let Some(field) = &mut self.motion {
+        let last = &mut self.last;
+        if let Some(field) = &mut last.motion {
+            if std::mem::take(&mut self.is_ahead) {
+                *field = field.halved();
+            }
             // A fade that goes on is a guess too many.
             field.light = None;
-            let references = References { last: &self.reference, golden: None };
-            self.compensator.predict(references, self.display, field, self.threads, &mut self.prediction)?;
-            std::mem::swap(&mut self.reference, &mut self.prediction);
-            self.rest = Rest::Areas(None);
+            let references = References { last: &last.frame, golden: None };
+            self.compensator.predict(references, self.display, field, self.threads, &mut last.prediction)?;
+            std::mem::swap(&mut last.frame, &mut last.prediction);
+            last.rest = Rest::Areas(None);
             self.number += 1;
         }
         Ok(())

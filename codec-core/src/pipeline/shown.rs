@@ -3,16 +3,18 @@
 use super::detail_model::DetailModel;
 use super::engine::{Filtered, LooksBack};
 use super::keep::{Kept, area_to_filter};
-use super::reconstruct::{Reconstruction, Reconstructor, UNSHIFTED};
+use super::reconstruct::{Reconstruction, Reconstructor, Slot, UNSHIFTED};
 use crate::Result;
 use crate::frame::Frame;
 use crate::integer::Area;
 use crate::kernels::sharpen::sharpen;
-use crate::motion::References;
+use crate::motion::{ROOT, References};
 
 /// A filtered frame at coded size, kept from frame to frame.
 pub(super) struct Shown {
     frame: Frame,
+    /// The last B-frame, filtered; the next filtered frame looks back at the one before it.
+    between: Frame,
     /// Of the reconstruction that `frame` was made of; 0: there is none yet.
     number: u64,
     /// What was shown before, moved on.
@@ -28,6 +30,8 @@ impl Shown {
     pub fn new(width: usize, height: usize) -> Self {
         Self {
             frame: Frame::new(width, height),
+            // Of the right size once there is a B-frame.
+            between: Frame::new(ROOT, ROOT),
             number: 0,
             past: Frame::new(width, height),
             map: Vec::new(),
@@ -36,8 +40,11 @@ impl Shown {
         }
     }
 
-    pub fn frame(&self) -> &Frame {
-        &self.frame
+    pub fn frame(&self, slot: Slot) -> &Frame {
+        match slot {
+            Slot::Last => &self.frame,
+            Slot::Between => &self.between,
+        }
     }
 
     /// Says which filter comes next, and how strong it is. Another one works everywhere at first: what an earlier one made is not kept.
@@ -47,16 +54,17 @@ impl Shown {
         }
     }
 
-    /// Filters the reconstruction. A filter that looks back does so only at the very frame before: where that was not shown, it
-    /// starts afresh.
-    pub fn update(&mut self, looks_back: LooksBack, reconstructor: &mut Reconstructor) -> Result<()> {
-        let (last, times) = reconstructor.last_and_times();
+    /// Filters a reconstruction. A filter that looks back does so only at the very frame that this one was predicted from: where that was
+    /// not shown, it starts afresh.
+    pub fn update(&mut self, slot: Slot, looks_back: LooksBack, reconstructor: &mut Reconstructor) -> Result<()> {
+        let (last, times) = reconstructor.reconstruction(slot);
         let Reconstruction { engine, threads, frame: decoded, prediction, motion, compensator, .. } = last;
         let Reconstruction { display, quality, rest, shift, detail, number, .. } = last;
-        if self.number == number {
+        if self.number == number && slot == Slot::Last {
             return Ok(());
         }
         let motion = motion.filter(|_| self.number + 1 == number && looks_back.0);
+        let turn = motion.map_or(0, |_| self.turn + 1);
         times.measure("postfilter", || -> Result<()> {
             if let Some(motion) = motion {
                 let references = References { last: &self.frame, golden: None };
@@ -64,25 +72,33 @@ impl Shown {
             }
             let past = motion.map(|_| &self.past);
             // The first map with a past has more channels than one without.
-            self.turn = motion.map_or(0, |_| self.turn + 1);
             let area = match motion {
-                Some(motion) if self.turn > 1 => area_to_filter(rest, shift, motion, self.turn),
+                Some(motion) if turn > 1 => area_to_filter(rest, shift, motion, turn),
                 _ => Area::whole(decoded.height() / 8, decoded.width() / 8),
             };
             let cells = quality.cells(UNSHIFTED);
             let filtered = Filtered { decoded, past, quality: cells.grid(), detail, area: &area };
             engine.postfilter_map(filtered, &mut self.map)?;
+            let out = match slot {
+                Slot::Last => &mut self.frame,
+                Slot::Between => &mut self.between,
+            };
             for chroma in [1, 2] {
-                self.frame.plane_mut(chroma).clone_from(decoded.plane(chroma));
+                out.plane_mut(chroma).clone_from(decoded.plane(chroma));
             }
-            let (map, out) = (&self.map[..], self.frame.plane_mut(0));
-            sharpen(decoded.plane(0), past.map(|past| past.plane(0)), (map, &area), out, threads)?;
+            let (map, luma) = (&self.map[..], out.plane_mut(0));
+            if (luma.width, luma.height) != (decoded.width(), decoded.height()) {
+                luma.clone_from(decoded.plane(0));
+            }
+            sharpen(decoded.plane(0), past.map(|past| past.plane(0)), (map, &area), luma, threads)?;
             if let Some(past) = past {
-                Kept { past, decoded, prediction }.write(&area, self.frame.plane_mut(0), threads);
+                Kept { past, decoded, prediction }.write(&area, luma, threads);
             }
             Ok(())
         })?;
-        self.number = number;
+        if slot == Slot::Last {
+            (self.number, self.turn) = (number, turn);
+        }
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::detail::has_maps;
-use super::reconstruct::Reconstructor;
+use super::reconstruct::{Reconstructor, Slot};
 use super::rest::RestCoder;
 use super::shown::Shown;
 use crate::Result;
@@ -35,6 +35,31 @@ pub(super) struct InterFrame {
     pub detail: Option<DetailMap>,
     /// Its prediction has been made.
     pub is_prepared: bool,
+    /// A B-frame comes between it and its reference.
+    pub is_ahead: bool,
+}
+
+/// A parsed B-frame.
+pub(super) struct BetweenFrame {
+    pub motion: BlockField,
+    /// `None`: the prediction is the picture.
+    pub residual: Option<LatentGrid>,
+    pub quality: FrameQuality,
+    pub shift: (i32, i32),
+    pub filter: Option<FilterParams>,
+}
+
+impl BetweenFrame {
+    /// Makes the picture, after those around it.
+    pub fn reconstruct(self, reconstructor: &mut Reconstructor) -> Result<()> {
+        reconstructor.predict_between(self.motion)?;
+        match self.residual {
+            Some(latent) => reconstructor.residual(Slot::Between, latent, self.quality, self.shift)?,
+            None => reconstructor.rest(Slot::Between, self.quality),
+        }
+        reconstructor.filter(Slot::Between, self.filter.as_ref());
+        Ok(())
+    }
 }
 
 /// What parsing carries from frame to frame besides latents: adaptive models, reset by keyframes.
@@ -86,6 +111,8 @@ pub(super) fn decode_detail(coder: &mut Option<MapCoder>, reader: &mut SymbolRea
 pub(super) struct Stream {
     pub sequence: SequenceHeader,
     pub last_number: u32,
+    /// Which frame that is.
+    pub slot: Slot,
     /// CRC-32C of the last frame's symbols, `None` for a stand-in.
     pub checksum: Option<u32>,
     /// Filtered picture, `None` where the reconstruction itself is shown.
@@ -117,11 +144,14 @@ impl Stream {
                 ParsedMotion::Blocks(field) => reconstructor.predict_blocks(field)?,
                 ParsedMotion::Flow(latent, quality) => reconstructor.predict_flow(latent, quality)?,
             }
-            match frame.residual {
-                Some(latent) => reconstructor.residual(latent, frame.residual_quality, frame.shift)?,
-                None => reconstructor.rest(frame.residual_quality),
+            if frame.is_ahead {
+                reconstructor.keep_earlier();
             }
-            reconstructor.filter(frame.filter.as_ref());
+            match frame.residual {
+                Some(latent) => reconstructor.residual(Slot::Last, latent, frame.residual_quality, frame.shift)?,
+                None => reconstructor.rest(Slot::Last, frame.residual_quality),
+            }
+            reconstructor.filter(Slot::Last, frame.filter.as_ref());
             reconstructor.set_detail(frame.detail);
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! Coding one stream: frames in, held back for a while, packets out.
 
+use std::collections::VecDeque;
+
 use codec_core::bitstream::{FieldFlags, Interlacing, Profile};
-use codec_core::{Encoder, Error, FrameOptions, Limits, Lookahead, Packet, Result, estimated_memory};
+use codec_core::{Encoder, Error, FrameOptions, Limits, Lookahead, Packet, Result, Turn, estimated_memory};
 use gst::prelude::MulDiv;
 use gst_video::{VideoCodecFrame, VideoCodecFrameFlags, VideoInfo};
 
@@ -13,6 +15,10 @@ use crate::{frame, interlacing, memory};
 pub struct Session {
     encoder: Encoder,
     lookahead: Lookahead<Held>,
+    /// Whether frames may be coded in pairs.
+    pairs: bool,
+    /// Packets of a pair that wait for their turn, with their frames' numbers in the base class.
+    done: VecDeque<(u32, Packet)>,
     /// How many frames are held back at most, and how many are.
     depth: usize,
     held: usize,
@@ -44,7 +50,8 @@ impl Session {
             Profile::Paper => 0,
         };
         let lookahead = Lookahead::new(depth, settings.common.threads())?;
-        Ok(Self { encoder, lookahead, depth, held: 0, info: info.clone(), video, neutral: frame::neutral_chroma(info) })
+        let (pairs, done) = (depth > 0 && settings.b_frames, VecDeque::new());
+        Ok(Self { encoder, lookahead, pairs, done, depth, held: 0, info: info.clone(), video, neutral: frame::neutral_chroma(info) })
     }
 
     /// Goes on with another video, the model stays loaded. Frames that are held back should be gone.
@@ -81,7 +88,7 @@ impl Session {
         let fps = self.info.fps();
         // As other encoders do, where the caps do not say it.
         let (number, per) = if fps.numer() > 0 { (fps.numer() as u64, fps.denom() as u64) } else { (25, 1) };
-        let frames = self.depth as u64;
+        let frames = self.depth as u64 + u64::from(self.pairs);
         // Centuries cannot be told.
         gst::ClockTime::SECOND.mul_div_floor(frames * per, number).unwrap_or(gst::ClockTime::ZERO)
     }
@@ -114,23 +121,36 @@ impl Session {
 
     /// Encodes the next frame, if it is its turn or if the stream `ends`, and gives it with its number in the base class.
     pub fn next(&mut self, ends: bool, settings: &Settings) -> Option<(u32, Result<Packet>)> {
-        let ready = self.lookahead.pop(ends || self.held > self.depth)?;
-        self.held -= 1;
-        let number = ready.item.number;
+        if let Some((number, packet)) = self.done.pop_front() {
+            return Some((number, Ok(packet)));
+        }
+        let turn = match self.pairs {
+            true => self.lookahead.pop_turn(ends || self.held > self.depth + 1)?,
+            false => Turn::One(self.lookahead.pop(ends || self.held > self.depth)?),
+        };
+        let first = turn.items().next().map(|held| held.number)?;
+        self.held -= turn.items().count();
         let mut encode = || {
             self.encoder.set_rate(settings.rate())?;
             self.encoder.set_key_int_max(settings.key_int_max);
             self.encoder.set_key_int_min(settings.key_int_min);
             self.encoder.set_scene_cut(settings.scene_cut);
             self.encoder.set_adaptive_quality(settings.adaptive_quality())?;
-            let mut packet = ready.encode(&mut self.encoder)?;
-            let fields = ready.item.fields;
-            if self.video.interlacing != Interlacing::Progressive && fields != FieldFlags::default() {
-                packet.data = interlacing::add(&packet.data, fields)?;
+            let mut packets = turn.encode(&mut self.encoder)?;
+            for (packet, held) in packets.iter_mut().zip(turn.items()) {
+                if self.video.interlacing != Interlacing::Progressive && held.fields != FieldFlags::default() {
+                    packet.data = interlacing::add(&packet.data, held.fields)?;
+                }
             }
-            Ok(packet)
+            Ok(packets)
         };
-        Some((number, encode()))
+        match encode() {
+            Ok(packets) => {
+                self.done.extend(turn.items().map(|held| held.number).zip(packets));
+                self.done.pop_front().map(|(number, packet)| (number, Ok(packet)))
+            }
+            Err(e) => Some((first, Err(e))),
+        }
     }
 
     /// How many frames are held back.
@@ -147,6 +167,7 @@ impl Session {
     pub fn flush(&mut self) {
         self.encoder.reset();
         while self.lookahead.pop(true).is_some() {}
+        self.done.clear();
         self.held = 0;
     }
 }

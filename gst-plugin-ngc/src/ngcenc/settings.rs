@@ -40,6 +40,7 @@ pub struct Settings {
     /// Frames; -1: as many as suit.
     pub lookahead: i32,
     pub temporal_filter: bool,
+    pub b_frames: bool,
     pub roi_quality: i32,
     pub tune: Tune,
     pub adaptive_quality: AdaptiveQuality,
@@ -66,6 +67,7 @@ impl Default for Settings {
             adaptive_detail: true,
             lookahead: AUTO_LOOKAHEAD,
             temporal_filter: true,
+            b_frames: true,
             roi_quality: DEFAULT_ROI_QUALITY,
             tune: Tune::default(),
             adaptive_quality: AdaptiveQuality::default(),
@@ -146,6 +148,12 @@ impl Settings {
                 .default_value(true)
                 .mutable_ready()
                 .build(),
+            glib::ParamSpecBoolean::builder("b-frames")
+                .nick("B-frames")
+                .blurb("Predict every second frame from the one after it as well, where that one can be coded first; needs a lookahead and rate-control=quality, and takes one frame more of delay")
+                .default_value(true)
+                .mutable_ready()
+                .build(),
             glib::ParamSpecInt::builder("roi-quality")
                 .nick("Quality of regions")
                 .blurb("What is added to the quality index in regions of interest (GstVideoRegionOfInterestMeta) that do not say it themselves; negative is better, 0 = such regions change nothing")
@@ -219,6 +227,7 @@ impl Settings {
             "scene-cut" => self.scene_cut = value.get().expect("type checked by GObject"),
             "lookahead" => self.lookahead = value.get().expect("type checked by GObject"),
             "temporal-filter" => self.temporal_filter = value.get().expect("type checked by GObject"),
+            "b-frames" => self.b_frames = value.get().expect("type checked by GObject"),
             "roi-quality" => self.roi_quality = value.get().expect("type checked by GObject"),
             "tune" => self.tune = value.get().expect("type checked by GObject"),
             "adaptive-quality" => self.adaptive_quality = value.get().expect("type checked by GObject"),
@@ -243,6 +252,7 @@ impl Settings {
             "scene-cut" => self.scene_cut.to_value(),
             "lookahead" => self.lookahead.to_value(),
             "temporal-filter" => self.temporal_filter.to_value(),
+            "b-frames" => self.b_frames.to_value(),
             "roi-quality" => self.roi_quality.to_value(),
             "tune" => self.tune.to_value(),
             "adaptive-quality" => self.adaptive_quality.to_value(),

@@ -96,6 +96,36 @@ pub(super) const GOLDEN: [u8; GOLDENS] = [
 /// By neighbours that use it alone.
 pub(super) const ALONE: [u8; ALONES] = [100, 189, 222];
 
+/// [`SPLIT`] of B-frames.
+#[rustfmt::skip]
+pub(super) const B_SPLIT: [u8; SPLITS] = [
+    2, 64, 61, 9, 156, 143, 44, 225, 234,
+    7, 78, 67, 18, 155, 138, 53, 215, 213,
+    9, 75, 53, 30, 143, 121, 82, 195, 188,
+    1,
+];
+
+/// [`MERGE`] of B-frames.
+#[rustfmt::skip]
+pub(super) const B_MERGE: [u8; MERGES] = [
+    240, 226, 224, 224, 216, 189,
+    254, 247, 232, 223, 217, 198,
+    254, 247, 234, 217, 205, 179,
+    254,
+];
+
+/// [`GOLDEN`] of B-frames, where it stands for the later frame.
+#[rustfmt::skip]
+pub(super) const B_GOLDEN: [u8; GOLDENS] = [
+    52, 66, 116, 136, 178, 192,
+    43, 60, 140, 152, 204, 215,
+    44, 54, 158, 165, 211, 206,
+    56, 97, 171, 197, 231, 239,
+];
+
+/// [`ALONE`] of B-frames.
+pub(super) const B_ALONE: [u8; ALONES] = [71, 157, 211];
+
 /// By size from 8 up, spread and side.
 #[rustfmt::skip]
 const BEYOND: [[u8; CLASSES - 1]; SIZES * SPREADS * SIDES] = [

@@ -37,6 +37,17 @@ impl Models<AdaptiveBit> {
             alone: initial::ALONE.map(initial::model),
         }
     }
+
+    /// Of B-frames.
+    pub fn between() -> Self {
+        Self {
+            split: initial::B_SPLIT.map(initial::model),
+            merge: initial::B_MERGE.map(initial::model),
+            golden: initial::B_GOLDEN.map(initial::model),
+            alone: initial::B_ALONE.map(initial::model),
+            ..Self::new()
+        }
+    }
 }
 
 /// What the choices of a field cost in bits while the models are as they are now.

@@ -55,10 +55,10 @@ pub(super) struct Inputs<'a> {
 /// The visible part of a leaf.
 #[derive(Clone, Copy)]
 pub(super) struct Area {
-    x: usize,
-    y: usize,
-    width: usize,
-    height: usize,
+    pub x: usize,
+    pub y: usize,
+    pub width: usize,
+    pub height: usize,
 }
 
 /// A vector and what it costs. Costs are squared grey levels times [`BIT`].
@@ -73,6 +73,11 @@ struct Choice {
 const NONE: Choice = Choice { vector: MotionVector { x: 0, y: 0 }, distortion: 0, bits: 0, cost: u64::MAX };
 
 impl<'a> Inputs<'a> {
+    /// The same with another price of a bit.
+    pub fn at_price(self, price: u64) -> Self {
+        Self { price, ceiling: Ceiling::of(price), ..self }
+    }
+
     pub(super) fn area(&self, row: usize, col: usize, log2: u8) -> Option<Area> {
         let (x, y, side) = (col * CELL, row * CELL, 1usize << log2);
         let visible = x < self.display.0 && y < self.display.1;
@@ -100,20 +105,24 @@ impl<'a> Inputs<'a> {
         Choice { vector, distortion, bits, cost: distortion * BIT + rate }
     }
 
+    /// Bits in squared grey levels times [`BIT`].
+    pub(super) fn worth(&self, bits: f64) -> u64 {
+        (self.price as f64 * bits * BIT as f64) as u64
+    }
+
     /// Decides a root. `field` holds all earlier ones.
     pub fn decide(&self, table: &mut Table, field: &mut BlockField, row: usize, col: usize) {
         let (x, y) = (col * CELL, row * CELL);
         if x < self.display.0 && y < self.display.1 {
             table.start(x, y, self.display);
             self.gather(table, field, row, col);
-            let bits = |bits: f64| (self.price as f64 * bits * BIT as f64) as u64;
-            table.close(bits(self.thoroughness.optimism), bits(0.5), BIT);
+            table.close(self.worth(self.thoroughness.optimism), self.worth(0.5), BIT);
         }
         self.node(table, field, row, col, MAX_LOG2);
     }
 
     /// Fills the table with candidates.
-    fn gather(&self, table: &mut Table, field: &BlockField, row: usize, col: usize) {
+    pub(super) fn gather(&self, table: &mut Table, field: &BlockField, row: usize, col: usize) {
         let mut add = |vector| table.add(vector, self.current, self.quarters, self.kernels);
         add(MotionVector::default());
         for i in 0..SIDE {

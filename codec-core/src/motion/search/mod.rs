@@ -8,10 +8,13 @@
 //! them [`decide`] chooses vectors and splits in coding order by J = squared error + price * bits, with the coder's own costs and
 //! predictors, on a reference that is interpolated once for all ([`quarters`]). At last [`polish`] goes over all leaves again and
 //! decides by the overlapped prediction ([`blend`]), and [`golden`] decides what leaves take from the golden frame.
+//!
+//! B-frames are searched by [`between`]: what they take from the frame after them is decided together with vectors and splits.
 
 mod around;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod between;
 mod blend;
 mod coarse;
 mod coded;
@@ -86,6 +89,8 @@ pub struct BlockSearch {
     current: Surface,
     quarters: Quarters,
     golden: Quarters,
+    /// The frame after a B-frame.
+    later: Quarters,
     hierarchy: Hierarchy,
     roots: Wavefront<Tools>,
 }
@@ -96,6 +101,7 @@ struct Tools {
     table: table::Table,
     polish: polish::Polish,
     golden: golden::GoldenPass,
+    between: between::Between,
 }
 
 impl BlockSearch {
@@ -108,6 +114,7 @@ impl BlockSearch {
             current: Surface::default(),
             quarters: Quarters::default(),
             golden: Quarters::default(),
+            later: Quarters::default(),
             hierarchy: Hierarchy::default(),
             roots: Wavefront::default(),
         }
@@ -147,25 +154,23 @@ impl BlockSearch {
         let mut field = BlockField::still(current.width, current.height);
         let costs = coder.costs();
         let previous = coder.previous().filter(|p| (p.rows(), p.cols()) == (field.rows(), field.cols()));
-        let thoroughness = Thoroughness { every: self.every, ..preset.thoroughness };
         let has_golden = self.golden.whole().size() == display && coder.track().is_apart();
         let track = has_golden.then(|| coder.track());
-        let (coder, cols) = (Coder { costs: &costs, surroundings: Surroundings::new(display, previous) }, field.cols());
-        let at = |row, col| {
-            let price = lambda.price_at(root_number(row, col, cols));
-            Inputs {
-                current,
-                display,
-                quarters: &self.quarters,
-                golden: track.map(|_| &self.golden),
-                hierarchy: &self.hierarchy,
-                coder,
-                kernels: self.kernels,
-                thoroughness,
-                price,
-                ceiling: Ceiling::of(price),
-            }
+        let coder = Coder { costs: &costs, surroundings: Surroundings::new(display, previous) };
+        let inputs = Inputs {
+            current,
+            display,
+            quarters: &self.quarters,
+            golden: track.map(|_| &self.golden),
+            hierarchy: &self.hierarchy,
+            coder,
+            kernels: self.kernels,
+            thoroughness: Thoroughness { every: self.every, ..preset.thoroughness },
+            price: 0,
+            ceiling: Ceiling::of(0),
         };
+        let cols = field.cols();
+        let at = |row, col| inputs.at_price(lambda.price_at(root_number(row, col, cols)));
         self.roots.run(&mut field, threads, |tools, field, row, col| at(row, col).decide(&mut tools.table, field, row, col));
         for _ in 0..preset.passes {
             self.roots.run(&mut field, threads, |tools, field, row, col| tools.polish.run(&at(row, col), field, row, col));
@@ -178,6 +183,52 @@ impl BlockSearch {
         }
         let (inter_cost, intra_cost) = scene::costs(&self.hierarchy, &field, previous, threads);
         Found { field, inter_cost, intra_cost }
+    }
+
+    /// Finds the motion of a B-frame to the frames before and after it, `planes`. `coder`: of this frame. The rest as in [`Self::search`].
+    ///
+    /// # Panics
+    /// As [`Self::search`].
+    pub fn search_between<'l>(
+        &mut self,
+        current: &Plane,
+        planes: [&Plane; 2],
+        display: (usize, usize),
+        coder: &MotionCoder,
+        lambda: impl Into<Lambda<'l>>,
+        threads: usize,
+    ) -> BlockField {
+        let (preset, lambda) = (Preset::of(self.effort), lambda.into());
+        self.follow(current, planes[0], display, lambda, &preset, threads);
+        self.later.load(planes[1], display, threads);
+        let mut field = BlockField::still(current.width, current.height);
+        let costs = coder.costs();
+        let previous = coder.previous().filter(|p| (p.rows(), p.cols()) == (field.rows(), field.cols()));
+        let (coder, track) = (Coder { costs: &costs, surroundings: Surroundings::new(display, previous) }, coder.track());
+        let inputs = Inputs {
+            current,
+            display,
+            quarters: &self.quarters,
+            golden: Some(&self.later),
+            hierarchy: &self.hierarchy,
+            coder,
+            kernels: self.kernels,
+            thoroughness: preset.thoroughness,
+            price: 0,
+            ceiling: Ceiling::of(0),
+        };
+        let cols = field.cols();
+        let at = |row, col| inputs.at_price(lambda.price_at(root_number(row, col, cols)));
+        self.roots.run(&mut field, threads, |Tools { table, between, .. }, field, row, col| {
+            between.decide(&at(row, col), track, table, field, row, col);
+        });
+        for _ in 0..preset.passes {
+            self.roots.run(&mut field, threads, |tools, field, row, col| tools.between.polish(&at(row, col), track, field, row, col));
+            if preset.joins {
+                self.roots.run(&mut field, threads, |tools, field, row, col| tools.between.join(&at(row, col), track, field, row, col));
+            }
+        }
+        field
     }
 
     /// Loads both planes and follows the motion from coarse to fine. Arguments and panics as in [`Self::search`].

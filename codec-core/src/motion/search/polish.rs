@@ -199,7 +199,7 @@ fn follows((row, col): (usize, usize), leaf: &Leaf) -> bool {
 }
 
 /// Calls `take` for the cells around a leaf, corners included.
-fn around(field: &BlockField, leaf: &Leaf, mut take: impl FnMut(usize, usize)) {
+pub(super) fn around(field: &BlockField, leaf: &Leaf, mut take: impl FnMut(usize, usize)) {
     let n = leaf.cells();
     let rows = leaf.row.saturating_sub(1)..(leaf.row + n + 1).min(field.rows());
     let cols = leaf.col.saturating_sub(1)..(leaf.col + n + 1).min(field.cols());

@@ -98,6 +98,11 @@ impl Table {
 
     /// Adds a vector, unless it is there or there is no room.
     pub fn add(&mut self, vector: MotionVector, current: &Plane, quarters: &Quarters, kernels: Kernels) {
+        self.add_block(vector, current, (quarters.block(self.x, self.y, vector), quarters.stride()), kernels);
+    }
+
+    /// Adds a vector with the samples that it predicts the root by, from its first one on, and how far their rows are apart.
+    pub fn add_block(&mut self, vector: MotionVector, current: &Plane, (block, stride): (&[u8], usize), kernels: Kernels) {
         let slot = self.slot(vector);
         if self.count == MOST || self.slots[slot] != NOWHERE {
             return;
@@ -105,8 +110,8 @@ impl Table {
         let pair = Pair {
             a: &current.data[self.y * current.stride + self.x..],
             a_stride: current.stride,
-            b: quarters.block(self.x, self.y, vector),
-            b_stride: quarters.stride(),
+            b: block,
+            b_stride: stride,
             width: ROOT,
             height: self.height,
         };

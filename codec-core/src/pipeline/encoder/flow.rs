@@ -5,7 +5,7 @@ use crate::Result;
 use crate::entropy::EntropyModel;
 use crate::flow::FlowField;
 use crate::pipeline::engine::Part;
-use crate::pipeline::reconstruct::UNSHIFTED;
+use crate::pipeline::reconstruct::{Slot, UNSHIFTED};
 use crate::pipeline::symbols::{Bound, Coded, LatentJob};
 use crate::quality::lambda;
 
@@ -28,7 +28,7 @@ impl Encoder {
     /// Flow from the current frame to the last reconstruction.
     fn estimate_flow(&mut self, quality: u8) -> Result<FlowField> {
         let (current, estimator, video) = (self.current.plane(0), &mut self.estimator, &self.sequence.video);
-        let (last, times) = self.reconstructor.last_and_times();
+        let (last, times) = self.reconstructor.reconstruction(Slot::Last);
         times.measure("flow estimation", || {
             let mut field = estimator.estimate(current, last.frame.plane(0), lambda(f64::from(quality)))?;
             field.pad_beyond(video.width as usize, video.height as usize);

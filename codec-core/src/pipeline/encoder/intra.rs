@@ -6,16 +6,15 @@ use super::Encoder;
 use crate::Result;
 use crate::bitstream::{FrameHeader, FrameType, QUALITY_MAX};
 use crate::loopfilter::FilterCoder;
-use crate::pipeline::config::Packet;
 use crate::pipeline::engine::Part;
-use crate::pipeline::reconstruct::UNSHIFTED;
+use crate::pipeline::reconstruct::{Slot, UNSHIFTED};
 use crate::pipeline::rest::RestCoder;
 use crate::pipeline::symbols::{Bound, Coded, LatentJob};
 use crate::quality::{FrameQuality, QualityMap};
 
 impl Encoder {
     /// Codes the current frame by itself, with the wanted quality map as far as `bound` allows.
-    pub(super) fn encode_intra(&mut self, quality: u8, map: Option<QualityMap>, bound: Option<Bound>) -> Result<Packet> {
+    pub(super) fn encode_intra(&mut self, quality: u8, map: Option<QualityMap>, bound: Option<Bound>) -> Result<FrameHeader> {
         let coded_map = self.maps.code(map, quality, bound, &mut self.symbols.writer);
         let mut quality = FrameQuality { index: quality, map: coded_map, rest: None };
         let mut coded = self.code_intra_latent(&quality, bound)?;
@@ -30,11 +29,12 @@ impl Encoder {
         self.reconstructor.intra(&coded.latent, FrameQuality { index: coded.quality, ..quality })?;
         let display = self.sequence.video.display_size();
         self.motion.reset(display);
-        self.filter_coder = FilterCoder::new(display);
+        let mut filter = FilterCoder::new(display);
+        self.code_filter(Slot::Last, coded.quality, &mut filter);
+        self.filter_coder = filter;
         self.rest = RestCoder::new();
-        self.code_filter(coded.quality);
         self.code_detail(bound)?;
-        self.finish_unit(FrameHeader::new(FrameType::I, coded.quality, self.frame_number))
+        Ok(FrameHeader::new(FrameType::I, coded.quality, self.frame_number))
     }
 
     fn code_intra_latent(&mut self, quality: &FrameQuality, bound: Option<Bound>) -> Result<Coded> {

@@ -1,0 +1,64 @@
+//! Four leaves of a B-frame joined to one where that pays.
+
+use super::offer::{Offer, put};
+use super::{ANY, Between};
+use crate::motion::coding::GoldenTrack;
+use crate::motion::search::costs::BIT;
+use crate::motion::search::decide::Inputs;
+use crate::motion::search::table::SIDE;
+use crate::motion::{BlockField, Leaf, MAX_LOG2, MIN_LOG2, Motion, MotionVector};
+
+impl Between {
+    /// Joins leaves of a root, smallest first, by the overlapped prediction.
+    pub fn join(&mut self, inputs: &Inputs, track: &GoldenTrack, field: &mut BlockField, row: usize, col: usize) {
+        for log2 in MIN_LOG2 + 1..=MAX_LOG2 {
+            let n = 1 << (log2 - MIN_LOG2);
+            let places = (row..row + SIDE).step_by(n).flat_map(|row| (col..col + SIDE).step_by(n).map(move |col| (row, col)));
+            for (row, col) in places {
+                let quarters = [(0, 0), (0, n / 2), (n / 2, 0), (n / 2, n / 2)].map(|(r, c)| (row + r, col + c));
+                if quarters.iter().all(|&(r, c)| field.log2(r, c) == log2 - 1) && inputs.area(row, col, log2).is_some() {
+                    self.join_one(inputs, track, field, Leaf { row, col, log2, vector: MotionVector::default() }, quarters);
+                }
+            }
+        }
+    }
+
+    fn join_one(
+        &mut self,
+        inputs: &Inputs,
+        track: &GoldenTrack,
+        field: &mut BlockField,
+        whole: Leaf,
+        quarters: [(usize, usize); 4],
+    ) {
+        let old = quarters.map(|(row, col)| {
+            let motion = field.motion(row, col);
+            (Leaf { row, col, log2: whole.log2 - 1, vector: motion.vector }, motion)
+        });
+        let split = |leaf: &Leaf, split| inputs.coder.split(field, leaf.row, leaf.col, leaf.log2, split);
+        let bits = |(leaf, motion): &(Leaf, Motion)| Offer::new(inputs, track, field, *leaf).bits(*motion) + split(leaf, false);
+        let bits = split(&whole, true) + old.iter().map(bits).sum::<u64>();
+        let before = BIT * self.goals.present_error(inputs, field, &whole) + inputs.price * bits;
+        let (offer, flag) = (Offer::new(inputs, track, field, whole), split(&whole, false));
+        self.tried.clear();
+        self.tried.extend(old.map(|(_, motion)| motion));
+        self.tried.extend(offer.merges().flat_map(|vector| ANY.map(|from| from.even(vector))));
+        field.set(whole);
+        self.goals.load_all(inputs, field, &whole);
+        let mut best = (before, None);
+        for (i, &motion) in self.tried.iter().enumerate() {
+            let rate = inputs.price * (offer.bits(motion) + flag);
+            if rate >= best.0 || self.tried[..i].contains(&motion) {
+                continue;
+            }
+            let cost = rate + BIT * self.goals.error_of(inputs, motion, (best.0 - rate).div_ceil(BIT));
+            if cost < best.0 {
+                best = (cost, Some(motion));
+            }
+        }
+        match best.1 {
+            Some(motion) => put(field, track, whole, motion),
+            None => old.into_iter().for_each(|(leaf, motion)| put(field, track, leaf, motion)),
+        }
+    }
+}
