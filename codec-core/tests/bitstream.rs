@@ -121,12 +121,12 @@ fn i_unit_bytes() {
     let expected = [
         &b"NGC\x81\x32\x3d"[..],
         b"\x11\x02\x00\x01\x00",
-        b"\x27\x05\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f",
+        b"\x27\x06\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f",
         b"\x11\x04\x03\x02\x01",
         b"\x80\x05\xe8\x02\xb0\xea\x01\xe9\x07\x01\x01",
         b"\x02\x01\x0d\x06\x01\x00",
         b"intra",
-        b"\x47\x75\x70\xdf",
+        b"\x06\x19\x83\x7f",
     ]
     .concat();
     assert_eq!(i_unit(), expected);
@@ -221,12 +221,15 @@ fn newer_syntax_is_unsupported() {
         ("unit type", long(0x83, &i_body())),
         ("unit type", long(0x82, &i_body())),
         ("unit type", short(0x81, &i_body())),
+        ("unit type", short(0x85, &i_body())),
+        ("frame flags 0x40", short(0x84, b"\x7f\x03\x00\x30")),
+        ("frame flags 0x40", short(0x83, b"\x3f\x03\x00\x40")),
         ("frame flags 0x40", changed(0, 17 | 0x40)),
         ("frame flags", changed(0, 17 | 0x80)),
         ("frame flags", short(0x82, b"\xbf\x03\x00\x10")),
         ("frame flags 0x40", short(0x82, b"\x7f\x03\x00\x40")),
-        ("version 6, this build reads version 5: update", changed(VERSION, 6)),
-        ("version 4, this build reads version 5: take the release", changed(VERSION, 4)),
+        ("version 7, this build reads version 6: update", changed(VERSION, 7)),
+        ("version 5, this build reads version 6: take the release", changed(VERSION, 5)),
         ("profile 2", changed(PROFILE, 0x12)),
         ("sequence flags", changed(PROFILE, 0x31)),
         ("sequence flags", changed(PROFILE, 0x91)),
@@ -311,6 +314,30 @@ fn writer_refuses_what_the_syntax_cannot_carry() {
 }
 
 #[test]
+fn pair_and_show_unit_bytes() {
+    let pair = FrameHeader { b_quality: 63, ..header(FrameType::Pair, 55, 3) };
+    let unit = write_unit(&pair, None, b"inter").unwrap();
+    assert_eq!(unit, b"N\x83\x09\xb6\x37\x03\x00\x3finter\x42\xad");
+    let parsed = parse(&unit).unwrap();
+    assert_eq!((parsed.header, parsed.sequence, parsed.payload), (pair.clone(), None, &b"inter"[..]));
+    // Between a quality of its own for the residual, and field flags.
+    let fields = FieldFlags { interlaced: true, ..FieldFlags::default() };
+    let full = FrameHeader { residual_quality: 50, fields, ..pair };
+    let unit = write_unit(&full, None, b"").unwrap();
+    assert_eq!(unit[4..10], [55 | 0xc0, 3, 0, 50, 63, 1]);
+    assert_eq!(parse(&unit).unwrap().header, full);
+
+    let show = header(FrameType::Show, 55, 4);
+    let unit = write_unit(&show, None, b"").unwrap();
+    assert_eq!(unit, b"N\x84\x03\xeb\x37\x04\x00\xf7\xd7");
+    assert_eq!(parse(&unit).unwrap().header, show);
+    for header in [FrameHeader { b_quality: 64, ..full }, FrameHeader { b_quality: 1, ..show.clone() }] {
+        assert!(matches!(write_unit(&header, None, b""), Err(Error::InvalidConfig(_))), "{header:?}");
+    }
+    assert!(write_unit(&FrameHeader { residual_quality: 3, ..show }, None, b"").is_err());
+}
+
+#[test]
 fn frame_numbers_tell_losses() {
     let p = |n| parse(&write_unit(&header(FrameType::P, 0, n), None, &[]).unwrap()).unwrap().header;
     assert_eq!(p(8).number_after(7), Some(8));
@@ -349,7 +376,9 @@ fn a_residual_quality_of_its_own_costs_one_byte() {
 fn field_flags_cost_one_byte_where_there_are_any() {
     let all = FieldFlags { interlaced: true, top_first: true, repeat_first: true, one_field: true };
     for fields in [all, FieldFlags { repeat_first: true, ..FieldFlags::default() }] {
-        for (frame_type, residual_quality) in [(FrameType::I, 20), (FrameType::P, 20), (FrameType::P, 41)] {
+        for (frame_type, residual_quality) in
+            [(FrameType::I, 20), (FrameType::P, 20), (FrameType::P, 41), (FrameType::Pair, 41), (FrameType::Show, 20)]
+        {
             let plain = FrameHeader { residual_quality, ..header(frame_type, 20, 5) };
             let flagged = FrameHeader { fields, ..plain.clone() };
             let sequence = (frame_type == FrameType::I).then(sequence);

@@ -130,6 +130,9 @@ impl FrameHeader {
         if apart && !self.frame_type.has_residual() {
             return Err(Error::InvalidConfig("a frame without residual has no residual quality of its own".into()));
         }
+        if self.b_quality != 0 && self.frame_type != FrameType::Pair {
+            return Err(Error::InvalidConfig("only a pair has a B-frame, which has a quality".into()));
+        }
         let fields = self.fields.bits();
         let flags = if apart { RESIDUAL_QUALITY_FLAG } else { 0 } | if fields != 0 { FIELDS_FLAG } else { 0 };
         out.push(self.quality | flags);

@@ -120,7 +120,7 @@ impl Decoder {
     /// Decodes a unit.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for a damaged unit, [`Error::NeedKeyframe`] for a P-frame whose reference is not there,
+    /// [`Error::Corrupt`] for a damaged unit, [`Error::NeedKeyframe`] for a frame whose reference is not there,
     /// [`Error::ModelMismatch`] for a stream of another model, [`Error::Limit`], [`Error::Unsupported`]. After any error
     /// decoding goes on at the next keyframe.
     pub fn decode(&mut self, unit: &[u8]) -> Result<Picture<'_>> {
@@ -423,8 +423,7 @@ impl Decoder {
             quality.rest = map;
         }
         let cells = quality.cells(shift);
-        let context =
-            LatentContext { model: &self.model.residual_entropy, quality: cells.grid(), rows, cols, prior };
+        let context = LatentContext { model: &self.model.residual_entropy, quality: cells.grid(), rows, cols, prior };
         let residual = if rests { None } else { Some(context.decode(reader, &mut self.scratch)?) };
         let filter = adaptive.filter.clone().decode(reader)?;
         Ok(BetweenFrame { motion, residual, quality, shift, filter })

@@ -46,6 +46,16 @@ impl DetailEncoder {
         self.since = 0;
     }
 
+    /// What later maps depend on, to go back to with [`Self::restore`].
+    pub fn save(&self) -> (Option<MapCoder>, DetailChooser, u32) {
+        (self.coder.clone(), self.chooser.clone(), self.since)
+    }
+
+    /// Goes back to a state.
+    pub fn restore(&mut self, (coder, chooser, since): (Option<MapCoder>, DetailChooser, u32)) {
+        (self.coder, self.chooser, self.since) = (coder, chooser, since);
+    }
+
     /// Makes and codes the map of the frame that was just reconstructed, as far as `bound` allows.
     pub fn code(
         &mut self,

@@ -5,6 +5,7 @@ mod flow;
 mod intra;
 mod pair;
 mod rest;
+mod trial;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,7 @@ use crate::rate::{Content, Outlook, RateController, RateMode};
 use crate::scene;
 use crate::threads;
 use crate::{Error, Result};
+use trial::PairChoice;
 
 /// Seed of the random shifts. Any value does; a fixed one makes streams repeatable.
 const SHIFT_SEED: u32 = 0x4e47_4331;
@@ -80,6 +82,8 @@ pub struct Encoder {
     frame_number: u32,
     /// Frames since the last keyframe; `None` before the first one and after a reset.
     since_keyframe: Option<u32>,
+    /// When frames are coded in pairs.
+    pairs: PairChoice,
 }
 
 impl Encoder {
@@ -138,6 +142,7 @@ impl Encoder {
             symbols: FrameSymbols::new(threads),
             frame_number: 0,
             since_keyframe: None,
+            pairs: PairChoice::new(config.speed),
         })
     }
 

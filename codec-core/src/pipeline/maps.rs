@@ -14,6 +14,7 @@ use crate::{Error, Result};
 const SHARE: f64 = 0.1;
 
 /// Makes and codes the quality maps of one stream.
+#[derive(Clone)]
 pub(super) struct MapEncoder {
     /// `None` where the profile has no maps.
     coder: Option<MapCoder>,

@@ -27,9 +27,18 @@ pub(super) struct MotionEncoder {
     coder: MotionCoder,
     /// Mean share of the picture that the golden frame predicted of late.
     golden_share: f32,
+    /// Golden frames that were taken for searches so far.
+    goldens: u64,
     /// What the last search was for.
     quality: FrameQuality,
     threads: usize,
+}
+
+/// What motion depends on between two frames.
+pub(super) struct SavedMotion {
+    coder: MotionCoder,
+    golden_share: f32,
+    goldens: u64,
 }
 
 /// What errors and bits are worth beside each other, from root to root.
@@ -63,7 +72,29 @@ impl MotionEncoder {
     /// For frames of the given display size.
     pub fn new(effort: SearchEffort, threads: usize, (width, height): (usize, usize)) -> Self {
         let coder = MotionCoder::new(width, height);
-        Self { search: BlockSearch::new(effort), coder, golden_share: FIRST_SHARE, quality: FrameQuality::default(), threads }
+        Self {
+            search: BlockSearch::new(effort),
+            coder,
+            golden_share: FIRST_SHARE,
+            goldens: 0,
+            quality: FrameQuality::default(),
+            threads,
+        }
+    }
+
+    /// What the motion of later frames depends on.
+    pub fn save(&self) -> SavedMotion {
+        SavedMotion { coder: self.coder.clone(), golden_share: self.golden_share, goldens: self.goldens }
+    }
+
+    /// Whether [`Self::restore`] can go back to a state: the golden frame that was searched then is still there, or would be taken anew.
+    pub fn can_restore(&self, saved: &SavedMotion) -> bool {
+        saved.goldens == self.goldens || !saved.coder.track().is_apart()
+    }
+
+    /// Goes back to a state.
+    pub fn restore(&mut self, saved: SavedMotion) {
+        (self.coder, self.golden_share) = (saved.coder, saved.golden_share);
     }
 
     /// For other searches between two frames of the coded size: only the golden frame stays from one to the next.
@@ -89,6 +120,7 @@ impl MotionEncoder {
         // The last frame is the golden frame: the next search but one wants it. Streams of keyframes alone never get here.
         if !self.coder.track().is_apart() {
             self.search.set_golden(last, display, threads);
+            self.goldens += 1;
         }
         let price = Price::of(&self.quality);
         let lambda = price.lambda();

@@ -30,6 +30,7 @@ pub enum Slot {
 }
 
 /// A frame of coded size, and what made it.
+#[derive(Clone)]
 struct Made {
     frame: Frame,
     prediction: Frame,
@@ -64,6 +65,16 @@ impl Made {
         self.frame.clone_from(&self.prediction);
         self.rest = Rest::Frame;
     }
+}
+
+/// All that later frames depend on, to go back to.
+pub struct Saved {
+    last: Made,
+    golden: PaddedFrame,
+    residual_prior: ResidualPrior,
+    detail: Option<DetailMap>,
+    is_intra: bool,
+    is_ahead: bool,
 }
 
 /// A reconstruction, and what made it.
@@ -156,6 +167,25 @@ impl Reconstructor {
         let (width, height) = coded_size(display.0, display.1);
         self.last.resize(width, height);
         self.display = display;
+    }
+
+    /// The present state, between two frames of the `rt` profile.
+    pub fn save(&self) -> Saved {
+        Saved {
+            last: self.last.clone(),
+            golden: self.golden.clone(),
+            residual_prior: self.residual_prior.clone(),
+            detail: self.detail.clone(),
+            is_intra: self.is_intra,
+            is_ahead: self.is_ahead,
+        }
+    }
+
+    /// Goes back to a state. Reconstructions are still counted on.
+    pub fn restore(&mut self, saved: Saved) {
+        let Saved { last, golden, residual_prior, detail, is_intra, is_ahead } = saved;
+        (self.last, self.golden, self.residual_prior) = (last, golden, residual_prior);
+        (self.detail, self.is_intra, self.is_ahead) = (detail, is_intra, is_ahead);
     }
 
     fn made_mut(&mut self, slot: Slot) -> &mut Made {

@@ -20,6 +20,7 @@ pub(super) struct Shown {
     /// What was shown before, moved on.
     past: Frame,
     map: Vec<f32>,
+    between_map: Vec<f32>,
     /// Frames that were made since the filter started afresh.
     turn: usize,
     /// The filter that made the last frame, and its strength.
@@ -35,6 +36,7 @@ impl Shown {
             number: 0,
             past: Frame::new(width, height),
             map: Vec::new(),
+            between_map: Vec::new(),
             turn: 0,
             filter: (DetailModel::Off, 0),
         }
@@ -78,19 +80,23 @@ impl Shown {
             };
             let cells = quality.cells(UNSHIFTED);
             let filtered = Filtered { decoded, past, quality: cells.grid(), detail, area: &area };
-            engine.postfilter_map(filtered, &mut self.map)?;
-            let out = match slot {
-                Slot::Last => &mut self.frame,
-                Slot::Between => &mut self.between,
+            let (out, map) = match slot {
+                Slot::Last => (&mut self.frame, &mut self.map),
+                Slot::Between => {
+                    // What it leaves is not to show in the next frame, which may come without it.
+                    self.between_map.clone_from(&self.map);
+                    (&mut self.between, &mut self.between_map)
+                }
             };
+            engine.postfilter_map(filtered, map)?;
             for chroma in [1, 2] {
                 out.plane_mut(chroma).clone_from(decoded.plane(chroma));
             }
-            let (map, luma) = (&self.map[..], out.plane_mut(0));
+            let luma = out.plane_mut(0);
             if (luma.width, luma.height) != (decoded.width(), decoded.height()) {
                 luma.clone_from(decoded.plane(0));
             }
-            sharpen(decoded.plane(0), past.map(|past| past.plane(0)), (map, &area), luma, threads)?;
+            sharpen(decoded.plane(0), past.map(|past| past.plane(0)), (&map[..], &area), luma, threads)?;
             if let Some(past) = past {
                 Kept { past, decoded, prediction }.write(&area, luma, threads);
             }

@@ -2,7 +2,7 @@
 //!
 //! `ngcenc` encodes raw 8-bit 4:2:0 or grey video with the NGC neural codec.
 //!
-//! Every frame becomes one unit, in order. It waits until `lookahead` more frames have come, so that what later frames are
+//! Every frame becomes one unit, in order, also where B-frames are predicted from later frames. It waits until `lookahead` more frames have come, so that what later frames are
 //! predicted from gets a better quality. With `lookahead=0`, and by default where the source is live, nothing waits.
 //!
 //! Keyframes carry all that a decoder needs to start, so headers never have to be asked for. With `rate-control=cbr` or `vbr` a
@@ -189,7 +189,7 @@ impl VideoEncoderImpl for NgcEnc {
         query.add_allocation_meta::<gst_video::VideoRegionOfInterestMeta>(None);
         // As many buffers are held as frames wait, and one comes in.
         if let Some(session) = &*self.session.lock().unwrap() {
-            let (size, buffers) = (session.info().size() as u32, session.depth() as u32 + 1);
+            let (size, buffers) = (session.info().size() as u32, session.most_held() as u32 + 1);
             query.add_allocation_pool(None::<&gst::BufferPool>, size, buffers, 0);
         }
         self.parent_propose_allocation(query)
@@ -245,7 +245,7 @@ impl NgcEnc {
                 let settings = self.settings.lock().unwrap().clone();
                 let session = Session::new(&settings, info, video, self.is_live())?;
                 gst::info!(CAT, imp = self, "model {}", session.encoder().model().id());
-                if session.depth() > 0 {
+                if session.most_held() > 0 {
                     self.start_watch();
                 }
                 session
@@ -332,7 +332,11 @@ impl NgcEnc {
         if !self.watch.lock().unwrap().as_ref().is_some_and(StallWatch::is_stalled) {
             return;
         }
-        let Some(Ok(_)) = self.send_next(true, Instant::now()) else { return self.watch(StallWatch::rest) };
+        let waited = self.session.lock().unwrap().as_ref().map_or(0, Session::held);
+        let sent = self.send_next(true, Instant::now());
+        // The other frame of a pair.
+        let sent = sent.map(|sent| sent.and_then(|_| self.send(false, Instant::now())));
+        let Some(Ok(_)) = sent else { return self.watch(StallWatch::rest) };
         if !playing {
             gst::info!(CAT, imp = self, "a frame leaves the lookahead early: none came, and nothing plays yet");
             return;
@@ -351,7 +355,7 @@ impl NgcEnc {
             (
                 "no frame came for {seconds} s while {} waited for it: the lookahead is now {left} frames; give the queues of other branches \
                  more room, or set lookahead=0, which also suits slow sources",
-                left + 1
+                waited
             )
         );
     }

@@ -7,8 +7,8 @@ use codec_core::{Encoder, Error, FrameOptions, Limits, Lookahead, Packet, Result
 use gst::prelude::MulDiv;
 use gst_video::{VideoCodecFrame, VideoCodecFrameFlags, VideoInfo};
 
-use super::regions;
 use super::settings::Settings;
+use super::{RateControl, regions};
 use crate::{frame, interlacing, memory};
 
 /// Encoder and lookahead of a stream.
@@ -50,8 +50,20 @@ impl Session {
             Profile::Paper => 0,
         };
         let lookahead = Lookahead::new(depth, settings.common.threads())?;
-        let (pairs, done) = (depth > 0 && settings.b_frames, VecDeque::new());
-        Ok(Self { encoder, lookahead, pairs, done, depth, held: 0, info: info.clone(), video, neutral: frame::neutral_chroma(info) })
+        // Rate control knows P-frames alone.
+        let pairs = depth > 0 && settings.b_frames && settings.rate_control == RateControl::Quality;
+        let done = VecDeque::new();
+        Ok(Self {
+            encoder,
+            lookahead,
+            pairs,
+            done,
+            depth,
+            held: 0,
+            info: info.clone(),
+            video,
+            neutral: frame::neutral_chroma(info),
+        })
     }
 
     /// Goes on with another video, the model stays loaded. Frames that are held back should be gone.
@@ -79,8 +91,8 @@ impl Session {
     }
 
     /// How many frames are held back at most.
-    pub fn depth(&self) -> usize {
-        self.depth
+    pub fn most_held(&self) -> usize {
+        self.depth + usize::from(self.pairs)
     }
 
     /// For how long frames are held back.
@@ -88,7 +100,7 @@ impl Session {
         let fps = self.info.fps();
         // As other encoders do, where the caps do not say it.
         let (number, per) = if fps.numer() > 0 { (fps.numer() as u64, fps.denom() as u64) } else { (25, 1) };
-        let frames = self.depth as u64 + u64::from(self.pairs);
+        let frames = self.most_held() as u64;
         // Centuries cannot be told.
         gst::ClockTime::SECOND.mul_div_floor(frames * per, number).unwrap_or(gst::ClockTime::ZERO)
     }
@@ -125,7 +137,7 @@ impl Session {
             return Some((number, Ok(packet)));
         }
         let turn = match self.pairs {
-            true => self.lookahead.pop_turn(ends || self.held > self.depth + 1)?,
+            true => self.lookahead.pop_turn(ends || self.held > self.most_held())?,
             false => Turn::One(self.lookahead.pop(ends || self.held > self.depth)?),
         };
         let first = turn.items().next().map(|held| held.number)?;
@@ -158,9 +170,9 @@ impl Session {
         self.held
     }
 
-    /// Holds back no more frames than now from here on.
+    /// Holds back no more frames than now from here on, and waits for no second frame of a pair.
     pub fn shorten_lookahead(&mut self) {
-        self.depth = self.held;
+        (self.depth, self.pairs) = (self.held, false);
     }
 
     /// Drops what is held back; the next frame becomes a keyframe.

@@ -355,3 +355,57 @@ fn what_the_golden_frame_gives_costs_what_it_takes() {
         assert!((writer.bits() - f64::from(expected)).abs() < 1e-3, "{round}: {} {expected}", writer.bits());
     }
 }
+
+#[test]
+fn fields_of_b_frames_come_back() {
+    let mut rng = StdRng::seed_from_u64(12);
+    let display = (180, 100);
+    let (mut writing, mut reading) = (MotionCoder::new(display.0, display.1), MotionCoder::new(display.0, display.1));
+    for round in 0..30 {
+        // After a P-frame, in the middle between that and the one before.
+        let payload = encoded(&mut writing, &random(&mut rng, 192, 128, 0.4));
+        reading.decode(&mut SymbolReader::new(&payload).unwrap()).unwrap();
+        let later = writing.previous().unwrap().clone();
+        let mut field = random(&mut rng, 192, 128, 0.4);
+        (field.renews_golden, field.light) = (false, None);
+        let mut coder = writing.between();
+        let payload = encoded(&mut coder, &field);
+        let mut reader = SymbolReader::new(&payload).unwrap();
+        let found = reading.between().decode(&mut reader).unwrap();
+        reader.finish().unwrap();
+        assert!(is_coded(&found, &field, display), "round {round}");
+        assert_eq!(&found, coder.previous().unwrap());
+        // The next P-frame does not notice it.
+        assert_eq!(writing.previous(), Some(&later));
+    }
+}
+
+#[test]
+fn even_motion_of_a_b_frame_is_known_from_the_frame_after_it() {
+    let vector = |x, y| MotionVector { x, y };
+    assert_eq!((vector(7, -7).halved(), vector(7, -7).turned()), (vector(3, -3), vector(-7, 7)));
+    let whole = Leaf { row: 0, col: 0, log2: MAX_LOG2, vector: vector(7, -5) };
+    let mut coder = MotionCoder::new(64, 64);
+    let mut field = BlockField::still(64, 64);
+    field.set(whole);
+    encoded(&mut coder, &field);
+    let between = coder.between();
+    assert_eq!(between.previous().unwrap().vector(0, 0), vector(3, -2));
+    assert_eq!(between.track().predict(&whole, vector(9, -4)), vector(-9, 4));
+    assert_eq!(between.track().motion(&whole, vector(9, -4)), vector(-9, 4));
+    // The half of it, and the same way on, costs less than any other motion.
+    let bits = |vector, golden| {
+        let mut field = BlockField::still(64, 64);
+        let leaf = Leaf { vector, ..whole };
+        field.set(leaf);
+        field.set_golden(&leaf, Golden::Mixed(golden));
+        let mut writer = SymbolWriter::new();
+        coder.between().encode(&field, &mut writer);
+        writer.bits()
+    };
+    let even = bits(vector(3, -2), vector(-3, 2));
+    assert!(
+        even < 4.0 && bits(vector(3, -2), vector(-3, 3)) > even + 3.0 && bits(vector(5, -2), vector(-5, 2)) > even + 6.0,
+        "{even}"
+    );
+}

@@ -223,9 +223,11 @@ impl BlockSearch {
             between.decide(&at(row, col), track, table, field, row, col);
         });
         for _ in 0..preset.passes {
-            self.roots.run(&mut field, threads, |tools, field, row, col| tools.between.polish(&at(row, col), track, field, row, col));
+            self.roots
+                .run(&mut field, threads, |tools, field, row, col| tools.between.polish(&at(row, col), track, field, row, col));
             if preset.joins {
-                self.roots.run(&mut field, threads, |tools, field, row, col| tools.between.join(&at(row, col), track, field, row, col));
+                self.roots
+                    .run(&mut field, threads, |tools, field, row, col| tools.between.join(&at(row, col), track, field, row, col));
             }
         }
         field

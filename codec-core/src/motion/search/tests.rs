@@ -272,3 +272,54 @@ fn a_survey_finds_motion_and_says_where_there_is_something_new() {
     let still = BlockSearch::new(SearchEffort::Medium).survey(&reference, &reference, display, lambda(38.0), 2);
     assert!(still.blocks.iter().all(|block| *block == SurveyedBlock::default()));
 }
+
+/// The motion of a B-frame, no frame having been coded before the one after it.
+fn between(effort: SearchEffort, current: &Plane, planes: [&Plane; 2], display: (usize, usize), threads: usize) -> BlockField {
+    let mut coder = MotionCoder::new(current.width, current.height);
+    coder.encode(&BlockField::still(current.width, current.height), &mut SymbolWriter::new());
+    BlockSearch::new(effort).search_between(current, planes, display, &coder.between(), lambda(30.0), threads)
+}
+
+#[test]
+fn a_b_frame_comes_from_both_sides_or_from_the_one_that_shows_it() {
+    let size = (320, 192);
+    let moved = |x: f32, y: f32| plane(size, |col, row| texture(col + x, row + y));
+    // Each frame is two samples further to the left.
+    let (before, current, after) = (moved(-2.0, 0.0), moved(0.0, 0.0), moved(2.0, 0.0));
+    // A square of the frame before shows something else, and another one of the frame after.
+    let spoilt = |plane: &Plane, row: usize, col: usize| {
+        let mut plane = plane.clone();
+        (row..row + 64).for_each(|row| plane.row_mut(row)[col..col + 64].fill(40));
+        plane
+    };
+    let (spoilt_before, spoilt_after) = (spoilt(&before, 64, 64), spoilt(&after, 64, 192));
+    for effort in ALL {
+        let field = between(effort, &current, [&before, &after], size, 1);
+        for leaf in field.leaves().filter(|leaf| leaf.row == 8 && (8..32).contains(&leaf.col)) {
+            let motion = field.motion(leaf.row, leaf.col);
+            let (back, on) = (MotionVector { x: 8, y: 0 }, MotionVector { x: -8, y: 0 });
+            let even = [Golden::Unused, Golden::Mixed(on), Golden::Alone(on)];
+            assert!(motion.vector == back && even.contains(&motion.golden), "{effort:?} {motion:?}");
+        }
+        let field = between(effort, &current, [&spoilt_before, &spoilt_after], size, 1);
+        assert!(matches!(field.golden(11, 11), Golden::Alone(_)), "{effort:?} {:?}", field.motion(11, 11));
+        assert_eq!(field.golden(11, 27), Golden::Unused, "{effort:?}");
+    }
+}
+
+#[test]
+fn b_frames_do_not_depend_on_threads_and_stay_within_the_limits() {
+    let size = (256, 192);
+    let noise = |seed: usize| {
+        plane(size, |x, y| {
+            ((x as usize * 7919 + y as usize * 104_729 + seed * 15_485_863).wrapping_mul(2_654_435_761) >> 13 & 255) as f32
+        })
+    };
+    let [before, current, after] = [noise(1), noise(2), noise(3)];
+    for effort in ALL {
+        let wanted = between(effort, &current, [&before, &after], (250, 161), 1);
+        assert_eq!(between(effort, &current, [&before, &after], (250, 161), 3), wanted, "{effort:?}");
+    }
+    let still = between(SearchEffort::Medium, &before, [&before, &before], (250, 161), 1);
+    assert!(still.leaves().all(|leaf| leaf.vector == MotionVector::default() && leaf.log2 == 6));
+}

@@ -1,5 +1,6 @@
 //! Pairs of frames: a P-frame that is shown a frame later, and the B-frame before it, predicted from both sides.
 
+use super::trial::Way;
 use super::{Encoder, Plan};
 use crate::bitstream::{FrameHeader, FrameType, QUALITY_MAX, write_unit};
 use crate::frame::FrameView;
@@ -12,52 +13,92 @@ use crate::{Result, threads};
 /// A B-frame is so many quality indices worse than the P-frame after it: nothing is predicted from it.
 const B_QUALITY_OFFSET: u8 = 8;
 
+/// Two frames that follow each other.
+pub(super) type TwoFrames<'a> = [(&'a FrameView<'a>, FrameOptions); 2];
+
+/// Two packets, and the squared error of both frames.
+pub(super) struct Coded {
+    pub packets: [Packet; 2],
+    pub errors: [f64; 2],
+}
+
 impl Encoder {
-    /// Encodes two frames that follow each other, as a pair where both may be predicted. One packet for each frame, in order of
-    /// display; of a pair, the first holds nearly everything, and the second shows what came with the first.
+    /// Encodes two frames that follow each other, as a pair where both may be predicted and that pays. One packet for each frame, in
+    /// order of display; of a pair, the first holds nearly everything, and the second shows what came with the first.
     ///
     /// # Errors
     /// As [`Self::encode`].
     pub fn encode_pair(&mut self, frames: [(&FrameView, FrameOptions); 2]) -> Result<[Packet; 2]> {
-        threads::inside(self.threads, || self.encode_pair_here(frames))
+        threads::inside(self.threads, || match self.pair_since(&frames) {
+            Some(since) => self.encode_two(frames, since),
+            None => {
+                let [first, second] = frames;
+                Ok([self.encode_here(first.0, first.1)?, self.encode_here(second.0, second.1)?])
+            }
+        })
     }
 
-    fn encode_pair_here(&mut self, frames: [(&FrameView, FrameOptions); 2]) -> Result<[Packet; 2]> {
-        let [(first, first_options), (second, second_options)] = frames;
-        if let Some(since) = self.pair_since([&first_options, &second_options]) {
-            self.load(second)?;
-            self.set_quality(&second_options)?;
-            // A scene that begins with either frame shows in the second.
-            if let Some(found) = self.search_motion(Some(since)) {
-                self.since_keyframe = None;
-                self.symbols.writer.clear();
-                let Plan { quality, map, bound } = self.plan_frame(Some(&found), Some(since), second_options)?;
-                let number = self.frame_number;
-                let later = self.encode_inter(found, quality, map, bound, number.wrapping_add(1), true)?;
-                self.rate.report(false, later.residual_quality, self.symbols.writer.bits());
-                let b_quality = self.encode_between(first, later.residual_quality)?;
-                let pair = FrameHeader { frame_type: FrameType::Pair, frame_number: number, b_quality, ..later.clone() };
-                let pair = self.finish_unit(pair)?;
-                let show = FrameHeader::new(FrameType::Show, later.residual_quality, later.frame_number);
-                let show = Packet {
-                    data: write_unit(&show, None, &[])?,
-                    keyframe: false,
-                    frame_number: show.frame_number,
-                    quality: show.quality,
-                    estimated_bits: 0,
-                };
-                self.since_keyframe = Some(since + 1);
-                self.frame_number = number.wrapping_add(2);
-                return Ok([pair, show]);
-            }
+    fn encode_two(&mut self, frames: TwoFrames, since: u32) -> Result<[Packet; 2]> {
+        match self.pairs.next() {
+            Way::Apart => self.code_apart(frames),
+            Way::Pair => match self.code_pair(&frames, since)? {
+                Some(coded) => Ok(coded),
+                None => self.code_apart(frames),
+            },
+            Way::Both => return self.try_both(frames, since),
         }
-        Ok([self.encode_here(first, first_options)?, self.encode_here(second, second_options)?])
+        .map(|coded| coded.packets)
+    }
+
+    /// Codes two frames one after the other.
+    pub(super) fn code_apart(&mut self, frames: TwoFrames) -> Result<Coded> {
+        let [first, second] = frames;
+        let first = self.encode_here(first.0, first.1)?;
+        let first_error = self.squared_error(Slot::Last);
+        let second = self.encode_here(second.0, second.1)?;
+        Ok(Coded { packets: [first, second], errors: [first_error, self.squared_error(Slot::Last)] })
+    }
+
+    /// Codes two frames as a pair, `None` if a new scene begins. `since`: frames from the last keyframe to the first of them.
+    pub(super) fn code_pair(&mut self, frames: &TwoFrames, since: u32) -> Result<Option<Coded>> {
+        let [(first, first_options), (second, options)] = frames;
+        self.load(second)?;
+        let quality = self.quality;
+        self.set_quality(first_options)?;
+        self.set_quality(options)?;
+        // A scene that begins with either frame shows in the second.
+        let Some(found) = self.search_motion(Some(since)) else {
+            self.quality = quality;
+            return Ok(None);
+        };
+        self.since_keyframe = None;
+        self.symbols.writer.clear();
+        let Plan { quality, map, bound } = self.plan_frame(Some(&found), Some(since), options.clone())?;
+        let number = self.frame_number;
+        let later = self.encode_inter(found, quality, map, bound, number.wrapping_add(1), true)?;
+        let later_error = self.squared_error(Slot::Last);
+        self.rate.report(false, later.residual_quality, self.symbols.writer.bits());
+        let b_quality = self.encode_between(first, later.residual_quality)?;
+        let pair = FrameHeader { frame_type: FrameType::Pair, frame_number: number, b_quality, ..later.clone() };
+        let show = FrameHeader::new(FrameType::Show, later.residual_quality, later.frame_number);
+        let show = Packet {
+            data: write_unit(&show, None, &[])?,
+            keyframe: false,
+            frame_number: show.frame_number,
+            quality: show.quality,
+            estimated_bits: 0,
+        };
+        let packets = [self.finish_unit(pair)?, show];
+        self.since_keyframe = Some(since + 1);
+        self.frame_number = number.wrapping_add(2);
+        Ok(Some(Coded { packets, errors: [self.squared_error(Slot::Between), later_error] }))
     }
 
     /// Frames from the last keyframe to the first of two frames, if they may be a pair.
-    fn pair_since(&self, options: [&FrameOptions; 2]) -> Option<u32> {
+    fn pair_since(&self, frames: &TwoFrames) -> Option<u32> {
         let since = self.since_keyframe? + 1;
-        let is_due = options.iter().any(|options| options.force_keyframe) || (self.key_int_max > 0 && since + 1 >= self.key_int_max);
+        let is_due =
+            frames.iter().any(|(_, options)| options.force_keyframe) || (self.key_int_max > 0 && since + 1 >= self.key_int_max);
         // Rate control knows P-frames alone.
         let is_free = self.rate.expected_quality().is_none();
         (is_free && !is_due && has_pairs(&self.model)).then_some(since)
@@ -69,14 +110,8 @@ impl Encoder {
         let index = (later + B_QUALITY_OFFSET).min(QUALITY_MAX);
         let map = self.reconstructor.reconstruction(Slot::Last).0.quality.map.clone();
         let quality = FrameQuality { index, map, rest: None };
-        let display = self.sequence.video.display_size();
-        let field = self.motion.code_between(
-            &self.current,
-            self.reconstructor.around(),
-            display,
-            &quality,
-            &mut self.symbols.writer,
-        );
+        let (display, around) = (self.sequence.video.display_size(), self.reconstructor.around());
+        let field = self.motion.code_between(&self.current, around, display, &quality, &mut self.symbols.writer);
         self.reconstructor.predict_between(field)?;
         // What it leaves behind is of no use to later frames.
         let (mut rest, mut filter) = (self.rest.clone(), self.filter_coder.clone());

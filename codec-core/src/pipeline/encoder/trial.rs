@@ -1,0 +1,179 @@
+//! Whether frames are coded in pairs: tried both ways, once in a while.
+//!
+//! Pairs pay where the picture can be predicted over two frames, which no cheap look at the frames tells: motion, noise and quality all
+//! have their part. So two frames are coded both ways, and what was better holds for the next ones.
+
+use std::time::Duration;
+
+use super::Encoder;
+use super::pair::{Coded, TwoFrames};
+use crate::Result;
+use crate::detail::DetailChooser;
+use crate::frame::chroma_size;
+use crate::loopfilter::FilterCoder;
+use crate::pipeline::config::{Packet, Speed};
+use crate::pipeline::maps::MapEncoder;
+use crate::pipeline::motion::SavedMotion;
+use crate::pipeline::reconstruct::{Saved, Slot};
+use crate::pipeline::rest::RestCoder;
+use crate::quality::{MapCoder, lambda};
+use crate::rate::RateController;
+
+/// An error of the second frame weighs more: later frames inherit it.
+const LATER_WEIGHT: f64 = 1.5;
+
+/// Pairs are worth it until trials say otherwise: what they are taken to save at first, as a logarithm of costs, and how much of what is
+/// known a trial replaces. One trial says little.
+const AT_FIRST: f64 = -0.01;
+const SHARE: f64 = 0.5;
+
+/// How two frames are coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Apart,
+    Pair,
+    /// Both, for a choice.
+    Both,
+}
+
+/// The choice for the frames to come.
+#[derive(Debug)]
+pub(super) struct PairChoice {
+    /// Two frames are tried both ways once in so many times; 0: never, they are always paired.
+    period: u32,
+    /// Since the last trial.
+    count: u32,
+    /// Logarithm of what pairs cost beside single frames, of late.
+    score: f64,
+}
+
+impl PairChoice {
+    pub fn new(speed: Speed) -> Self {
+        let period = match speed {
+            Speed::Fast => 0,
+            Speed::Medium => 8,
+            Speed::Slow => 2,
+        };
+        // Right behind a keyframe, which is better than all others, a trial would tell nothing.
+        Self { period, count: 1, score: AT_FIRST }
+    }
+
+    /// The way of the next two frames.
+    pub fn next(&mut self) -> Way {
+        if self.period > 0 && self.count >= self.period {
+            return Way::Both;
+        }
+        self.count += 1;
+        if self.score < 0.0 { Way::Pair } else { Way::Apart }
+    }
+
+    /// Learns what a pair cost, in times what two single frames did.
+    fn learn(&mut self, ratio: f64) {
+        self.score += SHARE * (ratio.ln() - self.score);
+        self.count = 1;
+    }
+}
+
+/// All that later frames depend on.
+struct State {
+    reconstructor: Saved,
+    motion: SavedMotion,
+    maps: MapEncoder,
+    detail: (Option<MapCoder>, DetailChooser, u32),
+    rest: RestCoder,
+    filter_coder: FilterCoder,
+    rate: RateController,
+    quality: u8,
+    last_time: Option<Duration>,
+    since_keyframe: Option<u32>,
+    frame_number: u32,
+}
+
+/// J = squared error in grey levels + 65025 / lambda * bits.
+fn cost(coded: &Coded, quality: u8) -> f64 {
+    let bytes: usize = coded.packets.iter().map(|packet| packet.data.len()).sum();
+    let [first, second] = coded.errors;
+    first + LATER_WEIGHT * second + 65025.0 / lambda(f64::from(quality)) * 8.0 * bytes as f64
+}
+
+impl Encoder {
+    /// Codes two frames both ways and keeps what costs less. `since`: frames from the last keyframe to the first of them.
+    pub(super) fn try_both(&mut self, frames: TwoFrames, since: u32) -> Result<[Packet; 2]> {
+        let before = self.save();
+        let apart = self.code_apart(frames.clone())?;
+        if apart.packets.iter().any(|packet| packet.keyframe) || !self.motion.can_restore(&before.motion) {
+            return Ok(apart.packets);
+        }
+        let after = self.save();
+        self.restore(before);
+        // A new scene, of which there was no sign when the frames were coded apart, is one for a pair alone.
+        let Some(paired) = self.code_pair(&frames, since)? else {
+            self.restore(after);
+            return Ok(apart.packets);
+        };
+        let ratio = cost(&paired, self.quality) / cost(&apart, self.quality);
+        self.pairs.learn(ratio);
+        if ratio < 1.0 {
+            return Ok(paired.packets);
+        }
+        self.restore(after);
+        Ok(apart.packets)
+    }
+
+    /// Squared error of the frame that was loaded last, chroma included.
+    pub(super) fn squared_error(&self, slot: Slot) -> f64 {
+        let (width, height) = self.sequence.video.display_size();
+        let chroma = chroma_size(width, height);
+        let error = |plane: usize, (width, height): (usize, usize)| {
+            self.original.plane(plane).squared_error(self.reconstructor.frame(slot).plane(plane), 0..height, 0..width) as f64
+        };
+        error(0, (width, height)) + error(1, chroma) + error(2, chroma)
+    }
+
+    fn save(&self) -> State {
+        State {
+            reconstructor: self.reconstructor.save(),
+            motion: self.motion.save(),
+            maps: self.maps.clone(),
+            detail: self.detail.save(),
+            rest: self.rest.clone(),
+            filter_coder: self.filter_coder.clone(),
+            rate: self.rate.clone(),
+            quality: self.quality,
+            last_time: self.last_time,
+            since_keyframe: self.since_keyframe,
+            frame_number: self.frame_number,
+        }
+    }
+
+    fn restore(&mut self, state: State) {
+        self.reconstructor.restore(state.reconstructor);
+        self.motion.restore(state.motion);
+        self.maps = state.maps;
+        self.detail.restore(state.detail);
+        (self.rest, self.filter_coder, self.rate) = (state.rest, state.filter_coder, state.rate);
+        (self.quality, self.last_time) = (state.quality, state.last_time);
+        (self.since_keyframe, self.frame_number) = (state.since_keyframe, state.frame_number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_decide_for_the_frames_after_them() {
+        let mut choice = PairChoice::new(Speed::Medium);
+        let ways = |count: usize, choice: &mut PairChoice| -> Vec<Way> { (0..count).map(|_| choice.next()).collect() };
+        assert_eq!(ways(8, &mut choice), [vec![Way::Pair; 7], vec![Way::Both]].concat());
+        // One trial that is a little worse does not outweigh what is known; a clear one does.
+        choice.learn(1.005);
+        assert_eq!(ways(8, &mut choice), [vec![Way::Pair; 7], vec![Way::Both]].concat());
+        choice.learn(1.02);
+        assert_eq!(ways(8, &mut choice), [vec![Way::Apart; 7], vec![Way::Both]].concat());
+        choice.learn(0.97);
+        assert_eq!(ways(2, &mut choice), [Way::Pair; 2]);
+        assert_eq!(ways(100, &mut PairChoice::new(Speed::Fast)), [Way::Pair; 100]);
+        assert_eq!(ways(3, &mut PairChoice::new(Speed::Slow)), [Way::Pair, Way::Both, Way::Both]);
+    }
+}
