@@ -75,9 +75,9 @@ impl Fuzzer {
         let sequence = SequenceHeader { model_id: [3; 16], profile: Profile::Rt, random_shift: Some(9), detail: 0, video };
         let units = (0..6)
             .map(|i| {
-                let kind = if i % 3 == 0 { FrameType::I } else { FrameType::P };
+                let kind = [FrameType::I, FrameType::P, FrameType::Pair][i as usize % 3];
                 let header = FrameHeader::new(kind, 20, i);
-                write_unit(&header, (i % 3 == 0).then_some(&sequence), &payload(&models[usize::from(kind == FrameType::P)], i))
+                write_unit(&header, (i % 3 == 0).then_some(&sequence), &payload(&models[usize::from(kind != FrameType::I)], i))
                     .unwrap()
             })
             .collect();
@@ -154,7 +154,7 @@ impl Fuzzer {
         }
         let (rows, cols) = (height as usize / 16, width as usize / 16);
         let mut reader = SymbolReader::new(parsed.payload)?;
-        let (model, scratch) = (&self.models[usize::from(parsed.header.frame_type == FrameType::P)], &mut self.scratch);
+        let (model, scratch) = (&self.models[usize::from(parsed.header.frame_type != FrameType::I)], &mut self.scratch);
         let quality = QualityGrid::uniform(parsed.header.residual_quality);
         LatentContext { model, quality, rows, cols, prior: None }.decode(&mut reader, scratch)?;
         reader.finish().map(|_| ())

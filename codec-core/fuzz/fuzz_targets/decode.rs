@@ -1,7 +1,7 @@
 //! Payloads through the whole decoder: motion, entropy networks, loop filter, reconstruction.
 //!
 //! An input is one byte for the quality and the kind of frame, then the payload. Framing is made here, so that its checks never stand
-//! in the way. A P-frame follows a whole keyframe.
+//! in the way. A P-frame or a pair follows a whole keyframe.
 
 #![no_main]
 
@@ -28,7 +28,8 @@ fuzz_target!(|data: &[u8]| {
             write_unit(&header(FrameType::I, 0), Some(&stream.sequence), payload)
         } else {
             decoder.decode(&stream.keyframe).expect("a whole keyframe");
-            write_unit(&header(FrameType::P, 1), None, payload)
+            let kind = if first & 128 == 0 { FrameType::P } else { FrameType::Pair };
+            write_unit(&header(kind, 1), None, payload)
         };
         let _ = decoder.decode(&unit.expect("a header that can be written"));
     });

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::reconstruct::Slot;
 use super::rest::Rest;
 use crate::frame::{Frame, Plane};
 use crate::integer::Area;
@@ -14,12 +15,18 @@ const PERIOD: usize = 8;
 /// Cells along a side of an area that rests, and rows of cells that the postfilter takes in turn.
 const AREA: usize = 2 * RestMap::SIDE;
 
-/// What stands still: the last frame is the prediction, without any motion.
-const STILL: Motion = Motion { vector: MotionVector { x: 0, y: 0 }, golden: Golden::Unused };
+const STILL: MotionVector = MotionVector { x: 0, y: 0 };
+
+/// Whether what is predicted so stands still: the last frame is the prediction, without any motion, or in B-frames the mean of that
+/// and the frame after.
+fn stands_still(motion: Motion, slot: Slot) -> bool {
+    let golden = motion.golden == Golden::Unused || (slot == Slot::Between && motion.golden == Golden::Mixed(STILL));
+    motion.vector == STILL && golden
+}
 
 /// The cells at 1/8 at which the postfilter is to work: all but those that stand still and have no residual, and a share of those in
 /// turn. `rest`: what of the frame has no residual, on the grid that is rotated by `shift`.
-pub fn area_to_filter(rest: &Rest, shift: (i32, i32), motion: &BlockField, turn: usize) -> Area {
+pub fn area_to_filter(slot: Slot, rest: &Rest, shift: (i32, i32), motion: &BlockField, turn: usize) -> Area {
     let (rows, cols) = (motion.rows(), motion.cols());
     let map = match rest {
         Rest::Areas(None) => return Area::whole(rows, cols),
@@ -32,7 +39,7 @@ pub fn area_to_filter(rest: &Rest, shift: (i32, i32), motion: &BlockField, turn:
         map.is_none_or(|map| rows_of[row].iter().all(|&row| cols_of[col].iter().all(|&col| map.at((row, col)))))
     };
     // Blocks overlap: what moves shows in the leaves around, up to half of their size.
-    let moving = Counts::new((rows, cols), |row, col| motion.motion(row, col) != STILL);
+    let moving = Counts::new((rows, cols), |row, col| !stands_still(motion.motion(row, col), slot));
     let is_still = |row: usize, col: usize| {
         let reach = (1usize << (motion.log2(row, col) - MIN_LOG2)).div_ceil(2);
         let near = |at: usize, size: usize| at.saturating_sub(reach)..(at + reach + 1).min(size);
@@ -85,7 +92,8 @@ impl Counts {
 pub struct Kept<'a> {
     pub past: &'a Frame,
     pub decoded: &'a Frame,
-    pub prediction: &'a Frame,
+    /// The decoded frame before.
+    pub before: &'a Frame,
 }
 
 impl Kept<'_> {
@@ -96,17 +104,17 @@ impl Kept<'_> {
             return;
         }
         let (width, height) = (out.width, out.height);
-        let [past, decoded, prediction] = [self.past, self.decoded, self.prediction].map(|frame| frame.plane(0));
+        let [past, decoded, before] = [self.past, self.decoded, self.before].map(|frame| frame.plane(0));
         let mut rest = &mut out.data[..width * height];
         let bands = split_rows(height, CELL, threads);
         for_bands(threads, bands.map(|rows| (take_front(&mut rest, rows.len() * width), rows)), |(out, rows)| {
             for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
                 for gap in area.gaps(row / CELL) {
                     let samples = gap.start * CELL..gap.end * CELL;
-                    let [past, decoded, prediction] = [past, decoded, prediction].map(|plane| &plane.row(row)[samples.clone()]);
-                    for (((out, &past), &decoded), &prediction) in out[samples].iter_mut().zip(past).zip(decoded).zip(prediction)
+                    let [past, decoded, before] = [past, decoded, before].map(|plane| &plane.row(row)[samples.clone()]);
+                    for (((out, &past), &decoded), &before) in out[samples].iter_mut().zip(past).zip(decoded).zip(before)
                     {
-                        *out = (i16::from(decoded) + i16::from(past) - i16::from(prediction)).clamp(0, 255) as u8;
+                        *out = (i16::from(decoded) + i16::from(past) - i16::from(before)).clamp(0, 255) as u8;
                     }
                 }
             }
@@ -138,17 +146,17 @@ mod tests {
         // Two rows of three areas. Neither row has its turn.
         let turn = PERIOD + 2;
         let rest = Rest::Areas(Some(RestMap::new((8, 12), |place| place == (1, 2))));
-        assert_eq!(kept(&area_to_filter(&rest, (0, 0), &still, turn)), cells(8..16, 16..24));
+        assert_eq!(kept(&area_to_filter(Slot::Last, &rest, (0, 0), &still, turn)), cells(8..16, 16..24));
         // Rotated by 12 samples: what was a cell and a half from the left edge is at that of the area now. Half a cell does not count.
-        assert_eq!(kept(&area_to_filter(&rest, (0, 12), &still, turn)), cells(8..16, 15..22));
+        assert_eq!(kept(&area_to_filter(Slot::Last, &rest, (0, 12), &still, turn)), cells(8..16, 15..22));
         // Beyond the edge the grid goes on at the other one.
         let upper = Rest::Areas(Some(RestMap::new((8, 12), |(row, _)| row == 0)));
-        assert_eq!(kept(&area_to_filter(&upper, (16, 0), &still, turn)), [cells(0..6, 0..24), cells(14..16, 0..24)].concat());
-        assert!(area_to_filter(&Rest::Areas(None), (0, 0), &still, turn).is_whole());
+        assert_eq!(kept(&area_to_filter(Slot::Last, &upper, (16, 0), &still, turn)), [cells(0..6, 0..24), cells(14..16, 0..24)].concat());
+        assert!(area_to_filter(Slot::Last, &Rest::Areas(None), (0, 0), &still, turn).is_whole());
         // A row of areas has its turn, in a frame that rests as a whole, too.
         for rest in [&upper, &Rest::Frame] {
             let all = if *rest == Rest::Frame { cells(8..16, 0..24) } else { Vec::new() };
-            assert_eq!(kept(&area_to_filter(rest, (0, 0), &still, PERIOD)), all);
+            assert_eq!(kept(&area_to_filter(Slot::Last, rest, (0, 0), &still, PERIOD)), all);
         }
     }
 
@@ -164,12 +172,16 @@ mod tests {
         let all_but = |moves: &[(usize, usize)]| -> Vec<_> {
             cells(0..16, 0..24).into_iter().filter(|cell| !moves.contains(cell)).collect()
         };
-        let area = area_to_filter(&Rest::Frame, (0, 0), &field, 2);
+        let area = area_to_filter(Slot::Last, &Rest::Frame, (0, 0), &field, 2);
         assert_eq!(kept(&area), all_but(&[cells(3..6, 4..7), cells(11..14, 19..22)].concat()));
+        // In a B-frame, the mean of what was there and of what is there still moves nothing.
+        field.set_golden(&leaf(12, 4, MIN_LOG2, 0), Golden::Alone(MotionVector::default()));
+        let area = area_to_filter(Slot::Between, &Rest::Frame, (0, 0), &field, 2);
+        assert_eq!(kept(&area), all_but(&[cells(3..6, 4..7), cells(11..14, 3..6)].concat()));
         // The larger the leaf, the further it is mixed with its neighbours: leaves of 64 samples by 32.
         let mut large = BlockField::still(SIZE.0, SIZE.1);
         large.set_golden(&leaf(8, 8, MAX_LOG2, 0), Golden::Alone(MotionVector::default()));
-        let area = area_to_filter(&Rest::Frame, (0, 0), &large, 2);
+        let area = area_to_filter(Slot::Last, &Rest::Frame, (0, 0), &large, 2);
         assert_eq!(kept(&area), all_but(&cells(4..16, 4..20)));
     }
 
@@ -193,7 +205,7 @@ mod tests {
             let mut prediction = Frame::new(SIZE.0, SIZE.1);
             let references = References { last: &last, golden: Some(&golden) };
             BlockCompensator::default().predict(references, SIZE, &field, 1, &mut prediction).unwrap();
-            for (row, col) in kept(&area_to_filter(&Rest::Frame, (0, 0), &field, 2)) {
+            for (row, col) in kept(&area_to_filter(Slot::Last, &Rest::Frame, (0, 0), &field, 2)) {
                 kept_in_all += 1;
                 for y in row * CELL..(row + 1) * CELL {
                     let samples = col * CELL..(col + 1) * CELL;
@@ -233,8 +245,8 @@ mod tests {
         let area = Area::without(&keeps, 24);
         let write = |past: u8, decoded: u8, threads| {
             let mut out = flat(9).plane(0).clone();
-            let [past, decoded, prediction] = [past, decoded, 100].map(flat);
-            Kept { past: &past, decoded: &decoded, prediction: &prediction }.write(&area, &mut out, threads);
+            let [past, decoded, before] = [past, decoded, 100].map(flat);
+            Kept { past: &past, decoded: &decoded, before: &before }.write(&area, &mut out, threads);
             let kept = out.row(40)[56];
             let is_kept = |row: usize, col: usize| (40..48).contains(&row) && (56..64).contains(&col);
             let right = |row: usize| (0..SIZE.0).all(|col| out.row(row)[col] == if is_kept(row, col) { kept } else { 9 });

@@ -82,8 +82,8 @@ pub struct Reconstruction<'a> {
     pub engine: &'a mut dyn Engine,
     pub threads: usize,
     pub frame: &'a Frame,
-    /// What a P-frame was predicted to be.
-    pub prediction: &'a Frame,
+    /// What the places that stand still were before.
+    pub before: &'a Frame,
     /// What of a P-frame has no residual, on the grid that is rotated by `shift`.
     pub rest: &'a Rest,
     pub shift: (i32, i32),
@@ -208,15 +208,17 @@ impl Reconstructor {
 
     /// A reconstruction, and the times to which to add what is done with it.
     pub fn reconstruction(&mut self, slot: Slot) -> (Reconstruction<'_>, &mut StageTimes) {
-        let Made { frame, prediction, quality, motion, rest, shift } = match slot {
-            Slot::Last => &self.last,
-            Slot::Between => &self.between,
+        let (made, before) = match slot {
+            // It was overwritten, but places that stand still were predicted from it as it was.
+            Slot::Last => (&self.last, &self.last.prediction),
+            Slot::Between => (&self.between, &self.earlier),
         };
+        let Made { frame, quality, motion, rest, shift, .. } = made;
         let reconstruction = Reconstruction {
             engine: self.engine.as_mut(),
             threads: self.threads,
             frame,
-            prediction,
+            before,
             rest,
             shift: *shift,
             motion: motion.as_ref(),

@@ -60,7 +60,7 @@ impl Shown {
     /// not shown, it starts afresh.
     pub fn update(&mut self, slot: Slot, looks_back: LooksBack, reconstructor: &mut Reconstructor) -> Result<()> {
         let (last, times) = reconstructor.reconstruction(slot);
-        let Reconstruction { engine, threads, frame: decoded, prediction, motion, compensator, .. } = last;
+        let Reconstruction { engine, threads, frame: decoded, before, motion, compensator, .. } = last;
         let Reconstruction { display, quality, rest, shift, detail, number, .. } = last;
         if self.number == number && slot == Slot::Last {
             return Ok(());
@@ -75,7 +75,7 @@ impl Shown {
             let past = motion.map(|_| &self.past);
             // The first map with a past has more channels than one without.
             let area = match motion {
-                Some(motion) if turn > 1 => area_to_filter(rest, shift, motion, turn),
+                Some(motion) if turn > 1 => area_to_filter(slot, rest, shift, motion, turn),
                 _ => Area::whole(decoded.height() / 8, decoded.width() / 8),
             };
             let cells = quality.cells(UNSHIFTED);
@@ -98,7 +98,7 @@ impl Shown {
             }
             sharpen(decoded.plane(0), past.map(|past| past.plane(0)), (&map[..], &area), luma, threads)?;
             if let Some(past) = past {
-                Kept { past, decoded, prediction }.write(&area, luma, threads);
+                Kept { past, decoded, before }.write(&area, luma, threads);
             }
             Ok(())
         })?;
