@@ -22,25 +22,56 @@ fn units(harness: &mut Harness) -> Vec<gst::Buffer> {
 #[test]
 fn frames_wait_and_the_end_lets_them_go() {
     let caps = raw_caps("I420", 64, 48, 25);
-    let mut harness = looking_ahead(&caps, 5);
-    let (start, gap) = (gst::ClockTime::from_seconds(5), gst::ClockTime::from_mseconds(40));
-    let mut out = Vec::new();
-    for i in 0..12 {
-        if i == 7 {
-            harness.push_upstream_event(gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+    for b_frames in [false, true] {
+        let mut harness = looking_ahead(&caps, 5);
+        // Before the caps it would count; this element starts anew.
+        let element = harness.element().unwrap();
+        element.set_state(gst::State::Ready).unwrap();
+        element.set_property("b-frames", b_frames);
+        element.set_state(gst::State::Playing).unwrap();
+        harness.push_event(gst::event::StreamStart::new("frames"));
+        harness.push_event(gst::event::Caps::new(&caps));
+        harness.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+        let (start, gap) = (gst::ClockTime::from_seconds(5), gst::ClockTime::from_mseconds(40));
+        // Two frames come out together where they may be a pair: all but the keyframes.
+        let waiting = if b_frames { [1, 2, 3, 4, 5, 6, 6, 5, 6, 5, 6, 5] } else { [1, 2, 3, 4, 5, 5, 5, 5, 5, 5, 5, 5] };
+        let mut out = Vec::new();
+        for i in 0..12 {
+            if i == 7 {
+                harness.push_upstream_event(gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+            }
+            harness.push(raw_buffer(&caps, i, start + gap * i)).unwrap();
+            out.extend(units(&mut harness));
+            assert_eq!(i as usize + 1 - out.len(), waiting[i as usize], "frame {i}");
         }
-        harness.push(raw_buffer(&caps, i, start + gap * i)).unwrap();
+        assert_eq!(harness.query_latency(), Some(gap * if b_frames { 6 } else { 5 }));
+        harness.push_event(gst::event::Eos::new());
         out.extend(units(&mut harness));
-        assert_eq!(out.len() as u64, (i + 1).saturating_sub(5));
+        assert_eq!(out.len(), 12);
+        for (i, unit) in out.iter().enumerate() {
+            assert_eq!((unit.pts(), unit.dts()), (Some(start + gap * i as u64), Some(start + gap * i as u64)));
+            assert_eq!(is_key(unit), i == 0 || i == 7, "frame {i}");
+        }
+        let shown = |unit: &gst::Buffer| unit.map_readable().unwrap()[1] == 0x84;
+        assert_eq!(out.iter().any(shown), b_frames);
     }
-    assert_eq!(harness.query_latency(), Some(gap * 5));
+}
+
+#[test]
+fn a_bitrate_has_no_b_frames_and_no_delay_for_them() {
+    let caps = raw_caps("I420", 64, 48, 25);
+    init();
+    let element = element("ngcenc");
+    element.set_property("lookahead", 5);
+    element.set_property_from_str("rate-control", "vbr");
+    let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
+    harness.set_src_caps(caps.clone());
+    for i in 0..8 {
+        harness.push(raw_buffer(&caps, i, FRAME * i)).unwrap();
+    }
+    assert_eq!(harness.query_latency(), Some(gst::ClockTime::from_mseconds(200)));
     harness.push_event(gst::event::Eos::new());
-    out.extend(units(&mut harness));
-    assert_eq!(out.len(), 12);
-    for (i, unit) in out.iter().enumerate() {
-        assert_eq!(unit.pts(), Some(start + gap * i as u64));
-        assert_eq!(is_key(unit), i == 0 || i == 7, "frame {i}");
-    }
+    assert!(units(&mut harness).iter().all(|unit| unit.map_readable().unwrap()[1] != 0x84));
 }
 
 #[test]

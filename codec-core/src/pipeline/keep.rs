@@ -112,8 +112,7 @@ impl Kept<'_> {
                 for gap in area.gaps(row / CELL) {
                     let samples = gap.start * CELL..gap.end * CELL;
                     let [past, decoded, before] = [past, decoded, before].map(|plane| &plane.row(row)[samples.clone()]);
-                    for (((out, &past), &decoded), &before) in out[samples].iter_mut().zip(past).zip(decoded).zip(before)
-                    {
+                    for (((out, &past), &decoded), &before) in out[samples].iter_mut().zip(past).zip(decoded).zip(before) {
                         *out = (i16::from(decoded) + i16::from(past) - i16::from(before)).clamp(0, 255) as u8;
                     }
                 }
@@ -151,7 +150,10 @@ mod tests {
         assert_eq!(kept(&area_to_filter(Slot::Last, &rest, (0, 12), &still, turn)), cells(8..16, 15..22));
         // Beyond the edge the grid goes on at the other one.
         let upper = Rest::Areas(Some(RestMap::new((8, 12), |(row, _)| row == 0)));
-        assert_eq!(kept(&area_to_filter(Slot::Last, &upper, (16, 0), &still, turn)), [cells(0..6, 0..24), cells(14..16, 0..24)].concat());
+        assert_eq!(
+            kept(&area_to_filter(Slot::Last, &upper, (16, 0), &still, turn)),
+            [cells(0..6, 0..24), cells(14..16, 0..24)].concat()
+        );
         assert!(area_to_filter(Slot::Last, &Rest::Areas(None), (0, 0), &still, turn).is_whole());
         // A row of areas has its turn, in a frame that rests as a whole, too.
         for rest in [&upper, &Rest::Frame] {

@@ -27,6 +27,10 @@ const LATER_WEIGHT: f64 = 1.5;
 const AT_FIRST: f64 = -0.01;
 const SHARE: f64 = 0.5;
 
+/// Where a choice is as clear as this, the next trial comes after so many times as many frames.
+const CLEAR: f64 = 0.01;
+const RARER: u32 = 3;
+
 /// How two frames are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -60,7 +64,8 @@ impl PairChoice {
 
     /// The way of the next two frames.
     pub fn next(&mut self) -> Way {
-        if self.period > 0 && self.count >= self.period {
+        let clear = self.score.abs() > CLEAR;
+        if self.period > 0 && self.count >= self.period * if clear { RARER } else { 1 } {
             return Way::Both;
         }
         self.count += 1;
@@ -171,8 +176,9 @@ mod tests {
         assert_eq!(ways(8, &mut choice), [vec![Way::Pair; 7], vec![Way::Both]].concat());
         choice.learn(1.02);
         assert_eq!(ways(8, &mut choice), [vec![Way::Apart; 7], vec![Way::Both]].concat());
-        choice.learn(0.97);
-        assert_eq!(ways(2, &mut choice), [Way::Pair; 2]);
+        // What is clear is tried less often.
+        choice.learn(0.95);
+        assert_eq!(ways(24, &mut choice), [vec![Way::Pair; 23], vec![Way::Both]].concat());
         assert_eq!(ways(100, &mut PairChoice::new(Speed::Fast)), [Way::Pair; 100]);
         assert_eq!(ways(3, &mut PairChoice::new(Speed::Slow)), [Way::Pair, Way::Both, Way::Both]);
     }
