@@ -17,12 +17,12 @@ use crate::{Error, Limits, Result};
 /// sizes of a whole encoding process with the defaults (77 MiB at 640x384, 379 at 1920x1088, 1345 at 3840x2176), rounded up.
 const BASE_BYTES: u64 = 36 << 20;
 const BYTES_PER_SAMPLE: u64 = 180;
-/// What a lookahead takes for a luma sample beside that, by itself and for each frame that it holds: its copy and the caller's (182 MiB in all at
-/// 1920x1088 and a depth of 20).
-const LOOKAHEAD_BYTES_PER_SAMPLE: u64 = 32;
+/// What a lookahead takes for a luma sample beside that, by itself with what pairs of frames need, and for each frame that it holds: its copy
+/// and the caller's (34 MiB in all at 640x384 and a depth of 12, 180 at 1920x1088).
+const LOOKAHEAD_BYTES_PER_SAMPLE: u64 = 112;
 const LOOKAHEAD_BYTES_PER_HELD_SAMPLE: u64 = 3;
-/// The same of a decoding process (52, 229 and 790 MiB).
-const BYTES_PER_DECODED_SAMPLE: u64 = 100;
+/// The same of a decoding process (60 and 281 MiB).
+const BYTES_PER_DECODED_SAMPLE: u64 = 124;
 /// What a filter of 256 channels and 6 blocks takes beside that (10 MiB at 640x384, 32 at 1920x1088).
 const RICH_BYTES: u64 = 8 << 20;
 const RICH_BYTES_PER_SAMPLE: u64 = 14;
