@@ -137,7 +137,7 @@ pub mod training;
 pub use device::DeviceSpec;
 pub use error::{Error, Result};
 pub use limits::Limits;
-pub use lookahead::{Foresight, Lookahead, Ready, Turn};
+pub use lookahead::{Foresight, Lookahead, Ready};
 pub use model::{Model, ModelId, ModelSource};
 pub use pipeline::{
     Concealment, Decoder, DecoderConfig, DetailModel, Encoder, EncoderConfig, FrameOptions, Packet, Picture, Speed,

@@ -71,6 +71,6 @@ fn too_little_memory_is_one_plain_error() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("<not enough memory: encoding 3840x2160 needs about 2012 MiB, "), "{text}");
+    assert!(text.contains("<not enough memory: encoding 3840x2160 needs about 2247 MiB, "), "{text}");
     assert!(text.contains("ulimit -v") && !text.contains("panicked"), "{text}");
 }

@@ -34,11 +34,11 @@ fn encode(config: EncoderConfig, frames: &[Frame], depth: usize) -> Vec<Packet> 
     for frame in frames {
         lookahead.push(&frame.view(), FrameOptions::default(), ()).unwrap();
         if let Some(ready) = lookahead.pop(false) {
-            packets.push(ready.encode(&mut encoder).unwrap());
+            packets.extend(ready.encode(&mut encoder).unwrap());
         }
     }
     while let Some(ready) = lookahead.pop(true) {
-        packets.push(ready.encode(&mut encoder).unwrap());
+        packets.extend(ready.encode(&mut encoder).unwrap());
     }
     packets
 }

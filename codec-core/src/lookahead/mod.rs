@@ -62,16 +62,16 @@ impl Foresight {
 /// let video = VideoInfo { width: 64, height: 48, ..VideoInfo::default() };
 /// let mut encoder = Encoder::new(EncoderConfig::new(video))?;
 /// let mut lookahead = Lookahead::new(12, 0)?;
-/// let mut stream = Vec::new();
+/// let mut stream: Vec<u8> = Vec::new();
 /// for number in 0..30 {
 ///     lookahead.push(&Frame::new(64, 48).view(), FrameOptions::default(), number)?;
-///     if let Some(ready) = lookahead.pop(false) {
-///         stream.extend(ready.encode(&mut encoder)?.data);
+///     if let Some(ready) = lookahead.pop_pair(false) {
+///         ready.encode(&mut encoder)?.iter().for_each(|packet| stream.extend(&packet.data));
 ///     }
 /// }
 /// // The stream ends: what is held back goes out.
-/// while let Some(ready) = lookahead.pop(true) {
-///     stream.extend(ready.encode(&mut encoder)?.data);
+/// while let Some(ready) = lookahead.pop_pair(true) {
+///     ready.encode(&mut encoder)?.iter().for_each(|packet| stream.extend(&packet.data));
 /// }
 /// # Ok::<_, codec_core::Error>(())
 /// ```
@@ -92,62 +92,42 @@ struct Held<T> {
     survey: Option<Arc<Survey>>,
 }
 
-/// A frame whose turn it is.
+/// A frame whose turn it is, or two that can be a pair.
 pub struct Ready<T> {
-    frame: Arc<Frame>,
-    display: (usize, usize),
-    /// As they were pushed, with the foresight.
-    pub options: FrameOptions,
-    /// What was pushed with the frame.
-    pub item: T,
+    /// One or two.
+    frames: Vec<Waiting>,
+    /// What was pushed with the frames.
+    pub items: Vec<T>,
 }
 
-impl<T> Ready<T> {
-    /// Has the frame encoded, with what is known of those after it.
-    ///
-    /// # Errors
-    /// As [`Encoder::encode`].
-    pub fn encode(&self, encoder: &mut Encoder) -> Result<Packet> {
-        encoder.encode(&self.frame(), self.options.clone())
-    }
+/// A frame with its foresight.
+struct Waiting {
+    frame: Arc<Frame>,
+    display: (usize, usize),
+    options: FrameOptions,
+}
 
-    /// The frame as it was pushed.
-    fn frame(&self) -> FrameView<'_> {
+impl Waiting {
+    /// As it was pushed.
+    fn view(&self) -> FrameView<'_> {
         let (width, height) = self.display;
         FrameView { width, height, ..self.frame.view() }
     }
 }
 
-/// What is encoded at a time: a frame, or two that can be a pair ([`Encoder::encode_pair`]).
-pub enum Turn<T> {
-    /// A frame.
-    One(Ready<T>),
-    /// Two frames that follow each other.
-    Two([Ready<T>; 2]),
-}
-
-impl<T> Turn<T> {
-    /// Has the frames encoded: a packet for each, in order.
+impl<T> Ready<T> {
+    /// Has the frames encoded, with what is known of those after them: a packet for each, in order.
     ///
     /// # Errors
     /// As [`Encoder::encode`].
     pub fn encode(&self, encoder: &mut Encoder) -> Result<Vec<Packet>> {
-        match self {
-            Self::One(ready) => ready.encode(encoder).map(|packet| vec![packet]),
-            Self::Two([first, second]) => {
-                let [a, b] = [first.frame(), second.frame()];
+        match &self.frames[..] {
+            [first, second] => {
+                let [a, b] = [first.view(), second.view()];
                 encoder.encode_pair([(&a, first.options.clone()), (&b, second.options.clone())]).map(Vec::from)
             }
+            frames => frames.iter().map(|frame| encoder.encode(&frame.view(), frame.options.clone())).collect(),
         }
-    }
-
-    /// What was pushed with the frames.
-    pub fn items(&self) -> impl Iterator<Item = &T> {
-        let (first, second) = match self {
-            Self::One(ready) => (ready, None),
-            Self::Two([first, second]) => (first, Some(second)),
-        };
-        std::iter::once(&first.item).chain(second.map(|ready| &ready.item))
     }
 }
 
@@ -190,28 +170,28 @@ impl<T> Lookahead<T> {
         if !ends && self.held.len() <= self.depth {
             return None;
         }
-        let Held { frame, display, mut options, item, .. } = self.held.pop_front()?;
-        let surveys: Vec<_> = self.held.iter().map_while(|held| held.survey.clone()).collect();
-        let later = self.held.iter().take(surveys.len().min(Strength::MOST_FRAMES)).map(|held| Arc::clone(&held.frame)).collect();
-        options.foresight = (!surveys.is_empty()).then_some(Foresight { surveys, later });
-        Some(Ready { frame, display, options, item })
+        let (frame, item) = self.take()?;
+        Some(Ready { frames: vec![frame], items: vec![item] })
     }
-}
 
-impl<T> Lookahead<T> {
-    /// The next two frames, if they can be a pair and as many are known after them as the lookahead is deep; else the next one, as
-    /// [`Self::pop`] gives it, but a frame later.
-    pub fn pop_turn(&mut self, ends: bool) -> Option<Turn<T>> {
+    /// As [`Self::pop`], but two frames where they can be a pair ([`Encoder::encode_pair`]), so that each waits for one frame more.
+    pub fn pop_pair(&mut self, ends: bool) -> Option<Ready<T>> {
         if !ends && self.held.len() <= self.depth + 1 {
             return None;
         }
         let may_be = |held: &Held<T>| held.survey.is_some() && !held.options.force_keyframe;
-        let is_pair = self.held.iter().take(2).filter(|held| may_be(held)).count() == 2;
-        let first = self.pop(true)?;
-        match is_pair.then(|| self.pop(true)).flatten() {
-            Some(second) => Some(Turn::Two([first, second])),
-            None => Some(Turn::One(first)),
-        }
+        let is_pair = self.held.len() > 1 && self.held.iter().take(2).all(may_be);
+        let (frames, items) = (0..if is_pair { 2 } else { 1 }).map_while(|_| self.take()).unzip();
+        Some(Ready { frames, items }).filter(|ready| !ready.items.is_empty())
+    }
+
+    /// The next frame, with what is known of those after it.
+    fn take(&mut self) -> Option<(Waiting, T)> {
+        let Held { frame, display, mut options, item, .. } = self.held.pop_front()?;
+        let surveys: Vec<_> = self.held.iter().map_while(|held| held.survey.clone()).collect();
+        let later = self.held.iter().take(surveys.len().min(Strength::MOST_FRAMES)).map(|held| Arc::clone(&held.frame)).collect();
+        options.foresight = (!surveys.is_empty()).then_some(Foresight { surveys, later });
+        Some((Waiting { frame, display, options }, item))
     }
 }
 
@@ -232,7 +212,7 @@ mod tests {
 
     /// How many frames each one that comes out can see.
     fn seen(ready: &Ready<u8>) -> usize {
-        ready.options.foresight.as_ref().map_or(0, |foresight| foresight.surveys.len())
+        ready.frames[0].options.foresight.as_ref().map_or(0, |foresight| foresight.surveys.len())
     }
 
     #[test]
@@ -249,9 +229,9 @@ mod tests {
             out.push(ready);
         }
         for (i, ready) in out.iter().enumerate() {
-            assert_eq!(usize::from(ready.item), i);
+            assert_eq!(usize::from(ready.items[0]), i);
             assert_eq!(seen(ready), 3.min(5 - i), "{i}");
-            let (view, luma) = (ready.frame(), 10 * i as u8);
+            let (view, luma) = (ready.frames[0].view(), 10 * i as u8);
             assert_eq!((view.width, view.height), (70, 50));
             assert_eq!(view.y.data[49 * view.y.stride..][..70], [luma; 70]);
         }
@@ -274,7 +254,25 @@ mod tests {
         let mut none = Lookahead::new(0, 1).unwrap();
         push(&mut none, &frame(64, 64, 0), false, 7);
         let ready = none.pop(false).unwrap();
-        assert!(ready.item == 7 && ready.options.foresight.is_none());
+        assert!(ready.items == [7] && ready.frames[0].options.foresight.is_none());
         assert!(Lookahead::<()>::new(61, 1).is_err_and(|e| e.to_string().contains("0..=60")));
+    }
+
+    #[test]
+    fn two_frames_come_out_where_they_can_be_a_pair() {
+        let mut lookahead = Lookahead::new(3, 1).unwrap();
+        let mut out = Vec::new();
+        for i in 0..10 {
+            push(&mut lookahead, &frame(64, 64, 10 * i), i == 6, i);
+            let ready = lookahead.pop_pair(false);
+            assert!(ready.is_none() || i >= 4, "{i}");
+            out.extend(ready.map(|ready| (ready.items.clone(), seen(&ready))));
+        }
+        while let Some(ready) = lookahead.pop_pair(true) {
+            out.push((ready.items.clone(), seen(&ready)));
+        }
+        // The first frame and one that is to be a keyframe come alone, and so does the one that is left before it. None sees beyond it.
+        let wanted = [(vec![0], 4), (vec![1, 2], 4), (vec![3, 4], 2), (vec![5], 0), (vec![6], 3), (vec![7, 8], 2), (vec![9], 0)];
+        assert_eq!(out, wanted);
     }
 }

@@ -17,9 +17,10 @@ use crate::{Error, Limits, Result};
 /// sizes of a whole encoding process with the defaults (77 MiB at 640x384, 379 at 1920x1088, 1345 at 3840x2176), rounded up.
 const BASE_BYTES: u64 = 36 << 20;
 const BYTES_PER_SAMPLE: u64 = 180;
-/// What a lookahead takes for a luma sample beside that, by itself with what pairs of frames need, and for each frame that it holds: its copy
-/// and the caller's (34 MiB in all at 640x384 and a depth of 12, 180 at 1920x1088).
-const LOOKAHEAD_BYTES_PER_SAMPLE: u64 = 112;
+/// What a lookahead takes beside that, with what pairs of frames need: in all, for a luma sample, and for each sample of the frames that it
+/// holds, its copy and the caller's (34 MiB in all at 640x384 and a depth of 12, 180 at 1920x1088).
+const LOOKAHEAD_BASE_BYTES: u64 = 12 << 20;
+const LOOKAHEAD_BYTES_PER_SAMPLE: u64 = 60;
 const LOOKAHEAD_BYTES_PER_HELD_SAMPLE: u64 = 3;
 /// The same of a decoding process (60 and 281 MiB).
 const BYTES_PER_DECODED_SAMPLE: u64 = 124;
@@ -158,11 +159,12 @@ impl EncoderConfig {
 /// Memory that encoding a video of this display size needs in all, in bytes, as measured on a CPU. `lookahead`: how deep a
 /// [`Lookahead`](crate::Lookahead) is that its frames come from, 0 for none.
 pub fn estimated_memory(width: u32, height: u32, lookahead: usize) -> u64 {
+    let samples = coded_samples(width, height);
     let ahead = match lookahead as u64 {
         0 => 0,
-        depth => LOOKAHEAD_BYTES_PER_SAMPLE + LOOKAHEAD_BYTES_PER_HELD_SAMPLE * depth,
+        depth => LOOKAHEAD_BASE_BYTES + (LOOKAHEAD_BYTES_PER_SAMPLE + LOOKAHEAD_BYTES_PER_HELD_SAMPLE * depth) * samples,
     };
-    BASE_BYTES + (BYTES_PER_SAMPLE + ahead) * coded_samples(width, height)
+    BASE_BYTES + BYTES_PER_SAMPLE * samples + ahead
 }
 
 /// Memory that decoding a video of this display size needs in all, in bytes, as measured on a CPU. For [`DetailModel::Rich`], that of a

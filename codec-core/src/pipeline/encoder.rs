@@ -163,6 +163,9 @@ impl Encoder {
         let wanted = options.force_keyframe || since.is_none_or(|since| self.key_int_max > 0 && since + 1 >= self.key_int_max);
         let found = if wanted { None } else { self.search_motion(since) };
         let keyframe = found.is_none();
+        if keyframe && !wanted {
+            self.pairs.restart();
+        }
         self.symbols.writer.clear();
         let Plan { quality, map, bound } = self.plan_frame(found.as_ref(), since, options)?;
         let header = match found {

@@ -10,7 +10,7 @@ use crate::kernels::parallel::{for_bands, split_rows, take_front};
 use crate::motion::{BlockField, CELL, Golden, MIN_LOG2, Motion, MotionVector};
 use crate::quality::RestMap;
 
-/// The postfilter works everywhere at least once in so many frames.
+/// The postfilter works everywhere at least once in so many frames, not counting B-frames.
 const PERIOD: usize = 8;
 /// Cells along a side of an area that rests, and rows of cells that the postfilter takes in turn.
 const AREA: usize = 2 * RestMap::SIDE;
@@ -25,7 +25,7 @@ fn stands_still(motion: Motion, slot: Slot) -> bool {
 }
 
 /// The cells at 1/8 at which the postfilter is to work: all but those that stand still and have no residual, and a share of those in
-/// turn. `rest`: what of the frame has no residual, on the grid that is rotated by `shift`.
+/// turn, unless it is a B-frame. `rest`: what of the frame has no residual, on the grid that is rotated by `shift`.
 pub fn area_to_filter(slot: Slot, rest: &Rest, shift: (i32, i32), motion: &BlockField, turn: usize) -> Area {
     let (rows, cols) = (motion.rows(), motion.cols());
     let map = match rest {
@@ -47,7 +47,8 @@ pub fn area_to_filter(slot: Slot, rest: &Rest, shift: (i32, i32), motion: &Block
     };
     let mut keeps = vec![false; rows * cols];
     for (row, keeps) in keeps.chunks_exact_mut(cols).enumerate() {
-        if !(row / AREA + turn).is_multiple_of(PERIOD) {
+        // What a B-frame makes anew is gone with it, and would only flicker.
+        if slot == Slot::Between || !(row / AREA + turn).is_multiple_of(PERIOD) {
             keeps.iter_mut().enumerate().for_each(|(col, keeps)| *keeps = rests(row, col) && is_still(row, col));
         }
     }
@@ -180,6 +181,9 @@ mod tests {
         field.set_golden(&leaf(12, 4, MIN_LOG2, 0), Golden::Alone(MotionVector::default()));
         let area = area_to_filter(Slot::Between, &Rest::Frame, (0, 0), &field, 2);
         assert_eq!(kept(&area), all_but(&[cells(3..6, 4..7), cells(11..14, 3..6)].concat()));
+        // Nor has it a turn.
+        let still = BlockField::still(SIZE.0, SIZE.1);
+        assert_eq!(kept(&area_to_filter(Slot::Between, &Rest::Frame, (0, 0), &still, PERIOD)), cells(0..16, 0..24));
         // The larger the leaf, the further it is mixed with its neighbours: leaves of 64 samples by 32.
         let mut large = BlockField::still(SIZE.0, SIZE.1);
         large.set_golden(&leaf(8, 8, MAX_LOG2, 0), Golden::Alone(MotionVector::default()));

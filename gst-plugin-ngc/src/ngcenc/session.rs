@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use codec_core::bitstream::{FieldFlags, Interlacing, Profile};
-use codec_core::{Encoder, Error, FrameOptions, Limits, Lookahead, Packet, Result, Turn, estimated_memory};
+use codec_core::{Encoder, Error, FrameOptions, Limits, Lookahead, Packet, Result, estimated_memory};
 use gst::prelude::MulDiv;
 use gst_video::{VideoCodecFrame, VideoCodecFrameFlags, VideoInfo};
 
@@ -136,20 +136,18 @@ impl Session {
         if let Some((number, packet)) = self.done.pop_front() {
             return Some((number, Ok(packet)));
         }
-        let turn = match self.pairs {
-            true => self.lookahead.pop_turn(ends || self.held > self.most_held())?,
-            false => Turn::One(self.lookahead.pop(ends || self.held > self.depth)?),
-        };
-        let first = turn.items().next().map(|held| held.number)?;
-        self.held -= turn.items().count();
+        let ends = ends || self.held > self.most_held();
+        let ready = if self.pairs { self.lookahead.pop_pair(ends) } else { self.lookahead.pop(ends) }?;
+        let first = ready.items.first()?.number;
+        self.held -= ready.items.len();
         let mut encode = || {
             self.encoder.set_rate(settings.rate())?;
             self.encoder.set_key_int_max(settings.key_int_max);
             self.encoder.set_key_int_min(settings.key_int_min);
             self.encoder.set_scene_cut(settings.scene_cut);
             self.encoder.set_adaptive_quality(settings.adaptive_quality())?;
-            let mut packets = turn.encode(&mut self.encoder)?;
-            for (packet, held) in packets.iter_mut().zip(turn.items()) {
+            let mut packets = ready.encode(&mut self.encoder)?;
+            for (packet, held) in packets.iter_mut().zip(&ready.items) {
                 if self.video.interlacing != Interlacing::Progressive && held.fields != FieldFlags::default() {
                     packet.data = interlacing::add(&packet.data, held.fields)?;
                 }
@@ -158,7 +156,7 @@ impl Session {
         };
         match encode() {
             Ok(packets) => {
-                self.done.extend(turn.items().map(|held| held.number).zip(packets));
+                self.done.extend(ready.items.iter().map(|held| held.number).zip(packets));
                 self.done.pop_front().map(|(number, packet)| (number, Ok(packet)))
             }
             Err(e) => Some((first, Err(e))),

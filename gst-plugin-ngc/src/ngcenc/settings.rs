@@ -150,7 +150,7 @@ impl Settings {
                 .build(),
             glib::ParamSpecBoolean::builder("b-frames")
                 .nick("B-frames")
-                .blurb("Predict every second frame from the one after it as well, where that one can be coded first; needs a lookahead and rate-control=quality, and takes one frame more of delay")
+                .blurb("Predict every second frame from the one after it as well, where that one can be coded first; needs a lookahead and rate-control=quality from the start, and takes one frame more of delay")
                 .default_value(true)
                 .mutable_ready()
                 .build(),

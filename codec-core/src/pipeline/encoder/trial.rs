@@ -24,7 +24,7 @@ const LATER_WEIGHT: f64 = 1.5;
 
 /// Pairs are worth it until trials say otherwise: what they are taken to save at first, as a logarithm of costs, and how much of what is
 /// known a trial replaces. One trial says little.
-const AT_FIRST: f64 = -0.01;
+const AT_FIRST: f64 = -0.005;
 const SHARE: f64 = 0.5;
 
 /// Where a choice is as clear as this, the next trial comes after so many times as many frames.
@@ -58,8 +58,15 @@ impl PairChoice {
             Speed::Medium => 8,
             Speed::Slow => 2,
         };
-        // Right behind a keyframe, which is better than all others, a trial would tell nothing.
-        Self { period, count: 1, score: AT_FIRST }
+        let mut choice = Self { period, count: 0, score: 0.0 };
+        choice.restart();
+        choice
+    }
+
+    /// A new scene begins, of which nothing is known.
+    pub fn restart(&mut self) {
+        // Right behind a keyframe, which is better than all others, a trial would tell nothing; the next two frames tell.
+        (self.count, self.score) = (self.period.saturating_sub(1), AT_FIRST);
     }
 
     /// The way of the next two frames.
@@ -170,11 +177,13 @@ mod tests {
     fn trials_decide_for_the_frames_after_them() {
         let mut choice = PairChoice::new(Speed::Medium);
         let ways = |count: usize, choice: &mut PairChoice| -> Vec<Way> { (0..count).map(|_| choice.next()).collect() };
+        assert_eq!(ways(2, &mut choice), [Way::Pair, Way::Both]);
+        choice.learn(0.99);
         assert_eq!(ways(8, &mut choice), [vec![Way::Pair; 7], vec![Way::Both]].concat());
-        // One trial that is a little worse does not outweigh what is known; a clear one does.
-        choice.learn(1.005);
+        // A trial that is a little worse does not outweigh what is known; a clear one does.
+        choice.learn(1.004);
         assert_eq!(ways(8, &mut choice), [vec![Way::Pair; 7], vec![Way::Both]].concat());
-        choice.learn(1.02);
+        choice.learn(1.01);
         assert_eq!(ways(8, &mut choice), [vec![Way::Apart; 7], vec![Way::Both]].concat());
         // What is clear is tried less often.
         choice.learn(0.95);
