@@ -1,5 +1,7 @@
 //! Units to frames.
 
+mod between;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,12 +13,12 @@ use super::engine;
 use super::reconstruct::{Reconstructor, Slot, UNSHIFTED};
 use super::rest::Rest;
 use super::shown::Shown;
-use super::stream::{Adaptive, BetweenFrame, InterFrame, MAX_PENDING, ParsedMotion, Stream, decode_detail};
+use super::stream::{Adaptive, InterFrame, MAX_PENDING, ParsedMotion, ParsedResidual, Stream, decode_detail};
 #[cfg(feature = "training")]
 use super::times::StageTimes;
-use crate::bitstream::{FrameType, ParsedUnit, SequenceHeader, VideoInfo, parse_unit, prior_cells};
+use crate::bitstream::{FrameType, ParsedUnit, SequenceHeader, VideoInfo, parse_unit};
 use crate::device::DeviceSpec;
-use crate::entropy::{LatentContext, LatentGrid, Scratch, SymbolReader};
+use crate::entropy::{LatentContext, Scratch, SymbolReader};
 use crate::frame::Frame;
 use crate::kernels::parallel::beside;
 use crate::model::{Model, ModelId, ModelSource};
@@ -307,20 +309,6 @@ impl Decoder {
         Ok(())
     }
 
-    /// Whether the frame shown last was a B-frame, so that the one after it is there.
-    fn shows_next(&self) -> bool {
-        self.stream.as_ref().is_some_and(|stream| stream.slot == Slot::Between)
-    }
-
-    fn decode_show(&mut self, unit: &ParsedUnit, number: u32, lazily: bool) -> Result<()> {
-        if !unit.payload.is_empty() {
-            return Err(Error::Corrupt(format!("{} bytes in a unit that only shows a frame", unit.payload.len())));
-        }
-        let stream = self.stream.as_mut().expect("checked by the caller");
-        (stream.last_number, stream.slot) = (number, Slot::Last);
-        if lazily { Ok(()) } else { stream.catch_up(&mut self.reconstructor) }
-    }
-
     fn decode_inter(&mut self, unit: &ParsedUnit, number: u32, lazily: bool) -> Result<()> {
         let stream = self.stream.as_mut().expect("checked by the caller");
         let is_ahead = unit.header.frame_type == FrameType::Pair;
@@ -358,10 +346,10 @@ impl Decoder {
         let mut parse = || -> Result<_> {
             let (quality, prior) = (grid, residual_prior.as_ref());
             let context = LatentContext { model: &model.residual_entropy, quality, rows, cols, prior };
-            let residual = if rests { None } else { Some(context.decode(&mut reader, scratch)?) };
+            let latent = if rests { None } else { Some(context.decode(&mut reader, scratch)?) };
             let filter = filter_coder.decode(&mut reader)?;
             let detail = decode_detail(detail_coder, &mut reader)?;
-            Ok(((residual, filter, detail), start.elapsed()))
+            Ok(((latent, filter, detail), start.elapsed()))
         };
         let early = !lazily && !rests && stream.pending.is_empty() && self.reconstructor.is_parallel();
         let (parsed, prepared) = match &motion {
@@ -372,16 +360,13 @@ impl Decoder {
             }
             _ => (parse(), None),
         };
-        let ((residual, filter, detail), elapsed) = parsed?;
+        let ((latent, filter, detail), elapsed) = parsed?;
+        let residual = ParsedResidual { latent, quality: residual_quality, shift, filter };
         self.reconstructor.times.add("entropy", elapsed);
         let between = if is_ahead {
             let b_shift = stream.sequence.shift_of(number);
-            let moved = |latent: &LatentGrid| {
-                let (dy, dx) = prior_cells(shift, b_shift);
-                latent.rolled(dy, dx)
-            };
-            let prior = residual.as_ref().map(moved).or_else(|| stream.priors(&self.reconstructor, b_shift).1);
-            let quality = FrameQuality { index: unit.header.b_quality, rest: None, ..residual_quality.clone() };
+            let prior = residual.prior(b_shift).or_else(|| stream.priors(&self.reconstructor, b_shift).1);
+            let quality = FrameQuality { index: unit.header.b_quality, rest: None, ..residual.quality.clone() };
             let start = Instant::now();
             let frame = self.parse_between(quality, b_shift, prior.as_ref(), &mut reader)?;
             self.reconstructor.times.add("entropy", start.elapsed());
@@ -391,7 +376,7 @@ impl Decoder {
         };
         let checksum = Some(reader.finish()?);
         let is_prepared = prepared.transpose()?.is_some();
-        let frame = InterFrame { motion, residual, residual_quality, shift, filter, detail, is_prepared, is_ahead };
+        let frame = InterFrame { motion, residual, detail, is_prepared, is_ahead };
         let stream = self.stream.as_mut().expect("checked by the caller");
         stream.pending.push_back(frame);
         (stream.last_number, stream.checksum) = (number, checksum);
@@ -404,29 +389,6 @@ impl Decoder {
             Some(frame) if !lazily => frame.reconstruct(&mut self.reconstructor),
             _ => Ok(()),
         }
-    }
-
-    /// Reads the B-frame of a pair, after the frame that follows it in display order.
-    fn parse_between(
-        &mut self,
-        mut quality: FrameQuality,
-        shift: (i32, i32),
-        prior: Option<&LatentGrid>,
-        reader: &mut SymbolReader,
-    ) -> Result<BetweenFrame> {
-        let adaptive = &self.stream.as_ref().expect("checked by the caller").adaptive;
-        let (rows, cols) = self.reconstructor.grid(16);
-        let motion = adaptive.motion.between().decode(reader)?;
-        let rest = adaptive.rest.clone().decode((rows, cols), reader)?;
-        let rests = rest == Rest::Frame;
-        if let Rest::Areas(map) = rest {
-            quality.rest = map;
-        }
-        let cells = quality.cells(shift);
-        let context = LatentContext { model: &self.model.residual_entropy, quality: cells.grid(), rows, cols, prior };
-        let residual = if rests { None } else { Some(context.decode(reader, &mut self.scratch)?) };
-        let filter = adaptive.filter.clone().decode(reader)?;
-        Ok(BetweenFrame { motion, residual, quality, shift, filter })
     }
 
     fn check_model(&self, sequence: &SequenceHeader) -> Result<()> {

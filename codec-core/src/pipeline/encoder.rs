@@ -4,6 +4,7 @@ mod ahead;
 mod flow;
 mod intra;
 mod pair;
+mod residual;
 mod rest;
 mod trial;
 
@@ -12,26 +13,26 @@ use std::time::Duration;
 
 use super::config::{EncoderConfig, FrameOptions, Packet, Speed, check_quality, check_video, detail_index};
 use super::detail::{DetailEncoder, has_maps};
-use super::engine::{self, Part};
+use super::engine;
 use super::estimator;
 use super::maps::MapEncoder;
 use super::motion::{MotionEncoder, Pair};
 use super::reconstruct::{Reconstructor, Slot};
-use super::rest::{AreaSearch, Rest, RestCoder};
-use super::symbols::{Bound, Coded, FrameSymbols, LatentJob};
+use super::rest::{AreaSearch, RestCoder};
+use super::symbols::{Bound, FrameSymbols};
 use super::times::StageTimes;
 use crate::bitstream::{self, FrameHeader, FrameType, SequenceHeader, VideoInfo};
 use crate::entropy::MEAN_OVERHEAD_BYTES;
 #[cfg(feature = "training")]
 use crate::entropy::SymbolCounts;
 use crate::flow::{DisFlow, FlowEstimator};
-use crate::frame::pad::{coded_size, copy_padding, pad_into};
+use crate::frame::pad::{coded_size, pad_into};
 use crate::frame::{Frame, FrameView};
 use crate::lookahead::{self, TemporalFilter};
 use crate::loopfilter::FilterCoder;
 use crate::model::Model;
 use crate::motion::{Found, SearchEffort};
-use crate::quality::{FrameQuality, QualityMap, lambda};
+use crate::quality::{FrameQuality, QualityMap};
 use crate::rate::{Content, Outlook, RateController, RateMode};
 use crate::scene;
 use crate::threads;
@@ -365,63 +366,11 @@ impl Encoder {
             self.reconstructor.keep_earlier();
         }
         let flow_quality = quality.index;
-        let (mut rest, mut filter) = (self.rest.clone(), self.filter_coder.clone());
-        let residual_quality = self.code_residual(Slot::Last, quality, number, bound, (&mut rest, &mut filter))?;
-        (self.rest, self.filter_coder) = (rest, filter);
+        let residual_quality = self.code_residual(Slot::Last, quality, number, bound)?;
         self.code_detail(bound)?;
         // Blocks have no quality of their own.
         let index = if model.flow_entropy.is_none() { residual_quality } else { flow_quality };
         Ok(FrameHeader { residual_quality, ..FrameHeader::new(FrameType::P, index, number) })
-    }
-
-    /// Codes what the current frame has beside its prediction, and finishes it. Gives back the quality that it took.
-    fn code_residual(
-        &mut self,
-        slot: Slot,
-        mut quality: FrameQuality,
-        number: u32,
-        bound: Option<Bound>,
-        (rest, filter): (&mut RestCoder, &mut FilterCoder),
-    ) -> Result<u8> {
-        let model = Arc::clone(&self.model);
-        let has_blocks = model.flow_entropy.is_none();
-        // Nothing is left to code beyond the visible part.
-        copy_padding(self.reconstructor.prediction(slot), self.sequence.video.display_size(), &mut self.current);
-        let shift = self.sequence.shift_of(number);
-        quality.rest = self.find_rest(&model, slot, shift, &quality)?;
-        self.reconstructor.analyse_residual(slot, &self.current, shift, &quality)?;
-        let prior = self.reconstructor.residual_prior(shift);
-        let job = LatentJob {
-            part: Part::Residual,
-            entropy: &model.residual_entropy,
-            prior: prior.as_ref(),
-            map: quality.map.as_ref(),
-            rest: quality.rest.as_ref(),
-            shift,
-        };
-        let (mark, before_rest, grid) = (self.symbols.writer.mark(), rest.clone(), self.reconstructor.grid(16));
-        let before = self.symbols.writer.bits();
-        if has_blocks {
-            rest.encode(&Rest::Areas(quality.rest.clone()), grid, &mut self.symbols.writer);
-        }
-        let Coded { latent, quality: index, .. } = self.symbols.code(job, quality.index, bound, &mut self.reconstructor)?;
-        let prior = if slot == Slot::Last { self.reconstructor.take_prior() } else { None };
-        self.reconstructor.residual(slot, latent, FrameQuality { index, ..quality }, shift)?;
-        if has_blocks && self.rests(slot, self.symbols.writer.bits() - before) {
-            self.symbols.writer.rewind(mark);
-            *rest = before_rest;
-            rest.encode(&Rest::Frame, grid, &mut self.symbols.writer);
-            self.reconstructor.rest_after_all(slot, prior);
-        }
-        self.code_filter(slot, index, filter);
-        Ok(index)
-    }
-
-    /// Fits, codes and applies the loop filter.
-    fn code_filter(&mut self, slot: Slot, quality: u8, coder: &mut FilterCoder) {
-        let params = self.reconstructor.fit_filter(slot, &self.current, coder, lambda(f64::from(quality)));
-        coder.encode(params.as_ref(), &mut self.symbols.writer);
-        self.reconstructor.filter(slot, params.as_ref());
     }
 
     fn code_detail(&mut self, bound: Option<Bound>) -> Result<()> {

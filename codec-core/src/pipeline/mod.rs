@@ -15,6 +15,7 @@ mod estimator;
 mod keep;
 mod maps;
 mod motion;
+mod pictures;
 mod reconstruct;
 mod rest;
 mod shown;

@@ -1,6 +1,7 @@
 //! From decoded integers to frames: what encoder and decoder share, so that both hold the same reference.
 
 use super::engine::Engine;
+use super::pictures::{Made, Pictures};
 use super::rest::Rest;
 use super::times::StageTimes;
 use crate::Result;
@@ -14,57 +15,18 @@ use crate::loopfilter::{FilterCoder, FilterParams, LoopFilter};
 use crate::motion::{BlockCompensator, BlockField, PaddedFrame, ROOT, References};
 use crate::quality::{FrameQuality, QualityGrid};
 
+pub use super::pictures::Slot;
+
 /// The grid of an I-frame's latent, and of what is shown.
 pub const UNSHIFTED: (i32, i32) = (0, 0);
 
 /// The last residual latent and its shift; `None` if no frame since the I-frame had a residual.
 pub type ResidualPrior = Option<(LatentGrid, (i32, i32))>;
 
-/// Which of the frames that are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
-    /// The last one in coding order that others may be predicted from.
-    Last,
-    /// The B-frame before it.
-    Between,
-}
-
-/// A frame of coded size, and what made it.
-#[derive(Clone)]
-struct Made {
-    frame: Frame,
-    prediction: Frame,
-    quality: FrameQuality,
-    /// Motion of a frame that is predicted by blocks.
-    motion: Option<BlockField>,
-    /// What has no residual, and how the grid of that is rotated.
-    rest: Rest,
-    shift: (i32, i32),
-}
-
-impl Made {
-    fn new(width: usize, height: usize) -> Self {
-        Self {
-            frame: Frame::new(width, height),
-            prediction: Frame::new(width, height),
-            quality: FrameQuality::default(),
-            motion: None,
-            rest: Rest::Areas(None),
-            shift: UNSHIFTED,
-        }
-    }
-
-    fn resize(&mut self, width: usize, height: usize) {
-        if (width, height) != (self.frame.width(), self.frame.height()) {
-            *self = Self::new(width, height);
-        }
-    }
-
-    /// The prediction is the frame.
-    fn rest(&mut self) {
-        self.frame.clone_from(&self.prediction);
-        self.rest = Rest::Frame;
-    }
+/// A residual latent whose grid is shifted by `from`, moved along by whole cells to where `to` puts it.
+pub fn moved_prior(latent: &LatentGrid, from: (i32, i32), to: (i32, i32)) -> LatentGrid {
+    let (dy, dx) = prior_cells(from, to);
+    latent.rolled(dy, dx)
 }
 
 /// All that later frames depend on, to go back to.
@@ -106,14 +68,11 @@ pub struct Reconstructor {
     threads: usize,
     /// Visible size in luma samples.
     display: (usize, usize),
-    /// The reference of the next frame.
-    last: Made,
-    /// The frame before that in coding order, if a B-frame comes between them.
+    pictures: Pictures,
+    /// The frame before the last in coding order, if a B-frame comes between them.
     earlier: Frame,
     /// The last frame, as a B-frame is predicted from it.
     later: PaddedFrame,
-    /// That B-frame. Nothing is predicted from it.
-    between: Made,
     /// The last keyframe, or the P-frame that took its place.
     golden: PaddedFrame,
     /// The frame that is being reconstructed becomes the golden one.
@@ -142,11 +101,10 @@ impl Reconstructor {
             engine,
             threads,
             display,
-            last: Made::new(width, height),
-            // Of the right size once there is a B-frame.
+            // What B-frames need has the right size once there is one.
+            pictures: Pictures { last: Made::new(width, height), between: Made::new(ROOT, ROOT) },
             earlier: Frame::new(ROOT, ROOT),
             later: PaddedFrame::default(),
-            between: Made::new(ROOT, ROOT),
             golden: PaddedFrame::default(),
             renews_golden: false,
             compensator: BlockCompensator::default(),
@@ -165,14 +123,14 @@ impl Reconstructor {
     /// does.
     pub fn resize(&mut self, display: (usize, usize)) {
         let (width, height) = coded_size(display.0, display.1);
-        self.last.resize(width, height);
+        self.pictures.last.resize(width, height);
         self.display = display;
     }
 
     /// The present state, between two frames of the `rt` profile.
     pub fn save(&self) -> Saved {
         Saved {
-            last: self.last.clone(),
+            last: self.pictures.last.clone(),
             golden: self.golden.clone(),
             residual_prior: self.residual_prior.clone(),
             detail: self.detail.clone(),
@@ -184,36 +142,22 @@ impl Reconstructor {
     /// Goes back to a state. Reconstructions are still counted on.
     pub fn restore(&mut self, saved: Saved) {
         let Saved { last, golden, residual_prior, detail, is_intra, is_ahead } = saved;
-        (self.last, self.golden, self.residual_prior) = (last, golden, residual_prior);
+        (self.pictures.last, self.golden, self.residual_prior) = (last, golden, residual_prior);
         (self.detail, self.is_intra, self.is_ahead) = (detail, is_intra, is_ahead);
     }
 
-    fn made_mut(&mut self, slot: Slot) -> &mut Made {
-        match slot {
-            Slot::Last => &mut self.last,
-            Slot::Between => &mut self.between,
-        }
-    }
-
-    fn made(&self, slot: Slot) -> &Made {
-        match slot {
-            Slot::Last => &self.last,
-            Slot::Between => &self.between,
-        }
-    }
-
     pub fn frame(&self, slot: Slot) -> &Frame {
-        &self.made(slot).frame
+        &self.pictures.of(slot).frame
     }
 
     /// A reconstruction, and the times to which to add what is done with it.
     pub fn reconstruction(&mut self, slot: Slot) -> (Reconstruction<'_>, &mut StageTimes) {
-        let (made, before) = match slot {
+        let Made { frame, prediction, quality, motion, rest, shift } = self.pictures.of(slot);
+        let before = match slot {
             // It was overwritten, but places that stand still were predicted from it as it was.
-            Slot::Last => (&self.last, &self.last.prediction),
-            Slot::Between => (&self.between, &self.earlier),
+            Slot::Last => prediction,
+            Slot::Between => &self.earlier,
         };
-        let Made { frame, quality, motion, rest, shift, .. } = made;
         let reconstruction = Reconstruction {
             engine: self.engine.as_mut(),
             threads: self.threads,
@@ -233,25 +177,21 @@ impl Reconstructor {
 
     /// The prediction of a frame, and the times to which to add what is done with it.
     pub fn prediction_and_times(&mut self, slot: Slot) -> (&Frame, &mut StageTimes) {
-        let made = match slot {
-            Slot::Last => &self.last,
-            Slot::Between => &self.between,
-        };
-        (&made.prediction, &mut self.times)
+        (&self.pictures.of(slot).prediction, &mut self.times)
     }
 
     pub fn prediction(&self, slot: Slot) -> &Frame {
-        &self.made(slot).prediction
+        &self.pictures.of(slot).prediction
     }
 
     /// The frames before and after a B-frame.
     pub fn around(&self) -> [&Frame; 2] {
-        [&self.earlier, &self.last.frame]
+        [&self.earlier, &self.pictures.last.frame]
     }
 
     /// Rows and columns at 1/`scale` of the coded size.
     pub fn grid(&self, scale: usize) -> (usize, usize) {
-        (self.last.frame.height() / scale, self.last.frame.width() / scale)
+        (self.pictures.last.frame.height() / scale, self.pictures.last.frame.width() / scale)
     }
 
     /// Whether the last frame was an I-frame.
@@ -266,10 +206,7 @@ impl Reconstructor {
 
     /// Temporal prior of the residual latent, moved along by whole cells to where `shift` puts it.
     pub fn residual_prior(&self, shift: (i32, i32)) -> Option<LatentGrid> {
-        self.residual_prior.as_ref().map(|(latent, previous)| {
-            let (dy, dx) = prior_cells(*previous, shift);
-            latent.rolled(dy, dx)
-        })
+        self.residual_prior.as_ref().map(|(latent, previous)| moved_prior(latent, *previous, shift))
     }
 
     /// E_I of a frame, kept in the engine.
@@ -280,29 +217,24 @@ impl Reconstructor {
 
     /// E_res of a frame and its prediction, kept in the engine.
     pub fn analyse_residual(&mut self, slot: Slot, frame: &Frame, shift: (i32, i32), quality: &FrameQuality) -> Result<()> {
-        let cells = quality.cells(shift);
-        let prediction = match slot {
-            Slot::Last => &self.last.prediction,
-            Slot::Between => &self.between.prediction,
-        };
-        let engine = &mut self.engine;
+        let (engine, prediction, cells) = (&mut self.engine, &self.pictures.of(slot).prediction, quality.cells(shift));
         self.times.measure("analysis", || engine.analyse_residual(frame, prediction, shift, cells.grid()))
     }
 
     /// E_flow of a frame and its reference, kept in the engine (`paper` profile).
     pub fn analyse_flow(&mut self, flow: &FlowField, frame: &Frame, quality: u8) -> Result<()> {
-        let (engine, reference) = (&mut self.engine, &self.last.frame);
+        let (engine, reference) = (&mut self.engine, &self.pictures.last.frame);
         self.times.measure("flow analysis", || engine.analyse_flow(flow, frame, reference, quality))
     }
 
     /// Decodes an I-frame into the reference and forgets the past.
     pub fn intra(&mut self, latent: &LatentGrid, quality: FrameQuality) -> Result<()> {
-        let (engine, reference, cells) = (&mut self.engine, &mut self.last.frame, quality.cells(UNSHIFTED));
+        let (engine, reference, cells) = (&mut self.engine, &mut self.pictures.last.frame, quality.cells(UNSHIFTED));
         self.times.measure("synthesis", || engine.synthesise_intra(latent, cells.grid(), reference))?;
         self.flow_prior = None;
         self.residual_prior = None;
         self.is_intra = true;
-        (self.last.rest, self.last.quality, self.last.motion) = (Rest::Areas(None), quality, None);
+        (self.pictures.last.rest, self.pictures.last.quality, self.pictures.last.motion) = (Rest::Areas(None), quality, None);
         self.renews_golden = true;
         self.number += 1;
         Ok(())
@@ -316,8 +248,8 @@ impl Reconstructor {
     }
 
     fn predict(&mut self, field: &BlockField) -> Result<()> {
-        let references = References { last: &self.last.frame, golden: Some(&self.golden) };
-        let (compensator, prediction) = (&mut self.compensator, &mut self.last.prediction);
+        let references = References { last: &self.pictures.last.frame, golden: Some(&self.golden) };
+        let (compensator, prediction) = (&mut self.compensator, &mut self.pictures.last.prediction);
         let (display, threads) = (self.display, self.threads);
         self.times.measure("prediction", || compensator.predict(references, display, field, threads, prediction))
     }
@@ -326,35 +258,36 @@ impl Reconstructor {
     /// that the frame is damaged. [`Self::accept`] follows if it is not.
     pub fn prepare(&mut self, field: &BlockField, shift: (i32, i32), quality: QualityGrid) -> Result<()> {
         self.predict(field)?;
-        let (engine, prediction) = (&mut self.engine, &self.last.prediction);
+        let (engine, prediction) = (&mut self.engine, &self.pictures.last.prediction);
         self.times.measure("synthesis", || engine.prepare_residual(prediction, shift, quality))
     }
 
     /// Takes the motion of a frame that was prepared for its own.
     pub fn accept(&mut self, field: BlockField) {
         self.renews_golden = field.renews_golden;
-        self.last.motion = Some(field);
+        self.pictures.last.motion = Some(field);
         self.is_ahead = false;
     }
 
     /// Keeps the last frame for the B-frame that comes between it and the one that is predicted from it just now.
     pub fn keep_earlier(&mut self) {
-        if (self.earlier.width(), self.earlier.height()) != (self.last.frame.width(), self.last.frame.height()) {
-            self.earlier = Frame::new(self.last.frame.width(), self.last.frame.height());
+        if (self.earlier.width(), self.earlier.height()) != (self.pictures.last.frame.width(), self.pictures.last.frame.height())
+        {
+            self.earlier = Frame::new(self.pictures.last.frame.width(), self.pictures.last.frame.height());
         }
-        std::mem::swap(&mut self.earlier, &mut self.last.frame);
+        std::mem::swap(&mut self.earlier, &mut self.pictures.last.frame);
         self.is_ahead = true;
     }
 
     /// Makes the prediction of a B-frame from its motion, after [`Self::keep_earlier`].
     pub fn predict_between(&mut self, field: BlockField) -> Result<()> {
-        self.between.resize(self.earlier.width(), self.earlier.height());
-        self.later.load(&self.last.frame, self.display, self.threads);
+        self.pictures.between.resize(self.earlier.width(), self.earlier.height());
+        self.later.load(&self.pictures.last.frame, self.display, self.threads);
         let references = References { last: &self.earlier, golden: Some(&self.later) };
-        let (compensator, prediction) = (&mut self.compensator, &mut self.between.prediction);
+        let (compensator, prediction) = (&mut self.compensator, &mut self.pictures.between.prediction);
         let (display, threads) = (self.display, self.threads);
         self.times.measure("prediction", || compensator.predict(references, display, &field, threads, prediction))?;
-        self.between.motion = Some(field);
+        self.pictures.between.motion = Some(field);
         Ok(())
     }
 
@@ -365,7 +298,7 @@ impl Reconstructor {
 
     /// Makes the prediction of a P-frame from its decoded flow latent (`paper` profile).
     pub fn predict_flow(&mut self, latent: LatentGrid, quality: u8) -> Result<()> {
-        let (engine, reference, prediction) = (&mut self.engine, &self.last.frame, &mut self.last.prediction);
+        let (engine, reference, prediction) = (&mut self.engine, &self.pictures.last.frame, &mut self.pictures.last.prediction);
         self.times.measure("prediction", || engine.predict_flow(&latent, quality, reference, prediction))?;
         self.flow_prior = Some(latent);
         Ok(())
@@ -373,10 +306,7 @@ impl Reconstructor {
 
     /// Adds the residual of a frame to its prediction. It becomes the reference, unless it is a B-frame.
     pub fn residual(&mut self, slot: Slot, latent: LatentGrid, quality: FrameQuality, shift: (i32, i32)) -> Result<()> {
-        let made = match slot {
-            Slot::Last => &mut self.last,
-            Slot::Between => &mut self.between,
-        };
+        let made = self.pictures.of_mut(slot);
         let (engine, prediction, frame) = (&mut self.engine, &made.prediction, &mut made.frame);
         let cells = quality.cells(shift);
         self.times.measure("synthesis", || engine.synthesise_residual(&latent, prediction, shift, cells.grid(), frame))?;
@@ -393,7 +323,7 @@ impl Reconstructor {
 
     /// Takes the prediction of a frame for the frame itself.
     pub fn rest(&mut self, slot: Slot, quality: FrameQuality) {
-        let made = self.made_mut(slot);
+        let made = self.pictures.of_mut(slot);
         made.rest();
         made.quality = quality;
         if slot == Slot::Last {
@@ -408,7 +338,7 @@ impl Reconstructor {
 
     /// Takes back [`Self::residual`] in favour of the prediction. `prior`: what [`Self::take_prior`] gave before, for the last frame.
     pub fn rest_after_all(&mut self, slot: Slot, prior: ResidualPrior) {
-        self.made_mut(slot).rest();
+        self.pictures.of_mut(slot).rest();
         if slot == Slot::Last {
             self.residual_prior = prior;
         }
@@ -423,15 +353,11 @@ impl Reconstructor {
     pub fn filter(&mut self, slot: Slot, params: Option<&FilterParams>) {
         if let Some(params) = params {
             let (display, threads) = (self.display, self.threads);
-            let frame = match slot {
-                Slot::Last => &mut self.last.frame,
-                Slot::Between => &mut self.between.frame,
-            };
-            let filter = &mut self.loop_filter;
+            let (filter, frame) = (&mut self.loop_filter, &mut self.pictures.of_mut(slot).frame);
             self.times.measure("loop filter", || filter.apply(params, display, frame, threads));
         }
         if slot == Slot::Last && std::mem::take(&mut self.renews_golden) {
-            self.golden.load(&self.last.frame, self.display, self.threads);
+            self.golden.load(&self.pictures.last.frame, self.display, self.threads);
         }
     }
 
@@ -442,18 +368,14 @@ impl Reconstructor {
 
     /// The loop filter's parameters that bring what [`Self::intra`] or [`Self::residual`] made nearer to `original`.
     pub fn fit_filter(&mut self, slot: Slot, original: &Frame, coder: &FilterCoder, lambda: f64) -> Option<FilterParams> {
-        let frame = match slot {
-            Slot::Last => &self.last.frame,
-            Slot::Between => &self.between.frame,
-        };
-        let filter = &mut self.loop_filter;
+        let (filter, frame) = (&mut self.loop_filter, &self.pictures.of(slot).frame);
         let (display, threads) = (self.display, self.threads);
         self.times.measure("loop filter's search", || filter.estimate(original, frame, display, coder, lambda, threads))
     }
 
     /// Moves the reference on as the last frame moved: a guess at a frame that is lost. Without motion it stays as it is.
     pub fn extrapolate(&mut self) -> Result<()> {
-        let last = &mut self.last;
+        let last = &mut self.pictures.last;
         if let Some(field) = &mut last.motion {
             if std::mem::take(&mut self.is_ahead) {
                 *field = field.halved();

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 
 use super::detail::has_maps;
-use super::reconstruct::{Reconstructor, Slot};
+use super::reconstruct::{Reconstructor, Slot, moved_prior};
 use super::rest::RestCoder;
 use super::shown::Shown;
 use crate::Result;
-use crate::bitstream::{Profile, SequenceHeader, prior_cells};
+use crate::bitstream::{Profile, SequenceHeader};
 use crate::detail::DetailMap;
 use crate::entropy::{LatentGrid, SymbolReader};
 use crate::loopfilter::{FilterCoder, FilterParams};
@@ -27,11 +27,7 @@ pub(super) enum ParsedMotion {
 /// A parsed P-frame.
 pub(super) struct InterFrame {
     pub motion: ParsedMotion,
-    /// `None`: the prediction is the picture.
-    pub residual: Option<LatentGrid>,
-    pub residual_quality: FrameQuality,
-    pub shift: (i32, i32),
-    pub filter: Option<FilterParams>,
+    pub residual: ParsedResidual,
     pub detail: Option<DetailMap>,
     /// Its prediction has been made.
     pub is_prepared: bool,
@@ -42,23 +38,39 @@ pub(super) struct InterFrame {
 /// A parsed B-frame.
 pub(super) struct BetweenFrame {
     pub motion: BlockField,
+    pub residual: ParsedResidual,
+}
+
+/// What makes a picture of a prediction.
+pub(super) struct ParsedResidual {
     /// `None`: the prediction is the picture.
-    pub residual: Option<LatentGrid>,
+    pub latent: Option<LatentGrid>,
     pub quality: FrameQuality,
     pub shift: (i32, i32),
     pub filter: Option<FilterParams>,
+}
+
+impl ParsedResidual {
+    /// The latent, as the prior of one whose grid is shifted by `shift`.
+    pub fn prior(&self, shift: (i32, i32)) -> Option<LatentGrid> {
+        self.latent.as_ref().map(|latent| moved_prior(latent, self.shift, shift))
+    }
+
+    fn reconstruct(self, slot: Slot, reconstructor: &mut Reconstructor) -> Result<()> {
+        match self.latent {
+            Some(latent) => reconstructor.residual(slot, latent, self.quality, self.shift)?,
+            None => reconstructor.rest(slot, self.quality),
+        }
+        reconstructor.filter(slot, self.filter.as_ref());
+        Ok(())
+    }
 }
 
 impl BetweenFrame {
     /// Makes the picture, after those around it.
     pub fn reconstruct(self, reconstructor: &mut Reconstructor) -> Result<()> {
         reconstructor.predict_between(self.motion)?;
-        match self.residual {
-            Some(latent) => reconstructor.residual(Slot::Between, latent, self.quality, self.shift)?,
-            None => reconstructor.rest(Slot::Between, self.quality),
-        }
-        reconstructor.filter(Slot::Between, self.filter.as_ref());
-        Ok(())
+        self.residual.reconstruct(Slot::Between, reconstructor)
     }
 }
 
@@ -129,10 +141,7 @@ impl Stream {
             Some(ParsedMotion::Flow(latent, _)) => Some(latent.clone()),
             _ => reconstructor.flow_prior().cloned(),
         };
-        let residual = self.pending.iter().rev().find_map(|frame| {
-            let (dy, dx) = prior_cells(frame.shift, shift);
-            frame.residual.as_ref().map(|latent| latent.rolled(dy, dx))
-        });
+        let residual = self.pending.iter().rev().find_map(|frame| frame.residual.prior(shift));
         (flow, residual.or_else(|| reconstructor.residual_prior(shift)))
     }
 
@@ -147,11 +156,7 @@ impl Stream {
             if frame.is_ahead {
                 reconstructor.keep_earlier();
             }
-            match frame.residual {
-                Some(latent) => reconstructor.residual(Slot::Last, latent, frame.residual_quality, frame.shift)?,
-                None => reconstructor.rest(Slot::Last, frame.residual_quality),
-            }
-            reconstructor.filter(Slot::Last, frame.filter.as_ref());
+            frame.residual.reconstruct(Slot::Last, reconstructor)?;
             reconstructor.set_detail(frame.detail);
         }
         Ok(())

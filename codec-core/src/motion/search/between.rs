@@ -10,7 +10,7 @@ mod offer;
 use super::around::try_around;
 use super::blend::Goals;
 use super::costs::BIT;
-use super::decide::{Area, Inputs};
+use super::decide::{Area, Inputs, cheaper_split, quarters};
 use super::polish::around;
 use super::table::{Table, square};
 use crate::motion::coding::GoldenTrack;
@@ -212,21 +212,11 @@ impl Decision<'_> {
         let flag = |split| inputs.price * inputs.coder.split(field, row, col, log2, split);
         let (cost, flag) = (choice.cost + flag(false), flag(true));
         if log2 > MIN_LOG2 && choice.distortion * BIT + inputs.price * choice.bits > flag + inputs.price * BIT {
-            let half = 1 << (log2 - 1 - MIN_LOG2);
-            let mut sum = flag;
-            let quarters = [(0, 0), (0, half), (half, 0), (half, half)];
+            let quarters = quarters(row, col, log2);
             let least = |square: usize| self.tables.map(|table| table.least(square)).into_iter().min().unwrap_or(0);
-            let least = quarters.map(|(dr, dc)| least(square(row + dr, col + dc, log2 - 1)));
-            let mut left: u64 = least.iter().sum();
-            for ((dr, dc), least) in quarters.into_iter().zip(least) {
-                if sum + left >= cost {
-                    sum = cost;
-                    break;
-                }
-                left -= least;
-                sum += self.node(field, row + dr, col + dc, log2 - 1);
-            }
-            if sum < cost {
+            let least = quarters.map(|(row, col)| least(square(row, col, log2 - 1)));
+            let quarter = |i: usize| self.node(field, quarters[i].0, quarters[i].1, log2 - 1);
+            if let Some(sum) = cheaper_split(flag, cost, least, quarter) {
                 return sum;
             }
         }

@@ -180,20 +180,10 @@ impl<'a> Inputs<'a> {
         let (cost, flag) = (leaf.cost + flag(false), flag(true));
         // Four leaves cost something, too: hardly ever less than a quarter of a bit each.
         if log2 > MIN_LOG2 && leaf.distortion * BIT + self.price * leaf.bits > flag + self.price * BIT {
-            let half = 1 << (log2 - 1 - MIN_LOG2);
-            let mut sum = flag;
-            let quarters = [(0, 0), (0, half), (half, 0), (half, half)];
-            let least = quarters.map(|(dr, dc)| table.least(square(row + dr, col + dc, log2 - 1)));
-            let mut left: u64 = least.iter().sum();
-            for ((dr, dc), least) in quarters.into_iter().zip(least) {
-                if sum + left >= cost {
-                    sum = cost;
-                    break;
-                }
-                left -= least;
-                sum += self.node(table, field, row + dr, col + dc, log2 - 1);
-            }
-            if sum < cost {
+            let quarters = quarters(row, col, log2);
+            let least = quarters.map(|(row, col)| table.least(square(row, col, log2 - 1)));
+            let quarter = |i: usize| self.node(table, field, quarters[i].0, quarters[i].1, log2 - 1);
+            if let Some(sum) = cheaper_split(flag, cost, least, quarter) {
                 return sum;
             }
         }
@@ -285,6 +275,26 @@ impl<'a> Inputs<'a> {
         }
         best
     }
+}
+
+/// The upper left cells of the quarters of a square, in coding order.
+pub(super) fn quarters(row: usize, col: usize, log2: u8) -> [(usize, usize); 4] {
+    let half = 1 << (log2 - 1 - MIN_LOG2);
+    [(0, 0), (0, half), (half, 0), (half, half)].map(|(down, right)| (row + down, col + right))
+}
+
+/// What a square costs that is split, if that is less than `cost`. `flag`: of saying so. `least`: what each quarter costs at least;
+/// `quarter` decides one and says what it costs. It is not called any more once hope is gone.
+pub(super) fn cheaper_split(flag: u64, cost: u64, least: [u64; 4], mut quarter: impl FnMut(usize) -> u64) -> Option<u64> {
+    let (mut sum, mut left) = (flag, least.iter().sum::<u64>());
+    for (i, least) in least.into_iter().enumerate() {
+        if sum + left >= cost {
+            return None;
+        }
+        left -= least;
+        sum += quarter(i);
+    }
+    (sum < cost).then_some(sum)
 }
 
 /// The best few of many candidates.

@@ -3,7 +3,7 @@
 use super::around::try_around;
 use super::blend::Goals;
 use super::costs::BIT;
-use super::decide::Inputs;
+use super::decide::{Inputs, quarters};
 use super::table::SIDE;
 use crate::motion::{BlockField, Leaf, MAX_LOG2, MIN_LOG2, MotionVector};
 
@@ -26,16 +26,7 @@ impl Polish {
 
     /// Joins four of a root's leaves to one where that pays, smallest first.
     pub fn join(&mut self, inputs: &Inputs, field: &mut BlockField, row: usize, col: usize) {
-        for log2 in MIN_LOG2 + 1..=MAX_LOG2 {
-            let n = 1 << (log2 - MIN_LOG2);
-            for (row, col) in (row..row + SIDE).step_by(n).flat_map(|row| (col..col + SIDE).step_by(n).map(move |col| (row, col)))
-            {
-                let quarters = [(0, 0), (0, n / 2), (n / 2, 0), (n / 2, n / 2)].map(|(r, c)| (row + r, col + c));
-                if quarters.iter().all(|&(r, c)| field.log2(r, c) == log2 - 1) && inputs.area(row, col, log2).is_some() {
-                    self.join_one(inputs, field, Leaf { row, col, log2, vector: MotionVector::default() }, quarters);
-                }
-            }
-        }
+        for_quarters(inputs, field, row, col, |field, whole, quarters| self.join_one(inputs, field, whole, quarters));
     }
 
     fn join_one(&mut self, inputs: &Inputs, field: &mut BlockField, whole: Leaf, quarters: [(usize, usize); 4]) {
@@ -166,6 +157,27 @@ impl Trial {
             self.count += 1;
         }
         new
+    }
+}
+
+/// Calls `join` for each visible square of a root that consists of four leaves, smallest first, with the square as a leaf and where its
+/// quarters begin.
+pub(super) fn for_quarters(
+    inputs: &Inputs,
+    field: &mut BlockField,
+    row: usize,
+    col: usize,
+    mut join: impl FnMut(&mut BlockField, Leaf, [(usize, usize); 4]),
+) {
+    for log2 in MIN_LOG2 + 1..=MAX_LOG2 {
+        let n = 1 << (log2 - MIN_LOG2);
+        let places = (row..row + SIDE).step_by(n).flat_map(|row| (col..col + SIDE).step_by(n).map(move |col| (row, col)));
+        for (row, col) in places {
+            let quarters = quarters(row, col, log2);
+            if quarters.iter().all(|&(r, c)| field.log2(r, c) == log2 - 1) && inputs.area(row, col, log2).is_some() {
+                join(field, Leaf { row, col, log2, vector: MotionVector::default() }, quarters);
+            }
+        }
     }
 }
 

@@ -4,7 +4,6 @@ use super::trial::Way;
 use super::{Encoder, Plan};
 use crate::bitstream::{FrameHeader, FrameType, QUALITY_MAX, write_unit};
 use crate::frame::FrameView;
-use crate::model::Model;
 use crate::pipeline::config::{FrameOptions, Packet};
 use crate::pipeline::reconstruct::Slot;
 use crate::quality::FrameQuality;
@@ -16,12 +15,6 @@ const B_QUALITY_OFFSET: u8 = 8;
 /// Two frames that follow each other.
 pub(super) type TwoFrames<'a> = [(&'a FrameView<'a>, FrameOptions); 2];
 
-/// Two packets, and the squared error of both frames.
-pub(super) struct Coded {
-    pub packets: [Packet; 2],
-    pub errors: [f64; 2],
-}
-
 impl Encoder {
     /// Encodes two frames that follow each other, as a pair where both may be predicted and that pays. One packet for each frame, in
     /// order of display; of a pair, the first holds nearly everything, and the second shows what came with the first.
@@ -29,38 +22,25 @@ impl Encoder {
     /// # Errors
     /// As [`Self::encode`].
     pub fn encode_pair(&mut self, frames: [(&FrameView, FrameOptions); 2]) -> Result<[Packet; 2]> {
-        threads::inside(self.threads, || match self.pair_since(&frames) {
-            Some(since) => self.encode_two(frames, since),
-            None => {
-                let [first, second] = frames;
-                Ok([self.encode_here(first.0, first.1)?, self.encode_here(second.0, second.1)?])
+        threads::inside(self.threads, || {
+            let Some(since) = self.pair_since(&frames) else { return self.code_apart(frames) };
+            match self.pairs.next() {
+                Way::Apart => self.code_apart(frames),
+                Way::Pair => match self.code_pair(&frames, since)? {
+                    Some(packets) => Ok(packets),
+                    None => self.code_apart(frames),
+                },
+                Way::Both => self.try_both(frames, since),
             }
         })
     }
 
-    fn encode_two(&mut self, frames: TwoFrames, since: u32) -> Result<[Packet; 2]> {
-        match self.pairs.next() {
-            Way::Apart => self.code_apart(frames),
-            Way::Pair => match self.code_pair(&frames, since)? {
-                Some(coded) => Ok(coded),
-                None => self.code_apart(frames),
-            },
-            Way::Both => return self.try_both(frames, since),
-        }
-        .map(|coded| coded.packets)
-    }
-
-    /// Codes two frames one after the other.
-    pub(super) fn code_apart(&mut self, frames: TwoFrames) -> Result<Coded> {
-        let [first, second] = frames;
-        let first = self.encode_here(first.0, first.1)?;
-        let first_error = self.squared_error(Slot::Last);
-        let second = self.encode_here(second.0, second.1)?;
-        Ok(Coded { packets: [first, second], errors: [first_error, self.squared_error(Slot::Last)] })
+    fn code_apart(&mut self, [first, second]: TwoFrames) -> Result<[Packet; 2]> {
+        Ok([self.encode_here(first.0, first.1)?, self.encode_here(second.0, second.1)?])
     }
 
     /// Codes two frames as a pair, `None` if a new scene begins. `since`: frames from the last keyframe to the first of them.
-    pub(super) fn code_pair(&mut self, frames: &TwoFrames, since: u32) -> Result<Option<Coded>> {
+    pub(super) fn code_pair(&mut self, frames: &TwoFrames, since: u32) -> Result<Option<[Packet; 2]>> {
         let [(first, first_options), (second, options)] = frames;
         self.load(second)?;
         let quality = self.quality;
@@ -76,7 +56,6 @@ impl Encoder {
         let Plan { quality, map, bound } = self.plan_frame(Some(&found), Some(since), options.clone())?;
         let number = self.frame_number;
         let later = self.encode_inter(found, quality, map, bound, number.wrapping_add(1), true)?;
-        let later_error = self.squared_error(Slot::Last);
         self.rate.report(false, later.residual_quality, self.symbols.writer.bits());
         let b_quality = self.encode_between(first, later.residual_quality)?;
         let pair = FrameHeader { frame_type: FrameType::Pair, frame_number: number, b_quality, ..later.clone() };
@@ -91,7 +70,7 @@ impl Encoder {
         let packets = [self.finish_unit(pair)?, show];
         self.since_keyframe = Some(since + 1);
         self.frame_number = number.wrapping_add(2);
-        Ok(Some(Coded { packets, errors: [self.squared_error(Slot::Between), later_error] }))
+        Ok(Some(packets))
     }
 
     /// Frames from the last keyframe to the first of two frames, if they may be a pair.
@@ -101,7 +80,8 @@ impl Encoder {
             frames.iter().any(|(_, options)| options.force_keyframe) || (self.key_int_max > 0 && since + 1 >= self.key_int_max);
         // Rate control knows P-frames alone.
         let is_free = self.rate.expected_quality().is_none();
-        (is_free && !is_due && has_pairs(&self.model)).then_some(since)
+        let has_blocks = self.model.flow_entropy.is_none();
+        (is_free && !is_due && has_blocks).then_some(since)
     }
 
     /// Codes a frame between the last one and the one before that. Gives back the quality that it took; `later`: that of the last frame.
@@ -113,13 +93,6 @@ impl Encoder {
         let (display, around) = (self.sequence.video.display_size(), self.reconstructor.around());
         let field = self.motion.code_between(&self.current, around, display, &quality, &mut self.symbols.writer);
         self.reconstructor.predict_between(field)?;
-        // What it leaves behind is of no use to later frames.
-        let (mut rest, mut filter) = (self.rest.clone(), self.filter_coder.clone());
-        self.code_residual(Slot::Between, quality, self.frame_number, None, (&mut rest, &mut filter))
+        self.code_residual(Slot::Between, quality, self.frame_number, None)
     }
-}
-
-/// Whether a model's streams can have pairs.
-fn has_pairs(model: &Model) -> bool {
-    model.flow_entropy.is_none()
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Encoder;
-use super::pair::{Coded, TwoFrames};
+use super::pair::TwoFrames;
 use crate::Result;
 use crate::detail::DetailChooser;
 use crate::frame::chroma_size;
@@ -102,9 +102,8 @@ struct State {
 }
 
 /// J = squared error in grey levels + 65025 / lambda * bits.
-fn cost(coded: &Coded, quality: u8) -> f64 {
-    let bytes: usize = coded.packets.iter().map(|packet| packet.data.len()).sum();
-    let [first, second] = coded.errors;
+fn cost(packets: &[Packet; 2], [first, second]: [f64; 2], quality: u8) -> f64 {
+    let bytes: usize = packets.iter().map(|packet| packet.data.len()).sum();
     first + LATER_WEIGHT * second + 65025.0 / lambda(f64::from(quality)) * 8.0 * bytes as f64
 }
 
@@ -112,24 +111,30 @@ impl Encoder {
     /// Codes two frames both ways and keeps what costs less. `since`: frames from the last keyframe to the first of them.
     pub(super) fn try_both(&mut self, frames: TwoFrames, since: u32) -> Result<[Packet; 2]> {
         let before = self.save();
-        let apart = self.code_apart(frames.clone())?;
-        if apart.packets.iter().any(|packet| packet.keyframe) || !self.motion.can_restore(&before.motion) {
-            return Ok(apart.packets);
+        let [(first, first_options), (second, second_options)] = frames.clone();
+        let first = self.encode_here(first, first_options)?;
+        let first_error = self.squared_error(Slot::Last);
+        let apart = [first, self.encode_here(second, second_options)?];
+        let apart_cost = cost(&apart, [first_error, self.squared_error(Slot::Last)], self.quality);
+        if apart.iter().any(|packet| packet.keyframe) || !self.motion.can_restore(&before.motion) {
+            return Ok(apart);
         }
         let after = self.save();
         self.restore(before);
         // A new scene, of which there was no sign when the frames were coded apart, is one for a pair alone.
         let Some(paired) = self.code_pair(&frames, since)? else {
             self.restore(after);
-            return Ok(apart.packets);
+            return Ok(apart);
         };
-        let ratio = cost(&paired, self.quality) / cost(&apart, self.quality);
+        let first_error = self.squared_error(Slot::Between);
+        self.load(second)?;
+        let ratio = cost(&paired, [first_error, self.squared_error(Slot::Last)], self.quality) / apart_cost;
         self.pairs.learn(ratio);
         if ratio < 1.0 {
-            return Ok(paired.packets);
+            return Ok(paired);
         }
         self.restore(after);
-        Ok(apart.packets)
+        Ok(apart)
     }
 
     /// Squared error of the frame that was loaded last, chroma included.

@@ -5,22 +5,13 @@ use super::{ANY, Between};
 use crate::motion::coding::GoldenTrack;
 use crate::motion::search::costs::BIT;
 use crate::motion::search::decide::Inputs;
-use crate::motion::search::table::SIDE;
-use crate::motion::{BlockField, Leaf, MAX_LOG2, MIN_LOG2, Motion, MotionVector};
+use crate::motion::search::polish::for_quarters;
+use crate::motion::{BlockField, Leaf, Motion};
 
 impl Between {
     /// Joins leaves of a root, smallest first, by the overlapped prediction.
     pub fn join(&mut self, inputs: &Inputs, track: &GoldenTrack, field: &mut BlockField, row: usize, col: usize) {
-        for log2 in MIN_LOG2 + 1..=MAX_LOG2 {
-            let n = 1 << (log2 - MIN_LOG2);
-            let places = (row..row + SIDE).step_by(n).flat_map(|row| (col..col + SIDE).step_by(n).map(move |col| (row, col)));
-            for (row, col) in places {
-                let quarters = [(0, 0), (0, n / 2), (n / 2, 0), (n / 2, n / 2)].map(|(r, c)| (row + r, col + c));
-                if quarters.iter().all(|&(r, c)| field.log2(r, c) == log2 - 1) && inputs.area(row, col, log2).is_some() {
-                    self.join_one(inputs, track, field, Leaf { row, col, log2, vector: MotionVector::default() }, quarters);
-                }
-            }
-        }
+        for_quarters(inputs, field, row, col, |field, whole, quarters| self.join_one(inputs, track, field, whole, quarters));
     }
 
     fn join_one(
